@@ -1,0 +1,79 @@
+# The build of pgwebhook: one PGXS module, and the commands that people and CI
+# use around it (demo, test, lint, format, bench; `make help` lists them).
+#
+# `make demo` and `make test` must work on a machine that has no PostgreSQL
+# yet: they install it themselves. So this file may be read without PGXS; only
+# building and installing then end with a message.
+
+PG_MAJOR ?= 15
+PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config) pg_config)
+
+# The control file lives in extension/; PGXS installs it by its base name.
+EXTENSION = extension/webhook
+DATA = $(wildcard sql/webhook--*.sql)
+MODULE_big = webhook
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard extension/*.c worker/*.c worker/deliver/*.c)))
+
+C_FILES = $(sort $(wildcard $(addsuffix /*.[ch],extension worker worker/deliver test/unit test/fuzz test/bench)))
+
+# PostgreSQL's own headers count as system headers, so that the warnings below
+# judge this project's code and nobody else's.
+PG_CPPFLAGS = -Iextension -Iworker -Iworker/deliver \
+	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+# Every PG_FUNCTION_ARGS, hook and callback has parameters it must take and need
+# not use; that warning says nothing here. All others are errors.
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter
+SHLIB_LINK = -lcurl -lcrypto
+
+# Bitcode serves JIT inlining of functions called in expressions. Triggers and
+# workers never are, so clang at build time would buy nothing.
+override with_llvm = no
+
+REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --outputdir=test/results
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --outputdir=test/results
+
+EXTRA_CLEAN = test/results tmp_check $(addsuffix /*.o,extension worker worker/deliver)
+
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
+include $(PGXS)
+else
+.PHONY: all install clean
+all install clean:
+	@echo >&2 "make $@: no PostgreSQL $(PG_MAJOR) server headers found (PG_CONFIG=$(PG_CONFIG))."
+	@echo >&2 "On Debian: apt-get install postgresql-server-dev-$(PG_MAJOR) libcurl4-openssl-dev libssl-dev"
+	@exit 1
+endif
+
+# A header changed: rebuild everything. A whole build takes seconds, so nothing
+# finer is worth its upkeep.
+$(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
+
+.PHONY: demo test unit lint format bench help
+
+demo: ## show the main job on real input (KEEP=1 leaves it running)
+	@KEEP='$(KEEP)' bash demo/demo.sh
+
+test: ## set up, then run every test (ONLY="lint unit regress isolation tap", TAP=test/t/FILE.pl, KEEP=1)
+	@bash scripts/test.sh
+
+unit: ## the engine's unit tests alone, without a server
+	@$(MAKE) --no-print-directory -C test/unit check
+
+lint: ## the dependency rules, formatting and cppcheck
+	@bash scripts/lint.sh
+
+format: ## lay out all C files by .clang-format
+	@clang-format -i $(C_FILES)
+
+bench: ## measure throughput and latency (test/bench)
+	@bash test/bench/run.sh
+
+help: ## this list
+	@echo "make             build (PG_CONFIG=... picks the PostgreSQL; default major: $(PG_MAJOR))"
+	@echo "make install     install into that PostgreSQL"
+	@echo "make clean       remove what was built"
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while read -r make target text; do printf 'make %-11s %s\n' "$$target" "$$text"; done

@@ -1,0 +1,307 @@
+/*
+ * api.c
+ *	  The SQL-callable C functions that are not capture: checks, secrets, the
+ *	  worker's status, and asking for a worker.
+ *
+ * Run in users' backends. It may call the engine's leaves sign and target
+ * (and envelope), which are plain C over bytes; it keeps nothing between
+ * calls.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "common/jsonapi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "counters.h"
+#include "settings.h"
+#include "sign.h"
+#include "target.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(webhook_check_url);
+PG_FUNCTION_INFO_V1(webhook_check_secret);
+PG_FUNCTION_INFO_V1(webhook_generate_secret);
+PG_FUNCTION_INFO_V1(webhook_config_changed);
+PG_FUNCTION_INFO_V1(webhook_request_worker);
+PG_FUNCTION_INFO_V1(webhook_start);
+PG_FUNCTION_INFO_V1(webhook_counters);
+PG_FUNCTION_INFO_V1(webhook_worker_status);
+
+/*
+ * Settings
+ */
+
+bool
+wh_check_allowed_networks(char **newval, void **extra, GucSource source)
+{
+	WhNetworks networks;
+	char bad[64];
+
+	if (!wh_networks_parse(*newval ? *newval : "", &networks, bad, sizeof(bad)))
+	{
+		GUC_check_errdetail("\"%s\" is neither an address nor a CIDR block.", bad);
+		GUC_check_errhint("Give a list such as \"10.1.0.0/16, fd00:1::/32\".");
+		return false;
+	}
+	wh_networks_free(&networks);
+	return true;
+}
+
+bool
+wh_check_context(char **newval, void **extra, GucSource source)
+{
+	const char *text = *newval ? *newval : "";
+	const char *first = text + strspn(text, " \t\r\n");
+	JsonLexContext *lex;
+
+	if (text[0] == '\0')
+		return true;
+	/* at server start there is no encoding yet, and no transaction whose context this could be */
+	lex = wh_make_json_lex(text, strlen(text), GetDatabaseEncoding());
+	if (*first != '{' || pg_parse_json(lex, &nullSemAction) != JSON_SUCCESS)
+	{
+		GUC_check_errdetail("It must be a JSON object.");
+		GUC_check_errhint("For example SET LOCAL webhook.context = '{\"request_id\": \"r-1\"}'.");
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Checks
+ */
+
+Datum
+webhook_check_url(PG_FUNCTION_ARGS)
+{
+	char *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	WhNetworks allowed;
+	char bad[64];
+	WhTarget verdict;
+
+	if (!wh_networks_parse(wh_allowed_networks, &allowed, bad, sizeof(bad)))
+		elog(ERROR, "webhook.allowed_networks cannot be parsed");
+	verdict = wh_target_check_url(url, wh_allow_http, &allowed);
+	wh_networks_free(&allowed);
+
+	/* what stands in the URL is not repeated in a message: it may hold a token */
+	switch (verdict)
+	{
+		case WH_TARGET_OK:
+			break;
+		case WH_TARGET_NO_URL:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL is not a URL"),
+					errdetail("It must have a scheme and a host, no blanks or control characters, and at most %d bytes.",
+							  WH_URL_MAX),
+					errhint("Give the endpoint as https://host/path."));
+			break;
+		case WH_TARGET_SCHEME:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has a scheme that webhooks do not use"),
+					errdetail("Only https, and http where it is allowed, can be delivered to."),
+					errhint("Give the endpoint as https://host/path."));
+			break;
+		case WH_TARGET_HTTP:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL is not encrypted"),
+					errdetail("The URL is http, and webhook.allow_http is off."),
+					errhint("Use https, or have a superuser set webhook.allow_http for a network you trust."));
+			break;
+		case WH_TARGET_CREDENTIALS:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL has credentials in it"),
+					errdetail("A user name or password in a URL would be shown wherever the URL is."),
+					errhint("Leave them out; requests are signed."));
+			break;
+		case WH_TARGET_FRAGMENT:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL has a fragment"),
+					errdetail("What follows a \"#\" is never sent to a server."), errhint("Leave the fragment out."));
+			break;
+		case WH_TARGET_ADDRESS:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's address may not be dialled"),
+					errdetail("It is private, loopback, link-local or otherwise special, and not in webhook.allowed_networks."),
+					errhint("Use a public address, or have a superuser add the network to webhook.allowed_networks."));
+			break;
+		case WH_TARGET_NO_MEMORY:
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+			break;
+	}
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_check_secret(PG_FUNCTION_ARGS)
+{
+	char *secret = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	WhKey key;
+	const char *why = NULL;
+	bool ok = wh_secret_decode(secret, &key, &why);
+
+	wh_key_wipe(&key);
+	if (!ok)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("the signing secret is not a Standard Webhooks secret"), errdetail_internal("%s", why),
+				errhint("It is whsec_ and the base64 of 24 to 64 random bytes; leave it out to have one generated."));
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_generate_secret(PG_FUNCTION_ARGS)
+{
+	unsigned char bytes[32];
+	char secret[WH_SECRET_TEXT_MAX];
+
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
+				errdetail("The operating system gave no random bytes."), errhint("Try again."));
+	if (!wh_secret_encode(bytes, sizeof(bytes), secret, sizeof(secret)))
+		elog(ERROR, "signing secret does not fit");
+	PG_RETURN_TEXT_P(cstring_to_text(secret));
+}
+
+/*
+ * Configuration has changed: send a relcache invalidation of
+ * webhook.subscription, which reaches the worker exactly when and only if
+ * this transaction commits, and wake it then.
+ */
+Datum
+webhook_config_changed(PG_FUNCTION_ARGS)
+{
+	Oid subscription;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("webhook.config_changed was not called as a trigger"),
+				errdetail("It tells the worker that its configuration has changed."),
+				errhint("The tables of this extension have it already."));
+	subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
+	if (OidIsValid(subscription))
+		CacheInvalidateRelcacheByRelid(subscription);
+	wh_wake_at_commit();
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Asking for a worker
+ */
+
+Datum
+webhook_request_worker(PG_FUNCTION_ARGS)
+{
+	wh_want_worker_at_commit();
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_start(PG_FUNCTION_ARGS)
+{
+	BackgroundWorker launcher;
+
+	if (!superuser())
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
+				errdetail("Workers run with the rights of a superuser."),
+				errhint("Have a superuser call webhook.start(), or add webhook to shared_preload_libraries."));
+	wh_want_worker_at_commit();
+	if (wh_launcher_running())
+		PG_RETURN_VOID();
+
+	wh_describe_launcher(&launcher);
+	if (!RegisterDynamicBackgroundWorker(&launcher, NULL))
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("could not start the webhook launcher"),
+				errdetail("All background worker slots are in use."), errhint("Increase max_worker_processes."));
+	PG_RETURN_VOID();
+}
+
+/*
+ * Status
+ */
+
+Datum
+webhook_counters(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	WhSlotView slot;
+	WhCounter *rows = NULL;
+	int n = 0;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
+		n = wh_counters_copy(slot.counters, &rows);
+	for (int i = 0; i < n; i++)
+	{
+		Datum values[10];
+		bool nulls[10] = {0};
+
+		values[0] = Int64GetDatum(rows[i].subscription_id);
+		values[1] = Int32GetDatum(rows[i].queued);
+		values[2] = Int32GetDatum(rows[i].in_flight);
+		values[3] = BoolGetDatum(rows[i].catching_up);
+		values[4] = CStringGetTextDatum("closed");
+		values[5] = Int64GetDatum(rows[i].delivered);
+		values[6] = Int64GetDatum(rows[i].failed);
+		values[7] = TimestampTzGetDatum(rows[i].last_success);
+		nulls[7] = rows[i].last_success == 0;
+		values[8] = TimestampTzGetDatum(rows[i].last_failure);
+		nulls[8] = rows[i].last_failure == 0;
+		values[9] = CStringGetTextDatum(rows[i].last_error);
+		nulls[9] = rows[i].last_error[0] == '\0';
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+webhook_worker_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[9] = {0};
+	bool nulls[9];
+	WhSlotView slot;
+	bool running;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, true, sizeof(nulls));
+	nulls[0] = false;
+	running = wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING;
+	if (!running)
+	{
+		bool launcher = wh_launcher_running();
+
+		values[0] = CStringGetTextDatum(launcher ? "starting" : "none");
+		if (!launcher)
+		{
+			values[1] = CStringGetTextDatum("webhook is not in shared_preload_libraries, and webhook.start() was not called");
+			nulls[1] = false;
+		}
+	}
+	else
+	{
+		values[0] = CStringGetTextDatum(slot.silent ? "silent" : "running");
+		values[1] = CStringGetTextDatum(slot.reason);
+		nulls[1] = slot.reason[0] == '\0';
+		values[2] = Int32GetDatum(slot.pid);
+		values[3] = TimestampTzGetDatum(slot.started_at);
+		values[4] = TimestampTzGetDatum(slot.last_read);
+		nulls[4] = slot.last_read == 0;
+		values[5] = TimestampTzGetDatum(slot.last_settled);
+		nulls[5] = slot.last_settled == 0;
+		values[6] = Int32GetDatum(slot.queued);
+		values[7] = Int32GetDatum(slot.in_flight);
+		values[8] = Int64GetDatum((int64) slot.events_read);
+		nulls[2] = nulls[3] = nulls[6] = nulls[7] = nulls[8] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

@@ -1,0 +1,292 @@
+/*
+ * capture.c
+ *	  The triggers: a row change, or a TRUNCATE, becomes an event.
+ *
+ * PostgreSQL calls webhook_capture() after each changed row of a source and
+ * webhook_capture_truncate() after a TRUNCATE, in the application's backend
+ * and transaction. What is told is decided by the source's description
+ * (capture_source.c); here the change is classified, its JSON written, and the
+ * event handed to outbox.c.
+ *
+ * An error here would fail the application's statement, so there is none to
+ * raise but for triggers that are made wrong. Everything is allocated in the
+ * context the trigger is called in, which is reset after each row. No lock is
+ * taken: the statement holds the one on the table.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "capture_source.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "outbox.h"
+#include "row_json.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(webhook_capture);
+PG_FUNCTION_INFO_V1(webhook_capture_truncate);
+
+/* A result is given as much room as the one before it took, up to this. */
+#define MAX_SIZE_HINT (64 * 1024)
+
+/*
+ * Comparing
+ */
+
+/*
+ * Are two values, neither null, the same as stored? An UPDATE hands on the TOAST pointer of a value it does not touch, so
+ * those are compared before anything is fetched; the same goes for whatever else is equal byte by byte.
+ */
+static bool
+same_image(Datum a, Datum b, const WatchedColumn *column)
+{
+	if (!column->byval && column->len == -1)
+	{
+		const struct varlena *va = (const struct varlena *) DatumGetPointer(a);
+		const struct varlena *vb = (const struct varlena *) DatumGetPointer(b);
+
+		if (VARSIZE_ANY(va) == VARSIZE_ANY(vb) && memcmp(va, vb, VARSIZE_ANY(va)) == 0)
+			return true;
+	}
+	return datum_image_eq(a, b, column->byval, column->len);
+}
+
+static bool
+is_changed(TupleTableSlot *before, TupleTableSlot *after, const WatchedColumn *column)
+{
+	int i = column->attnum - 1;
+
+	if (before->tts_isnull[i] || after->tts_isnull[i])
+		return before->tts_isnull[i] != after->tts_isnull[i];
+	return !same_image(before->tts_values[i], after->tts_values[i], column);
+}
+
+static bool
+is_any_changed(TupleTableSlot *before, TupleTableSlot *after, const CaptureSource *source)
+{
+	for (int i = 0; i < source->nwatched; i++)
+	{
+		if (is_changed(before, after, &source->watched[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The parts of an event
+ */
+
+static void
+init_buffer(StringInfo buffer, int size)
+{
+	buffer->data = palloc(size);
+	buffer->maxlen = size;
+	resetStringInfo(buffer);
+}
+
+/* The key as text, several columns as a JSON array; NULL when there is none. */
+static char *
+entity_id(CaptureSource *source, TupleTableSlot *row)
+{
+	StringInfoData id;
+
+	if (source->nkeys == 0)
+		return NULL;
+	if (source->nkeys == 1)
+		return wh_json_column_text(&source->keys[0], row);
+	initStringInfo(&id);
+	for (int i = 0; i < source->nkeys; i++)
+	{
+		appendStringInfoChar(&id, i == 0 ? '[' : ',');
+		wh_json_append_key(&id, &source->keys[i], row);
+	}
+	appendStringInfoChar(&id, ']');
+	return id.data;
+}
+
+/* All captured columns. */
+static const char *
+row_text(CaptureSource *source, TupleTableSlot *row, int *len)
+{
+	StringInfoData json;
+
+	init_buffer(&json, source->size_hint);
+	wh_json_append_row(&json, source->columns, source->ncolumns, row);
+	source->size_hint = Min(json.len + 64, MAX_SIZE_HINT);
+	*len = json.len;
+	return json.data;
+}
+
+/* The old values of those that changed. */
+static const char *
+changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after, int *len)
+{
+	StringInfoData json;
+	int start;
+
+	initStringInfo(&json);
+	start = wh_json_open(&json);
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		if (is_changed(before, after, &source->captured_images[i]))
+			wh_json_append_member(&json, &source->columns[i], before);
+	}
+	wh_json_close(&json, start);
+	*len = json.len;
+	return json.data;
+}
+
+/* What all events of a row have. */
+static void
+begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, const char *action)
+{
+	memset(event, 0, sizeof(*event));
+	event->action = action;
+	event->entity_type = source->entity_type;
+	event->entity_id = entity_id(source, row);
+	if (source->tenant != NULL)
+		event->tenant = wh_json_column_text(source->tenant, row);
+}
+
+/*
+ * The kinds of events
+ */
+
+static void
+capture_new(CaptureSource *source, TupleTableSlot *row)
+{
+	OutboxEvent event;
+
+	if ((source->actions & CAPTURE_NEW) == 0)
+		return;
+	begin_event(&event, source, row, "new");
+	event.result = row_text(source, row, &event.result_len);
+	wh_outbox_append(&event);
+}
+
+static void
+capture_delete(CaptureSource *source, TupleTableSlot *row)
+{
+	OutboxEvent event;
+
+	if ((source->actions & CAPTURE_DELETE) == 0)
+		return;
+	begin_event(&event, source, row, "delete");
+	if (source->previous)
+		event.previous = row_text(source, row, &event.previous_len);
+	wh_outbox_append(&event);
+}
+
+/*
+ * Is it another entity after the update than before? What counts is the text: a key may be stored otherwise and yet be
+ * the same.
+ */
+static bool
+is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
+{
+	char *old_id;
+	char *new_id;
+
+	if (source->nkeys == 0)
+		return false;
+	old_id = entity_id(source, before);
+	new_id = entity_id(source, after);
+	if (old_id == NULL || new_id == NULL)
+		return old_id != new_id;
+	return strcmp(old_id, new_id) != 0;
+}
+
+/*
+ * An update that gives the row another key is, to whoever keeps a mirror of it, the end of one entity and the beginning
+ * of another.
+ */
+static void
+capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
+{
+	OutboxEvent event;
+
+	if (!is_any_changed(before, after, source))
+		return;
+	if (is_entity_changed(source, before, after))
+	{
+		capture_delete(source, before);
+		capture_new(source, after);
+		return;
+	}
+	if ((source->actions & CAPTURE_UPDATE) == 0)
+		return;
+	begin_event(&event, source, after, "update");
+	event.result = row_text(source, after, &event.result_len);
+	if (source->previous)
+		event.previous = changed_text(source, before, after, &event.previous_len);
+	wh_outbox_append(&event);
+}
+
+static void
+capture_row(CaptureSource *source, const TriggerData *trigger)
+{
+	slot_getsomeattrs(trigger->tg_trigslot, source->last_attribute);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		capture_new(source, trigger->tg_trigslot);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		capture_delete(source, trigger->tg_trigslot);
+	else
+	{
+		slot_getsomeattrs(trigger->tg_newslot, source->last_attribute);
+		capture_update(source, trigger->tg_trigslot, trigger->tg_newslot);
+	}
+}
+
+/*
+ * The trigger functions
+ */
+
+static void
+capture_error_context(void *arg)
+{
+	errcontext("capture of a change of table \"%s\" for webhooks", RelationGetRelationName((Relation) arg));
+}
+
+static void
+reject_call(const char *function, const char *how)
+{
+	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					errmsg("function webhook.%s() was not called as the trigger it is", function),
+					errdetail("It must be executed by a trigger %s.", how),
+					errhint("Let webhook.watch() make the trigger.")));
+}
+
+Datum
+webhook_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	ErrorContextCallback callback;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		reject_call("capture", "AFTER INSERT, UPDATE or DELETE, FOR EACH ROW");
+
+	callback.callback = capture_error_context;
+	callback.arg = trigger->tg_relation;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	capture_row(wh_capture_source(trigger->tg_relation, trigger->tg_trigger), trigger);
+	error_context_stack = callback.previous;
+	PG_RETURN_POINTER(NULL);
+}
+
+Datum
+webhook_capture_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	OutboxEvent event = {.action = "truncate"};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		reject_call("capture_truncate", "AFTER TRUNCATE, FOR EACH STATEMENT");
+
+	event.entity_type = wh_capture_source(trigger->tg_relation, trigger->tg_trigger)->entity_type;
+	wh_outbox_append(&event);
+	PG_RETURN_POINTER(NULL);
+}

@@ -1,0 +1,436 @@
+/*
+ * capture_source.c
+ *	  What capture needs to know of a source, cached per trigger.
+ *
+ * Called by capture.c for every event. An entry is built from the trigger's
+ * argument and the table's columns, and belongs to this backend alone.
+ * Invalidation callbacks only mark it stale: of the table (or the partitioned
+ * table above it, whose name it bears), and of any cast, because a type may
+ * get or lose its cast to json. The next use builds a new one in a memory
+ * context of its own and puts it in place when it is complete. The old one is
+ * handed to the transaction rather than freed: a cast function that changes a
+ * watched table may have brought us here in the midst of its use.
+ *
+ * A table is changed by people who do not think of its webhooks. So a column
+ * that is named in the argument and does not exist is no error but a WARNING,
+ * and the entry is made of what is left, on the side of telling too little: see
+ * resolve_captured().
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "capture_source.h"
+#include "catalog/partition.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_trigger.h"
+#include "compat.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+typedef struct SourceEntry
+{
+	Oid trigger; /* hash key */
+	CaptureSource *source;
+} SourceEntry;
+
+/* What is known while a source is being built, in the caller's memory context. */
+typedef struct SourceBuild
+{
+	CaptureSource *source;
+	Relation relation;
+	TupleDesc tupdesc;
+	const Trigger *trigger;
+	CaptureOptions options;
+	bool *captured; /* by attnum - 1 */
+	bool *watched;
+} SourceBuild;
+
+static HTAB *sources = NULL;
+
+/* Counts invalidations, so that one arriving during a build is noticed. */
+static uint64 invalidations = 0;
+
+/*
+ * Invalidation
+ */
+
+static void
+mark_stale(Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	SourceEntry *entry;
+
+	invalidations++;
+	hash_seq_init(&scan, sources);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!OidIsValid(relid) || entry->source->relation == relid || entry->source->root == relid)
+			entry->source->stale = true;
+	}
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	mark_stale(relid);
+}
+
+static void
+cast_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	mark_stale(InvalidOid);
+}
+
+static void
+create_cache(void)
+{
+	HASHCTL control = {.keysize = sizeof(Oid), .entrysize = sizeof(SourceEntry)};
+
+	sources = hash_create("webhook sources", 32, &control, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, cast_changed, (Datum) 0);
+}
+
+/* The transaction may still be using it; it ends with that. */
+static void
+discard(CaptureSource *source)
+{
+	MemoryContextSetParent(source->context, TopTransactionContext);
+}
+
+/* Triggers that are gone would otherwise stay in the cache for good; those that are not are built again when used. */
+static void
+discard_stale(void)
+{
+	HASH_SEQ_STATUS scan;
+	SourceEntry *entry;
+
+	hash_seq_init(&scan, sources);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (!entry->source->stale)
+			continue;
+		discard(entry->source);
+		(void) hash_search(sources, &entry->trigger, HASH_REMOVE, NULL);
+	}
+}
+
+/*
+ * Columns
+ */
+
+static AttrNumber
+find_column(TupleDesc tupdesc, const char *name)
+{
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return attribute->attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+static void
+warn_missing_column(const SourceBuild *build, const char *name, const char *key, const char *consequence)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of watched table \"%s\" does not exist", name,
+					RelationGetRelationName(build->relation)),
+			 errdetail("Trigger \"%s\" names it in \"%s\". %s", build->trigger->tgname, key, consequence),
+			 errhint("Call webhook.watch() again with the columns as they are now.")));
+}
+
+/*
+ * The columns of the primary key, in its order, as a list of attribute numbers. Not through RelationGetPrimaryKeyIndex():
+ * what it thinks of deferrable keys depends on the version, and for us any will do.
+ */
+static List *
+primary_key(Relation relation)
+{
+	List *key = NIL;
+	List *indexes = RelationGetIndexList(relation);
+	ListCell *cell;
+
+	foreach (cell, indexes)
+	{
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		if (index->indisprimary)
+		{
+			for (int i = 0; i < index->indnkeyatts; i++)
+				key = lappend_int(key, index->indkey.values[i]);
+		}
+		ReleaseSysCache(tuple);
+		if (key != NIL)
+			break;
+	}
+	list_free(indexes);
+	return key;
+}
+
+/* The columns named as the key; NIL if one of them does not exist. */
+static List *
+named_key(const SourceBuild *build)
+{
+	List *key = NIL;
+	ListCell *cell;
+
+	foreach (cell, build->options.id_columns)
+	{
+		AttrNumber attnum = find_column(build->tupdesc, lfirst(cell));
+
+		if (attnum == InvalidAttrNumber)
+		{
+			warn_missing_column(build, lfirst(cell), "id_columns",
+								"The primary key, if there is one, identifies the entity instead.");
+			return NIL;
+		}
+		key = lappend_int(key, attnum);
+	}
+	return key;
+}
+
+static void
+resolve_keys(SourceBuild *build)
+{
+	CaptureSource *source = build->source;
+	List *key = named_key(build);
+	ListCell *cell;
+
+	if (key == NIL)
+		key = primary_key(build->relation);
+	source->keys = MemoryContextAllocZero(source->context, sizeof(JsonColumn) * Max(list_length(key), 1));
+	foreach (cell, key)
+	{
+		wh_json_column_init(&source->keys[source->nkeys++], build->tupdesc, lfirst_int(cell),
+							source->context);
+		build->watched[lfirst_int(cell) - 1] = true;
+	}
+}
+
+static void
+resolve_tenant(SourceBuild *build)
+{
+	CaptureSource *source = build->source;
+	AttrNumber attnum;
+
+	if (build->options.tenant == NULL)
+		return;
+	attnum = find_column(build->tupdesc, build->options.tenant);
+	if (attnum == InvalidAttrNumber)
+	{
+		warn_missing_column(build, build->options.tenant, "tenant", "Events have no tenant.");
+		return;
+	}
+	source->tenant = MemoryContextAlloc(source->context, sizeof(JsonColumn));
+	wh_json_column_init(source->tenant, build->tupdesc, attnum, source->context);
+	build->watched[attnum - 1] = true;
+}
+
+/* All columns there are, or those of them that are named. */
+static void
+include_columns(SourceBuild *build)
+{
+	ListCell *cell;
+
+	for (int i = 0; i < build->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(build->tupdesc, i);
+
+		build->captured[i] =
+			!build->options.only_columns && !attribute->attisdropped && !wh_is_virtual(attribute);
+	}
+	foreach (cell, build->options.columns)
+	{
+		AttrNumber attnum = find_column(build->tupdesc, lfirst(cell));
+
+		if (attnum == InvalidAttrNumber)
+			warn_missing_column(build, lfirst(cell), "columns", "It is left out.");
+		else if (!wh_is_virtual(TupleDescAttr(build->tupdesc, attnum - 1)))
+			build->captured[attnum - 1] = true;
+	}
+}
+
+/* Returns false if a column that must not be told does not exist by that name. */
+static bool
+exclude_columns(SourceBuild *build)
+{
+	bool found_all = true;
+	ListCell *cell;
+
+	foreach (cell, build->options.exclude)
+	{
+		AttrNumber attnum = find_column(build->tupdesc, lfirst(cell));
+
+		if (attnum != InvalidAttrNumber)
+			build->captured[attnum - 1] = false;
+		else
+		{
+			warn_missing_column(build, lfirst(cell), "exclude",
+								"It may have another name now, so events hold only the key columns.");
+			found_all = false;
+		}
+	}
+	return found_all;
+}
+
+/*
+ * Which columns are told, and which count as a change. When an excluded column cannot be found, any of the others may
+ * be the one that must not leak: only the key is told then, while a change of any of them still makes an event.
+ */
+static void
+resolve_captured(SourceBuild *build)
+{
+	bool found_all;
+
+	include_columns(build);
+	found_all = exclude_columns(build);
+	for (int i = 0; i < build->tupdesc->natts; i++)
+	{
+		bool is_key = false;
+
+		build->watched[i] |= build->captured[i];
+		for (int k = 0; k < build->source->nkeys; k++)
+			is_key |= build->source->keys[k].attnum == i + 1;
+		if (!found_all && !is_key)
+			build->captured[i] = false;
+	}
+}
+
+static WatchedColumn
+watched_column(TupleDesc tupdesc, int i)
+{
+	Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+	WatchedColumn column = {attribute->attnum, attribute->attlen, attribute->attbyval};
+
+	return column;
+}
+
+static void
+store_columns(SourceBuild *build)
+{
+	CaptureSource *source = build->source;
+	int natts = Max(build->tupdesc->natts, 1);
+
+	source->columns = MemoryContextAllocZero(source->context, sizeof(JsonColumn) * natts);
+	source->captured_images = MemoryContextAllocZero(source->context, sizeof(WatchedColumn) * natts);
+	source->watched = MemoryContextAllocZero(source->context, sizeof(WatchedColumn) * natts);
+	for (int i = 0; i < build->tupdesc->natts; i++)
+	{
+		if (build->captured[i])
+		{
+			source->captured_images[source->ncolumns] = watched_column(build->tupdesc, i);
+			wh_json_column_init(&source->columns[source->ncolumns++], build->tupdesc, i + 1, source->context);
+		}
+		if (build->watched[i])
+		{
+			source->watched[source->nwatched++] = watched_column(build->tupdesc, i);
+			source->last_attribute = i + 1;
+		}
+	}
+}
+
+/*
+ * The whole
+ */
+
+static Oid
+topmost_ancestor(Relation relation)
+{
+	List *ancestors;
+
+	if (!relation->rd_rel->relispartition)
+		return RelationGetRelid(relation);
+	ancestors = get_partition_ancestors(RelationGetRelid(relation));
+	return ancestors == NIL ? RelationGetRelid(relation) : llast_oid(ancestors);
+}
+
+/* Without "actions" in the argument, what fires the trigger is what makes events. */
+static int
+actions_of_trigger(const Trigger *trigger)
+{
+	return (TRIGGER_FOR_INSERT(trigger->tgtype) ? CAPTURE_NEW : 0) |
+		   (TRIGGER_FOR_UPDATE(trigger->tgtype) ? CAPTURE_UPDATE : 0) |
+		   (TRIGGER_FOR_DELETE(trigger->tgtype) ? CAPTURE_DELETE : 0);
+}
+
+static void
+describe_source(SourceBuild *build)
+{
+	CaptureSource *source = build->source;
+	const CaptureOptions *options = &build->options;
+	const char *entity_type = options->entity_type;
+
+	source->trigger = build->trigger->tgoid;
+	source->relation = RelationGetRelid(build->relation);
+	source->root = topmost_ancestor(build->relation);
+	if (entity_type == NULL && source->root != source->relation)
+		entity_type = get_rel_name(source->root);
+	if (entity_type == NULL)
+		entity_type = RelationGetRelationName(build->relation);
+	source->entity_type = MemoryContextStrdup(source->context, entity_type);
+	source->actions = options->only_actions ? options->actions : actions_of_trigger(build->trigger);
+	source->previous = options->previous;
+	source->size_hint = 256;
+}
+
+static CaptureSource *
+build_source(Relation relation, const Trigger *trigger)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "webhook capture source", ALLOCSET_SMALL_SIZES);
+	SourceBuild build = {.relation = relation, .tupdesc = RelationGetDescr(relation), .trigger = trigger};
+	uint64 invalidations_before = invalidations;
+
+	wh_parse_capture_options(&build.options, relation, trigger);
+	build.source = MemoryContextAllocZero(context, sizeof(CaptureSource));
+	build.source->context = context;
+	build.captured = palloc0(sizeof(bool) * Max(build.tupdesc->natts, 1));
+	build.watched = palloc0(sizeof(bool) * Max(build.tupdesc->natts, 1));
+	describe_source(&build);
+	resolve_keys(&build);
+	resolve_tenant(&build);
+	resolve_captured(&build);
+	store_columns(&build);
+	build.source->stale = invalidations != invalidations_before;
+	MemoryContextCopyAndSetIdentifier(context, build.source->entity_type);
+	return build.source;
+}
+
+CaptureSource *
+wh_capture_source(Relation relation, const Trigger *trigger)
+{
+	SourceEntry *entry;
+	CaptureSource *source;
+	Oid key = trigger->tgoid;
+	bool found;
+
+	if (sources == NULL)
+		create_cache();
+	entry = hash_search(sources, &key, HASH_FIND, NULL);
+	if (entry != NULL && !entry->source->stale && entry->source->relation == RelationGetRelid(relation))
+		return entry->source;
+
+	source = build_source(relation, trigger);
+
+	/* From here on nothing is looked up and nothing fails, but for want of memory while the entry is not yet made. */
+	discard_stale();
+	entry = hash_search(sources, &key, HASH_ENTER, &found);
+	if (found)
+		discard(entry->source);
+	entry->source = source;
+	MemoryContextSetParent(source->context, CacheMemoryContext);
+	return source;
+}

@@ -1,0 +1,49 @@
+/*
+ * capture_source.h
+ *	  What capture needs to know of a source, worked out once.
+ */
+#ifndef WEBHOOK_CAPTURE_SOURCE_H
+#define WEBHOOK_CAPTURE_SOURCE_H
+
+#include "postgres.h"
+
+#include "capture_options.h"
+#include "row_json.h"
+
+/* A column whose change makes an UPDATE an event. */
+typedef struct WatchedColumn
+{
+	AttrNumber attnum;
+	int16 len;
+	bool byval;
+} WatchedColumn;
+
+typedef struct CaptureSource
+{
+	MemoryContext context; /* holds all of this */
+	Oid trigger;
+	Oid relation;
+	Oid root;   /* topmost ancestor of a partition, else the relation itself */
+	bool stale; /* something changed: build anew before the next use */
+
+	char *entity_type;
+	int actions; /* CAPTURE_... that make events */
+	bool previous;
+
+	int nkeys; /* 0: the entity has no id */
+	JsonColumn *keys;
+	JsonColumn *tenant; /* NULL: none */
+	int ncolumns;
+	JsonColumn *columns;            /* captured: what result and previous hold */
+	WatchedColumn *captured_images; /* the same columns, for comparing */
+	int nwatched;
+	WatchedColumn *watched;    /* all whose change is an event */
+	AttrNumber last_attribute; /* the highest attribute number of any above */
+
+	int size_hint; /* bytes the last result took */
+} CaptureSource;
+
+/* The description of the trigger's source. Valid to the end of the transaction, whatever happens meanwhile. */
+extern CaptureSource *wh_capture_source(Relation relation, const Trigger *trigger);
+
+#endif /* WEBHOOK_CAPTURE_SOURCE_H */

@@ -1,0 +1,57 @@
+/*
+ * compat.h
+ *	  What differs between the PostgreSQL versions this extension is built for.
+ *
+ * The only file that mentions PG_VERSION_NUM: everything else is written for
+ * one version, and what a release renamed, moved or gave another argument is
+ * evened out here. Included after postgres.h by the files that need it.
+ */
+#ifndef WEBHOOK_COMPAT_H
+#define WEBHOOK_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_attribute.h"
+
+#if PG_VERSION_NUM < 150000
+#error "webhook needs PostgreSQL 15 or newer"
+#endif
+
+/* PostgreSQL 16 took the macros for variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* PostgreSQL 16 gave ExecInsertIndexTuples the argument onlySummarizing. */
+#if PG_VERSION_NUM >= 160000
+#define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
+	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL, false)
+#else
+#define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
+	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* PostgreSQL 18 brought generated columns that are not stored: a trigger never sees a value of theirs. */
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+#define wh_is_virtual(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define wh_is_virtual(attribute) false
+#endif
+
+/* PostgreSQL 17 lets the caller bring the JSON lexer's memory. */
+#if PG_VERSION_NUM >= 170000
+#define wh_make_json_lex(json, len, encoding)                                                                \
+	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), false)
+#else
+#define wh_make_json_lex(json, len, encoding)                                                                \
+	makeJsonLexContextCstringLen(unconstify(char *, (json)), (int) (len), (encoding), false)
+#endif
+
+/* PostgreSQL 17 renamed the shared variables of transaction ids. */
+#if PG_VERSION_NUM >= 170000
+#define wh_transam_variables TransamVariables
+#else
+#define wh_transam_variables ShmemVariableCache
+#endif
+
+#endif /* WEBHOOK_COMPAT_H */

@@ -1,0 +1,37 @@
+/*
+ * counters.h
+ *	  What a worker has counted per subscription, readable by other processes.
+ *
+ * The worker owns a dynamic shared memory segment that holds one Counter per
+ * subscription; it replaces the segment by a larger one when subscriptions
+ * are added, and the segment goes with the worker. Readers copy it out.
+ * Locking: the segment's own lock, taken for the copying of whole rows.
+ */
+#ifndef WEBHOOK_COUNTERS_H
+#define WEBHOOK_COUNTERS_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "storage/dsm.h"
+
+typedef struct WhCounter
+{
+	int64 subscription_id;
+	int32 queued;
+	int32 in_flight;
+	bool catching_up;
+	int64 delivered;
+	int64 failed;
+	TimestampTz last_success; /* 0: never */
+	TimestampTz last_failure; /* 0: never */
+	char last_error[64];
+} WhCounter;
+
+/* The worker's side: publish these rows, and return the segment's handle for the slot. */
+extern dsm_handle wh_counters_publish(const WhCounter *rows, int n);
+
+/* A reader's side: a palloc'd copy of the rows; 0 where the segment is gone. */
+extern int wh_counters_copy(dsm_handle handle, WhCounter **rows);
+
+#endif /* WEBHOOK_COUNTERS_H */

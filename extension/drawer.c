@@ -1,0 +1,319 @@
+/*
+ * drawer.c
+ *	  The tables behind webhook.outbox, found and described.
+ *
+ * Called by outbox.c for every event. The drawers and the sequence are looked
+ * up by name once per backend; of each drawer its shape is cached: where our
+ * columns are, and which indexes it has. People may add columns, indexes and
+ * constraints to it, so nothing is taken for granted.
+ *
+ * Invalidation callbacks only mark a shape stale, and no relation is kept open
+ * from one event to the next. A name's oid is trusted only if no invalidation
+ * arrived with its lock; the lock, RowExclusiveLock, is kept to the end of the
+ * transaction. A shape that is replaced goes with the transaction, since an
+ * expression in the table may have brought us here while it was in use.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "drawer.h"
+#include "settings.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#define SCHEMA "webhook"
+
+static const struct
+{
+	const char *name;
+	Oid type;
+	bool never_null;
+} outbox_columns[] = {
+	[COLUMN_ID] = {"id", INT8OID, true},
+	[COLUMN_XID] = {"xid", XID8OID, true},
+	[COLUMN_ENTITY_ID] = {"entity_id", TEXTOID, false},
+	[COLUMN_ENTITY_TYPE] = {"entity_type", TEXTOID, true},
+	[COLUMN_ACTION_TYPE] = {"action_type", TEXTOID, true},
+	[COLUMN_RESULT] = {"result", JSONOID, false},
+	[COLUMN_PREVIOUS] = {"previous", JSONOID, false},
+	[COLUMN_TENANT] = {"tenant", TEXTOID, false},
+	[COLUMN_CONTEXT] = {"context", JSONOID, false},
+	[COLUMN_SUBSCRIPTION_ID] = {"subscription_id", INT8OID, false},
+	[COLUMN_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
+	[COLUMN_DRAWER] = {"drawer", INT2OID, true},
+};
+StaticAssertDecl(lengthof(outbox_columns) == OUTBOX_COLUMNS, "every column of the outbox has a name");
+
+static DrawerShape *shapes[WH_DRAWERS];
+static Oid sequence = InvalidOid;
+static bool callbacks_registered = false;
+
+/* Counts invalidations, so that one arriving while a shape is being worked out is noticed. */
+static uint64 invalidations = 0;
+
+/*
+ * Invalidation
+ */
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	invalidations++;
+	for (int i = 0; i < WH_DRAWERS; i++)
+	{
+		if (shapes[i] != NULL && (!OidIsValid(relid) || shapes[i]->relation == relid))
+			shapes[i]->stale = true;
+	}
+	if (!OidIsValid(relid) || sequence == relid)
+		sequence = InvalidOid;
+}
+
+/* A schema was renamed, dropped or made: the names may now lead elsewhere. */
+static void
+schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	relation_changed(arg, InvalidOid);
+}
+
+static void
+register_callbacks(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
+	callbacks_registered = true;
+}
+
+/*
+ * Finding the tables
+ */
+
+static void
+report_missing(const char *what, const char *name)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("%s " SCHEMA ".%s does not exist", what, name),
+		 errdetail(
+			 "The changed table is watched for webhooks, but the extension's own tables are not complete."),
+		 errhint("Restore the extension with DROP EXTENSION webhook CASCADE and CREATE EXTENSION webhook, or "
+				 "drop the "
+				 "trigger on the table.")));
+}
+
+static Oid
+find_relation(const char *what, const char *name)
+{
+	Oid schema = get_namespace_oid(SCHEMA, true);
+	Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+
+	if (!OidIsValid(relation))
+		report_missing(what, name);
+	return relation;
+}
+
+Relation
+wh_open_outbox_sequence(void)
+{
+	static const char *const name = "outbox_id_seq";
+
+	if (!callbacks_registered)
+		register_callbacks();
+	for (;;)
+	{
+		Oid oid = sequence;
+		Relation relation;
+
+		if (!OidIsValid(oid))
+			sequence = oid = find_relation("sequence", name);
+		relation = try_relation_open(oid, RowExclusiveLock);
+		if (relation != NULL && sequence == oid)
+			return relation;
+		if (relation != NULL)
+			relation_close(relation, RowExclusiveLock);
+		sequence = InvalidOid;
+	}
+}
+
+/*
+ * The shape of a drawer
+ */
+
+static void
+locate_columns(DrawerShape *shape, Relation relation)
+{
+	TupleDesc tupdesc = RelationGetDescr(relation);
+
+	for (int column = 0; column < OUTBOX_COLUMNS; column++)
+	{
+		AttrNumber attnum = get_attnum(RelationGetRelid(relation), outbox_columns[column].name);
+
+		if (attnum <= 0 || TupleDescAttr(tupdesc, attnum - 1)->atttypid != outbox_columns[column].type)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table " SCHEMA ".%s has no column \"%s\" of type %s",
+						RelationGetRelationName(relation), outbox_columns[column].name,
+						format_type_be(outbox_columns[column].type)),
+				 errdetail("The changed table is watched for webhooks, but their outbox was altered."),
+				 errhint("Columns may be added to webhook.outbox, but its own ones must stay as they are.")));
+		shape->attnums[column] = attnum;
+	}
+}
+
+int
+wh_drawer_column(const DrawerShape *shape, AttrNumber attnum)
+{
+	int column = 0;
+
+	while (column < OUTBOX_COLUMNS && shape->attnums[column] != attnum)
+		column++;
+	return column;
+}
+
+/* Can a row be stored without looking at constraints and defaults? Our own columns' NOT NULLs always hold. */
+static bool
+has_plain_columns(const DrawerShape *shape, Relation relation)
+{
+	TupleDesc tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+		int column = wh_drawer_column(shape, attribute->attnum);
+
+		if (attribute->attisdropped)
+			continue;
+		if (column == OUTBOX_COLUMNS && (attribute->atthasdef || attribute->attnotnull))
+			return false;
+		if (column < OUTBOX_COLUMNS && attribute->attnotnull && !outbox_columns[column].never_null)
+			return false;
+	}
+	return tupdesc->constr == NULL || tupdesc->constr->num_check == 0;
+}
+
+/* Fill in a plain index; false if it is none. */
+static bool
+describe_index(PlainIndex *plain, Relation index)
+{
+	HeapTuple tuple = index->rd_indextuple;
+	oidvector *opclasses;
+	bool isnull;
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisready ||
+		!index->rd_index->indimmediate || index->rd_index->indisexclusion ||
+		!heap_attisnull(tuple, Anum_pg_index_indexprs, NULL) ||
+		!heap_attisnull(tuple, Anum_pg_index_indpred, NULL))
+		return false;
+	opclasses =
+		(oidvector *) DatumGetPointer(SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indclass, &isnull));
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+	{
+		if (opclasses->values[i] >= FirstNormalObjectId)
+			return false;
+	}
+	plain->oid = RelationGetRelid(index);
+	plain->unique = index->rd_index->indisunique;
+	plain->ncolumns = index->rd_index->indnatts;
+	for (int i = 0; i < plain->ncolumns; i++)
+		plain->columns[i] = index->rd_index->indkey.values[i];
+	return true;
+}
+
+/* Returns false if any of the indexes is not plain. */
+static bool
+describe_indexes(DrawerShape *shape, Relation relation)
+{
+	List *oids = RelationGetIndexList(relation);
+	bool plain = true;
+	ListCell *cell;
+
+	shape->indexes = MemoryContextAllocZero(shape->context, sizeof(PlainIndex) * Max(list_length(oids), 1));
+	foreach (cell, oids)
+	{
+		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+
+		plain = plain && describe_index(&shape->indexes[shape->nindexes++], index);
+		index_close(index, NoLock);
+	}
+	list_free(oids);
+	return plain;
+}
+
+static DrawerShape *
+build_shape(Relation relation)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "webhook drawer", ALLOCSET_SMALL_SIZES);
+	DrawerShape *shape = MemoryContextAllocZero(context, sizeof(DrawerShape));
+	uint64 invalidations_before = invalidations;
+	bool plain_indexes;
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"" SCHEMA ".%s\" is not a table", RelationGetRelationName(relation)),
+			 errdetail("The changed table is watched for webhooks, but their outbox was replaced."),
+			 errhint(
+				 "Restore the extension with DROP EXTENSION webhook CASCADE and CREATE EXTENSION webhook.")));
+	shape->context = context;
+	shape->relation = RelationGetRelid(relation);
+	locate_columns(shape, relation);
+	plain_indexes = describe_indexes(shape, relation);
+	shape->plain = plain_indexes && has_plain_columns(shape, relation);
+	shape->stale = invalidations != invalidations_before;
+	return shape;
+}
+
+static void
+replace_shape(int drawer, DrawerShape *shape)
+{
+	if (shapes[drawer] != NULL)
+		MemoryContextSetParent(shapes[drawer]->context, TopTransactionContext);
+	shapes[drawer] = shape;
+	if (shape != NULL)
+		MemoryContextSetParent(shape->context, CacheMemoryContext);
+}
+
+Relation
+wh_open_drawer(int drawer, DrawerShape **shape)
+{
+	if (!callbacks_registered)
+		register_callbacks();
+	for (;;)
+	{
+		char name[NAMEDATALEN];
+		Relation relation;
+		DrawerShape *cached = shapes[drawer];
+
+		if (cached != NULL && !cached->stale)
+		{
+			relation = try_table_open(cached->relation, RowExclusiveLock);
+			if (relation != NULL && !cached->stale)
+			{
+				*shape = cached;
+				return relation;
+			}
+			if (relation != NULL)
+				table_close(relation, RowExclusiveLock);
+		}
+		snprintf(name, sizeof(name), "outbox_%d", drawer);
+		relation = try_table_open(find_relation("table", name), RowExclusiveLock);
+		if (relation == NULL)
+			continue;
+		replace_shape(drawer, build_shape(relation));
+		table_close(relation, NoLock);
+	}
+}

@@ -1,0 +1,60 @@
+/*
+ * drawer.h
+ *	  The tables behind webhook.outbox, found and described.
+ */
+#ifndef WEBHOOK_DRAWER_H
+#define WEBHOOK_DRAWER_H
+
+#include "postgres.h"
+
+#include "utils/rel.h"
+
+/* Our columns of a drawer; drawer.c has their names and types. */
+typedef enum OutboxColumn
+{
+	COLUMN_ID,
+	COLUMN_XID,
+	COLUMN_ENTITY_ID,
+	COLUMN_ENTITY_TYPE,
+	COLUMN_ACTION_TYPE,
+	COLUMN_RESULT,
+	COLUMN_PREVIOUS,
+	COLUMN_TENANT,
+	COLUMN_CONTEXT,
+	COLUMN_SUBSCRIPTION_ID,
+	COLUMN_CREATED_AT,
+	COLUMN_DRAWER,
+	OUTBOX_COLUMNS
+} OutboxColumn;
+
+/* A plain index: btree on columns, with PostgreSQL's own operators. */
+typedef struct PlainIndex
+{
+	Oid oid;
+	bool unique;
+	int ncolumns;
+	AttrNumber columns[INDEX_MAX_KEYS];
+} PlainIndex;
+
+/* What is known of one drawer's table. */
+typedef struct DrawerShape
+{
+	MemoryContext context; /* holds all of this */
+	Oid relation;
+	bool stale;
+	AttrNumber attnums[OUTBOX_COLUMNS];
+	bool plain; /* nothing in it has to be evaluated: no default, check, generated column or other index */
+	int nindexes;
+	PlainIndex *indexes; /* all indexes, if plain */
+} DrawerShape;
+
+/* Open and lock a drawer (RowExclusiveLock). Its shape stays valid to the end of the transaction. */
+extern Relation wh_open_drawer(int drawer, DrawerShape **shape);
+
+/* Open and lock the sequence that numbers the events (RowExclusiveLock). */
+extern Relation wh_open_outbox_sequence(void);
+
+/* Which of our columns is it? OUTBOX_COLUMNS: none, somebody added it. */
+extern int wh_drawer_column(const DrawerShape *shape, AttrNumber attnum);
+
+#endif /* WEBHOOK_DRAWER_H */

@@ -1,0 +1,15 @@
+/*
+ * outbox_id.h
+ *	  The ids of events.
+ */
+#ifndef WEBHOOK_OUTBOX_ID_H
+#define WEBHOOK_OUTBOX_ID_H
+
+#include "postgres.h"
+
+#include "utils/rel.h"
+
+/* The next value of webhook.outbox_id_seq, opened and locked by the caller; unlike nextval(), leaves lastval() alone. */
+extern int64 wh_next_outbox_id(Relation sequence);
+
+#endif /* WEBHOOK_OUTBOX_ID_H */

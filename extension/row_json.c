@@ -1,0 +1,464 @@
+/*
+ * row_json.c
+ *	  A row as JSON text.
+ *
+ * Called by capture.c for every captured row. The text is that of PostgreSQL's
+ * row_to_json(); a difference is a bug here. What row_to_json() looks up in the
+ * catalogues for each value of each row is looked up once per column instead:
+ * which writer, which output function, the escaped name. Frequent types are
+ * written straight into the buffer, without a function call through fmgr and
+ * without a copy.
+ *
+ * Nothing here is shared, locked or kept: a JsonColumn belongs to whoever made
+ * it (capture_source.c, which forgets it when the table, a type or a cast
+ * changes), and everything else is allocated in the current memory context.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "mb/pg_wchar.h"
+#include "parser/parse_coerce.h"
+#include "row_json.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* Room for any int8 with its sign and final zero. */
+#define INT_TEXT_SIZE 21
+
+/*
+ * Strings
+ */
+
+/* Can this byte not stand for itself in a JSON string? */
+static inline bool
+needs_escape(unsigned char c)
+{
+	return c < ' ' || c == '"' || c == '\\';
+}
+
+/* Is any of the eight bytes one that needs an escape? Exact, by the usual tests for a zero or a lesser byte. */
+static inline bool
+any_needs_escape(uint64 word)
+{
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+	uint64 quote = word ^ (ones * '"');
+	uint64 backslash = word ^ (ones * '\\');
+
+	return (((word - ones * ' ') & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) &
+		   (ones * 0x80);
+}
+
+/* Length of the run at the start of the string that needs no escape. */
+static inline int
+plain_run(const char *string, int len)
+{
+	int run = 0;
+	uint64 word;
+
+	while (run + (int) sizeof(word) <= len)
+	{
+		memcpy(&word, string + run, sizeof(word));
+		if (any_needs_escape(word))
+			break;
+		run += sizeof(word);
+	}
+	while (run < len && !needs_escape((unsigned char) string[run]))
+		run++;
+	return run;
+}
+
+static void
+append_escape(StringInfo out, unsigned char c)
+{
+	switch (c)
+	{
+		case '"':
+			appendBinaryStringInfo(out, "\\\"", 2);
+			break;
+		case '\\':
+			appendBinaryStringInfo(out, "\\\\", 2);
+			break;
+		case '\b':
+			appendBinaryStringInfo(out, "\\b", 2);
+			break;
+		case '\f':
+			appendBinaryStringInfo(out, "\\f", 2);
+			break;
+		case '\n':
+			appendBinaryStringInfo(out, "\\n", 2);
+			break;
+		case '\r':
+			appendBinaryStringInfo(out, "\\r", 2);
+			break;
+		case '\t':
+			appendBinaryStringInfo(out, "\\t", 2);
+			break;
+		default:
+			appendStringInfo(out, "\\u%04x", (int) c);
+			break;
+	}
+}
+
+void
+wh_json_append_string(StringInfo out, const char *string, int len)
+{
+	const char *end = string + len;
+
+	enlargeStringInfo(out, len + 2);
+	appendStringInfoCharMacro(out, '"');
+	while (string < end)
+	{
+		int run = plain_run(string, end - string);
+
+		appendBinaryStringInfo(out, string, run);
+		string += run;
+		if (string < end)
+			append_escape(out, (unsigned char) *string++);
+	}
+	appendStringInfoCharMacro(out, '"');
+}
+
+/*
+ * Writers
+ */
+
+static void
+write_bool(StringInfo out, JsonColumn *column, Datum value)
+{
+	if (DatumGetBool(value))
+		appendBinaryStringInfo(out, "true", 4);
+	else
+		appendBinaryStringInfo(out, "false", 5);
+}
+
+static void
+write_int2(StringInfo out, JsonColumn *column, Datum value)
+{
+	enlargeStringInfo(out, INT_TEXT_SIZE);
+	out->len += pg_itoa(DatumGetInt16(value), out->data + out->len);
+}
+
+static void
+write_int4(StringInfo out, JsonColumn *column, Datum value)
+{
+	enlargeStringInfo(out, INT_TEXT_SIZE);
+	out->len += pg_ltoa(DatumGetInt32(value), out->data + out->len);
+}
+
+static void
+write_int8(StringInfo out, JsonColumn *column, Datum value)
+{
+	enlargeStringInfo(out, INT_TEXT_SIZE);
+	out->len += pg_lltoa(DatumGetInt64(value), out->data + out->len);
+}
+
+/* numeric and floats: NaN and the infinities are no JSON numbers, and all that is one starts with a digit */
+static void
+write_number(StringInfo out, JsonColumn *column, Datum value)
+{
+	char *text = OutputFunctionCall(&column->output, value);
+	int len = strlen(text);
+	char first = text[0] == '-' ? text[1] : text[0];
+
+	if (first >= '0' && first <= '9')
+		appendBinaryStringInfo(out, text, len);
+	else
+		wh_json_append_string(out, text, len);
+	pfree(text);
+}
+
+static void
+write_text(StringInfo out, JsonColumn *column, Datum value)
+{
+	struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
+
+	wh_json_append_string(out, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	if ((Pointer) text != DatumGetPointer(value))
+		pfree(text);
+}
+
+/* date, timestamp, timestamptz: no character of theirs needs an escape */
+static void
+write_datetime(StringInfo out, JsonColumn *column, Datum value)
+{
+	enlargeStringInfo(out, MAXDATELEN + 3);
+	appendStringInfoCharMacro(out, '"');
+	JsonEncodeDateTime(out->data + out->len, value, column->base_type, NULL);
+	out->len += strlen(out->data + out->len);
+	appendStringInfoCharMacro(out, '"');
+}
+
+static void
+write_uuid(StringInfo out, JsonColumn *column, Datum value)
+{
+	static const char digits[] = "0123456789abcdef";
+	const pg_uuid_t *uuid = DatumGetUUIDP(value);
+	char text[2 * UUID_LEN + 6];
+	char *at = text;
+
+	*at++ = '"';
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*at++ = '-';
+		*at++ = digits[uuid->data[i] >> 4];
+		*at++ = digits[uuid->data[i] & 15];
+	}
+	*at++ = '"';
+	appendBinaryStringInfo(out, text, at - text);
+}
+
+static void
+write_json(StringInfo out, JsonColumn *column, Datum value)
+{
+	struct varlena *json = PG_DETOAST_DATUM_PACKED(value);
+
+	appendBinaryStringInfo(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	if ((Pointer) json != DatumGetPointer(value))
+		pfree(json);
+}
+
+static void
+write_jsonb(StringInfo out, JsonColumn *column, Datum value)
+{
+	Jsonb *jsonb = DatumGetJsonbP(value);
+
+	(void) JsonbToCString(out, &jsonb->root, VARSIZE(jsonb));
+	if ((Pointer) jsonb != DatumGetPointer(value))
+		pfree(jsonb);
+}
+
+/* Append a text that is JSON already, and free it. */
+static void
+append_json_text(StringInfo out, Datum value)
+{
+	text *json = DatumGetTextPP(value);
+
+	appendBinaryStringInfo(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	pfree(json);
+}
+
+static void
+write_array(StringInfo out, JsonColumn *column, Datum value)
+{
+	append_json_text(out, DirectFunctionCall1(array_to_json, value));
+}
+
+static void
+write_composite(StringInfo out, JsonColumn *column, Datum value)
+{
+	append_json_text(out, DirectFunctionCall1(row_to_json, value));
+}
+
+/*
+ * A cast function may be of any language and be replaced at any time, so it is looked up at each call, as
+ * row_to_json() does. (Output functions are C and stay.)
+ */
+static void
+write_cast(StringInfo out, JsonColumn *column, Datum value)
+{
+	append_json_text(out, OidFunctionCall1(column->cast, value));
+}
+
+static void
+write_other(StringInfo out, JsonColumn *column, Datum value)
+{
+	char *text = OutputFunctionCall(&column->output, value);
+
+	wh_json_append_string(out, text, strlen(text));
+	pfree(text);
+}
+
+/*
+ * Columns
+ */
+
+/* Types beyond the frequent ones: arrays, composites, and types made by users that bring a cast to json. */
+static JsonWriter
+choose_other_writer(Oid type, Oid *cast)
+{
+	if (OidIsValid(get_element_type(type)) || type == ANYARRAYOID || type == ANYCOMPATIBLEARRAYOID ||
+		type == RECORDARRAYOID)
+		return write_array;
+	if (type_is_rowtype(type))
+		return write_composite;
+	if (type >= FirstNormalObjectId &&
+		find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, cast) == COERCION_PATH_FUNC &&
+		OidIsValid(*cast))
+		return write_cast;
+	return write_other;
+}
+
+static JsonWriter
+choose_writer(Oid type, Oid *cast)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			return write_bool;
+		case INT2OID:
+			return write_int2;
+		case INT4OID:
+			return write_int4;
+		case INT8OID:
+			return write_int8;
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case NUMERICOID:
+			return write_number;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return write_text;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return write_datetime;
+		case UUIDOID:
+			return write_uuid;
+		case JSONOID:
+			return write_json;
+		case JSONBOID:
+			return write_jsonb;
+		default:
+			return choose_other_writer(type, cast);
+	}
+}
+
+void
+wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumber attnum, MemoryContext context)
+{
+	Form_pg_attribute attribute = TupleDescAttr(tupdesc, attnum - 1);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	StringInfoData label;
+	Oid output;
+	bool is_varlena;
+
+	memset(column, 0, sizeof(*column));
+	column->attnum = attnum;
+	column->base_type = getBaseType(attribute->atttypid);
+	column->write = choose_writer(column->base_type, &column->cast);
+	getTypeOutputInfo(column->base_type, &output, &is_varlena);
+	fmgr_info_cxt(output, &column->output, context);
+
+	initStringInfo(&label);
+	appendStringInfoChar(&label, ',');
+	wh_json_append_string(&label, NameStr(attribute->attname), strlen(NameStr(attribute->attname)));
+	appendStringInfoChar(&label, ':');
+	column->label = repalloc(label.data, label.len + 1);
+	column->label_len = label.len;
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Objects
+ */
+
+int
+wh_json_open(StringInfo out)
+{
+	return out->len;
+}
+
+/* Every member begins with a comma; the first one's is made the brace that opens the object. */
+void
+wh_json_close(StringInfo out, int start)
+{
+	if (out->len == start)
+		appendStringInfoChar(out, '{');
+	else
+		out->data[start] = '{';
+	appendStringInfoChar(out, '}');
+}
+
+static inline void
+append_value(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
+{
+	if (slot->tts_isnull[column->attnum - 1])
+		appendBinaryStringInfo(out, "null", 4);
+	else
+		column->write(out, column, slot->tts_values[column->attnum - 1]);
+}
+
+void
+wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
+{
+	Assert(column->attnum <= slot->tts_nvalid);
+	appendBinaryStringInfo(out, column->label, column->label_len);
+	append_value(out, column, slot);
+}
+
+void
+wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTableSlot *slot)
+{
+	int start = wh_json_open(out);
+
+	for (int i = 0; i < ncolumns; i++)
+		wh_json_append_member(out, &columns[i], slot);
+	wh_json_close(out, start);
+}
+
+/*
+ * Keys
+ */
+
+static char *
+datetime_text(const JsonColumn *column, Datum value)
+{
+	static const int utc = 0;
+
+	return JsonEncodeDateTime(NULL, value, column->base_type,
+							  column->base_type == TIMESTAMPTZOID ? &utc : NULL);
+}
+
+void
+wh_json_append_key(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
+{
+	Assert(column->attnum <= slot->tts_nvalid);
+	if (column->base_type == TIMESTAMPTZOID && !slot->tts_isnull[column->attnum - 1])
+	{
+		char *text = datetime_text(column, slot->tts_values[column->attnum - 1]);
+
+		wh_json_append_string(out, text, strlen(text));
+		pfree(text);
+	}
+	else
+		append_value(out, column, slot);
+}
+
+char *
+wh_json_column_text(JsonColumn *column, TupleTableSlot *slot)
+{
+	Datum value = slot->tts_values[column->attnum - 1];
+	char *text;
+
+	Assert(column->attnum <= slot->tts_nvalid);
+	if (slot->tts_isnull[column->attnum - 1])
+		return NULL;
+	switch (column->base_type)
+	{
+		case INT4OID:
+			text = palloc(INT_TEXT_SIZE);
+			pg_ltoa(DatumGetInt32(value), text);
+			return text;
+		case INT8OID:
+			text = palloc(INT_TEXT_SIZE);
+			pg_lltoa(DatumGetInt64(value), text);
+			return text;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return datetime_text(column, value);
+		default:
+			return OutputFunctionCall(&column->output, value);
+	}
+}

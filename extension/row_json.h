@@ -1,0 +1,56 @@
+/*
+ * row_json.h
+ *	  A row, or single columns of it, as JSON text.
+ */
+#ifndef WEBHOOK_ROW_JSON_H
+#define WEBHOOK_ROW_JSON_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+typedef struct JsonColumn JsonColumn;
+
+/* Appends one value that is not null. */
+typedef void (*JsonWriter)(StringInfo out, JsonColumn *column, Datum value);
+
+/* A column of a table and how it is written: chosen once, used for every row. */
+struct JsonColumn
+{
+	AttrNumber attnum;
+	Oid base_type; /* the type, domains looked through */
+	JsonWriter write;
+	FmgrInfo output; /* the type's output function */
+	Oid cast;        /* the type's cast to json, for the writer that calls it */
+	char *label;     /* ,"name": */
+	int label_len;
+};
+
+/* Fill in a column; what it points to is allocated in context, and must live as long as the column is used. */
+extern void wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumber attnum,
+								MemoryContext context);
+
+/* The same text as row_to_json() of a row of these columns. Their attributes must have been deformed. */
+extern void wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTableSlot *slot);
+
+/* An object piece by piece: open, any number of members, close with what open returned. */
+extern int wh_json_open(StringInfo out);
+extern void wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
+extern void wh_json_close(StringInfo out, int start);
+
+/* The value of a key column within a JSON array: as in the row, but for its time zone, see wh_json_column_text(). */
+extern void wh_json_append_key(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
+
+/*
+ * The column's value as plain text, palloc'd; NULL for null. Dates and times as in JSON but always in UTC, so
+ * that one row's text does not vary with the time zone of who changed it; others as their output function has them.
+ */
+extern char *wh_json_column_text(JsonColumn *column, TupleTableSlot *slot);
+
+/* Append a string with quotes and escapes. */
+extern void wh_json_append_string(StringInfo out, const char *string, int len);
+
+#endif /* WEBHOOK_ROW_JSON_H */

@@ -1,0 +1,38 @@
+/*
+ * settings.h
+ *	  The settings webhook.*, defined in webhook.c.
+ */
+#ifndef WEBHOOK_SETTINGS_H
+#define WEBHOOK_SETTINGS_H
+
+#include "postgres.h"
+
+#include "postmaster/bgworker.h"
+#include "utils/guc.h"
+
+#define WH_DRAWERS 8 /* partitions of each log's ring; the install script makes as many */
+
+#define WH_DEFAULT_NAPTIME_MS 5000
+#define WH_DEFAULT_RETENTION_S (7 * 24 * 3600)
+#define WH_DEFAULT_MAX_IN_FLIGHT 200
+#define WH_MAX_MAX_IN_FLIGHT 1000
+
+extern int wh_naptime;             /* webhook.naptime, milliseconds: the safety look */
+extern int wh_retention;           /* webhook.retention, seconds */
+extern int wh_max_in_flight;       /* webhook.max_in_flight, requests under way at once, whole worker */
+extern bool wh_allow_http;         /* webhook.allow_http */
+extern char *wh_allowed_networks;  /* webhook.allowed_networks, list of CIDR blocks */
+extern char *wh_ca_file;           /* webhook.ca_file, "" for the system's */
+extern char *wh_context;           /* webhook.context, a JSON object or "" */
+
+/* The drawer that is written at this time of the clock: changes every retention / 6. */
+extern int wh_drawer_at(int64 epoch_seconds);
+
+/* What the launcher is, for whoever registers it: the postmaster, or webhook.start(). */
+extern void wh_describe_launcher(BackgroundWorker *launcher);
+
+/* Check hooks that live with what they check, in api.c. */
+extern bool wh_check_allowed_networks(char **newval, void **extra, GucSource source);
+extern bool wh_check_context(char **newval, void **extra, GucSource source);
+
+#endif /* WEBHOOK_SETTINGS_H */

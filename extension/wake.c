@@ -1,0 +1,384 @@
+/*
+ * wake.c
+ *	  The shared slots through which backends, launcher and workers meet.
+ *
+ * One fixed array in shared memory, one slot per database that has or wants
+ * a worker. A backend that captured an event raises its database's `woken`
+ * flag when it commits, and sets the worker's latch if nobody had raised it
+ * before: no NOTIFY, no lock shared between writers. A database that has no
+ * worker asks the launcher for one in the same breath.
+ *
+ * Locking: everything but `woken` is read and written under `lock`. `woken`
+ * is atomic, raised by committing backends after their transaction is visible
+ * and cleared by the worker before it reads, so an event can never fall in
+ * between. Nothing here is private to a process but the PGPROC references,
+ * which are cleared by before_shmem_exit.
+ *
+ * Called by outbox.c (wake), api.c (status), webhook.c (shared memory), and
+ * worker/launcher.c and worker/worker.c.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "wake.h"
+
+#define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
+
+typedef struct WorkerSlot
+{
+	WhSlotView view;        /* under the lock */
+	PGPROC *proc;           /* the worker's, while RUNNING; under the lock */
+	pg_atomic_uint32 woken; /* events were committed since the worker last asked */
+} WorkerSlot;
+
+typedef struct Shared
+{
+	LWLock lock;
+	PGPROC *launcher; /* NULL: none is running */
+	WorkerSlot slots[WH_MAX_DATABASES];
+} Shared;
+
+static Shared *shared = NULL;
+static bool callback_registered = false;
+static bool captured = false;      /* this transaction captured an event */
+static bool worker_wanted = false; /* this transaction wants a worker */
+static WorkerSlot *my_slot = NULL; /* in a worker: the slot it holds */
+
+Size
+wh_wake_shmem_size(void)
+{
+	return sizeof(Shared);
+}
+
+/*
+ * Find or make the shared array. Without preload nobody has asked for the
+ * memory beforehand; it is small enough for what the server keeps in reserve.
+ */
+static void
+attach_shared(void)
+{
+	bool found;
+
+	if (shared)
+		return;
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("webhook", sizeof(Shared), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(Shared));
+		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		for (int i = 0; i < WH_MAX_DATABASES; i++)
+			pg_atomic_init_u32(&shared->slots[i].woken, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	LWLockRegisterTranche(shared->lock.tranche, "webhook");
+}
+
+/* The slot of a database, or NULL. The caller holds the lock. */
+static WorkerSlot *
+find_slot(Oid dboid)
+{
+	for (int i = 0; i < WH_MAX_DATABASES; i++)
+	{
+		WorkerSlot *slot = &shared->slots[i];
+
+		if (slot->view.state != WH_SLOT_FREE && slot->view.dboid == dboid)
+			return slot;
+	}
+	return NULL;
+}
+
+/* A WANTED slot for the database, made if need be; NULL where all are taken. The caller holds the lock. */
+static WorkerSlot *
+want_slot(Oid dboid, TimestampTz not_before)
+{
+	WorkerSlot *slot = find_slot(dboid);
+
+	if (slot)
+		return slot;
+	for (int i = 0; i < WH_MAX_DATABASES; i++)
+	{
+		slot = &shared->slots[i];
+		if (slot->view.state == WH_SLOT_FREE)
+		{
+			memset(&slot->view, 0, sizeof(slot->view));
+			slot->view.dboid = dboid;
+			slot->view.state = WH_SLOT_WANTED;
+			slot->view.not_before = not_before;
+			slot->view.counters = DSM_HANDLE_INVALID;
+			slot->proc = NULL;
+			return slot;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * After the commit of a transaction that captured: wake this database's
+ * worker. Nothing in here may throw.
+ */
+static void
+wake_worker(void)
+{
+	static int hint = 0; /* where this database's slot was last time */
+	WorkerSlot *slot = &shared->slots[hint];
+
+	/*
+	 * The usual case under load takes no lock: the flag is up already. A slot
+	 * that changes hands at this very moment belongs to a worker that reads
+	 * everything when it starts.
+	 */
+	if (slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING
+		&& pg_atomic_exchange_u32(&slot->woken, 1) == 1)
+		return;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	slot = find_slot(MyDatabaseId);
+	if (slot && slot->view.state == WH_SLOT_RUNNING)
+	{
+		hint = slot - shared->slots;
+		pg_atomic_write_u32(&slot->woken, 1);
+		SetLatch(&slot->proc->procLatch);
+	}
+	LWLockRelease(&shared->lock);
+	if (slot == NULL)
+		worker_wanted = true;
+}
+
+static void
+ask_launcher(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	want_slot(MyDatabaseId, 0);
+	if (shared->launcher)
+		SetLatch(&shared->launcher->procLatch);
+	LWLockRelease(&shared->lock);
+}
+
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	if (!captured && !worker_wanted)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		if (captured)
+			wake_worker();
+		if (worker_wanted)
+			ask_launcher();
+	}
+	/* a prepared transaction wakes nobody: the safety look finds it once it is committed */
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		captured = worker_wanted = false;
+}
+
+static void
+register_callback(void)
+{
+	attach_shared();
+	if (!callback_registered)
+	{
+		RegisterXactCallback(at_xact_end, NULL);
+		callback_registered = true;
+	}
+}
+
+void
+wh_wake_at_commit(void)
+{
+	if (unlikely(!callback_registered))
+		register_callback();
+	captured = true;
+}
+
+void
+wh_want_worker_at_commit(void)
+{
+	register_callback();
+	worker_wanted = true;
+}
+
+/*
+ * The launcher's side
+ */
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (shared->launcher == MyProc)
+		shared->launcher = NULL;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+wh_launcher_attach(void)
+{
+	bool mine;
+
+	attach_shared();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	mine = shared->launcher == NULL;
+	if (mine)
+		shared->launcher = MyProc;
+	LWLockRelease(&shared->lock);
+	if (mine)
+		before_shmem_exit(launcher_exit, (Datum) 0);
+	return mine;
+}
+
+bool
+wh_launcher_running(void)
+{
+	bool running;
+
+	attach_shared();
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	running = shared->launcher != NULL;
+	LWLockRelease(&shared->lock);
+	return running;
+}
+
+int
+wh_slots(WhSlotView *out, int max)
+{
+	int n = 0;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < WH_MAX_DATABASES && n < max; i++)
+		if (shared->slots[i].view.state != WH_SLOT_FREE)
+			out[n++] = shared->slots[i].view;
+	LWLockRelease(&shared->lock);
+	return n;
+}
+
+bool
+wh_slot_want(Oid dboid, TimestampTz not_before)
+{
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = want_slot(dboid, not_before);
+	if (slot && slot->view.state == WH_SLOT_WANTED)
+		slot->view.not_before = not_before;
+	LWLockRelease(&shared->lock);
+	return slot != NULL;
+}
+
+void
+wh_slot_release(Oid dboid)
+{
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot && slot->view.state == WH_SLOT_WANTED)
+		slot->view.state = WH_SLOT_FREE;
+	LWLockRelease(&shared->lock);
+}
+
+/*
+ * The worker's side
+ */
+
+static void
+worker_exit(int code, Datum arg)
+{
+	wh_worker_detach(false);
+}
+
+bool
+wh_worker_attach(void)
+{
+	WorkerSlot *slot;
+	bool mine;
+
+	attach_shared();
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = want_slot(MyDatabaseId, 0);
+	mine = slot && slot->view.state == WH_SLOT_WANTED;
+	if (mine)
+	{
+		slot->view.state = WH_SLOT_RUNNING;
+		slot->view.pid = MyProcPid;
+		slot->view.started_at = GetCurrentTimestamp();
+		slot->view.silent = false;
+		slot->view.reason[0] = '\0';
+		slot->proc = MyProc;
+		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
+		my_slot = slot;
+	}
+	LWLockRelease(&shared->lock);
+	if (mine)
+		before_shmem_exit(worker_exit, (Datum) 0);
+	return mine;
+}
+
+void
+wh_worker_detach(bool absent)
+{
+	Oid dboid;
+
+	if (my_slot == NULL)
+		return;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	dboid = my_slot->view.dboid;
+	my_slot->proc = NULL;
+	memset(&my_slot->view, 0, sizeof(my_slot->view));
+	my_slot->view.counters = DSM_HANDLE_INVALID;
+	if (!absent)
+	{
+		my_slot->view.dboid = dboid;
+		my_slot->view.state = WH_SLOT_WANTED;
+		my_slot->view.not_before =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS);
+	}
+	if (shared->launcher)
+		SetLatch(&shared->launcher->procLatch);
+	LWLockRelease(&shared->lock);
+	my_slot = NULL;
+}
+
+bool
+wh_worker_woken(void)
+{
+	return pg_atomic_exchange_u32(&my_slot->woken, 0) != 0;
+}
+
+void
+wh_worker_report(const WhWorkerReport *report)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	my_slot->view.silent = report->silent;
+	strlcpy(my_slot->view.reason, report->reason ? report->reason : "", WH_REASON_MAX);
+	my_slot->view.last_read = report->last_read;
+	my_slot->view.last_settled = report->last_settled;
+	my_slot->view.queued = report->queued;
+	my_slot->view.in_flight = report->in_flight;
+	my_slot->view.events_read = report->events_read;
+	my_slot->view.counters = report->counters;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+wh_my_slot(WhSlotView *out)
+{
+	WorkerSlot *slot;
+
+	attach_shared();
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	slot = find_slot(MyDatabaseId);
+	if (slot)
+		*out = slot->view;
+	LWLockRelease(&shared->lock);
+	return slot != NULL;
+}

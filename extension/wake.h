@@ -1,0 +1,95 @@
+/*
+ * wake.h
+ *	  The shared slots through which backends, launcher and workers meet.
+ *
+ * See wake.c for who owns which field and the locking rule.
+ */
+#ifndef WEBHOOK_WAKE_H
+#define WEBHOOK_WAKE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "storage/dsm.h"
+
+#define WH_MAX_DATABASES 64 /* databases of one cluster that may have a worker */
+#define WH_REASON_MAX 160   /* bytes of a worker's reason, with its NUL */
+
+typedef enum WhSlotState
+{
+	WH_SLOT_FREE,    /* no database */
+	WH_SLOT_WANTED,  /* this database shall have a worker */
+	WH_SLOT_RUNNING, /* its worker has attached itself */
+} WhSlotState;
+
+/* A slot as others see it: a copy taken under the lock. */
+typedef struct WhSlotView
+{
+	Oid dboid;
+	WhSlotState state;
+	int pid;                 /* of the worker, while RUNNING */
+	TimestampTz not_before;  /* while WANTED: no start earlier than this */
+	bool silent;             /* the worker captures but does not deliver: see reason */
+	char reason[WH_REASON_MAX];
+	TimestampTz started_at;
+	TimestampTz last_read;
+	TimestampTz last_settled;
+	int queued;
+	int in_flight;
+	uint64 events_read;
+	dsm_handle counters; /* DSM_HANDLE_INVALID: none */
+} WhSlotView;
+
+/* What a worker reports of itself. */
+typedef struct WhWorkerReport
+{
+	bool silent;
+	const char *reason; /* NULL: none */
+	TimestampTz last_read;
+	TimestampTz last_settled;
+	int queued;
+	int in_flight;
+	uint64 events_read;
+	dsm_handle counters;
+} WhWorkerReport;
+
+/* Called by _PG_init: how much shared memory, and where from. */
+extern Size wh_wake_shmem_size(void);
+
+/*
+ * Remember that the current transaction captured an event: when it commits,
+ * the worker of this database is woken. Cheap; throws only at the first call
+ * in a backend, where shared memory cannot be had.
+ */
+extern void wh_wake_at_commit(void);
+
+/* Remember that the current transaction wants a worker here, or its launcher, to look around when it commits. */
+extern void wh_want_worker_at_commit(void);
+
+/*
+ * The launcher's side. Attach makes this process the launcher; false where
+ * there is one already.
+ */
+extern bool wh_launcher_attach(void);
+extern bool wh_launcher_running(void);
+extern int wh_slots(WhSlotView *out, int max);
+/* False where all slots are taken. */
+extern bool wh_slot_want(Oid dboid, TimestampTz not_before);
+/* The database is gone, or has no extension: nobody wants a worker there. */
+extern void wh_slot_release(Oid dboid);
+
+/*
+ * The worker's side. Attach takes this database's slot; false where another
+ * worker has it. `absent` at detach: there is nothing to do in this database,
+ * so do not start a worker again.
+ */
+extern bool wh_worker_attach(void);
+extern void wh_worker_detach(bool absent);
+/* Have transactions with events committed since the last call? */
+extern bool wh_worker_woken(void);
+extern void wh_worker_report(const WhWorkerReport *report);
+
+/* This database's slot; false where it has none. */
+extern bool wh_my_slot(WhSlotView *out);
+
+#endif /* WEBHOOK_WAKE_H */

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian machine lacks: setup.sh [demo|test]
+#
+# "demo" is what building, installing and the demo need; "test" (the default)
+# adds the tools of the tests. Runs apt-get only if something is missing, as
+# root or through sudo, and never starts the cluster that Debian's package
+# would make. Then fetches the receiver's npm packages as locked.
+# PG_MAJOR chooses the PostgreSQL version, 15 unless set; PG_CONFIG one that is
+# installed already.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+what=${1:-test}
+missing=()
+
+# need PACKAGE COMMAND...: the package is wanted unless the check succeeds
+need() {
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+installed() { dpkg-query -W -f '${Status}' "$1" | grep -q 'ok installed'; }
+
+need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
+if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings a PostgreSQL of his own
+  need "postgresql-$PG_MAJOR" test -x "/usr/lib/postgresql/$PG_MAJOR/bin/postgres"
+  need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/lib/postgresql/$PG_MAJOR/lib/pgxs/src/makefiles/pgxs.mk"
+fi
+need libcurl4-openssl-dev installed libcurl4-openssl-dev
+need libssl-dev installed libssl-dev
+need openssl command -v openssl
+need nodejs command -v node
+need npm command -v npm
+case $what in
+  demo) ;;
+  test)
+    need perl command -v prove
+    need libipc-run-perl perl -MIPC::Run -e1
+    need libcmocka-dev installed libcmocka-dev
+    need cppcheck command -v cppcheck
+    need clang-format command -v clang-format
+    ;;
+  *) die "usage: setup.sh [demo|test]" ;;
+esac
+
+if [ ${#missing[@]} -gt 0 ]; then
+  command -v apt-get >/dev/null || die "missing, and no apt-get to install it: ${missing[*]}"
+  step "installing ${missing[*]}"
+  # Without this file the server's package makes and starts a cluster on port
+  # 5432, which nobody here asked for. Somebody who has postgresql-common
+  # already has decided for himself.
+  snippet=
+  if ! installed postgresql-common 2>/dev/null; then
+    snippet=/etc/postgresql-common/createcluster.d/pgwebhook-setup.conf
+    as_root mkdir -p "$(dirname "$snippet")"
+    echo 'create_main_cluster = false' | as_root tee "$snippet" >/dev/null
+    trap 'as_root rm -f "$snippet"' EXIT
+  fi
+  quietly "apt-get update" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+  quietly "apt-get install" as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -y --no-install-recommends install "${missing[@]}"
+  hash -r
+fi
+
+receiver=$ROOT/test/receiver
+if [ ! -f "$receiver/node_modules/.package-lock.json" ] ||
+  [ "$receiver/package-lock.json" -nt "$receiver/node_modules/.package-lock.json" ]; then
+  step "fetching the receiver's npm packages"
+  quietly "npm ci" npm ci --prefix "$receiver" --no-audit --no-fund
+fi

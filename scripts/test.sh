@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# Runs every test, setting up the machine first. This is what CI runs.
+#
+#   scripts/test.sh                          everything
+#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap
+#   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks)
+#   KEEP=1 ...                               leave the work directory, with all logs, for looking at
+#
+# Builds and runs a copy of the tree (see lib.sh). Each layer prints its own
+# report; its results are counted from that. A layer that ends badly without
+# having counted a failure, or that has files but ran no test, counts as a
+# failure. The last line is "N passed, N failed", and the exit status agrees.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+ONLY=${ONLY:-lint unit regress isolation tap}
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-120}
+passed=0
+failed=0
+WORK=
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [ -n "${layer_pid:-}" ]; then
+    kill -- "-$layer_pid" 2>/dev/null || true
+    wait "$layer_pid" 2>/dev/null || true
+  fi
+  if [ -n "$WORK" ]; then
+    stop_servers
+    if [ -n "${KEEP:-}" ]; then say "left for looking at: $WORK"; else rm -rf "$WORK"; fi
+  fi
+  # Died on the way (set -e, a failed build, Ctrl-C): say so in the same form.
+  if [ -z "${counted:-}" ]; then
+    say "the test run itself ended early, with status $status"
+    failed=$((failed + 1))
+    [ "$status" -ne 0 ] || status=1
+  fi
+  say "$passed passed, $failed failed"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# run LAYER COMMAND: keep its output in $log; sets status. With LIVE=1 it is
+# also shown as it comes.
+run() {
+  local layer=$1
+  shift
+  log=$WORK/$layer.log
+  step "$layer"
+  # In the background and waited for, so that an interrupt is acted on at once,
+  # and in a process group of its own, so that it can be ended as a whole. Not
+  # through a pipe, whose reader would wait for every process that inherited it.
+  setsid "$@" >"$log" 2>&1 </dev/null &
+  layer_pid=$!
+  [ -z "${LIVE:-}" ] || tail -n +1 -s 0.2 -f --pid="$layer_pid" "$log" &
+  status=0
+  wait "$layer_pid" || status=$?
+  layer_pid=
+  wait # for the last lines to be shown
+}
+
+# count PASSED FAILED FILES: add a layer's results; FILES says how many there were to run.
+count() {
+  local ok=$1 bad=$2 files=$3
+  if [ "$bad" = 0 ] && [ "$status" != 0 ]; then
+    say "${RED}$layer ended with status $status${PLAIN}"
+    bad=1
+  elif [ "$((ok + bad))" = 0 ] && [ "$files" != 0 ]; then
+    say "${RED}$layer has $files files and ran no test${PLAIN}"
+    bad=1
+  fi
+  passed=$((passed + ok))
+  failed=$((failed + bad))
+  say "    $layer: $ok passed, $bad failed"
+}
+
+matches() { grep -cE "$1" "$log" || true; }
+files() { find "$WORK/src/$1" -maxdepth 1 -name "$2" 2>/dev/null | wc -l; }
+
+lint() {
+  run lint "${as_user[@]}" bash scripts/lint.sh
+  grep -vE '^ok ' "$log" || true
+  count "$(matches '^ok ')" "$(matches '^not ok ')" 1
+}
+
+# cmocka, told to speak TAP.
+unit() {
+  [ -f "$WORK/src/test/unit/Makefile" ] || { say "==> unit: nothing there"; return 0; }
+  run unit "${as_user[@]}" CMOCKA_MESSAGE_OUTPUT=TAP make -C test/unit check OUT="$WORK/unit"
+  if [ "$status" = 0 ] && [ "$(matches '^not ok ')" = 0 ]; then
+    grep -E '^# ' "$log" | sed 's/^/    /' || true
+  else
+    tail -n 200 "$log"
+  fi
+  count "$(matches '^ok ')" "$(matches '^not ok ')" "$(files test/unit '*.c')"
+}
+
+# pg_regress and pg_isolation_regress: a server of their own, without preload,
+# hence without a worker. Before PostgreSQL 16 they print "test NAME ... ok",
+# since then TAP.
+regress_with() {
+  local layer=$1 program=$2 dir=$3 ending=$4 tests=() name
+  mapfile -t tests < <(find "$WORK/src/$dir" -maxdepth 1 -name "*.$ending" -printf '%f\n' 2>/dev/null |
+    sed "s/\.$ending\$//" | LC_ALL=C sort)
+  if [ ${#tests[@]} = 0 ]; then
+    say "==> $layer: nothing there"
+    return 0
+  fi
+  # a test whose expected output nobody has written yet fails, and not the whole run
+  for name in "${tests[@]}"; do
+    [ -e "$WORK/src/test/expected/$name.out" ] || "${as_user[@]}" tee "test/expected/$name.out" </dev/null
+  done
+  "${as_user[@]}" mkdir -p "$WORK/$layer"
+  run "$layer" "${as_user[@]}" "$PGXS_DIR/src/test/$program" --bindir="$BINDIR" --inputdir=test \
+    --outputdir="$WORK/$layer" --temp-instance="$WORK/$layer/instance" --encoding=UTF8 --no-locale "${tests[@]}"
+  sed -nE 's/^(test |ok |not ok )/    &/p' "$log"
+  if [ "$status" != 0 ]; then
+    if [ -s "$WORK/$layer/regression.diffs" ]; then
+      head -n 300 "$WORK/$layer/regression.diffs"
+    else
+      tail -n 40 "$log"
+      tail -n 40 "$WORK/$layer/log/"*.log 2>/dev/null || true
+    fi
+  fi
+  count "$(matches '^(test .* \.\.\. ok|ok )')" "$(matches '^(test .* \.\.\. FAILED|not ok )')" "${#tests[@]}"
+}
+regress() { regress_with regress regress/pg_regress test/sql sql; }
+isolation() { regress_with isolation isolation/pg_isolation_regress test/specs spec; }
+
+# TAP tests on PostgreSQL::Test::Cluster, two at once: the machine of the tests has two cores.
+tap() {
+  local tests=() ran bad died ok
+  if [ -n "${TAP:-}" ]; then
+    read -r -a tests <<<"$TAP"
+  else
+    mapfile -t tests < <(cd "$WORK/src" && find test/t -name '*.pl' 2>/dev/null | LC_ALL=C sort)
+  fi
+  if [ ${#tests[@]} = 0 ]; then
+    say "==> tap: nothing there"
+    return 0
+  fi
+  "${as_user[@]}" mkdir -p "$WORK/tap"
+  LIVE=1 run tap "${as_user[@]}" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap/tmp_check" TESTLOGDIR="$WORK/tap/tmp_check/log" \
+    top_builddir="$WORK/tap" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" \
+    prove -j2 --timer -I "$PGXS_DIR/src/test/perl" -I test/t "${tests[@]}"
+  # "Files=2, Tests=53, ...", and in the summary a line for each bad program:
+  # "test/t/x.pl (Wstat: 512 (exited 2) Tests: 3 Failed: 2)". A program that
+  # died, or stopped short of its plan, has failed no test; it counts as one.
+  ran=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+),.*/\1/p' "$log")
+  read -r bad died < <(sed -nE 's/^test\/t\/.*\(Wstat: ([0-9]+).* Failed: ([0-9]+)\)$/\1 \2/p' "$log" |
+    awk '{ bad += $2; died += ($1 != 0 && $2 == 0) } END { print bad + 0, died + 0 }')
+  ok=$((${ran:-0} - bad))
+  if [ "$status" != 0 ]; then
+    local t name l
+    for t in $(sed -nE 's/^(test\/t\/[^ ]+\.pl) +\(Wstat.*/\1/p' "$log" | sort -u); do
+      name=$(basename "$t" .pl)
+      for l in "$WORK/tap/tmp_check/log/regress_log_$name" "$WORK/tap/tmp_check/log/${name}"_*.log; do
+        [ ! -f "$l" ] || { say "--- end of $(basename "$l")"; tail -n 60 "$l"; }
+      done
+    done
+  fi
+  count "$ok" "$((bad + died))" "${#tests[@]}"
+}
+
+bash "$ROOT/scripts/setup.sh" test </dev/null
+prepare_work test
+build_and_install
+for layer in $ONLY; do
+  case $layer in
+    lint | unit | regress | isolation | tap) "$layer" ;;
+    *) die "no such layer: $layer" ;;
+  esac
+done
+counted=1
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]

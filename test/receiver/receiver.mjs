@@ -1,0 +1,317 @@
+// The endpoint that the tests, the bench and the demo deliver to.
+//
+// Listens on 127.0.0.1 (ports chosen by the system) once with TLS, offering
+// HTTP/2 and HTTP/1.1, and once without. Every request is written to
+// DIR/requests.jsonl, one JSON object a line, *before* it is answered: a
+// request that was answered is always in the file. How a request is answered
+// follows from its path:
+//
+//   /status/NNN         that status                /hang           never
+//   /slow/MS            200 after MS milliseconds  /drip           200, then a byte a second
+//   /flaky/PERCENT/SEED 500 for so many, repeatable for a seed
+//   /fail-first/N       500 for the first N requests of each webhook-id, then 200
+//   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
+//   /reset              connection destroyed       /close-early    half a response, then closed
+//   anything else       200 "ok"
+//
+// More path segments may follow (/status/500/crm), to tell endpoints apart.
+// On the plain listener a test may ask and steer:
+//
+//   GET  /_control/count                              {"count": N}
+//   GET  /_control/requests?since=N                   the requests after the first N, as JSON lines
+//   POST /_control/mode {"path": P, "behave": B}      P and all below it now behave as B; B null: as before
+//
+// When ready it prints {"port", "http_port", "pid"} as one line, and writes the
+// same to --ready-file. It ends when its standard input closes (so that it
+// cannot outlive the test that holds the other end) or after --ttl seconds.
+//
+//   node receiver.mjs --dir DIR --cert FILE --key FILE [--secret whsec_...]...
+//        [--ready-file FILE] [--ttl SECONDS] [--ignore-stdin] [--no-http2]
+//
+// A line of requests.jsonl: n (from 1), at (Unix milliseconds, with fractions,
+// when the head of the request had arrived), conn (number of the connection),
+// method, path, httpVersion, headers (names in lower case), rawHeaders (HTTP/1
+// only: names and values as received), body, status (null where none was
+// sent), tls, and with --secret also verified and error.
+
+import { openSync, writeSync, writeFileSync, renameSync, readFileSync, mkdirSync } from 'node:fs';
+import http from 'node:http';
+import http2 from 'node:http2';
+import https from 'node:https';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+
+const { values: options } = parseArgs({
+  options: {
+    dir: { type: 'string' },
+    cert: { type: 'string' },
+    key: { type: 'string' },
+    secret: { type: 'string', multiple: true, default: [] },
+    'ready-file': { type: 'string' },
+    ttl: { type: 'string', default: '0' },
+    'ignore-stdin': { type: 'boolean', default: false },
+    'no-http2': { type: 'boolean', default: false },
+  },
+});
+for (const needed of ['dir', 'cert', 'key']) {
+  if (!options[needed]) {
+    console.error(`receiver: --${needed} is missing`);
+    process.exit(2);
+  }
+}
+
+// ---------------------------------------------------------------- the record
+
+mkdirSync(options.dir, { recursive: true });
+const file = openSync(join(options.dir, 'requests.jsonl'), 'a');
+const recorded = []; // every line written, for /_control/requests
+let waiting = []; // lines not yet written, each with what answers its request
+
+// All requests of one turn of the event loop share one write.
+function record(entry, answer) {
+  entry.n = recorded.length + waiting.length + 1;
+  if (waiting.push({ line: JSON.stringify(entry) + '\n', answer }) === 1) setImmediate(flush);
+}
+
+function flush() {
+  const batch = waiting;
+  waiting = [];
+  const bytes = Buffer.from(batch.map((w) => w.line).join(''));
+  for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
+  for (const { line, answer } of batch) {
+    recorded.push(line);
+    answer();
+  }
+}
+
+// Date.now() has whole milliseconds only. Find its offset to the monotonic
+// clock at the moment it ticks, for fractions that agree with other processes.
+const clockOffset = (() => {
+  const start = Date.now();
+  let now;
+  while ((now = Date.now()) === start);
+  return now - performance.now();
+})();
+const nowMs = () => Math.round((clockOffset + performance.now()) * 1000) / 1000;
+
+let verify = () => ({});
+if (options.secret.length > 0) {
+  const { Webhook } = await import('standardwebhooks');
+  const webhooks = options.secret.map((secret) => new Webhook(secret));
+  verify = (body, headers) => {
+    let error;
+    for (const webhook of webhooks) {
+      try {
+        webhook.verify(body, headers);
+        return { verified: true };
+      } catch (e) {
+        error = e.message;
+      }
+    }
+    return { verified: false, error };
+  };
+}
+
+// ------------------------------------------------------------- the behaviour
+
+const modes = new Map(); // path -> the path it behaves as
+const seen = new Map(); // /fail-first: path and webhook-id -> requests so far
+const dice = new Map(); // /flaky: path -> state of its random numbers
+
+// The path whose behaviour applies: the longest steered one at or above this.
+function behaviour(path) {
+  let best = '';
+  for (const steered of modes.keys()) {
+    const covers = path === steered || path.startsWith(steered.replace(/\/$/, '') + '/');
+    if (covers && steered.length > best.length) best = steered;
+  }
+  return best ? modes.get(best) : path;
+}
+
+// mulberry32: a small generator whose sequence a seed repeats.
+function roll(path, seed) {
+  const state = ((dice.has(path) ? dice.get(path) : seed) + 0x6d2b79f5) | 0;
+  dice.set(path, state);
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+}
+
+function send(res, status, body, headers = {}) {
+  res.writeHead(status, { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(body), ...headers });
+  res.end(body);
+}
+
+function destroy(req) {
+  if (req.stream) req.stream.session.destroy();
+  else if (req.socket.resetAndDestroy && !req.socket.encrypted) req.socket.resetAndDestroy();
+  else req.socket.destroy();
+}
+
+// What will be done about a request: the status to record, and how to answer.
+function decide(req, res, path) {
+  const [, kind, first, second] = behaviour(path).split('/');
+  switch (kind) {
+    case 'status': {
+      const status = Number(first) || 500;
+      return { status, answer: () => send(res, status, status === 204 || status === 304 ? '' : `status ${status}\n`) };
+    }
+    case 'hang':
+      return { status: null, answer: () => {} };
+    case 'slow':
+      return { status: 200, answer: () => setTimeout(send, Number(first), res, 200, 'ok\n') };
+    case 'drip':
+      return {
+        status: 200,
+        answer: () => {
+          res.writeHead(200, { 'content-type': 'text/plain' });
+          const timer = setInterval(() => res.write('.'), 1000);
+          res.on('close', () => clearInterval(timer));
+        },
+      };
+    case 'flaky': {
+      const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
+      return { status, answer: () => send(res, status, `${status}\n`) };
+    }
+    case 'fail-first': {
+      const key = `${path} ${req.headers['webhook-id']}`;
+      const count = (seen.get(key) ?? 0) + 1;
+      seen.set(key, count);
+      const status = count <= Number(first) ? 500 : 200;
+      return { status, answer: () => send(res, status, `request ${count}\n`) };
+    }
+    case 'redirect':
+      return { status: 302, answer: () => send(res, 302, '', { location: '/ok/redirected' }) };
+    case 'big':
+      return { status: 200, answer: () => send(res, 200, 'x'.repeat(Number(first))) };
+    case 'reset':
+      return { status: null, answer: () => destroy(req) };
+    case 'close-early':
+      return {
+        status: 200,
+        answer: () => {
+          res.writeHead(200, { 'content-type': 'text/plain', 'content-length': 1000 });
+          res.write('half of it');
+          setTimeout(destroy, 20, req);
+        },
+      };
+    default:
+      return { status: 200, answer: () => send(res, 200, 'ok\n') };
+  }
+}
+
+// --------------------------------------------------------------- connections
+
+let connections = 0;
+const numbers = new WeakMap(); // socket or HTTP/2 session -> its number
+const tlsInfo = new WeakMap();
+
+function number(connection) {
+  if (!numbers.has(connection)) numbers.set(connection, ++connections);
+  return numbers.get(connection);
+}
+
+function tlsOf(connection, socket) {
+  if (!socket.encrypted) return null;
+  if (!tlsInfo.has(connection)) {
+    tlsInfo.set(connection, {
+      protocol: socket.getProtocol(),
+      cipher: socket.getCipher()?.name,
+      alpn: socket.alpnProtocol || null,
+      servername: socket.servername || null,
+      resumed: socket.isSessionReused(),
+    });
+  }
+  return tlsInfo.get(connection);
+}
+
+function onRequest(req, res) {
+  const at = nowMs();
+  const connection = req.stream ? req.stream.session : req.socket;
+  const conn = number(connection);
+  const tls = tlsOf(connection, req.stream ? connection.socket : req.socket);
+  const chunks = [];
+  const ignore = () => {}; // the other side may go away at any moment
+  req.on('error', ignore);
+  res.on('error', ignore);
+  req.on('data', (chunk) => chunks.push(chunk));
+  req.on('end', () => {
+    const body = Buffer.concat(chunks).toString('utf8');
+    const path = req.url.split('?')[0];
+    if (!tls && path.startsWith('/_control/')) {
+      control(req, res, body);
+      return;
+    }
+    const { status, answer } = decide(req, res, path);
+    const entry = { n: 0, at, conn, method: req.method, path: req.url, httpVersion: req.httpVersion };
+    entry.headers = req.headers;
+    if (!req.stream) entry.rawHeaders = req.rawHeaders;
+    Object.assign(entry, { body, status, tls }, verify(body, req.headers));
+    record(entry, answer);
+  });
+}
+
+function control(req, res, body) {
+  const url = new URL(req.url, 'http://localhost');
+  const json = (value) => send(res, 200, JSON.stringify(value) + '\n', { 'content-type': 'application/json' });
+  switch (`${req.method} ${url.pathname}`) {
+    case 'GET /_control/count':
+      return json({ count: recorded.length });
+    case 'GET /_control/requests':
+      return send(res, 200, recorded.slice(Number(url.searchParams.get('since') ?? 0)).join(''), {
+        'content-type': 'application/jsonl',
+      });
+    case 'POST /_control/mode': {
+      let mode;
+      try {
+        mode = JSON.parse(body);
+      } catch {
+        mode = null;
+      }
+      if (typeof mode?.path !== 'string') return send(res, 400, 'expected {"path": ..., "behave": ...}\n');
+      if (mode.behave == null) modes.delete(mode.path);
+      else modes.set(mode.path, mode.behave);
+      return json(Object.fromEntries(modes));
+    }
+    default:
+      return send(res, 404, 'no such control\n');
+  }
+}
+
+// ------------------------------------------------------------------ listening
+
+const credentials = { cert: readFileSync(options.cert), key: readFileSync(options.key) };
+const secure = options['no-http2']
+  ? https.createServer(credentials, onRequest)
+  : http2.createSecureServer({ ...credentials, allowHTTP1: true }, onRequest);
+const plain = http.createServer(onRequest);
+
+for (const server of [secure, plain]) {
+  // Idle connections stay open longer than any test lasts: whoever closes one, it is not the receiver.
+  server.keepAliveTimeout = 600_000;
+  server.headersTimeout = 0;
+  server.requestTimeout = 0;
+  server.timeout = 0;
+  server.on('clientError', (_, socket) => socket.destroy());
+  server.on('sessionError', () => {});
+  server.on('tlsClientError', () => {}); // a client that refuses our certificate is often the point of the test
+}
+
+await Promise.all(
+  [secure, plain].map((server) => new Promise((ready) => server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, ready))),
+);
+const ready = JSON.stringify({ port: secure.address().port, http_port: plain.address().port, pid: process.pid });
+if (options['ready-file']) {
+  // by renaming, so that a reader never sees half of it
+  writeFileSync(options['ready-file'] + '.tmp', ready + '\n');
+  renameSync(options['ready-file'] + '.tmp', options['ready-file']);
+}
+console.log(ready);
+
+if (!options['ignore-stdin']) {
+  process.stdin.resume();
+  process.stdin.on('error', () => process.exit(0));
+  process.stdin.on('end', () => process.exit(0));
+}
+if (Number(options.ttl) > 0) setTimeout(() => process.exit(0), Number(options.ttl) * 1000);
+process.stdout.on('error', () => {}); // nobody has to read our one line

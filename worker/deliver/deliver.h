@@ -1,0 +1,87 @@
+/*
+ * deliver.h
+ *	  The engine's public face: given deliveries, a clock and randomness, it
+ *	  makes requests and hands back outcomes. It knows no SQL.
+ */
+#ifndef WEBHOOK_DELIVER_H
+#define WEBHOOK_DELIVER_H
+
+#include "types.h"
+
+typedef struct WhDeliver WhDeliver;
+
+typedef struct WhDeliverConfig
+{
+	char instance[WH_INSTANCE_LEN + 1];
+	int max_in_flight;            /* requests at once; at most max_transfers */
+	int max_transfers;            /* what wh_deliver_create makes room for; later ignored */
+	const char *ca_file;          /* NULL or "": the system's */
+	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
+	int64_t (*now_us)(void);      /* microseconds since the Unix epoch */
+	double (*random)(void);       /* uniform in [0, 1) */
+} WhDeliverConfig;
+
+/* NULL where memory or descriptors are out. Strings are copied. Once per process. */
+extern WhDeliver *wh_deliver_create(const WhDeliverConfig *config);
+extern void wh_deliver_free(WhDeliver *e);
+
+/* Change settings for requests from now on; false, and nothing changed, where they cannot be used. */
+extern bool wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config);
+
+/* Add or change a subscription (everything is copied), or remove one. False without memory. */
+extern bool wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription);
+extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
+
+/* At start, after the subscriptions: what webhook.pending holds. */
+extern void wh_deliver_restore_parked(WhDeliver *e, int64_t subscription_id, int64_t rows);
+extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
+
+/*
+ * Take over one delivery. It comes back through wh_deliver_take in any case,
+ * but: false without memory or where the subscription is unknown, then
+ * nothing was taken over.
+ */
+typedef struct WhSubmit
+{
+	WhEvent *event; /* the delivery takes a reference of its own */
+	int64_t subscription_id;
+	WhPushFrom from;
+	uint64_t page;
+	/* for those from pending: */
+	uint64_t lane;
+	int attempts;     /* the one about to be made included */
+	int64_t first_us; /* 0: not tried yet */
+} WhSubmit;
+extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
+
+/* Move everything on without waiting. */
+extern void wh_deliver_run(WhDeliver *e);
+
+/* A delivery that has ended or must be kept in pending, in the order in which it happened. */
+extern WhDelivery *wh_deliver_take(WhDeliver *e);
+extern int wh_deliver_outcomes(const WhDeliver *e);
+
+/* May more events be read? May hand back what a slow subscription cannot take. */
+extern bool wh_deliver_has_room(WhDeliver *e);
+
+/* What is to be fetched from pending: see queue.h. */
+extern bool wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane);
+extern void wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane);
+extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane);
+extern int64_t wh_deliver_parked_to_fetch(WhDeliver *e, int *room);
+extern void wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id);
+
+/* Break off everything: all deliveries come back as outcomes, none of them attempted. */
+extern void wh_deliver_stop(WhDeliver *e);
+
+extern int wh_deliver_fd(const WhDeliver *e);           /* readable: call wh_deliver_run */
+extern int64_t wh_deliver_deadline(const WhDeliver *e); /* call it then even so; INT64_MAX: no need */
+
+extern int wh_deliver_in_flight(const WhDeliver *e);
+extern int wh_deliver_queued(const WhDeliver *e);
+extern size_t wh_deliver_event_bytes(const WhDeliver *e); /* memory of the events held */
+
+/* Counts of the i-th subscription (any order, stable between changes); false: there are no more. */
+extern bool wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts *out);
+
+#endif /* WEBHOOK_DELIVER_H */

@@ -1,0 +1,679 @@
+/*
+ * http.c
+ *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
+ *	  pool of transfers that are used again and again.
+ *
+ * libcurl tells us through callbacks which sockets to watch and when its next
+ * timeout is; the sockets are members of one epoll descriptor, which the
+ * worker's loop waits on among its other events. Connections are kept alive
+ * and shared by all transfers; easy handles are set up once and reused.
+ *
+ * Called by deliver.c only, from one thread. Rules beneath libcurl: a
+ * callback allocates nothing that is not bounded, never calls back into the
+ * server, and only notes what it saw. libcurl starts a thread per name
+ * look-up; all signals are blocked around calls into it, so that such a
+ * thread inherits a full mask and the process's handlers run in the main
+ * thread alone.
+ */
+#include "http.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define USER_AGENT "pgwebhook/1.0"
+#define EVENTS_AT_ONCE 128
+
+typedef struct Slot
+{
+	WhTransfer transfer; /* first, so that a WhTransfer is a Slot */
+	struct Slot *next;   /* in the free or the finished list */
+	struct WhHttp *http;
+	CURL *easy;
+	struct curl_slist *headers;
+	bool under_way;
+	bool address_refused;
+	bool too_large;
+	size_t received;       /* bytes of body so far */
+	size_t header_received; /* bytes of headers so far */
+	size_t kept;
+	char keep[WH_RESPONSE_KEPT];
+	char message[CURL_ERROR_SIZE];
+} Slot;
+
+struct WhHttp
+{
+	WhHttpConfig config;
+	char *ca_file;
+	CURLM *multi;
+	int epoll_fd;
+	int64_t timer_ms;    /* as libcurl last asked: -1 none */
+	bool timer_changed;  /* since deadline_us was computed */
+	int64_t deadline_us; /* INT64_MAX: none */
+	Slot *slots;
+	Slot *free_list;
+	Slot *finished_head;
+	Slot *finished_tail;
+	int in_use;
+};
+
+static void
+block_signals(sigset_t *saved)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+static void
+restore_signals(const sigset_t *saved)
+{
+	pthread_sigmask(SIG_SETMASK, saved, NULL);
+}
+
+/*
+ * libcurl's callbacks
+ */
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	WhHttp *http = arg;
+	struct epoll_event event = {0};
+
+	(void) easy;
+	event.data.fd = fd;
+	if (what == CURL_POLL_REMOVE)
+	{
+		epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (known == NULL)
+		curl_multi_assign(http->multi, fd, http); /* any pointer: "we know this one" */
+	return epoll_ctl(http->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
+}
+
+static int
+on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	WhHttp *http = arg;
+
+	(void) multi;
+	http->timer_ms = timeout_ms;
+	http->timer_changed = true;
+	return 0;
+}
+
+/* A new connection: this is the address that would be dialled, whatever the name resolved to before. */
+static curl_socket_t
+on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	Slot *slot = arg;
+
+	(void) purpose;
+	if (!slot->http->config.address_ok(slot->http->config.arg, &address->addr))
+	{
+		slot->address_refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Just before a request is written, on new and reused connections alike. */
+static int
+on_prereq(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+	Slot *slot = arg;
+
+	(void) local_ip;
+	(void) remote_port;
+	(void) local_port;
+	if (slot->http->config.ip_ok(slot->http->config.arg, remote_ip))
+		return CURL_PREREQFUNC_OK;
+	slot->address_refused = true;
+	return CURL_PREREQFUNC_ABORT;
+}
+
+static size_t
+on_body(char *bytes, size_t size, size_t n, void *arg)
+{
+	Slot *slot = arg;
+	size_t len = size * n;
+	size_t keep = sizeof(slot->keep) - slot->kept;
+
+	slot->received += len;
+	if (slot->received > WH_RESPONSE_BODY_MAX)
+	{
+		slot->too_large = true;
+		return 0;
+	}
+	if (keep > len)
+		keep = len;
+	memcpy(slot->keep + slot->kept, bytes, keep);
+	slot->kept += keep;
+	return len;
+}
+
+static size_t
+on_header(char *bytes, size_t size, size_t n, void *arg)
+{
+	Slot *slot = arg;
+
+	(void) bytes;
+	slot->header_received += size * n;
+	if (slot->header_received > WH_RESPONSE_HEADER_MAX)
+	{
+		slot->too_large = true;
+		return 0;
+	}
+	return size * n;
+}
+
+/*
+ * Making and freeing
+ */
+
+/* Everything about a handle that is the same for each request. */
+static bool
+set_up_easy(Slot *slot)
+{
+	CURL *e = slot->easy;
+	CURLcode rc = CURLE_OK;
+
+#define SET(option, value)                             \
+	do                                                 \
+	{                                                  \
+		if (rc == CURLE_OK)                            \
+			rc = curl_easy_setopt(e, option, (value)); \
+	} while (0)
+
+	SET(CURLOPT_PRIVATE, (void *) slot);
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_POST, 1L);
+	SET(CURLOPT_USERAGENT, USER_AGENT);
+	SET(CURLOPT_ERRORBUFFER, slot->message);
+	/* only what we mean to speak, only to whom we mean to speak */
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	SET(CURLOPT_OPENSOCKETDATA, (void *) slot);
+	SET(CURLOPT_PREREQFUNCTION, on_prereq);
+	SET(CURLOPT_PREREQDATA, (void *) slot);
+	/* TLS */
+	SET(CURLOPT_SSL_VERIFYPEER, 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, 2L);
+	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	SET(CURLOPT_CAPATH, NULL); /* a directory would be read anew for each connection; a file is cached */
+	/* a connection per host where HTTP/2 is offered, HTTP/1.1 with keep-alive where not */
+	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	SET(CURLOPT_PIPEWAIT, 1L);
+	SET(CURLOPT_TCP_NODELAY, 1L);
+	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	/* bounded responses */
+	SET(CURLOPT_WRITEFUNCTION, on_body);
+	SET(CURLOPT_WRITEDATA, (void *) slot);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_HEADERDATA, (void *) slot);
+	if (slot->http->ca_file)
+		SET(CURLOPT_CAINFO, slot->http->ca_file);
+#undef SET
+	return rc == CURLE_OK;
+}
+
+WhHttp *
+wh_http_create(const WhHttpConfig *config)
+{
+	WhHttp *http = calloc(1, sizeof(WhHttp));
+
+	if (http == NULL)
+		return NULL;
+	http->config = *config;
+	http->config.ca_file = NULL;
+	http->epoll_fd = -1;
+	http->deadline_us = INT64_MAX;
+	http->timer_ms = -1;
+	if (config->ca_file && config->ca_file[0] && (http->ca_file = strdup(config->ca_file)) == NULL)
+		goto failed;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		goto failed;
+	http->multi = curl_multi_init();
+	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	http->slots = calloc((size_t) config->max_transfers, sizeof(Slot));
+	if (http->multi == NULL || http->epoll_fd < 0 || http->slots == NULL)
+		goto failed;
+
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) config->max_transfers);
+	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_transfers);
+
+	for (int i = config->max_transfers - 1; i >= 0; i--)
+	{
+		Slot *slot = &http->slots[i];
+
+		slot->http = http;
+		wh_buffer_init(&slot->transfer.body, WH_BODY_MAX);
+		slot->next = http->free_list;
+		http->free_list = slot;
+	}
+	return http;
+
+failed:
+	wh_http_free(http);
+	return NULL;
+}
+
+static void
+free_slot(WhHttp *http, Slot *slot)
+{
+	if (slot->under_way)
+		curl_multi_remove_handle(http->multi, slot->easy);
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	curl_slist_free_all(slot->headers);
+	wh_buffer_free(&slot->transfer.body);
+	free(slot->transfer.response);
+}
+
+void
+wh_http_free(WhHttp *http)
+{
+	sigset_t saved;
+
+	if (http == NULL)
+		return;
+	block_signals(&saved);
+	for (int i = 0; http->slots && i < http->config.max_transfers; i++)
+		free_slot(http, &http->slots[i]);
+	if (http->multi)
+		curl_multi_cleanup(http->multi);
+	restore_signals(&saved);
+	if (http->epoll_fd >= 0)
+		close(http->epoll_fd);
+	free(http->slots);
+	free(http->ca_file);
+	free(http);
+}
+
+bool
+wh_http_configure(WhHttp *http, const char *ca_file)
+{
+	char *copy = ca_file && ca_file[0] ? strdup(ca_file) : NULL;
+
+	if (ca_file && ca_file[0] && copy == NULL)
+		return false;
+	if ((copy == NULL) == (http->ca_file == NULL) && (copy == NULL || strcmp(copy, http->ca_file) == 0))
+	{
+		free(copy);
+		return true;
+	}
+	free(http->ca_file);
+	http->ca_file = copy;
+	/* idle handles are set up anew when they are next used; busy ones end as they began */
+	for (Slot *slot = http->free_list; slot; slot = slot->next)
+	{
+		if (slot->easy)
+			curl_easy_cleanup(slot->easy);
+		slot->easy = NULL;
+	}
+	return true;
+}
+
+/*
+ * One request
+ */
+
+WhTransfer *
+wh_http_acquire(WhHttp *http)
+{
+	Slot *slot = http->free_list;
+
+	if (slot == NULL)
+		return NULL;
+	http->free_list = slot->next;
+	http->in_use++;
+	slot->address_refused = slot->too_large = false;
+	slot->received = slot->header_received = slot->kept = 0;
+	slot->message[0] = '\0';
+	wh_buffer_reset(&slot->transfer.body);
+	slot->transfer.owner = NULL;
+	slot->transfer.http_status = 0;
+	slot->transfer.duration_us = 0;
+	slot->transfer.error[0] = '\0';
+	return &slot->transfer;
+}
+
+void
+wh_http_release(WhHttp *http, WhTransfer *transfer)
+{
+	Slot *slot = (Slot *) transfer;
+
+	curl_slist_free_all(slot->headers);
+	slot->headers = NULL;
+	free(transfer->response);
+	transfer->response = NULL;
+	/* a body of unusual size is not kept for the next request */
+	if (transfer->body.cap > 64 * 1024)
+		wh_buffer_free(&transfer->body);
+	slot->next = http->free_list;
+	http->free_list = slot;
+	http->in_use--;
+}
+
+bool
+wh_http_header(WhTransfer *transfer, const char *line)
+{
+	Slot *slot = (Slot *) transfer;
+	struct curl_slist *longer = curl_slist_append(slot->headers, line);
+
+	if (longer == NULL)
+		return false;
+	slot->headers = longer;
+	return true;
+}
+
+static bool
+cannot_start(WhTransfer *transfer, const char *why)
+{
+	transfer->kind = WH_OUT_INTERNAL;
+	snprintf(transfer->error, sizeof(transfer->error), "%s", why);
+	return false;
+}
+
+static long
+milliseconds(int64_t us)
+{
+	int64_t ms = (us + 999) / 1000;
+
+	return (long) (ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : ms);
+}
+
+bool
+wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us)
+{
+	Slot *slot = (Slot *) transfer;
+	int64_t connect_us = timeout_us < WH_CONNECT_TIMEOUT_US ? timeout_us : WH_CONNECT_TIMEOUT_US;
+	sigset_t saved;
+	CURLMcode rc;
+	CURL *e;
+
+	if (slot->easy == NULL)
+	{
+		if ((slot->easy = curl_easy_init()) == NULL)
+			return cannot_start(transfer, "out of memory");
+		if (!set_up_easy(slot))
+		{
+			curl_easy_cleanup(slot->easy);
+			slot->easy = NULL;
+			return cannot_start(transfer, "libcurl does not take our settings");
+		}
+	}
+	e = slot->easy;
+	if (curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK || curl_easy_setopt(e, CURLOPT_HTTPHEADER, slot->headers) != CURLE_OK
+		|| curl_easy_setopt(e, CURLOPT_POSTFIELDS, transfer->body.data) != CURLE_OK
+		|| curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) transfer->body.len) != CURLE_OK
+		|| curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, milliseconds(timeout_us)) != CURLE_OK
+		|| curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(connect_us)) != CURLE_OK)
+		return cannot_start(transfer, "libcurl does not take the request");
+
+	block_signals(&saved);
+	rc = curl_multi_add_handle(http->multi, e);
+	restore_signals(&saved);
+	if (rc != CURLM_OK)
+		return cannot_start(transfer, curl_multi_strerror(rc));
+	slot->under_way = true;
+	return true;
+}
+
+/*
+ * How a request ended
+ */
+
+static WhOutcomeKind
+outcome_of(const Slot *slot, CURLcode rc, int status)
+{
+	curl_off_t pretransfer = 0;
+
+	if (slot->address_refused)
+		return WH_OUT_ADDRESS;
+	if (slot->too_large)
+		return WH_OUT_TOO_LARGE;
+	switch (rc)
+	{
+		case CURLE_OK:
+			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
+		case CURLE_COULDNT_RESOLVE_HOST:
+			return WH_OUT_DNS;
+		case CURLE_COULDNT_CONNECT:
+			return WH_OUT_REFUSED;
+		case CURLE_OPERATION_TIMEDOUT:
+			curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+		case CURLE_SSL_CERTPROBLEM:
+			return WH_OUT_TLS;
+		case CURLE_GOT_NOTHING:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
+		case CURLE_WEIRD_SERVER_REPLY:
+			return WH_OUT_RESET;
+		default:
+			return WH_OUT_INTERNAL;
+	}
+}
+
+/*
+ * Copy at most `max` bytes as valid UTF-8 without NUL: what is neither becomes
+ * "?", and a character cut at the end is left out. RFC 3629.
+ */
+static char *
+clean_text(const char *bytes, size_t len, size_t max)
+{
+	char *out = malloc(max + 1);
+	size_t n = 0;
+
+	if (out == NULL)
+		return NULL;
+	for (size_t i = 0; i < len && n < max;)
+	{
+		unsigned char c = (unsigned char) bytes[i];
+		size_t want = c < 0x80 ? 1 : c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
+		bool good = want > 0 && i + want <= len && c != 0;
+
+		for (size_t k = 1; good && k < want; k++)
+			good = ((unsigned char) bytes[i + k] & 0xC0) == 0x80;
+		if (good && want >= 3)
+		{
+			unsigned char d = (unsigned char) bytes[i + 1];
+
+			/* overlong forms, surrogates, and what lies above U+10FFFF */
+			if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d > 0x8F))
+				good = false;
+		}
+		if (!good)
+		{
+			if (want > 1 && i + want > len)
+				break;
+			out[n++] = '?';
+			i++;
+			continue;
+		}
+		if (n + want > max)
+			break;
+		memcpy(out + n, bytes + i, want);
+		n += want;
+		i += want;
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static void
+finish(WhHttp *http, Slot *slot, CURLcode rc)
+{
+	WhTransfer *t = &slot->transfer;
+	curl_off_t total = 0;
+	long status = 0;
+	char *clean;
+	const char *message;
+
+	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &total);
+	t->http_status = (int) status;
+	t->duration_us = total;
+	t->kind = outcome_of(slot, rc, t->http_status);
+	t->response = slot->kept ? clean_text(slot->keep, slot->kept, WH_RESPONSE_KEPT) : NULL;
+
+	t->error[0] = '\0';
+	if (t->kind == WH_OUT_ADDRESS)
+		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
+	else if (t->kind == WH_OUT_TOO_LARGE)
+		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes", WH_RESPONSE_BODY_MAX);
+	else if (t->kind == WH_OUT_HTTP_ERROR)
+		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
+	else if (rc != CURLE_OK)
+	{
+		message = slot->message[0] ? slot->message : curl_easy_strerror(rc);
+		clean = clean_text(message, strlen(message), WH_ERROR_MAX - 1);
+		snprintf(t->error, sizeof(t->error), "%s", clean ? clean : curl_easy_strerror(rc));
+		free(clean);
+	}
+
+	curl_multi_remove_handle(http->multi, slot->easy);
+	slot->under_way = false;
+	slot->next = NULL;
+	if (http->finished_tail)
+		http->finished_tail->next = slot;
+	else
+		http->finished_head = slot;
+	http->finished_tail = slot;
+}
+
+/*
+ * Moving on
+ */
+
+void
+wh_http_run(WhHttp *http, int64_t now_us)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	sigset_t saved;
+	CURLMsg *msg;
+	int running;
+	int left;
+	int n;
+
+	block_signals(&saved);
+	if (http->timer_changed)
+	{
+		http->timer_changed = false;
+		http->deadline_us = http->timer_ms < 0 ? INT64_MAX : now_us + http->timer_ms * 1000;
+	}
+	if (http->deadline_us <= now_us)
+	{
+		http->deadline_us = INT64_MAX;
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	}
+	n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t ready = events[i].events;
+		int what = 0;
+
+		if (ready & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (ready & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (ready & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(http->multi, events[i].data.fd, what, &running);
+	}
+	while ((msg = curl_multi_info_read(http->multi, &left)) != NULL)
+	{
+		Slot *slot = NULL;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &slot);
+		finish(http, slot, msg->data.result);
+	}
+	if (http->timer_changed)
+	{
+		http->timer_changed = false;
+		http->deadline_us = http->timer_ms < 0 ? INT64_MAX : now_us + http->timer_ms * 1000;
+	}
+	restore_signals(&saved);
+}
+
+WhTransfer *
+wh_http_finished(WhHttp *http)
+{
+	Slot *slot = http->finished_head;
+
+	if (slot == NULL)
+		return NULL;
+	http->finished_head = slot->next;
+	if (http->finished_head == NULL)
+		http->finished_tail = NULL;
+	return &slot->transfer;
+}
+
+WhTransfer *
+wh_http_abort_one(WhHttp *http)
+{
+	sigset_t saved;
+
+	for (int i = 0; i < http->config.max_transfers; i++)
+	{
+		Slot *slot = &http->slots[i];
+
+		if (!slot->under_way)
+			continue;
+		block_signals(&saved);
+		curl_multi_remove_handle(http->multi, slot->easy);
+		restore_signals(&saved);
+		slot->under_way = false;
+		return &slot->transfer;
+	}
+	return NULL;
+}
+
+int
+wh_http_fd(const WhHttp *http)
+{
+	return http->epoll_fd;
+}
+
+int64_t
+wh_http_deadline(const WhHttp *http)
+{
+	/* a timer just set by wh_http_start is looked at by the next run, which is due at once */
+	return http->timer_changed ? 0 : http->deadline_us;
+}
+
+int
+wh_http_in_use(const WhHttp *http)
+{
+	return http->in_use;
+}

@@ -1,0 +1,81 @@
+/*
+ * http.h
+ *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
+ *	  pool of transfers that are used again and again.
+ */
+#ifndef WEBHOOK_HTTP_H
+#define WEBHOOK_HTTP_H
+
+#include "buffer.h"
+#include "types.h"
+
+struct sockaddr;
+
+#define WH_BODY_MAX (256 * 1024 * 1024)      /* bytes of a request body */
+#define WH_RESPONSE_BODY_MAX (1024 * 1024)   /* bytes of a response body; more is an outcome of its own */
+#define WH_RESPONSE_HEADER_MAX (64 * 1024)   /* bytes of all response headers */
+#define WH_CONNECT_TIMEOUT_US (10 * 1000000) /* or the request's timeout, if that is shorter */
+
+typedef struct WhHttp WhHttp;
+
+typedef struct WhHttpConfig
+{
+	int max_transfers;   /* requests at once, and connections kept */
+	const char *ca_file; /* NULL or "": the system's; copied */
+	/* may this address be dialled? Asked for every new connection, and by text for every reused one */
+	bool (*address_ok)(void *arg, const struct sockaddr *address);
+	bool (*ip_ok)(void *arg, const char *ip);
+	void *arg;
+} WhHttpConfig;
+
+/* One request, and how it ended. Owned by the pool. */
+typedef struct WhTransfer
+{
+	void *owner;   /* the caller's */
+	WhBuffer body; /* the caller writes the request's body here before wh_http_start */
+
+	/* how it ended: set when wh_http_finished returns it */
+	WhOutcomeKind kind;
+	int http_status;
+	int64_t duration_us;
+	char *response; /* the first WH_RESPONSE_KEPT bytes, made valid UTF-8 without NUL; NULL: none. The caller
+					 * may take it (and set NULL), else it is freed */
+	char error[WH_ERROR_MAX];
+} WhTransfer;
+
+/* NULL where memory or descriptors are out. Call once per process, before any other thread. */
+extern WhHttp *wh_http_create(const WhHttpConfig *config);
+extern void wh_http_free(WhHttp *http); /* aborts what is under way */
+
+/* Change the settings for requests started from now on; max_transfers stays. */
+extern bool wh_http_configure(WhHttp *http, const char *ca_file);
+
+/* An unused transfer with an empty body and no headers; NULL: all are in use. */
+extern WhTransfer *wh_http_acquire(WhHttp *http);
+
+/* Add a request header, "Name: value"; false without memory. */
+extern bool wh_http_header(WhTransfer *transfer, const char *line);
+
+/*
+ * POST the transfer's body to the URL. On success it will be returned by
+ * wh_http_finished sooner or later; on failure (false) nothing was sent, the
+ * transfer has kind INTERNAL and an error, and is the caller's to release.
+ */
+extern bool wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us);
+
+/* Move all transfers on as far as they go without waiting. */
+extern void wh_http_run(WhHttp *http, int64_t now_us);
+
+/* A transfer that has ended; NULL: none. Release it when done with it. */
+extern WhTransfer *wh_http_finished(WhHttp *http);
+
+/* A transfer under way, taken back unfinished; NULL: none is. Release it. */
+extern WhTransfer *wh_http_abort_one(WhHttp *http);
+
+extern void wh_http_release(WhHttp *http, WhTransfer *transfer);
+
+extern int wh_http_fd(const WhHttp *http);          /* becomes readable when wh_http_run has something to do */
+extern int64_t wh_http_deadline(const WhHttp *http); /* when it has, even so; microseconds, INT64_MAX: never */
+extern int wh_http_in_use(const WhHttp *http);       /* transfers acquired */
+
+#endif /* WEBHOOK_HTTP_H */

@@ -1,0 +1,91 @@
+/*
+ * queue.h
+ *	  Which delivery goes next: order within a lane, limits of a subscription,
+ *	  fairness between subscriptions.
+ *
+ * The rules are told at the top of queue.c.
+ */
+#ifndef WEBHOOK_QUEUE_H
+#define WEBHOOK_QUEUE_H
+
+#include "types.h"
+
+#define WH_QUEUE_FULL 1500                /* deliveries of one subscription waiting in memory: full */
+#define WH_QUEUE_TOTAL 20000              /* the same for all subscriptions together */
+#define WH_FETCH_MAX 500                  /* parked rows fetched at once */
+#define WH_QUEUE_PATIENCE_US (250 * 1000) /* a full queue whose oldest waits longer is handed back */
+#define WH_BLOCKED_LANES_MAX 10000        /* lanes of one subscription remembered as blocked */
+
+typedef struct WhQueue WhQueue;
+
+/* What became of a push. In all cases but PUSHED the caller still owns the delivery. */
+typedef enum WhPushed
+{
+	WH_PUSHED,           /* it waits in memory, or will be handed back later */
+	WH_PUSH_BEHIND,      /* keep it behind an earlier one of its lane */
+	WH_PUSH_PARK,        /* keep it until the subscription has caught up */
+	WH_PUSH_DUPLICATE,   /* it is in memory already */
+	WH_PUSH_UNKNOWN,     /* no such subscription */
+	WH_PUSH_NO_MEMORY    /* nothing has changed */
+} WhPushed;
+
+extern WhQueue *wh_queue_create(void);
+extern void wh_queue_free(WhQueue *q); /* must be empty of deliveries */
+
+/*
+ * Add a subscription or change its limits. `owner` is the caller's, for
+ * wh_queue_owner. `given_back`: what it no longer may keep in memory. False
+ * without memory: nothing has changed.
+ */
+extern bool wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight,
+							   WhList *given_back);
+
+/* The owner of a subscription that is not removed; NULL: there is none. */
+extern void *wh_queue_owner(const WhQueue *q, int64_t id);
+
+/* Remove one: all that waits is given back as WH_DO_DROP; what is in flight ends as it ends. */
+extern void wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back);
+
+/* At start: what pending holds of this subscription, so that order survives a restart. Parked rows add up. */
+extern void wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked);
+extern bool wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t lane, int rows);
+
+extern WhPushed wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us);
+
+/* The next delivery that may be started, now in flight; NULL: none may. */
+extern WhDelivery *wh_queue_next(WhQueue *q);
+
+/*
+ * The delivery in flight has ended with d->disposal: FORGET or BURY free its
+ * lane, RETRY blocks it and what waits behind is given back.
+ */
+extern void wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back);
+
+/* May the log be read on? Hands back the queue of a subscription that is full and makes no headway. */
+extern bool wh_queue_has_room(WhQueue *q, int64_t now_us, WhList *given_back);
+
+/* Give everything back that waits in memory, as it must be kept; in flight deliveries stay. */
+extern void wh_queue_give_back_all(WhQueue *q, WhList *given_back);
+
+/* The same for one delivery that was in flight and is taken back: call before wh_queue_give_back_all. */
+extern void wh_queue_abort(WhQueue *q, WhDelivery *d);
+
+/*
+ * A lane whose further rows shall be fetched from pending (in id order), and a
+ * subscription whose parked rows shall (0: none; `room`: how many at most).
+ */
+extern bool wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *lane);
+extern int64_t wh_queue_parked_to_fetch(WhQueue *q, int *room);
+
+/* The fetch could not be made now: ask for it again later. */
+extern void wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t lane);
+
+/* The fetch found no row although the queue counts some: somebody has deleted them by hand. */
+extern void wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t lane);
+extern void wh_queue_parked_is_empty(WhQueue *q, int64_t subscription_id);
+
+/* Fills in what the queue knows: queued to catching_up. */
+extern bool wh_queue_counts(const WhQueue *q, int64_t id, WhCounts *out);
+extern int wh_queue_total(const WhQueue *q); /* deliveries waiting in memory */
+
+#endif /* WEBHOOK_QUEUE_H */

@@ -1,0 +1,237 @@
+/*
+ * types.h
+ *	  The data that passes through the engine: Event, Subscription, Delivery's
+ *	  outcome and verdict. Data only, no behaviour but making and freeing
+ *	  (event.c).
+ *
+ * Shared by the engine (worker/deliver/) and the worker's PostgreSQL half
+ * (store.c, worker.c). No PostgreSQL header, so that the engine can be built,
+ * tested, fuzzed and sanitised without a server. All text is UTF-8.
+ */
+#ifndef WEBHOOK_TYPES_H
+#define WEBHOOK_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WH_RESPONSE_KEPT 4096	/* bytes of a response body that the log keeps */
+#define WH_ERROR_MAX 256		/* bytes of an error text, with its NUL */
+#define WH_SECRETS_MAX 4		/* live secrets of one subscription */
+#define WH_SCHEDULE_MAX 32		/* intervals of a retry schedule */
+#define WH_INSTANCE_LEN 8		/* hex digits that tell one database's events from another's */
+
+/*
+ * One row of webhook.outbox. Immutable once made; shared by all its
+ * deliveries and freed with the last reference. One allocation: the strings
+ * point behind the struct. NULL where the column is null.
+ */
+typedef struct WhEvent
+{
+	int			refs;
+	int16_t		drawer;
+	int64_t		id;
+	uint64_t	xid;
+	int64_t		created_us;		/* microseconds since the Unix epoch */
+	int64_t		subscription_id;	/* 0: for every matching subscription */
+	const char *entity_id;
+	const char *entity_type;
+	const char *action;
+	const char *result;			/* JSON text, as captured */
+	size_t		result_len;
+	const char *previous;
+	size_t		previous_len;
+	const char *tenant;
+	const char *context;
+	size_t size; /* bytes of the whole allocation, for bounding memory */
+} WhEvent;
+
+/* Make an event that holds a copy of everything `from` points to; one reference is the caller's. NULL: no memory. */
+extern WhEvent *wh_event_make(const WhEvent *from);
+extern void wh_event_release(WhEvent *event);
+
+/* Where a delivery comes from when it is given to the engine. */
+typedef enum WhPushFrom
+{
+	WH_FROM_LOG,    /* just read from the outbox; no row in pending */
+	WH_FROM_STORED, /* taken from pending, where it was 'retry' or 'behind': its lane counts it already */
+	WH_FROM_PARKED, /* taken from pending, where it was 'parked' */
+	WH_FROM_LOST,   /* read from the outbox again: it may have been under way when a worker died */
+} WhPushFrom;
+
+/* What a subscription has in memory, and has done since the engine was made. */
+typedef struct WhCounts
+{
+	int queued;
+	int in_flight;
+	int64_t parked; /* rows of pending that are 'parked', or will be */
+	int blocked;    /* lanes that wait for rows of pending */
+	bool catching_up;
+	int64_t delivered;
+	int64_t failed;          /* attempts that failed */
+	int64_t last_success_us; /* 0: never */
+	int64_t last_failure_us; /* 0: never */
+	const char *last_error;  /* its word; NULL: never */
+} WhCounts;
+
+typedef enum WhOrdering
+{
+	WH_ORDER_ENTITY,
+	WH_ORDER_NONE,
+	WH_ORDER_STRICT
+} WhOrdering;
+
+/* A signing key, decoded. Wiped when freed. */
+typedef struct WhKey
+{
+	unsigned char bytes[64];
+	size_t		len;
+} WhKey;
+
+typedef struct WhRetryPolicy
+{
+	int			n;				/* intervals in use, at least 1 */
+	int64_t		delay_us[WH_SCHEDULE_MAX];	/* waits between attempts; the last one repeats */
+	int64_t		give_up_us;		/* counted from the first attempt */
+} WhRetryPolicy;
+
+/* What the engine knows of a subscription: a copy of its row, decoded. */
+typedef struct WhSubscription
+{
+	int64_t		id;
+	char	   *name;
+	char	   *url;
+	bool		paused;			/* not live: keep its deliveries, send none */
+	WhOrdering	ordering;
+	int			max_in_flight;
+	int64_t		timeout_us;
+	WhRetryPolicy retry;
+	int n_secrets;
+	char *secrets[WH_SECRETS_MAX]; /* as text; whoever frees them wipes them */
+	int			n_headers;		/* the operator's own request headers, "Name: value" */
+	char	  **headers;
+} WhSubscription;
+
+/*
+ * How a request ended. retry.c holds the table that gives each its word in
+ * the log and its class.
+ */
+typedef enum WhOutcomeKind
+{
+	WH_OUT_DELIVERED,			/* 2xx */
+	WH_OUT_HTTP_ERROR,			/* any other status; see the status itself */
+	WH_OUT_REFUSED,				/* connection refused */
+	WH_OUT_RESET,				/* connection reset or closed early */
+	WH_OUT_DNS,					/* host name does not resolve */
+	WH_OUT_CONNECT_TIMEOUT,
+	WH_OUT_TIMEOUT,				/* connected, but the response took too long */
+	WH_OUT_TLS,					/* handshake or certificate */
+	WH_OUT_ADDRESS,				/* address not allowed */
+	WH_OUT_TOO_LARGE,			/* response larger than anyone needs */
+	WH_OUT_INTERNAL,			/* could not be rendered, signed or started */
+	WH_OUT_LOST,				/* the worker died while it was under way */
+	WH_OUT_ABORTED,				/* not sent, or taken back; no attempt counted */
+	WH_OUT_COUNT
+} WhOutcomeKind;
+
+typedef enum WhClass
+{
+	WH_CLASS_DELIVERED,
+	WH_CLASS_RETRY,				/* this event, later */
+	WH_CLASS_ENDPOINT,			/* the endpoint is in trouble: later, and counts for the breaker */
+	WH_CLASS_GIVE_UP,			/* never again: dead letter */
+	WH_CLASS_DISABLE,			/* the endpoint wants no more */
+	WH_CLASS_ABORTED			/* no attempt was made */
+} WhClass;
+
+/* What is to be done about a request that ended. */
+typedef struct WhVerdict
+{
+	WhClass		class;
+	int64_t		delay_us;		/* until the next attempt; 0 where there is none */
+} WhVerdict;
+
+/*
+ * What has become of a delivery when the engine hands it back. The store
+ * makes it so in webhook.pending and webhook.dead_letter.
+ */
+typedef enum WhDisposal
+{
+	WH_DO_FORGET,    /* delivered: nothing is left to do */
+	WH_DO_RETRY,     /* try again at due_us */
+	WH_DO_BEHIND,    /* keep behind an earlier delivery of its lane */
+	WH_DO_PARK,      /* keep until the subscription has caught up */
+	WH_DO_BURY,      /* give up: dead letter */
+	WH_DO_DROP       /* its subscription is gone */
+} WhDisposal;
+
+/*
+ * One event for one subscription. Made by deliver.c, owned by the queue while
+ * it waits, by the transfer while it is in flight, by the outcome list when it
+ * has ended, and freed by whoever takes it from there.
+ */
+typedef struct WhDelivery
+{
+	struct WhDelivery *next; /* in whichever list it is */
+	WhEvent *event;          /* holds a reference */
+	int64_t subscription_id;
+	uint64_t lane;    /* deliveries of one lane go one after the other */
+	bool stored;      /* has a row in webhook.pending */
+	int attempts;     /* attempts made, one under way included */
+	int64_t first_us; /* when the first attempt was made; 0: not yet */
+	int64_t queued_us;
+	uint64_t page;    /* the page it was read with, for the worker's books */
+
+	/* how it ended */
+	WhDisposal disposal;
+	bool attempted; /* a request was made: the fields below tell of it */
+	WhOutcomeKind kind;
+	const char *word; /* the outcome's, for the log: a constant */
+	WhClass class;
+	int http_status; /* 0: no response */
+	int64_t due_us;  /* with WH_DO_RETRY */
+	int64_t started_us;
+	int64_t duration_us;
+	char *response; /* malloc'd, valid UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
+	char error[WH_ERROR_MAX];
+} WhDelivery;
+
+extern void wh_delivery_free(WhDelivery *d);
+
+/* A list of deliveries in order. */
+typedef struct WhList
+{
+	WhDelivery *head;
+	WhDelivery *tail;
+	int n;
+} WhList;
+
+static inline void
+wh_list_push(WhList *list, WhDelivery *d)
+{
+	d->next = NULL;
+	if (list->tail)
+		list->tail->next = d;
+	else
+		list->head = d;
+	list->tail = d;
+	list->n++;
+}
+
+static inline WhDelivery *
+wh_list_pop(WhList *list)
+{
+	WhDelivery *d = list->head;
+
+	if (d)
+	{
+		list->head = d->next;
+		if (list->head == NULL)
+			list->tail = NULL;
+		list->n--;
+		d->next = NULL;
+	}
+	return d;
+}
+
+#endif /* WEBHOOK_TYPES_H */

@@ -1,0 +1,288 @@
+/*
+ * launcher.c
+ *	  Which databases get a worker.
+ *
+ * One launcher per server. When it starts it asks for a worker in every
+ * database that can be connected to; a worker that finds no extension says so
+ * and ends. From then on the slots in shared memory (extension/wake.c) tell
+ * it what is wanted: CREATE EXTENSION and every commit with an event that
+ * finds no worker ask for one, and a worker that ends for whatever reason
+ * leaves its slot wanted again. No setting names a database.
+ *
+ * Registered by name, in webhook.c or by webhook.start(). It is connected to
+ * no database; it reads pg_database only.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "wake.h"
+
+#define LOOK_EVERY_MS 60000  /* for databases made by CREATE DATABASE ... TEMPLATE */
+#define RETRY_AFTER_MS 5000  /* a worker that could not be started */
+#define START_WITHIN_MS 10000 /* a worker that was started but has not attached itself */
+
+PGDLLEXPORT void webhook_launcher_main(Datum arg);
+
+/* A database this launcher has started a worker in. */
+typedef struct Started
+{
+	Oid dboid;
+	BackgroundWorkerHandle *handle;
+} Started;
+
+/* A database that was found and not yet asked about. */
+typedef struct Candidate
+{
+	Oid dboid;
+	char name[NAMEDATALEN];
+} Candidate;
+
+static Started started[WH_MAX_DATABASES];
+static int n_started = 0;
+static MemoryContext launcher_context = NULL;
+static List *candidates = NIL; /* of Candidate: waiting for a free slot */
+static List *known = NIL;      /* of Oid: databases seen before */
+static volatile bool databases_changed = true;
+
+static void
+on_database_change(Datum arg, int cacheid, uint32 hash)
+{
+	databases_changed = true;
+}
+
+/*
+ * Look through pg_database for databases not seen before. Templates and those
+ * that take no connections are left alone: somebody may be about to copy or
+ * restore them.
+ */
+static void
+find_databases(void)
+{
+	Relation rel;
+	TableScanDesc scan;
+	HeapTuple tuple;
+	List *now = NIL;
+	MemoryContext old;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	AcceptInvalidationMessages();
+	if (!databases_changed)
+	{
+		CommitTransactionCommand();
+		return;
+	}
+	databases_changed = false;
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!db->datallowconn || db->datistemplate)
+			continue;
+		old = MemoryContextSwitchTo(launcher_context);
+		now = lappend_oid(now, db->oid);
+		if (!list_member_oid(known, db->oid))
+		{
+			Candidate *c = palloc(sizeof(Candidate));
+
+			c->dboid = db->oid;
+			strlcpy(c->name, NameStr(db->datname), NAMEDATALEN);
+			candidates = lappend(candidates, c);
+		}
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	list_free(known);
+	known = now;
+}
+
+/* The name of a database that may have a worker; false where it is gone or takes no connections. */
+static bool
+database_name(Oid dboid, char name[NAMEDATALEN])
+{
+	HeapTuple tuple;
+	bool ok = false;
+
+	StartTransactionCommand();
+	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		ok = db->datallowconn;
+		strlcpy(name, NameStr(db->datname), NAMEDATALEN);
+		ReleaseSysCache(tuple);
+	}
+	CommitTransactionCommand();
+	return ok;
+}
+
+static Started *
+find_started(Oid dboid)
+{
+	for (int i = 0; i < n_started; i++)
+		if (started[i].dboid == dboid)
+			return &started[i];
+	return NULL;
+}
+
+/* Is the worker we started in this database still alive, or about to be? */
+static bool
+still_there(Oid dboid)
+{
+	Started *s = find_started(dboid);
+	pid_t pid;
+
+	if (s == NULL)
+		return false;
+	if (GetBackgroundWorkerPid(s->handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(s->handle);
+	*s = started[--n_started];
+	return false;
+}
+
+static bool
+start_worker(Oid dboid, const char *name)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+	MemoryContext old;
+	bool ok;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted; we start it again */
+	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "webhook", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "webhook_worker_main", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "webhook worker for database %s", name);
+	strlcpy(worker.bgw_type, "webhook worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_extra, name, BGW_EXTRALEN);
+
+	old = MemoryContextSwitchTo(launcher_context);
+	ok = RegisterDynamicBackgroundWorker(&worker, &handle);
+	MemoryContextSwitchTo(old);
+	if (!ok)
+		return false;
+	started[n_started++] = (Started){.dboid = dboid, .handle = handle};
+	return true;
+}
+
+/* Start workers where they are wanted. Returns when to look again at the latest. */
+static TimestampTz
+start_wanted(void)
+{
+	static bool complained = false;
+	WhSlotView slots[WH_MAX_DATABASES];
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
+	int n;
+
+	/* as many candidates as there are slots for */
+	while (candidates != NIL)
+	{
+		Candidate *c = linitial(candidates);
+
+		if (!wh_slot_want(c->dboid, 0))
+			break;
+		candidates = list_delete_first(candidates);
+		pfree(c);
+	}
+	n = wh_slots(slots, WH_MAX_DATABASES);
+	for (int i = 0; i < n; i++)
+	{
+		char name[NAMEDATALEN];
+
+		if (slots[i].state != WH_SLOT_WANTED || still_there(slots[i].dboid))
+			continue;
+		if (slots[i].not_before > now)
+		{
+			again = Min(again, slots[i].not_before);
+			continue;
+		}
+		if (!database_name(slots[i].dboid, name))
+		{
+			wh_slot_release(slots[i].dboid);
+			continue;
+		}
+		/* not before a while again, should it not get as far as attaching itself */
+		wh_slot_want(slots[i].dboid, TimestampTzPlusMilliseconds(now, RETRY_AFTER_MS));
+		again = Min(again, TimestampTzPlusMilliseconds(now, RETRY_AFTER_MS));
+		if (start_worker(slots[i].dboid, name))
+		{
+			complained = false;
+			continue;
+		}
+		if (!complained)
+			ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("could not start a webhook worker for database \"%s\"", name),
+					errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
+					errhint("Increase max_worker_processes."));
+		complained = true;
+	}
+	return again;
+}
+
+void
+webhook_launcher_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	if (!wh_launcher_attach())
+		proc_exit(0); /* another one is running already */
+
+	launcher_context = AllocSetContextCreate(TopMemoryContext, "webhook launcher", ALLOCSET_DEFAULT_SIZES);
+	CacheRegisterSyscacheCallback(DATABASEOID, on_database_change, (Datum) 0);
+	pgstat_report_appname("webhook launcher");
+	ereport(LOG, errmsg("webhook launcher started"));
+
+	for (;;)
+	{
+		TimestampTz again;
+		TimestampTz now;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ShutdownRequestPending)
+			proc_exit(0);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		find_databases();
+		again = start_wanted();
+		now = GetCurrentTimestamp();
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, again <= now ? 0 : (again - now) / 1000 + 1,
+				  PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+}

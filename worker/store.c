@@ -1,0 +1,341 @@
+/*
+ * store.c
+ *	  The worker's transactions, and its configuration.
+ *
+ * Called by worker.c. Plans are kept per process; configuration is read into
+ * plain structs. Invalidation callbacks only raise a flag, which is looked at
+ * inside the next transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "mb/pg_wchar.h"
+
+#include "store.h"
+
+MemoryContext wh_tx_results = NULL;
+
+static bool config_stale = true;
+static Oid subscription_oid = InvalidOid;
+static Oid outbox_oid = InvalidOid;
+
+/*
+ * Transactions
+ */
+
+void
+wh_tx_begin(const char *label)
+{
+	wh_tx_results = CurrentMemoryContext;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, label);
+}
+
+void
+wh_tx_commit(bool flush)
+{
+	XLogRecPtr seen = flush ? GetXLogInsertRecPtr() : InvalidXLogRecPtr;
+
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	/*
+	 * With synchronous_commit = off an event is visible before it is durable.
+	 * It must not be announced before a crash can no longer undo it. Whatever
+	 * our snapshot saw was inserted into WAL before `seen`.
+	 */
+	if (flush)
+		XLogFlush(XLogRecPtrIsInvalid(XactLastCommitEnd) ? seen : Max(seen, XactLastCommitEnd));
+}
+
+bool
+wh_tx_try(void (*step)(void *), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	PG_TRY();
+	{
+		step(arg);
+	}
+	PG_CATCH();
+	{
+		int code = geterrcode();
+
+		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		AbortCurrentTransaction();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return ok;
+}
+
+void
+wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
+{
+	int rc;
+
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->n_args, plan->args);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
+		plan->plan = prepared;
+	}
+	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	if (rc != expected)
+		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
+}
+
+/*
+ * Is the extension here?
+ */
+
+static void
+on_relcache_invalidation(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
+		config_stale = true;
+}
+
+void
+wh_store_watch_config(void)
+{
+	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
+}
+
+bool
+wh_store_config_stale(void)
+{
+	AcceptInvalidationMessages();
+	return config_stale;
+}
+
+void
+wh_store_config_fresh(void)
+{
+	config_stale = false;
+}
+
+/*
+ * What the worker needs of a table: enough that a foreign or half-made schema
+ * of the same name is told apart from ours before any statement fails on it.
+ */
+static const struct
+{
+	const char *table;
+	const char *column;
+} needed[] = {{"identity", "instance"}, {"subscription", "retry_schedule"}, {"secret", "secret"}, {"outbox", "xid"},
+			  {"attempt", "outcome"},   {"pending", "lane"},                {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
+
+bool
+wh_store_find_extension(const char **why_not)
+{
+	Oid schema = get_namespace_oid("webhook", true);
+	Oid outbox;
+
+	*why_not = NULL;
+	if (!OidIsValid(get_extension_oid("webhook", true)) || !OidIsValid(schema))
+	{
+		*why_not = "the extension is not installed in this database";
+		return false;
+	}
+	for (int i = 0; i < (int) lengthof(needed); i++)
+	{
+		Oid relid = get_relname_relid(needed[i].table, schema);
+
+		if (!OidIsValid(relid) || get_attnum(relid, needed[i].column) == InvalidAttrNumber)
+		{
+			*why_not = psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table);
+			return false;
+		}
+	}
+	outbox = get_relname_relid("outbox", schema);
+	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
+	{
+		*why_not = "the extension was created anew";
+		return false;
+	}
+	outbox_oid = outbox;
+	subscription_oid = get_relname_relid("subscription", schema);
+	return true;
+}
+
+/*
+ * Configuration
+ */
+
+bool
+wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
+{
+	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2"
+						  " FROM webhook.identity ORDER BY enabled_at DESC, instance",
+						  2,
+						  {INT8OID, OIDOID}};
+	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
+	bool ok = false;
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	*reason = "delivery is not enabled in this database: call webhook.enable()";
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool isnull;
+
+		ok = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		if (!ok)
+		{
+			*reason = "this database is a copy of another: call webhook.enable() if it shall deliver in its own name";
+			return false;
+		}
+		if (i == 0)
+			strlcpy(instance, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+	}
+	return ok;
+}
+
+/* A text[] column as C strings in UTF-8, in the upper context; -1 and NULL where the column is null. */
+static int
+string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
+{
+	Datum *elements;
+	bool *nulls;
+	int n;
+	int kept = 0;
+
+	*out = NULL;
+	if (isnull)
+		return -1;
+	deconstruct_array(DatumGetArrayTypeP(datum), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	*out = MemoryContextAlloc(context, Max(1, n) * sizeof(char *));
+	for (int i = 0; i < n; i++)
+	{
+		char *string;
+
+		if (nulls[i])
+			continue;
+		string = TextDatumGetCString(elements[i]);
+		string = pg_server_to_any(string, strlen(string), PG_UTF8);
+		(*out)[kept++] = MemoryContextStrdup(context, string);
+	}
+	return kept;
+}
+
+static char *
+string_column(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
+{
+	char *text = SPI_getvalue(row, desc, column);
+
+	if (text == NULL)
+		return NULL;
+	return MemoryContextStrdup(context, pg_server_to_any(text, strlen(text), PG_UTF8));
+}
+
+static int64
+int_column(HeapTuple row, TupleDesc desc, int column)
+{
+	bool isnull;
+
+	return DatumGetInt64(SPI_getbinval(row, desc, column, &isnull));
+}
+
+static void
+read_schedule(Datum datum, WhRetryPolicy *policy)
+{
+	Datum *elements;
+	int n;
+
+	deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, &n);
+	policy->n = Min(n, WH_SCHEDULE_MAX);
+	for (int i = 0; i < policy->n; i++)
+		policy->delay_us[i] = DatumGetInt64(elements[i]);
+}
+
+static WhRoute *
+read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
+{
+	WhRoute *route = MemoryContextAllocZero(context, sizeof(WhRoute));
+	WhSubscription *sub = &route->sub;
+	char *ordering = SPI_getvalue(row, desc, 6);
+	char **secrets;
+	bool isnull;
+	Datum value;
+	int n;
+
+	sub->id = int_column(row, desc, 1);
+	sub->name = string_column(row, desc, 2, context);
+	sub->url = string_column(row, desc, 3, context);
+	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
+	route->active = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
+	sub->ordering = strcmp(ordering, "none") == 0 ? WH_ORDER_NONE : strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT : WH_ORDER_ENTITY;
+	sub->max_in_flight = (int) int_column(row, desc, 7);
+	sub->timeout_us = int_column(row, desc, 8);
+	sub->retry.give_up_us = int_column(row, desc, 9);
+	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
+	value = SPI_getbinval(row, desc, 11, &isnull);
+	n = string_array(value, isnull, context, &secrets);
+	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
+	memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
+	value = SPI_getbinval(row, desc, 12, &isnull);
+	sub->n_headers = Max(0, string_array(value, isnull, context, &sub->headers));
+	value = SPI_getbinval(row, desc, 13, &isnull);
+	route->n_entity_types = string_array(value, isnull, context, &route->entity_types);
+	value = SPI_getbinval(row, desc, 14, &isnull);
+	route->n_actions = string_array(value, isnull, context, &route->actions);
+	route->tenant = string_column(row, desc, 15, context);
+	return route;
+}
+
+List *
+wh_store_subscriptions(void)
+{
+	static WhPlan plan = {
+		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, s.max_in_flight::bigint,"
+		" (extract(epoch FROM s.timeout) * 1000000)::bigint,"
+		" (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
+		" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n)"
+		" ORDER BY n),"
+		" ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
+		" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
+		" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
+		" s.entity_types, s.actions, s.tenant"
+		" FROM webhook.subscription s ORDER BY s.id",
+		0};
+	MemoryContext context = wh_tx_results;
+	List *routes = NIL;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old;
+		WhRoute *route = read_route(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, context);
+
+		old = MemoryContextSwitchTo(context);
+		routes = lappend(routes, route);
+		MemoryContextSwitchTo(old);
+	}
+	return routes;
+}

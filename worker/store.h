@@ -1,0 +1,190 @@
+/*
+ * store.h
+ *	  Every SQL statement of the worker: rows <-> plain structs.
+ *
+ * store.c has the bookends of a transaction and the configuration,
+ * store_read.c the outbox and the checkpoints, store_settle.c what is written
+ * about deliveries, store_pending.c what is to be sent again, store_rotate.c
+ * the ring of drawers. All of them run inside
+ * a transaction that the caller has opened with wh_tx_begin; what they return
+ * outlives it, in the memory context the caller was in before, or in malloc
+ * where the engine is to own it.
+ */
+#ifndef WEBHOOK_STORE_H
+#define WEBHOOK_STORE_H
+
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
+#include "nodes/pg_list.h"
+
+#include "types.h"
+
+/*
+ * store.c: transactions, configuration
+ */
+
+/*
+ * The bookends of every transaction of the worker. `label` is what
+ * pg_stat_activity shows. Between them SPI is connected and one snapshot is
+ * active. Commit with `flush` returns only when everything that this
+ * transaction has seen or done is on disk.
+ */
+extern void wh_tx_begin(const char *label);
+extern void wh_tx_commit(bool flush);
+
+/* The memory context that was current at wh_tx_begin: where results go. */
+extern MemoryContext wh_tx_results;
+
+/*
+ * Run `step` (which opens and commits its own transactions). False where a
+ * lock could not be had in time or a deadlock was broken: it is rolled back,
+ * and the caller tries again later. Any other error goes on.
+ */
+extern bool wh_tx_try(void (*step)(void *), void *arg);
+
+/* A plan prepared on first use and kept for good. */
+typedef struct WhPlan
+{
+	const char *sql;
+	int n_args;
+	Oid args[12];
+	SPIPlanPtr plan;
+} WhPlan;
+
+extern void wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected);
+
+/* Whether the extension is here, complete; `why_not` tells what is missing. The oids are remembered. */
+extern bool wh_store_find_extension(const char **why_not);
+/* Has anything of the configuration changed since wh_store_config_fresh? Looked at inside a transaction. */
+extern bool wh_store_config_stale(void);
+extern void wh_store_config_fresh(void);
+extern void wh_store_watch_config(void); /* once per process */
+
+/* True: this database may deliver, and `instance` is filled in. False: `reason` says why not. */
+extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason);
+
+/* A subscription as configured: what the engine needs, and what routing needs. */
+typedef struct WhRoute
+{
+	WhSubscription sub;
+	bool active; /* false: matches nothing */
+	int n_entity_types; /* -1: all */
+	char **entity_types;
+	int n_actions; /* -1: all */
+	char **actions;
+	char *tenant; /* NULL: all */
+} WhRoute;
+
+/* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
+extern List *wh_store_subscriptions(void);
+
+/*
+ * store_read.c: reading the outbox by position
+ */
+
+/* How far has been read. See docs/ARCHITECTURE.md, Reading. */
+typedef struct WhPosition
+{
+	char *snapshot;             /* S: pg_snapshot as text, palloc'd */
+	FullTransactionId next_xid; /* N */
+	int64 hi;
+	/* in the midst of a page of stragglers: */
+	char *within_snapshot; /* NULL: not */
+	FullTransactionId within_next_xid;
+	int64 within_last; /* the last straggler read */
+} WhPosition;
+
+#define WH_PAGE_EVENTS 500
+#define WH_PAGE_BYTES (8 * 1024 * 1024)
+
+typedef struct WhPage
+{
+	WhEvent *events[WH_PAGE_EVENTS]; /* each with a reference that is the caller's */
+	int n;
+	bool more; /* the page was full: read on at once */
+} WhPage;
+
+extern WhPosition *wh_position_copy(const WhPosition *p);
+extern void wh_position_free(WhPosition *p);
+/* True where `event`, visible or not, had been read when the position was `p`. */
+extern bool wh_position_covers(const WhPosition *p, const WhEvent *event);
+
+/* The newest checkpoint of a kind, or NULL; and the position before all events. */
+extern WhPosition *wh_store_checkpoint(const char *kind);
+extern WhPosition *wh_store_origin(void);
+extern void wh_store_write_checkpoint(const char *kind, const WhPosition *p);
+/* Throw old checkpoints away, where nobody else is looking at them. */
+extern void wh_store_trim_checkpoints(void);
+
+/* An event's columns in a select list whose outbox is called "o", and the event made of them. */
+#define WH_EVENT_COLUMNS                                                                                     \
+	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result::text, o.previous::text, o.tenant,"      \
+	" o.context::text, o.subscription_id, o.created_at, o.drawer"
+extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
+
+/* Read the next page; `next` is the position after it (palloc'd). */
+extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
+
+/* Which of these events have been dealt with for which subscription, by a log row, pending or dead_letter. */
+typedef struct WhDealt
+{
+	int64 event_id;
+	int64 subscription_id;
+} WhDealt;
+extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
+
+/*
+ * store_settle.c: how deliveries have ended
+ */
+
+/* Write down how these deliveries have ended. */
+extern void wh_store_settle(WhDelivery *const *deliveries, int n);
+
+/*
+ * store_pending.c: what is to be sent again
+ */
+
+/* A delivery taken from pending, its attempt counted. */
+typedef struct WhTaken
+{
+	WhEvent *event; /* a reference that is the caller's; NULL: its event is gone */
+	int64 event_id;
+	int64 subscription_id;
+	uint64 lane;
+	int attempts;
+	TimestampTz first_at; /* 0: never */
+} WhTaken;
+
+/* Take what is due, at most `max`; or the further rows of a lane; or parked rows of a subscription. */
+extern List *wh_store_take_due(int max);
+extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
+extern List *wh_store_take_parked(int64 subscription_id, int max);
+
+/* The event behind a row of pending is gone: so is the delivery. */
+extern void wh_store_forget_pending(int64 subscription_id, int64 event_id);
+
+/* When the next delivery is due to be tried again; DT_NOEND: none. */
+extern TimestampTz wh_store_next_due(void);
+
+/* At start: bring pending in order after a crash, then report what is there. */
+extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
+							 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg);
+
+/*
+ * store_rotate.c: the ring of drawers
+ */
+
+typedef struct WhRotation
+{
+	bool done;        /* both drawers are empty or hold nothing that is old */
+	int64 dead;       /* deliveries that went to dead_letter */
+	int64 truncated;  /* drawers emptied */
+} WhRotation;
+
+/* Empty the drawers whose turn is next, if all in them is old, settled by `settled`, and nobody holds a lock. */
+extern WhRotation wh_store_rotate(const WhPosition *settled);
+
+#endif /* WEBHOOK_STORE_H */

@@ -1,0 +1,166 @@
+/*
+ * store_pending.c
+ *	  Taking deliveries from webhook.pending to be sent again, and bringing the
+ *	  table in order at start.
+ *
+ * A row that is taken becomes 'sending', its attempt counted and its due_at
+ * set as if the attempt failed, before the request leaves. So a worker that
+ * dies leaves nothing that needs repair: at the next start 'sending' is read
+ * as 'retry'. Called by worker.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "store.h"
+
+/*
+ * The three ways of choosing rows share everything but the choice, a query of
+ * (subscription_id, event_id) with a limit.
+ */
+#define TAKE(choice)                                                                                                   \
+	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                            \
+	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                                     \
+	" due_at = clock_timestamp() + s.retry_schedule[least(p.attempts + 1, cardinality(s.retry_schedule))]"            \
+	" FROM chosen c, webhook.subscription s"                                                                          \
+	" WHERE p.subscription_id = c.subscription_id AND p.event_id = c.event_id AND s.id = p.subscription_id"           \
+	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.drawer)"                             \
+	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, " WH_EVENT_COLUMNS                        \
+	" FROM taken t LEFT JOIN webhook.outbox o ON o.id = t.event_id AND o.drawer = t.drawer"                           \
+	" ORDER BY t.event_id"
+
+static List *
+take(WhPlan *plan, Datum *values)
+{
+	List *list = NIL;
+
+	wh_plan_run(plan, values, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+		WhTaken *t = palloc0(sizeof(WhTaken));
+		bool isnull;
+		Datum first_at;
+
+		list = lappend(list, t);
+		MemoryContextSwitchTo(old);
+		t->subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+		t->event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		t->lane = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+		t->attempts = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
+		first_at = SPI_getbinval(row, desc, 5, &isnull);
+		t->first_at = isnull ? 0 : DatumGetTimestampTz(first_at);
+		SPI_getbinval(row, desc, 6, &isnull);
+		t->event = isnull ? NULL : wh_store_event(row, desc, 6);
+	}
+	return list;
+}
+
+List *
+wh_store_take_due(int max)
+{
+	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
+							   " JOIN webhook.subscription s ON s.id = p.subscription_id AND s.active AND s.state = 'live'"
+							   " WHERE p.state = 'retry' AND p.due_at <= clock_timestamp() ORDER BY p.due_at LIMIT $1"),
+						  1,
+						  {INT8OID}};
+	Datum value = Int64GetDatum(max);
+
+	return take(&plan, &value);
+}
+
+List *
+wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
+{
+	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
+							   " WHERE p.subscription_id = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
+							   " ORDER BY p.event_id LIMIT $3"),
+						  3,
+						  {INT8OID, INT8OID, INT8OID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum((int64) lane), Int64GetDatum(max)};
+
+	return take(&plan, values);
+}
+
+List *
+wh_store_take_parked(int64 subscription_id, int max)
+{
+	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
+							   " WHERE p.subscription_id = $1 AND p.state = 'parked' ORDER BY p.event_id LIMIT $2"),
+						  2,
+						  {INT8OID, INT8OID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(max)};
+
+	return take(&plan, values);
+}
+
+TimestampTz
+wh_store_next_due(void)
+{
+	static WhPlan plan = {.sql = "SELECT p.due_at FROM webhook.pending p"
+						  " JOIN webhook.subscription s ON s.id = p.subscription_id AND s.active AND s.state = 'live'"
+						  " WHERE p.state = 'retry' ORDER BY p.due_at LIMIT 1",
+						  0};
+	bool isnull;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return DT_NOEND;
+	return DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+void
+wh_store_forget_pending(int64 subscription_id, int64 event_id)
+{
+	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_id = $2", 2, {INT8OID, INT8OID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
+}
+
+void
+wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
+				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
+{
+	/* what a dead worker had taken; subscriptions that are gone; then one 'retry' at the head of each lane */
+	static WhPlan untake = {.sql = "UPDATE webhook.pending SET state = 'retry' WHERE state = 'sending'", 0};
+	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"
+							 " (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
+							 0};
+	static WhPlan heads = {.sql = "UPDATE webhook.pending p SET state = CASE WHEN h.first THEN 'retry' ELSE 'behind' END,"
+						   " due_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
+						   " FROM (SELECT q.subscription_id, q.event_id, q.state,"
+						   " row_number() OVER (PARTITION BY q.subscription_id, q.lane ORDER BY q.event_id) = 1 AS first"
+						   " FROM webhook.pending q WHERE q.state IN ('retry', 'behind')) h"
+						   " WHERE p.subscription_id = h.subscription_id AND p.event_id = h.event_id"
+						   " AND h.first <> (h.state = 'retry')",
+						   0};
+	static WhPlan counts = {.sql = "SELECT subscription_id, NULL::bigint, count(*) FROM webhook.pending WHERE state = 'parked'"
+							" GROUP BY subscription_id UNION ALL SELECT subscription_id, lane, count(*)"
+							" FROM webhook.pending WHERE state IN ('retry', 'behind') GROUP BY subscription_id, lane",
+							0};
+
+	wh_plan_run(&untake, NULL, NULL, SPI_OK_UPDATE);
+	wh_plan_run(&orphans, NULL, NULL, SPI_OK_DELETE);
+	wh_plan_run(&heads, NULL, NULL, SPI_OK_UPDATE);
+	wh_plan_run(&counts, NULL, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		int64 subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+		int64 rows = DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+		Datum key = SPI_getbinval(row, desc, 2, &isnull);
+
+		if (isnull)
+			parked(arg, subscription_id, rows);
+		else
+			lane(arg, subscription_id, (uint64) DatumGetInt64(key), (int) Min(rows, INT_MAX));
+	}
+}

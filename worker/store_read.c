@@ -1,0 +1,449 @@
+/*
+ * store_read.c
+ *	  Reading the outbox by position, and the checkpoints.
+ *
+ * The position (S, N, hi) means: every event visible in the snapshot S with
+ * an id up to hi has been read, and none above hi. Ids are taken by
+ * transactions that hold their xid already; so what can still turn up below
+ * hi was written by a transaction that was running when S was taken: one in
+ * S's list, or one between S's xmax and N, the next xid read just after S.
+ * A page is those stragglers first, then events above hi, all in id order.
+ * docs/ARCHITECTURE.md, Reading, tells why nothing is lost.
+ *
+ * When there are more stragglers than fit a page, S and hi stay, and the
+ * stragglers are read to their end under the visibility of the snapshot of
+ * the first cut (`within`); what commits meanwhile is a straggler of that one.
+ *
+ * Called by worker.c. The statements fetch through a cursor, so that a page
+ * of large rows is cut by its bytes and never held in memory whole.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "compat.h"
+#include "store.h"
+
+#define FETCH_AT_ONCE 64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
+
+static int64 last_checkpoint_id = 0;
+static int checkpoints_since_trim = 0;
+
+#define TRIM_AFTER 10000 /* checkpoints */
+
+/*
+ * Positions
+ */
+
+WhPosition *
+wh_position_copy(const WhPosition *p)
+{
+	WhPosition *copy = palloc(sizeof(WhPosition));
+
+	*copy = *p;
+	copy->snapshot = pstrdup(p->snapshot);
+	copy->within_snapshot = p->within_snapshot ? pstrdup(p->within_snapshot) : NULL;
+	return copy;
+}
+
+void
+wh_position_free(WhPosition *p)
+{
+	if (p == NULL)
+		return;
+	if (p->within_snapshot)
+		pfree(p->within_snapshot);
+	pfree(p->snapshot);
+	pfree(p);
+}
+
+static Datum
+parse_snapshot(const char *text)
+{
+	return DirectFunctionCall1(pg_snapshot_in, CStringGetDatum(text));
+}
+
+static bool
+visible_in(uint64 xid, const char *snapshot)
+{
+	return DatumGetBool(DirectFunctionCall2(pg_visible_in_snapshot,
+											FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)),
+											parse_snapshot(snapshot)));
+}
+
+bool
+wh_position_covers(const WhPosition *p, const WhEvent *event)
+{
+	if (event->id > p->hi)
+		return false;
+	if (visible_in(event->xid, p->snapshot))
+		return true;
+	return p->within_snapshot && event->id <= p->within_last && visible_in(event->xid, p->within_snapshot);
+}
+
+/* The snapshot this transaction reads under, as text. */
+static char *
+current_snapshot(void)
+{
+	return OidOutputFunctionCall(F_PG_SNAPSHOT_OUT, OidFunctionCall0(F_PG_CURRENT_SNAPSHOT));
+}
+
+/*
+ * Checkpoints
+ */
+
+WhPosition *
+wh_store_origin(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	WhPosition *p = palloc0(sizeof(WhPosition));
+
+	/* nothing has been read: with hi = 0 there is nothing below it, whatever the snapshot */
+	p->snapshot = pstrdup("1:1:");
+	p->next_xid = FullTransactionIdFromU64(1);
+	MemoryContextSwitchTo(old);
+	return p;
+}
+
+static FullTransactionId
+xid_column(HeapTuple row, TupleDesc desc, int column)
+{
+	bool isnull;
+
+	return DatumGetFullTransactionId(SPI_getbinval(row, desc, column, &isnull));
+}
+
+WhPosition *
+wh_store_checkpoint(const char *kind)
+{
+	static WhPlan plan = {.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
+						  " (within ->> 'last')::bigint,"
+						  " (SELECT max(id) FROM webhook.checkpoint)"
+						  " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+						  1,
+						  {TEXTOID}};
+	Datum value = CStringGetTextDatum(kind);
+	MemoryContext old;
+	WhPosition *p;
+	HeapTuple row;
+	TupleDesc desc;
+	bool isnull;
+
+	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return NULL;
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	old = MemoryContextSwitchTo(wh_tx_results);
+	p = palloc0(sizeof(WhPosition));
+	p->snapshot = pstrdup(SPI_getvalue(row, desc, 2));
+	p->next_xid = xid_column(row, desc, 3);
+	p->hi = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
+	if (SPI_getvalue(row, desc, 5))
+	{
+		p->within_snapshot = pstrdup(SPI_getvalue(row, desc, 5));
+		p->within_next_xid = xid_column(row, desc, 6);
+		p->within_last = DatumGetInt64(SPI_getbinval(row, desc, 7, &isnull));
+	}
+	MemoryContextSwitchTo(old);
+	last_checkpoint_id = Max(last_checkpoint_id, DatumGetInt64(SPI_getbinval(row, desc, 8, &isnull)));
+	return p;
+}
+
+void
+wh_store_write_checkpoint(const char *kind, const WhPosition *p)
+{
+	static WhPlan plan = {.sql = "INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
+						  " VALUES ($1, $2, $3::pg_snapshot, $4, $5, CASE WHEN $6 IS NOT NULL THEN"
+						  " jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
+						  8,
+						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
+	Datum values[8];
+	char nulls[9] = "        ";
+
+	values[0] = Int64GetDatum(++last_checkpoint_id);
+	values[1] = CStringGetTextDatum(kind);
+	values[2] = CStringGetTextDatum(p->snapshot);
+	values[3] = FullTransactionIdGetDatum(p->next_xid);
+	values[4] = Int64GetDatum(p->hi);
+	values[5] = values[6] = values[7] = (Datum) 0;
+	if (p->within_snapshot)
+	{
+		values[5] = CStringGetTextDatum(p->within_snapshot);
+		values[6] = FullTransactionIdGetDatum(p->within_next_xid);
+		values[7] = Int64GetDatum(p->within_last);
+	}
+	else
+		nulls[5] = nulls[6] = nulls[7] = 'n';
+	wh_plan_run(&plan, values, nulls, SPI_OK_INSERT);
+	checkpoints_since_trim++;
+}
+
+void
+wh_store_trim_checkpoints(void)
+{
+	WhPosition *read;
+	WhPosition *settled;
+	Oid relid;
+
+	if (checkpoints_since_trim < TRIM_AFTER)
+		return;
+	/* never wait: whoever looks at the table now is not to be in our way, nor we in theirs */
+	relid = get_relname_relid("checkpoint", get_namespace_oid("webhook", false));
+	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+	{
+		checkpoints_since_trim = TRIM_AFTER / 2;
+		return;
+	}
+	read = wh_store_checkpoint("read");
+	settled = wh_store_checkpoint("settled");
+	if (SPI_execute("TRUNCATE webhook.checkpoint", false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not truncate webhook.checkpoint");
+	if (settled)
+		wh_store_write_checkpoint("settled", settled);
+	if (read)
+		wh_store_write_checkpoint("read", read);
+	wh_position_free(read);
+	wh_position_free(settled);
+	checkpoints_since_trim = 0;
+}
+
+/*
+ * Events
+ */
+
+static const char *
+utf8_column(HeapTuple row, TupleDesc desc, int column, size_t *len)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, desc, column, &isnull);
+	char *string;
+
+	if (len)
+		*len = 0;
+	if (isnull)
+		return NULL;
+	string = TextDatumGetCString(value);
+	string = pg_server_to_any(string, strlen(string), PG_UTF8);
+	if (len)
+		*len = strlen(string);
+	return string;
+}
+
+/* An event from WH_EVENT_COLUMNS that begin at column `at`; one reference, in malloc's memory. */
+WhEvent *
+wh_store_event(HeapTuple row, TupleDesc desc, int at)
+{
+	WhEvent e = {0};
+	WhEvent *event;
+	bool isnull;
+	Datum value;
+
+	e.id = DatumGetInt64(SPI_getbinval(row, desc, at, &isnull));
+	e.xid = U64FromFullTransactionId(xid_column(row, desc, at + 1));
+	e.entity_id = utf8_column(row, desc, at + 2, NULL);
+	e.entity_type = utf8_column(row, desc, at + 3, NULL);
+	e.action = utf8_column(row, desc, at + 4, NULL);
+	e.result = utf8_column(row, desc, at + 5, &e.result_len);
+	e.previous = utf8_column(row, desc, at + 6, &e.previous_len);
+	e.tenant = utf8_column(row, desc, at + 7, NULL);
+	e.context = utf8_column(row, desc, at + 8, NULL);
+	value = SPI_getbinval(row, desc, at + 9, &isnull);
+	e.subscription_id = isnull ? 0 : DatumGetInt64(value);
+	e.created_us = DatumGetTimestampTz(SPI_getbinval(row, desc, at + 10, &isnull))
+		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	e.drawer = DatumGetInt16(SPI_getbinval(row, desc, at + 11, &isnull));
+	event = wh_event_make(&e);
+	if (event == NULL)
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	return event;
+}
+
+/*
+ * Fetch rows of a statement into the page until the statement is exhausted
+ * (true) or the page is full (false).
+ */
+static bool
+fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
+{
+	Portal portal;
+	bool exhausted = false;
+
+	if (plan->plan == NULL)
+	{
+		plan->plan = SPI_prepare(plan->sql, plan->n_args, plan->args);
+		if (plan->plan == NULL || SPI_keepplan(plan->plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", plan->sql);
+	}
+	/* read_only: under the transaction's one snapshot, whose position we record */
+	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
+	while (!exhausted && page->n < WH_PAGE_EVENTS && *bytes < WH_PAGE_BYTES)
+	{
+		int want = Min(FETCH_AT_ONCE, WH_PAGE_EVENTS - page->n);
+
+		SPI_cursor_fetch(portal, true, want);
+		exhausted = SPI_processed < (uint64) want;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			WhEvent *event = wh_store_event(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+
+			page->events[page->n++] = event;
+			*bytes += event->size;
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	return exhausted;
+}
+
+/* The xids whose events may still turn up below hi: those S lists as running, and those from its xmax up to N. */
+static Datum
+straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
+{
+	const char *at = snapshot;
+	uint64 xmax;
+	uint64 next = U64FromFullTransactionId(next_xid);
+	Datum *xids;
+	int cap;
+
+	/* "xmin:xmax:xip,xip,..." */
+	at = strchr(at, ':') + 1;
+	xmax = strtoull(at, NULL, 10);
+	at = strchr(at, ':') + 1;
+	cap = 1 + (next > xmax ? (int) (next - xmax) : 0);
+	for (const char *c = at; *c; c++)
+		cap += *c == ',';
+	xids = palloc(sizeof(Datum) * (cap + 1));
+	*n = 0;
+	while (*at)
+	{
+		char *end;
+
+		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(strtoull(at, &end, 10)));
+		at = *end == ',' ? end + 1 : end;
+	}
+	for (uint64 xid = xmax; xid < next; xid++)
+		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
+	return PointerGetDatum(construct_array(xids, *n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+void
+wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
+{
+	/* id + 0: so that the planner has no index but xid's to choose from */
+	static WhPlan stragglers = {.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
+								" WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
+								" AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0",
+								4,
+								{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
+	/* the limit is a literal so that the planner walks the index; keep it equal to WH_PAGE_EVENTS */
+	static WhPlan above = {
+		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500", 1, {INT8OID}};
+	char *snapshot = current_snapshot();
+	FullTransactionId next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
+	MemoryContext old;
+	WhPosition *p;
+	size_t bytes = 0;
+	bool exhausted = true;
+	bool within = from->within_snapshot != NULL;
+	int n_xids;
+	Datum xids = straggler_xids(from->snapshot, from->next_xid, &n_xids);
+
+	StaticAssertStmt(WH_PAGE_EVENTS == 500, "the statement's literal limit differs");
+	page->n = 0;
+	if (n_xids > 0)
+	{
+		Datum values[4] = {xids, Int64GetDatum(from->hi), Int64GetDatum(within ? from->within_last : 0),
+						   CStringGetTextDatum(within ? from->within_snapshot : snapshot)};
+
+		exhausted = fetch_into(page, &bytes, &stragglers, values);
+	}
+
+	old = MemoryContextSwitchTo(wh_tx_results);
+	p = palloc0(sizeof(WhPosition));
+	p->hi = from->hi;
+	if (!exhausted)
+	{
+		/* cut: the old position stays, and we note how far into its stragglers we are */
+		p->snapshot = pstrdup(from->snapshot);
+		p->next_xid = from->next_xid;
+		p->within_snapshot = pstrdup(within ? from->within_snapshot : snapshot);
+		p->within_next_xid = within ? from->within_next_xid : next_xid;
+		p->within_last = page->n > 0 ? page->events[page->n - 1]->id : from->within_last;
+		page->more = true;
+	}
+	else if (within)
+	{
+		/* all stragglers of the cut are read: the position is that of the cut's snapshot */
+		p->snapshot = pstrdup(from->within_snapshot);
+		p->next_xid = from->within_next_xid;
+		page->more = true;
+	}
+	else
+	{
+		Datum value = Int64GetDatum(from->hi);
+
+		p->snapshot = pstrdup(snapshot);
+		p->next_xid = next_xid;
+		MemoryContextSwitchTo(old);
+		page->more = false;
+		if (page->n < WH_PAGE_EVENTS && bytes < WH_PAGE_BYTES)
+		{
+			int before = page->n;
+
+			page->more = !fetch_into(page, &bytes, &above, &value);
+			if (page->n > before)
+				p->hi = page->events[page->n - 1]->id;
+		}
+		else
+			page->more = true;
+	}
+	MemoryContextSwitchTo(old);
+	*next = p;
+}
+
+WhDealt *
+wh_store_dealt_with(const WhPage *page, int *n)
+{
+	static WhPlan plan = {.sql = "SELECT event_id, subscription_id FROM webhook.attempt WHERE event_id = ANY ($1)"
+						  " UNION ALL SELECT event_id, subscription_id FROM webhook.pending"
+						  " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY ($1)"
+						  " UNION ALL SELECT event_id, subscription_id FROM webhook.dead_letter"
+						  " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY ($1)",
+						  1,
+						  {INT8ARRAYOID}};
+	Datum ids[WH_PAGE_EVENTS];
+	Datum value;
+	WhDealt *dealt;
+
+	for (int i = 0; i < page->n; i++)
+		ids[i] = Int64GetDatum(page->events[i]->id);
+	value = PointerGetDatum(construct_array(ids, page->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
+	*n = (int) SPI_processed;
+	dealt = MemoryContextAlloc(wh_tx_results, Max(1, *n) * sizeof(WhDealt));
+	for (int i = 0; i < *n; i++)
+	{
+		bool isnull;
+
+		dealt[i].event_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+	}
+	return dealt;
+}

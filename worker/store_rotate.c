@@ -1,0 +1,137 @@
+/*
+ * store_rotate.c
+ *	  The ring of drawers: emptying the one whose turn is next.
+ *
+ * A drawer is truncated only if its newest row is older than the retention,
+ * everything in it has been read and settled, and nobody at all holds a lock
+ * on it: the worker never waits for one and never makes anybody wait. What is
+ * still pending from it goes to webhook.dead_letter with its event first.
+ * These rules look at what a drawer holds, never at its number, so a changed
+ * retention only shifts which drawer is current. Called by worker.c.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
+#include "store.h"
+
+/* One value of a query over one drawer; the query is made from a pattern with %d for the drawer. */
+static Datum
+drawer_value(const char *pattern, int drawer, bool *isnull)
+{
+	char *sql = psprintf(pattern, drawer);
+
+	if (SPI_execute(sql, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not run \"%s\"", sql);
+	if (SPI_processed == 0)
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+}
+
+static void
+run(const char *pattern, int drawer, int expected)
+{
+	char *sql = psprintf(pattern, drawer);
+
+	if (SPI_execute(sql, false, 0) != expected)
+		elog(ERROR, "could not run \"%s\"", sql);
+}
+
+static bool
+older_than_retention(Datum at)
+{
+	return DatumGetTimestampTz(at) + (int64) wh_retention * USECS_PER_SEC < GetCurrentTimestamp();
+}
+
+/* Lock a drawer if that can be had at once. */
+static bool
+lock_drawer(const char *log, int drawer)
+{
+	Oid relid = get_relname_relid(psprintf("%s_%d", log, drawer), get_namespace_oid("webhook", false));
+
+	return OidIsValid(relid) && ConditionalLockRelationOid(relid, AccessExclusiveLock);
+}
+
+/* True where the drawer is done with: it was emptied, was empty, or holds nothing old. */
+static bool
+rotate_attempts(int drawer, WhRotation *r)
+{
+	bool isnull;
+	Datum newest;
+
+	newest = drawer_value("SELECT at FROM webhook.attempt_%d ORDER BY at DESC LIMIT 1", drawer, &isnull);
+	if (isnull)
+		return true;
+	if (!older_than_retention(newest) || !lock_drawer("attempt", drawer))
+		return false;
+	run("TRUNCATE webhook.attempt_%d", drawer, SPI_OK_UTILITY);
+	r->truncated++;
+	return true;
+}
+
+static bool
+rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
+{
+	bool isnull;
+	Datum value;
+
+	/* ids are taken with the clock's time, so the highest id has the latest time */
+	value = drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
+	if (isnull)
+		return true;
+	if (!older_than_retention(value) || !lock_drawer("outbox", drawer))
+		return false;
+
+	/*
+	 * With the lock, nobody is in the midst of writing here: all rows are
+	 * committed or dead. All of them are settled if none is above the settled
+	 * position and none was written by a transaction that could have been
+	 * running then.
+	 */
+	value = drawer_value("SELECT id FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
+	if (!isnull && DatumGetInt64(value) > settled->hi)
+		return false;
+	value = drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
+								  quote_literal_cstr(settled->snapshot)),
+						 drawer, &isnull);
+	if (!isnull)
+		return false;
+
+	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, first_at, xid, entity_id,"
+		" entity_type, action_type, result, previous, tenant, context, created_at)"
+		" SELECT p.subscription_id, o.id, s.name, coalesce('older than webhook.retention; ' || p.last_error,"
+		" 'older than webhook.retention'), p.attempts, p.first_at, o.xid, o.entity_id, o.entity_type,"
+		" o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at"
+		" FROM webhook.pending p JOIN webhook.outbox o ON o.id = p.event_id AND o.drawer = p.drawer"
+		" JOIN webhook.subscription s ON s.id = p.subscription_id WHERE p.drawer = %d ON CONFLICT DO NOTHING",
+		drawer, SPI_OK_INSERT);
+	run("DELETE FROM webhook.pending WHERE drawer = %d", drawer, SPI_OK_DELETE);
+	r->dead += SPI_processed;
+	run("TRUNCATE webhook.outbox_%d", drawer, SPI_OK_UTILITY);
+	r->truncated++;
+	return true;
+}
+
+WhRotation
+wh_store_rotate(const WhPosition *settled)
+{
+	int next = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
+	WhRotation r = {0};
+
+	r.done = rotate_attempts(next, &r);
+	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
+	if (settled == NULL || settled->within_snapshot)
+		r.done = false;
+	else
+		r.done = rotate_outbox(next, settled, &r) && r.done;
+	return r;
+}

@@ -1,0 +1,291 @@
+/*
+ * store_settle.c
+ *	  What is written about deliveries that have ended or must be kept:
+ *	  attempts, pending, dead letters.
+ *
+ * Called by worker.c. A settle is one short transaction for many outcomes,
+ * each table written by one statement over arrays. A delivery that simply
+ * succeeded costs one row of webhook.attempt and nothing else.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
+#include "store.h"
+
+/* A column of a statement over arrays, as it is filled. */
+typedef struct Column
+{
+	Oid type;
+	int16 len;
+	bool byval;
+	char align;
+	int n;
+	Datum *values;
+	bool *nulls;
+} Column;
+
+static void
+column_init(Column *c, Oid type, int cap)
+{
+	*c = (Column){.type = type};
+	get_typlenbyvalalign(type, &c->len, &c->byval, &c->align);
+	c->values = palloc(Max(1, cap) * sizeof(Datum));
+	c->nulls = palloc(Max(1, cap) * sizeof(bool));
+}
+
+static void
+column_add(Column *c, Datum value, bool isnull)
+{
+	c->values[c->n] = value;
+	c->nulls[c->n++] = isnull;
+}
+
+static Datum
+column_array(Column *c)
+{
+	int dims[1] = {c->n};
+	int lower[1] = {1};
+
+	return PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims, lower, c->type, c->len,
+											  c->byval, c->align));
+}
+
+static TimestampTz
+timestamp_of(int64 unix_us)
+{
+	return unix_us - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+/* UTF-8 text from the engine as a text datum; in another encoding, what is not ASCII becomes "?". */
+static Datum
+text_datum(const char *utf8)
+{
+	char *copy;
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return CStringGetTextDatum(utf8);
+	copy = pstrdup(utf8);
+	for (unsigned char *c = (unsigned char *) copy; *c; c++)
+		if (*c >= 0x80)
+			*c = '?';
+	return CStringGetTextDatum(copy);
+}
+
+/*
+ * Settling
+ */
+
+static void
+write_attempts(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms,"
+		" response, drawer)"
+		" SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, a.duration_ms,"
+		" a.response, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response)",
+		10,
+		{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
+		 FLOAT4ARRAYOID, TEXTARRAYOID, INT2OID}};
+	static const Oid types[9] = {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID, TEXTOID, FLOAT4OID, TEXTOID};
+	Column c[9];
+	Datum values[10];
+
+	for (int i = 0; i < 9; i++)
+		column_init(&c[i], types[i], n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+
+		if (!d->attempted)
+			continue;
+		column_add(&c[0], Int64GetDatum(d->event->id), false);
+		column_add(&c[1], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[2], Int32GetDatum(d->attempts), false);
+		column_add(&c[3], TimestampTzGetDatum(timestamp_of(d->started_us)), false);
+		column_add(&c[4], CStringGetTextDatum(d->word), false);
+		column_add(&c[5], Int32GetDatum(d->http_status), d->http_status == 0);
+		column_add(&c[6], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
+		column_add(&c[7], Float4GetDatum((float) d->duration_us / 1000), false);
+		column_add(&c[8], d->response ? text_datum(d->response) : (Datum) 0, d->response == NULL);
+	}
+	if (c[0].n == 0)
+		return;
+	for (int i = 0; i < 9; i++)
+		values[i] = column_array(&c[i]);
+	values[9] = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+}
+
+/* Deliveries to be kept: a new row of pending, or a change of the one there is. */
+static void
+write_pending(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
+		" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, k.last_error, k.drawer"
+		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
+		" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+		" ON CONFLICT (subscription_id, event_id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
+		" due_at = excluded.due_at, first_at = excluded.first_at,"
+		" last_error = coalesce(excluded.last_error, pending.last_error)",
+		9,
+		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+		 TEXTARRAYOID, INT2ARRAYOID}};
+	static const Oid types[9] = {INT8OID, INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID};
+	Column c[9];
+	Datum values[9];
+
+	for (int i = 0; i < 9; i++)
+		column_init(&c[i], types[i], n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+		const char *state;
+		TimestampTz due;
+
+		switch (d->disposal)
+		{
+			case WH_DO_RETRY:
+				state = "retry";
+				due = d->due_us ? timestamp_of(d->due_us) : GetCurrentTimestamp();
+				break;
+			case WH_DO_BEHIND:
+				state = "behind";
+				due = DT_NOEND;
+				break;
+			case WH_DO_PARK:
+				state = "parked";
+				due = GetCurrentTimestamp();
+				break;
+			default:
+				continue;
+		}
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+		column_add(&c[2], Int64GetDatum((int64) d->lane), false);
+		column_add(&c[3], CStringGetTextDatum(state), false);
+		column_add(&c[4], Int32GetDatum(d->attempts), false);
+		column_add(&c[5], TimestampTzGetDatum(due), false);
+		column_add(&c[6], d->first_us && d->attempts > 0 ? TimestampTzGetDatum(timestamp_of(d->first_us)) : (Datum) 0,
+				   d->first_us == 0 || d->attempts == 0);
+		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
+		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
+	}
+	if (c[0].n == 0)
+		return;
+	for (int i = 0; i < 9; i++)
+		values[i] = column_array(&c[i]);
+	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+}
+
+/* Given up: the event is copied whole, because its drawer will be emptied one day. */
+static void
+write_dead_letters(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, first_at, xid, entity_id,"
+		" entity_type, action_type, result, previous, tenant, context, created_at)"
+		" SELECT s.id, o.id, s.name, k.reason, k.attempts, k.first_at, o.xid, o.entity_id, o.entity_type, o.action_type,"
+		" o.result, o.previous, o.tenant, o.context, o.created_at"
+		" FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, first_at, drawer)"
+		" JOIN webhook.subscription s ON s.id = k.subscription_id"
+		" JOIN webhook.outbox o ON o.id = k.event_id AND o.drawer = k.drawer"
+		" ON CONFLICT DO NOTHING",
+		6,
+		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
+	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
+	Column c[6];
+	Datum values[6];
+
+	for (int i = 0; i < 6; i++)
+		column_init(&c[i], types[i], n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+
+		if (d->disposal != WH_DO_BURY)
+			continue;
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
+		column_add(&c[3], Int32GetDatum(d->attempts), false);
+		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), false);
+		column_add(&c[5], Int16GetDatum(d->event->drawer), false);
+	}
+	if (c[0].n == 0)
+		return;
+	for (int i = 0; i < 6; i++)
+		values[i] = column_array(&c[i]);
+	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+}
+
+/* Delivered or dead, and they had a row in pending. */
+static void
+delete_pending(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {.sql = "DELETE FROM webhook.pending p USING unnest($1, $2) k(subscription_id, event_id)"
+						  " WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id",
+						  2,
+						  {INT8ARRAYOID, INT8ARRAYOID}};
+	Column c[2];
+	Datum values[2];
+
+	column_init(&c[0], INT8OID, n);
+	column_init(&c[1], INT8OID, n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+
+		if (!d->stored || (d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY))
+			continue;
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+	}
+	if (c[0].n == 0)
+		return;
+	values[0] = column_array(&c[0]);
+	values[1] = column_array(&c[1]);
+	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
+}
+
+/* An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it. */
+static void
+disable_subscriptions(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled',"
+						  " state_reason = 'the endpoint answered 410 Gone'"
+						  " WHERE id = ANY ($1) AND state = 'live'",
+						  1,
+						  {INT8ARRAYOID}};
+	Column c;
+	Datum value;
+
+	column_init(&c, INT8OID, n);
+	for (int i = 0; i < n; i++)
+		if (deliveries[i]->attempted && deliveries[i]->class == WH_CLASS_DISABLE)
+			column_add(&c, Int64GetDatum(deliveries[i]->subscription_id), false);
+	if (c.n == 0)
+		return;
+	value = column_array(&c);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE);
+}
+
+void
+wh_store_settle(WhDelivery *const *deliveries, int n)
+{
+	write_attempts(deliveries, n);
+	write_pending(deliveries, n);
+	write_dead_letters(deliveries, n);
+	delete_pending(deliveries, n);
+	disable_subscriptions(deliveries, n);
+}
