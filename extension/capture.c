@@ -35,8 +35,9 @@ PG_FUNCTION_INFO_V1(webhook_capture_truncate);
  */
 
 /*
- * Are two values, neither null, the same as stored? An UPDATE hands on the TOAST pointer of a value it does not touch, so
- * those are compared before anything is fetched; the same goes for whatever else is equal byte by byte.
+ * Are two values, neither null, the same as stored? An UPDATE hands on the
+ * TOAST pointer of a value it does not touch, so those are compared before
+ * anything is fetched; the same goes for whatever else is equal byte by byte.
  */
 static bool
 same_image(Datum a, Datum b, const WatchedColumn *column)
@@ -179,8 +180,8 @@ capture_delete(CaptureSource *source, TupleTableSlot *row)
 }
 
 /*
- * Is it another entity after the update than before? What counts is the text: a key may be stored otherwise and yet be
- * the same.
+ * Is it another entity after the update than before? What counts is the text:
+ * a key may be stored otherwise and yet be the same.
  */
 static bool
 is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
@@ -198,8 +199,8 @@ is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot 
 }
 
 /*
- * An update that gives the row another key is, to whoever keeps a mirror of it, the end of one entity and the beginning
- * of another.
+ * An update that gives the row another key is, to whoever keeps a mirror of
+ * it, the end of one entity and the beginning of another.
  */
 static void
 capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)

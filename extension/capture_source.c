@@ -103,7 +103,7 @@ discard(CaptureSource *source)
 	MemoryContextSetParent(source->context, TopTransactionContext);
 }
 
-/* Triggers that are gone would otherwise stay in the cache for good; those that are not are built again when used. */
+/* Triggers that are gone would otherwise stay for good; those that are not are built again when used. */
 static void
 discard_stale(void)
 {
@@ -149,8 +149,9 @@ warn_missing_column(const SourceBuild *build, const char *name, const char *key,
 }
 
 /*
- * The columns of the primary key, in its order, as a list of attribute numbers. Not through RelationGetPrimaryKeyIndex():
- * what it thinks of deferrable keys depends on the version, and for us any will do.
+ * The columns of the primary key, in its order, as a list of attribute
+ * numbers. Not through RelationGetPrimaryKeyIndex(): what it thinks of
+ * deferrable keys depends on the version, and for us any will do.
  */
 static List *
 primary_key(Relation relation)
@@ -287,8 +288,9 @@ exclude_columns(SourceBuild *build)
 }
 
 /*
- * Which columns are told, and which count as a change. When an excluded column cannot be found, any of the others may
- * be the one that must not leak: only the key is told then, while a change of any of them still makes an event.
+ * Which columns are told, and which count as a change. When an excluded column
+ * cannot be found, any of the others may be the one that must not leak: only
+ * the key is told then, while a change of any of them still makes an event.
  */
 static void
 resolve_captured(SourceBuild *build)
@@ -425,7 +427,7 @@ wh_capture_source(Relation relation, const Trigger *trigger)
 
 	source = build_source(relation, trigger);
 
-	/* From here on nothing is looked up and nothing fails, but for want of memory while the entry is not yet made. */
+	/* From here on nothing is looked up, and nothing fails but for want of memory before the entry is made. */
 	discard_stale();
 	entry = hash_search(sources, &key, HASH_ENTER, &found);
 	if (found)

@@ -35,6 +35,11 @@
 
 #define SCHEMA "webhook"
 
+#define INCOMPLETE_HINT                                                                                      \
+	"Drop the table's trigger to go on without webhooks. DROP EXTENSION webhook CASCADE and CREATE "         \
+	"EXTENSION webhook begin anew, without the subscriptions there were."
+
+/* In the order of OutboxColumn. */
 static const struct
 {
 	const char *name;
@@ -60,7 +65,7 @@ static DrawerShape *shapes[WH_DRAWERS];
 static Oid sequence = InvalidOid;
 static bool callbacks_registered = false;
 
-/* Counts invalidations, so that one arriving while a shape is being worked out is noticed. */
+/* Counts invalidations, so that one arriving while a drawer is looked up is noticed. */
 static uint64 invalidations = 0;
 
 /*
@@ -102,14 +107,9 @@ register_callbacks(void)
 static void
 report_missing(const char *what, const char *name)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("%s " SCHEMA ".%s does not exist", what, name),
-		 errdetail(
-			 "The changed table is watched for webhooks, but the extension's own tables are not complete."),
-		 errhint("Restore the extension with DROP EXTENSION webhook CASCADE and CREATE EXTENSION webhook, or "
-				 "drop the "
-				 "trigger on the table.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("%s " SCHEMA ".%s does not exist", what, name),
+					errdetail("The changed table is watched, but the extension is not complete."),
+					errhint(INCOMPLETE_HINT)));
 }
 
 static Oid
@@ -166,7 +166,7 @@ locate_columns(DrawerShape *shape, Relation relation)
 				 errmsg("table " SCHEMA ".%s has no column \"%s\" of type %s",
 						RelationGetRelationName(relation), outbox_columns[column].name,
 						format_type_be(outbox_columns[column].type)),
-				 errdetail("The changed table is watched for webhooks, but their outbox was altered."),
+				 errdetail("The changed table is watched, but the outbox was altered."),
 				 errhint("Columns may be added to webhook.outbox, but its own ones must stay as they are.")));
 		shape->attnums[column] = attnum;
 	}
@@ -251,23 +251,20 @@ describe_indexes(DrawerShape *shape, Relation relation)
 	return plain;
 }
 
+/* Stale from the beginning if an invalidation arrived since that many were counted. */
 static DrawerShape *
-build_shape(Relation relation)
+build_shape(Relation relation, uint64 invalidations_before)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "webhook drawer", ALLOCSET_SMALL_SIZES);
 	DrawerShape *shape = MemoryContextAllocZero(context, sizeof(DrawerShape));
-	uint64 invalidations_before = invalidations;
 	bool plain_indexes;
 
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("\"" SCHEMA ".%s\" is not a table", RelationGetRelationName(relation)),
-			 errdetail("The changed table is watched for webhooks, but their outbox was replaced."),
-			 errhint(
-				 "Restore the extension with DROP EXTENSION webhook CASCADE and CREATE EXTENSION webhook.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"" SCHEMA ".%s\" is not a table", RelationGetRelationName(relation)),
+						errdetail("The changed table is watched, but the outbox was replaced."),
+						errhint(INCOMPLETE_HINT)));
 	shape->context = context;
 	shape->relation = RelationGetRelid(relation);
 	locate_columns(shape, relation);
@@ -283,8 +280,7 @@ replace_shape(int drawer, DrawerShape *shape)
 	if (shapes[drawer] != NULL)
 		MemoryContextSetParent(shapes[drawer]->context, TopTransactionContext);
 	shapes[drawer] = shape;
-	if (shape != NULL)
-		MemoryContextSetParent(shape->context, CacheMemoryContext);
+	MemoryContextSetParent(shape->context, CacheMemoryContext);
 }
 
 Relation
@@ -297,6 +293,7 @@ wh_open_drawer(int drawer, DrawerShape **shape)
 		char name[NAMEDATALEN];
 		Relation relation;
 		DrawerShape *cached = shapes[drawer];
+		uint64 invalidations_before = invalidations;
 
 		if (cached != NULL && !cached->stale)
 		{
@@ -313,7 +310,7 @@ wh_open_drawer(int drawer, DrawerShape **shape)
 		relation = try_table_open(find_relation("table", name), RowExclusiveLock);
 		if (relation == NULL)
 			continue;
-		replace_shape(drawer, build_shape(relation));
+		replace_shape(drawer, build_shape(relation, invalidations_before));
 		table_close(relation, NoLock);
 	}
 }

@@ -145,7 +145,7 @@ insert_evaluating(Relation relation, const DrawerShape *shape, TupleTableSlot *s
 	FreeExecutorState(estate);
 }
 
-/* The user changes for code that may have been added to the table, not for what we do: no grant is checked here. */
+/* The user is changed for code that may have been added to the table; what we do asks for no grant. */
 static void
 insert_as_owner(Relation relation, const DrawerShape *shape, TupleTableSlot *slot)
 {
@@ -169,10 +169,11 @@ epoch_seconds(TimestampTz at)
 }
 
 /*
- * The transaction gets its xid before the event gets its id. The readers of the outbox rely on it: an id that was taken
- * belongs to a transaction that is to be found among the running ones until it ends. And since whoever changes a row
- * holds its row lock until commit, one writer's id is taken after the other's commit: per entity, id order is commit
- * order.
+ * The transaction gets its xid before the event gets its id. The readers of
+ * the outbox rely on it: an id that was taken belongs to a transaction that is
+ * to be found among the running ones until it ends. And since whoever changes
+ * a row holds its row lock until commit, one writer's id is taken after the
+ * other's commit: per entity, id order is commit order.
  */
 void
 wh_outbox_append(const OutboxEvent *event)

@@ -72,7 +72,10 @@ wh_next_outbox_id(Relation sequence)
 	row = sequence_row(sequence, page);
 	value = value_after(sequence, row);
 
-	/* The first value after a checkpoint is logged too: replay starts there, and the page on disk may lag behind. */
+	/*
+	 * The first value after a checkpoint is logged too: replay starts there,
+	 * and the page on disk may lag behind.
+	 */
 	log = !row->is_called || row->log_cnt < 1 || PageGetLSN(page) <= GetRedoRecPtr();
 
 	START_CRIT_SECTION();

@@ -9,7 +9,7 @@
 
 #include "utils/rel.h"
 
-/* The next value of webhook.outbox_id_seq, opened and locked by the caller; unlike nextval(), leaves lastval() alone. */
+/* The next value of the sequence, opened and locked by the caller. Unlike nextval(), leaves lastval() alone. */
 extern int64 wh_next_outbox_id(Relation sequence);
 
 #endif /* WEBHOOK_OUTBOX_ID_H */

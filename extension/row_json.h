@@ -41,12 +41,13 @@ extern int wh_json_open(StringInfo out);
 extern void wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
 extern void wh_json_close(StringInfo out, int start);
 
-/* The value of a key column within a JSON array: as in the row, but for its time zone, see wh_json_column_text(). */
+/* A key column within a JSON array: as in the row, but for its time zone, see wh_json_column_text(). */
 extern void wh_json_append_key(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
 
 /*
- * The column's value as plain text, palloc'd; NULL for null. Dates and times as in JSON but always in UTC, so
- * that one row's text does not vary with the time zone of who changed it; others as their output function has them.
+ * The column's value as plain text, palloc'd; NULL for null. Dates and times
+ * as in JSON but always in UTC, so that one row's text does not vary with the
+ * time zone of who changed it; others as their output function has them.
  */
 extern char *wh_json_column_text(JsonColumn *column, TupleTableSlot *slot);
 

@@ -10,23 +10,28 @@
 
 #include "types.h"
 
-#define WH_QUEUE_FULL 1500                /* deliveries of one subscription waiting in memory: full */
-#define WH_QUEUE_TOTAL 20000              /* the same for all subscriptions together */
-#define WH_FETCH_MAX 500                  /* parked rows fetched at once */
-#define WH_QUEUE_PATIENCE_US (250 * 1000) /* a full queue whose oldest waits longer is handed back */
-#define WH_BLOCKED_LANES_MAX 10000        /* lanes of one subscription remembered as blocked */
+/* How much may wait in memory. A test of the rules makes these smaller. */
+#ifndef WH_QUEUE_FULL
+#define WH_QUEUE_FULL 1500         /* deliveries of one subscription: full */
+#define WH_QUEUE_TOTAL 20000       /* those of all subscriptions together */
+#define WH_FETCH_MAX 500           /* parked rows fetched at once */
+#define WH_BLOCKED_LANES_MAX 10000 /* lanes of one subscription remembered as blocked */
+#endif
+#define WH_QUEUE_PATIENCE_US (250 * 1000) /* a full queue that makes no headway for so long is handed back */
+#define WH_QUEUE_PATIENCE_SLOW_US                                                                            \
+	(1000 * 1000) /* one that does, but takes so long to have room again, as well */
 
 typedef struct WhQueue WhQueue;
 
 /* What became of a push. In all cases but PUSHED the caller still owns the delivery. */
 typedef enum WhPushed
 {
-	WH_PUSHED,           /* it waits in memory, or will be handed back later */
-	WH_PUSH_BEHIND,      /* keep it behind an earlier one of its lane */
-	WH_PUSH_PARK,        /* keep it until the subscription has caught up */
-	WH_PUSH_DUPLICATE,   /* it is in memory already */
-	WH_PUSH_UNKNOWN,     /* no such subscription */
-	WH_PUSH_NO_MEMORY    /* nothing has changed */
+	WH_PUSHED,         /* it waits in memory, or will be handed back later */
+	WH_PUSH_BEHIND,    /* keep it behind an earlier one of its lane */
+	WH_PUSH_PARK,      /* keep it until the subscription has caught up */
+	WH_PUSH_DUPLICATE, /* it is in memory already */
+	WH_PUSH_UNKNOWN,   /* no such subscription */
+	WH_PUSH_NO_MEMORY  /* nothing has changed */
 } WhPushed;
 
 extern WhQueue *wh_queue_create(void);

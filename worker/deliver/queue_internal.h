@@ -1,0 +1,143 @@
+/*
+ * queue_internal.h
+ *	  What the two halves of the queue share: queue_lanes.c keeps lanes,
+ *	  subscriptions and the lists they are in; queue.c has the rules.
+ *
+ * For nobody else. The rules, and what the counts mean, are told at the top of
+ * queue.c.
+ */
+#ifndef WEBHOOK_QUEUE_INTERNAL_H
+#define WEBHOOK_QUEUE_INTERNAL_H
+
+#include "queue.h"
+
+/* A place in a list, or the list itself: a ring. What is in no list is linked to itself, as an empty list is. */
+typedef struct Link
+{
+	struct Link *prev;
+	struct Link *next;
+} Link;
+
+/* The thing whose field `field` is this link. */
+#define LINKED(type, field, link) ((type *) ((char *) (link) -offsetof(type, field)))
+
+static inline void
+link_init(Link *link)
+{
+	link->prev = link->next = link;
+}
+
+static inline bool
+is_linked(const Link *link)
+{
+	return link->next != link;
+}
+
+static inline void
+link_last(Link *list, Link *link)
+{
+	link->prev = list->prev;
+	link->next = list;
+	list->prev->next = link;
+	list->prev = link;
+}
+
+static inline void
+link_remove(Link *link)
+{
+	link->prev->next = link->next;
+	link->next->prev = link->prev;
+	link_init(link);
+}
+
+/* The first of a list, taken out of it; NULL: it is empty. */
+static inline Link *
+link_take(Link *list)
+{
+	Link *first = list->next;
+
+	if (first == list)
+		return NULL;
+	link_remove(first);
+	return first;
+}
+
+typedef struct Lane
+{
+	struct Lane *hash_next;
+	Link of_sub; /* in sub->lanes */
+	Link ready;  /* in sub->ready, if it could start one */
+	Link fetch;  /* in sub->fetch, if rows of it must be fetched */
+	struct Sub *sub;
+	uint64_t key;
+	WhList waiting;     /* in memory, to be started in this order */
+	WhDelivery *flying; /* the one in flight */
+	int stored;
+	int held;
+} Lane;
+
+typedef struct Sub
+{
+	struct Sub *hash_next;
+	Link runnable; /* in the queue's lists of the same names */
+	Link full;
+	Link parking;
+	Link fetching;
+	Link lanes; /* all its lanes */
+	Link ready; /* those that could start one: a FIFO */
+	Link fetch; /* those to be fetched: a FIFO */
+	int64_t id;
+	void *owner; /* the caller's */
+	bool paused;
+	bool gone; /* removed, but something of it is still in flight */
+	int max_in_flight;
+	int in_flight;
+	int queued;
+	int fresh;   /* of both, those without a row in pending */
+	int blocked; /* lanes with stored rows */
+	int64_t parked;
+	int64_t full_since_us;
+} Sub;
+
+#define SUB_BUCKETS 4096 /* a power of two */
+
+struct WhQueue
+{
+	Sub *subs[SUB_BUCKETS];
+	int n_subs;
+	Lane **lanes;
+	size_t n_lane_buckets; /* a power of two */
+	size_t n_lanes;
+	int total;     /* deliveries waiting */
+	Link runnable; /* subscriptions that could start one: the round-robin */
+	Link full;     /* those whose queue is full */
+	Link parking;  /* those with parked rows; some that have none any more */
+	Link fetching; /* those with lanes to be fetched, and not paused; some that no longer are both */
+	int64_t total_full_since_us;
+};
+
+/* The entry, or NULL; the new entry, or NULL without memory. */
+extern Sub *wh_sub_find(const WhQueue *q, int64_t id);
+extern Sub *wh_sub_make(WhQueue *q, int64_t id);
+extern Lane *wh_lane_find(const WhQueue *q, const Sub *sub, uint64_t key);
+extern Lane *wh_lane_make(WhQueue *q, Sub *sub, uint64_t key);
+
+/* Free it if nothing is left to be remembered of it. */
+extern void wh_sub_free_if_idle(WhQueue *q, Sub *sub);
+extern void wh_lane_free_if_idle(WhQueue *q, Lane *lane);
+
+/* Put it into the lists it belongs in, if it does and is not there. */
+extern void wh_sub_note(WhQueue *q, Sub *sub);
+extern void wh_lane_note_ready(WhQueue *q, Lane *lane);
+extern void wh_lane_note_fetch(WhQueue *q, Lane *lane);
+
+/* Deliveries enter a lane at its end, or come back to its front. */
+extern void wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d);
+extern void wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d);
+/* The first that waits, NULL if none does. The caller says what becomes of it. */
+extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
+
+extern void wh_lane_set_stored(Lane *lane, int stored);
+extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
+
+#endif /* WEBHOOK_QUEUE_INTERNAL_H */

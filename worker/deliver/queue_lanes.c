@@ -1,0 +1,305 @@
+/*
+ * queue_lanes.c
+ *	  The queue's memory: lanes, subscriptions, and the lists they are in.
+ *
+ * Lanes and subscriptions are found by hash tables. All lists are rings of
+ * links that lie in their members, so that entering and leaving one costs the
+ * same wherever in it that happens. Nothing in here decides anything; the
+ * rules are in queue.c, the only caller.
+ */
+#include "queue_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define LANE_BUCKETS 4096 /* at first; a power of two */
+
+static uint64_t
+mix(uint64_t x)
+{
+	x ^= x >> 33;
+	x *= UINT64_C(0xff51afd7ed558ccd);
+	x ^= x >> 33;
+	x *= UINT64_C(0xc4ceb9fe1a85ec53);
+	return x ^ (x >> 33);
+}
+
+static size_t
+sub_bucket(int64_t id)
+{
+	return mix((uint64_t) id) & (SUB_BUCKETS - 1);
+}
+
+static size_t
+lane_bucket(size_t n_buckets, int64_t id, uint64_t key)
+{
+	return mix(mix((uint64_t) id) ^ key) & (n_buckets - 1);
+}
+
+WhQueue *
+wh_queue_create(void)
+{
+	WhQueue *q = calloc(1, sizeof(WhQueue));
+
+	if (q == NULL)
+		return NULL;
+	q->n_lane_buckets = LANE_BUCKETS;
+	q->lanes = calloc(q->n_lane_buckets, sizeof(Lane *));
+	if (q->lanes == NULL)
+	{
+		free(q);
+		return NULL;
+	}
+	link_init(&q->runnable);
+	link_init(&q->full);
+	link_init(&q->parking);
+	link_init(&q->fetching);
+	return q;
+}
+
+void
+wh_queue_free(WhQueue *q)
+{
+	if (q == NULL)
+		return;
+	for (size_t i = 0; i < SUB_BUCKETS; i++)
+	{
+		Sub *next_sub;
+
+		for (Sub *sub = q->subs[i]; sub; sub = next_sub)
+		{
+			Link *link;
+
+			next_sub = sub->hash_next;
+			while ((link = link_take(&sub->lanes)) != NULL)
+			{
+				Lane *lane = LINKED(Lane, of_sub, link);
+
+				assert(lane->waiting.n == 0 && lane->flying == NULL);
+				free(lane);
+			}
+			free(sub);
+		}
+	}
+	free(q->lanes);
+	free(q);
+}
+
+/*
+ * Subscriptions
+ */
+
+Sub *
+wh_sub_find(const WhQueue *q, int64_t id)
+{
+	Sub *sub = q->subs[sub_bucket(id)];
+
+	while (sub && sub->id != id)
+		sub = sub->hash_next;
+	return sub;
+}
+
+Sub *
+wh_sub_make(WhQueue *q, int64_t id)
+{
+	Sub *sub = calloc(1, sizeof(Sub));
+	size_t b = sub_bucket(id);
+
+	if (sub == NULL)
+		return NULL;
+	link_init(&sub->runnable);
+	link_init(&sub->full);
+	link_init(&sub->parking);
+	link_init(&sub->fetching);
+	link_init(&sub->lanes);
+	link_init(&sub->ready);
+	link_init(&sub->fetch);
+	sub->id = id;
+	sub->hash_next = q->subs[b];
+	q->subs[b] = sub;
+	q->n_subs++;
+	return sub;
+}
+
+void
+wh_sub_free_if_idle(WhQueue *q, Sub *sub)
+{
+	Sub **link = &q->subs[sub_bucket(sub->id)];
+
+	if (!sub->gone || sub->in_flight > 0)
+		return;
+	assert(!is_linked(&sub->lanes) && sub->queued == 0);
+	link_remove(&sub->runnable);
+	link_remove(&sub->full);
+	link_remove(&sub->parking);
+	link_remove(&sub->fetching);
+	while (*link != sub)
+		link = &(*link)->hash_next;
+	*link = sub->hash_next;
+	q->n_subs--;
+	free(sub);
+}
+
+void
+wh_sub_note(WhQueue *q, Sub *sub)
+{
+	if (!is_linked(&sub->runnable) && !sub->paused && is_linked(&sub->ready) &&
+		sub->in_flight < sub->max_in_flight)
+		link_last(&q->runnable, &sub->runnable);
+	if (!is_linked(&sub->parking) && sub->parked > 0)
+		link_last(&q->parking, &sub->parking);
+	if (!is_linked(&sub->fetching) && !sub->paused && is_linked(&sub->fetch))
+		link_last(&q->fetching, &sub->fetching);
+}
+
+/*
+ * Lanes
+ */
+
+Lane *
+wh_lane_find(const WhQueue *q, const Sub *sub, uint64_t key)
+{
+	Lane *lane = q->lanes[lane_bucket(q->n_lane_buckets, sub->id, key)];
+
+	while (lane && (lane->sub != sub || lane->key != key))
+		lane = lane->hash_next;
+	return lane;
+}
+
+/* Double the buckets when lanes outnumber them; where memory fails, chains just grow longer. */
+static void
+grow(WhQueue *q)
+{
+	size_t larger_n = q->n_lane_buckets * 2;
+	Lane **larger;
+
+	if (q->n_lanes < q->n_lane_buckets || (larger = calloc(larger_n, sizeof(Lane *))) == NULL)
+		return;
+	for (size_t i = 0; i < q->n_lane_buckets; i++)
+	{
+		Lane *next;
+
+		for (Lane *lane = q->lanes[i]; lane; lane = next)
+		{
+			size_t b = lane_bucket(larger_n, lane->sub->id, lane->key);
+
+			next = lane->hash_next;
+			lane->hash_next = larger[b];
+			larger[b] = lane;
+		}
+	}
+	free(q->lanes);
+	q->lanes = larger;
+	q->n_lane_buckets = larger_n;
+}
+
+Lane *
+wh_lane_make(WhQueue *q, Sub *sub, uint64_t key)
+{
+	Lane *lane = calloc(1, sizeof(Lane));
+	size_t b;
+
+	if (lane == NULL)
+		return NULL;
+	grow(q);
+	link_init(&lane->ready);
+	link_init(&lane->fetch);
+	link_last(&sub->lanes, &lane->of_sub);
+	lane->sub = sub;
+	lane->key = key;
+	b = lane_bucket(q->n_lane_buckets, sub->id, key);
+	lane->hash_next = q->lanes[b];
+	q->lanes[b] = lane;
+	q->n_lanes++;
+	return lane;
+}
+
+void
+wh_lane_free_if_idle(WhQueue *q, Lane *lane)
+{
+	Lane **link = &q->lanes[lane_bucket(q->n_lane_buckets, lane->sub->id, lane->key)];
+
+	if (lane->waiting.n > 0 || lane->flying || lane->stored > 0)
+		return;
+	assert(!is_linked(&lane->ready));
+	link_remove(&lane->of_sub);
+	link_remove(&lane->fetch);
+	while (*link != lane)
+		link = &(*link)->hash_next;
+	*link = lane->hash_next;
+	q->n_lanes--;
+	free(lane);
+}
+
+void
+wh_lane_sane(const Lane *lane)
+{
+	assert(lane->stored >= 0 && lane->held >= 0 && lane->held <= lane->stored);
+	assert(lane->held <= lane->waiting.n + (lane->flying != NULL));
+	assert(is_linked(&lane->ready) == (lane->waiting.n > 0 && lane->flying == NULL));
+	assert(lane->sub->fresh >= 0 && lane->sub->fresh <= lane->sub->queued + lane->sub->in_flight);
+	(void) lane;
+}
+
+void
+wh_lane_set_stored(Lane *lane, int stored)
+{
+	lane->sub->blocked += (stored > 0) - (lane->stored > 0);
+	lane->stored = stored;
+}
+
+void
+wh_lane_note_ready(WhQueue *q, Lane *lane)
+{
+	if (is_linked(&lane->ready) || lane->flying || lane->waiting.n == 0)
+		return;
+	link_last(&lane->sub->ready, &lane->ready);
+	wh_sub_note(q, lane->sub);
+}
+
+void
+wh_lane_note_fetch(WhQueue *q, Lane *lane)
+{
+	if (is_linked(&lane->fetch) || lane->stored == 0)
+		return;
+	link_last(&lane->sub->fetch, &lane->fetch);
+	wh_sub_note(q, lane->sub);
+}
+
+void
+wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d)
+{
+	wh_list_push(&lane->waiting, d);
+	lane->sub->queued++;
+	q->total++;
+	wh_lane_note_ready(q, lane);
+	wh_lane_sane(lane);
+}
+
+void
+wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d)
+{
+	d->next = lane->waiting.head;
+	lane->waiting.head = d;
+	if (lane->waiting.tail == NULL)
+		lane->waiting.tail = d;
+	lane->waiting.n++;
+	lane->sub->queued++;
+	q->total++;
+	wh_lane_note_ready(q, lane);
+	wh_lane_sane(lane);
+}
+
+WhDelivery *
+wh_lane_pop(WhQueue *q, Lane *lane)
+{
+	WhDelivery *d = wh_list_pop(&lane->waiting);
+
+	if (d == NULL)
+		return NULL;
+	lane->sub->queued--;
+	q->total--;
+	if (lane->waiting.n == 0)
+		link_remove(&lane->ready);
+	return d;
+}
