@@ -104,7 +104,7 @@ webhook_check_url(PG_FUNCTION_ARGS)
 			break;
 		case WH_TARGET_NO_URL:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL is not a URL"),
-					errdetail("It must have a scheme and a host, no blanks or control characters, and at most %d bytes.",
+					errdetail("It must have a scheme and a good host and port, no blanks, control or non-ASCII characters, and at most %d bytes.",
 							  WH_URL_MAX),
 					errhint("Give the endpoint as https://host/path."));
 			break;
@@ -152,7 +152,8 @@ webhook_check_secret(PG_FUNCTION_ARGS)
 	wh_key_wipe(&key);
 	if (!ok)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the signing secret is not a Standard Webhooks secret"), errdetail_internal("%s", why),
+				errmsg("the signing secret is not a Standard Webhooks secret"),
+				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 				errhint("It is whsec_ and the base64 of 24 to 64 random bytes; leave it out to have one generated."));
 	PG_RETURN_VOID();
 }

@@ -4,12 +4,17 @@
  * In this order: the tables (each column commented), the trigger functions
  * that keep the tables right, the functions of a user's day (watch, subscribe,
  * pause ...), the views, and the grants. Everything is created in the schema
- * "webhook", which belongs to the extension; @extschema@ is not used because
- * the schema is fixed and the C code finds the tables by name.
+ * "webhook", which is a member of the extension: where somebody has made a
+ * schema of that name before, CREATE EXTENSION fails and touches nothing.
+ * (A control file's "schema = webhook" would install into it, and would leave
+ * the schema behind when the extension is dropped.)
  */
 
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION webhook" to load this file. \quit
+
+CREATE SCHEMA webhook;
+COMMENT ON SCHEMA webhook IS 'webhooks straight out of PostgreSQL: watch a table, subscribe a URL';
 
 --
 -- Identity: which cluster and database may deliver
@@ -290,6 +295,27 @@ CREATE FUNCTION webhook.generate_secret() RETURNS text
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 COMMENT ON FUNCTION webhook.generate_secret() IS 'a new signing secret: whsec_ and the base64 of 32 random bytes';
 
+CREATE FUNCTION webhook.refuse_nulls(relation regclass, new_row jsonb) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	col name;
+BEGIN
+	SELECT a.attname INTO col FROM pg_attribute a
+		WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
+			AND new_row -> a.attname::text = 'null'
+		ORDER BY a.attnum LIMIT 1;
+	IF FOUND THEN
+		RAISE not_null_violation USING
+			MESSAGE = format('column "%s" of %s must not be null', col, relation),
+			DETAIL = 'A null was given for it.',
+			HINT = 'Leave the column out to have its default, or give it a value.',
+			COLUMN = col::text;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.refuse_nulls(regclass, jsonb) IS 'raises not_null_violation naming the column only: the server''s own message would quote the whole row, with URL, headers or secret';
+
 CREATE FUNCTION webhook.check_subscription() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -297,6 +323,7 @@ DECLARE
 	word text;
 	h record;
 BEGIN
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url' - 'profile');
 	IF TG_OP = 'INSERT' OR NEW.name IS DISTINCT FROM OLD.name THEN
 		IF NEW.name IS NULL OR NEW.name = '' OR length(NEW.name) > 200 THEN
 			RAISE invalid_parameter_value USING
@@ -325,6 +352,12 @@ BEGIN
 			MESSAGE = format('webhook profile "%s" does not exist', NEW.profile),
 			DETAIL = (SELECT format('Profiles: %s.', string_agg(p.name, ', ' ORDER BY p.name)) FROM webhook.profile p),
 			HINT = 'SELECT name, description FROM webhook.profile shows what each sends.';
+	END IF;
+	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'entity_types and actions must name something',
+			DETAIL = 'An empty list would match no event at all.',
+			HINT = 'Leave them null to receive all.';
 	END IF;
 	FOREACH word IN ARRAY coalesce(NEW.actions, '{}') LOOP
 		IF word IS NULL OR word NOT IN ('new', 'update', 'delete', 'truncate', 'test') THEN
@@ -372,6 +405,12 @@ BEGIN
 			DETAIL = format('%s was given; it is from 0 to 365 days.', NEW.give_up_after),
 			HINT = 'The default is 3 days.';
 	END IF;
+	IF NEW.filter IS NOT NULL THEN
+		RAISE feature_not_supported USING
+			MESSAGE = 'filter is not supported yet',
+			DETAIL = 'This version routes by entity type, action and tenant.',
+			HINT = 'Leave filter null.';
+	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR jsonb_typeof(NEW.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'headers and params must be JSON objects',
@@ -415,6 +454,7 @@ CREATE FUNCTION webhook.before_secret() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
 	PERFORM webhook.check_secret(NEW.secret);
 	IF TG_OP = 'INSERT' THEN
 		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.id = NEW.id AND s.generated;
@@ -461,7 +501,7 @@ DECLARE
 	row_actions text[];
 	args    jsonb;
 BEGIN
-	SELECT c.oid, c.relname, c.relkind, n.nspname INTO rel
+	SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname INTO rel
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = watch.source;
 	IF NOT FOUND THEN
 		RAISE undefined_table USING
@@ -474,6 +514,12 @@ BEGIN
 			MESSAGE = format('"%s" cannot be watched', watch.source),
 			DETAIL = 'Only ordinary and partitioned tables can be watched; this is neither.',
 			HINT = 'Watch the tables that the view or foreign table gets its rows from.';
+	END IF;
+	IF rel.relpersistence = 't' THEN
+		RAISE wrong_object_type USING
+			MESSAGE = format('"%s" cannot be watched', watch.source),
+			DETAIL = 'It is a temporary table; its rows are gone with the session.',
+			HINT = 'Watch a table of the application.';
 	END IF;
 	IF rel.nspname = 'webhook' OR rel.nspname LIKE 'pg\_%' OR rel.nspname = 'information_schema' THEN
 		RAISE wrong_object_type USING
@@ -497,6 +543,14 @@ BEGIN
 				HINT = 'The default is ''{new,update,delete}''.';
 		END IF;
 	END LOOP;
+
+	IF cardinality(watch.id_columns) = 0 OR cardinality(watch.columns) = 0 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('no columns in %s', CASE WHEN cardinality(watch.id_columns) = 0 THEN 'id_columns' ELSE 'columns' END),
+			DETAIL = 'The list is empty.',
+			HINT = CASE WHEN cardinality(watch.id_columns) = 0 THEN 'Leave it out to use the primary key.'
+				ELSE 'Leave it out to send all columns.' END;
+	END IF;
 
 	-- columns: each must exist
 	FOREACH col IN ARRAY coalesce(watch.id_columns, '{}') || coalesce(watch.columns, '{}') || coalesce(watch.exclude, '{}')
@@ -715,8 +769,13 @@ COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see
 CREATE VIEW webhook.source AS
 	SELECT t.tgrelid::regclass AS source,
 		coalesce(a.args ->> 'entity_type', c.relname) AS entity_type,
-		ARRAY(SELECT jsonb_array_elements_text(a.args -> 'id_columns'))::name[] AS id_columns,
-		ARRAY(SELECT jsonb_array_elements_text(a.args -> 'actions'))
+		CASE WHEN a.args ? 'id_columns' THEN ARRAY(SELECT jsonb_array_elements_text(a.args -> 'id_columns'))::name[]
+			ELSE ARRAY(SELECT f.attname FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n), pg_catalog.pg_attribute f
+				WHERE i.indrelid = t.tgrelid AND i.indisprimary AND f.attrelid = t.tgrelid AND f.attnum = k.attnum
+					AND k.n <= i.indnkeyatts ORDER BY k.n) END AS id_columns,
+		CASE WHEN a.args ? 'actions' THEN ARRAY(SELECT jsonb_array_elements_text(a.args -> 'actions'))
+			ELSE array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'new' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'update' END,
+				CASE WHEN t.tgtype & 8 <> 0 THEN 'delete' END], NULL) END
 			|| CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger u WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture_truncate'::regproc)
 				THEN '{truncate}'::text[] ELSE '{}' END AS actions,
 		CASE WHEN a.args ? 'columns' THEN ARRAY(SELECT jsonb_array_elements_text(a.args -> 'columns'))::name[] END AS columns,
@@ -741,6 +800,17 @@ CREATE VIEW webhook.source AS
 			OR t.tgfoid = 'webhook.capture_truncate'::regproc AND NOT EXISTS (
 				SELECT FROM pg_catalog.pg_trigger u WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture'::regproc));
 COMMENT ON VIEW webhook.source IS 'the watched tables: a view of their triggers, which are the registry. fires: origin, always, replica or disabled, as ALTER TABLE ... TRIGGER has set it. problem: what in its settings no longer fits the table';
+COMMENT ON COLUMN webhook.source.source IS 'the watched table';
+COMMENT ON COLUMN webhook.source.entity_type IS 'what its events call a row';
+COMMENT ON COLUMN webhook.source.id_columns IS 'the columns that make entity_id';
+COMMENT ON COLUMN webhook.source.actions IS 'which changes make events';
+COMMENT ON COLUMN webhook.source.columns IS 'the only columns sent; null: see exclude';
+COMMENT ON COLUMN webhook.source.exclude IS 'the columns not sent; null: all are';
+COMMENT ON COLUMN webhook.source.tenant IS 'the column whose value routes the event';
+COMMENT ON COLUMN webhook.source.previous IS 'whether old values are kept';
+COMMENT ON COLUMN webhook.source.trigger IS 'the trigger''s name';
+COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or disabled';
+COMMENT ON COLUMN webhook.source.problem IS 'what in its settings no longer fits the table; null: nothing';
 
 CREATE VIEW webhook.log AS
 	SELECT a.at, webhook.event_id(a.event_id) AS event, s.name AS subscription,
@@ -751,6 +821,18 @@ CREATE VIEW webhook.log AS
 	LEFT JOIN webhook.subscription s ON s.id = a.subscription_id
 	ORDER BY a.at DESC;
 COMMENT ON VIEW webhook.log IS 'the requests made, newest first';
+COMMENT ON COLUMN webhook.log.at IS 'when the request was started';
+COMMENT ON COLUMN webhook.log.event IS 'the event''s id as the receiver sees it';
+COMMENT ON COLUMN webhook.log.subscription IS 'for whom; null: it was removed since';
+COMMENT ON COLUMN webhook.log.entity_type IS 'of the event; null: its drawer was emptied since';
+COMMENT ON COLUMN webhook.log.entity_id IS 'of the event';
+COMMENT ON COLUMN webhook.log.action_type IS 'of the event';
+COMMENT ON COLUMN webhook.log.attempt IS 'number of the attempt, from 1';
+COMMENT ON COLUMN webhook.log.outcome IS 'one word: delivered, or what went wrong';
+COMMENT ON COLUMN webhook.log.http_status IS 'the response''s status; null: there was none';
+COMMENT ON COLUMN webhook.log.error IS 'what went wrong, for people';
+COMMENT ON COLUMN webhook.log.duration_ms IS 'milliseconds from start to end';
+COMMENT ON COLUMN webhook.log.response IS 'the first 4096 bytes of the response body';
 
 CREATE FUNCTION webhook.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean, OUT breaker text,
@@ -792,6 +874,20 @@ CREATE VIEW webhook.status AS
 		w.last_settled, NULL, NULL
 	FROM webhook.worker_status() w;
 COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscription null) for the worker. delivered, failed, last_*: since the worker started. oldest_pending: age of the oldest delivery that did not simply succeed';
+COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
+COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, starting or none';
+COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
+COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come';
+COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';
+COMMENT ON COLUMN webhook.status.in_flight IS 'requests under way';
+COMMENT ON COLUMN webhook.status.pending IS 'rows in webhook.pending';
+COMMENT ON COLUMN webhook.status.oldest_pending IS 'age of the oldest of them';
+COMMENT ON COLUMN webhook.status.dead IS 'rows in webhook.dead_letter';
+COMMENT ON COLUMN webhook.status.delivered IS 'deliveries since the worker started';
+COMMENT ON COLUMN webhook.status.failed IS 'failed attempts since the worker started';
+COMMENT ON COLUMN webhook.status.last_success IS 'the last delivery; for the worker: when it last settled';
+COMMENT ON COLUMN webhook.status.last_failure IS 'the last failed attempt';
+COMMENT ON COLUMN webhook.status.last_error IS 'its outcome, one word';
 
 --
 -- Grants: nothing for anybody but the owner; capture needs none

@@ -17,7 +17,7 @@ use WebhookLoad;
 use WebhookTest;
 
 my $t = WebhookTest->new;
-my $r = $t->receiver(args => [ '--secret', $WebhookTest::SECRET ]);
+my $r = $t->receiver(args => [ '--no-http2', '--secret', $WebhookTest::SECRET ]);
 
 $t->sql($WebhookLoad::SCHEMA);
 $t->watch('item');

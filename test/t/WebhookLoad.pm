@@ -59,6 +59,13 @@ WITH n AS (INSERT INTO item (id, v) SELECT $id, coalesce(max(v), 1) + 1 FROM aud
 SQL
 }
 
+# So many different ids, ascending: of those everybody changes, rarely of those that others hold.
+sub anyone
+{
+	my ($n) = @_;
+	return ids($n, 1, rand() < 0.03 ? 440 : 400);
+}
+
 # So many different ids of a range, ascending.
 sub ids
 {
@@ -76,12 +83,10 @@ sub units
 	my ($session, $changes) = @_;
 	my @units;
 	my %there = map { 441 + 7 * $session + $_ => 1 } 0 .. 6;
-	my $late  = 0;
 	my ($gid, $n) = (0, 0);
 
-	# by session: a transaction of more than a page of events, held open while the others commit
-	my $huge = $session == 7 ? 60 : -1;
-	my %held = map { $_ => 1 } 40, 100, 160;
+	my $huge = $session == 7 ? 1 : 0;
+	my %held = (20 => 0.4, 80 => 1.5, 140 => 0.4);
 	my %two  = map { $_ => 1 } 30, 90, 150;
 
 	my $unit = sub {
@@ -100,18 +105,20 @@ sub units
 
 		if ($number == $huge)
 		{
+			# more events than a page, whose ids are long passed by when they become visible
+			my @own = sort { $a <=> $b } keys %there;
 			$unit->(
-				join('', map { update('id BETWEEN 401 AND 440') } 1 .. 13)
-				  . "SELECT pg_sleep(2); -- part of the scenario\n"
-				  . update('id BETWEEN 401 AND 440'),
-				560);
+				updates((@own) x 75) . "SELECT pg_sleep(2); -- part of the scenario\n" . updates((@own) x 5), 560);
 		}
-		elsif ($held{$number} && $left >= 5)
+		elsif ($held{$number} && $left >= 4)
 		{
 			# committed seconds after it took its first ids, with further ids taken at the end
-			my @ids = ids(5, 401, 440);
+			my @ids = ids(4, 401, 440);
 			$unit->(
-				updates(@ids[ 0 .. 2 ]) . "SELECT pg_sleep(1.2); -- part of the scenario\n" . updates(@ids[ 3, 4 ]), 5);
+				updates(@ids[ 0, 1 ])
+				  . "SELECT pg_sleep($held{$number}); -- part of the scenario\n"
+				  . updates(@ids[ 2, 3 ]),
+				4);
 		}
 		elsif ($two{$number} && $left >= 5)
 		{
@@ -119,7 +126,7 @@ sub units
 			my $gid = "load $session $number";
 			my @own = grep { $there{$_} } sort { $a <=> $b } keys %there;
 			$unit->(
-				updates(ids(4, 1, 440)), 5,
+				updates(anyone(4)), 5,
 				"PREPARE TRANSACTION '$gid';\n"
 				  . update("id = $own[0]")
 				  . "SELECT pg_sleep(0.3); -- part of the scenario\n"
@@ -127,18 +134,18 @@ sub units
 		}
 		elsif ($dice < 0.20 && $left >= 10)
 		{
-			my @ids = ids(2 + int rand 9, 1, 440);
+			my @ids = anyone(2 + int rand 9);
 			$unit->(updates(@ids), scalar @ids);
 		}
 		elsif ($dice < 0.25 && $left >= 2)
 		{
 			# one row twice in one transaction
-			my ($id) = ids(1, 1, 400);
+			my ($id) = anyone(1);
 			$unit->(updates($id, $id), 2);
 		}
 		elsif ($dice < 0.35 && $left >= 3)
 		{
-			my @ids = ids(5, 1, 400);
+			my @ids = anyone(5);
 			$unit->(
 				updates($ids[0])
 				  . "SAVEPOINT a;\n" . updates(@ids[ 1, 2 ]) . "SAVEPOINT b;\n" . updates($ids[3])
@@ -147,7 +154,7 @@ sub units
 		}
 		elsif ($dice < 0.42)
 		{
-			my @ids = ids(3, 1, 440);
+			my @ids = anyone(3);
 			push @units, "BEGIN;\n" . updates(@ids) . "ROLLBACK;\n";
 		}
 		elsif ($dice < 0.55)
@@ -161,7 +168,7 @@ sub units
 		}
 		else
 		{
-			$unit->(updates(ids(1, 1, 440)), 1);
+			$unit->(updates(anyone(1)), 1);
 		}
 	}
 	die "session $session commits $n changes, not $changes" unless $n == $changes;
@@ -176,13 +183,14 @@ sub all_units
 	return map { units($_, $CHANGES / $SESSIONS) } 0 .. $SESSIONS - 1;
 }
 
-# script(SESSION, UNITS, FROM): what psql is given; half of the sessions commit asynchronously.
+# script(SESSION, UNITS, FROM): what psql is given; half of the sessions commit
+# asynchronously. After each unit it prints the unit's number.
 sub script
 {
 	my ($session, $units, $from) = @_;
 	my $synchronous = $session % 2 ? 'off' : 'on';
 	return join '', "SET synchronous_commit = $synchronous;\nSET statement_timeout = '60s';\n\\o /dev/null\n",
-	  @$units[ ($from // 0) .. $#$units ];
+	  map { "$units->[$_]\\echo unit ${\($_ + 1)}\n" } ($from // 0) .. $#$units;
 }
 
 # What to ask when all is over. The table request is what WebhookTest's

@@ -210,14 +210,17 @@ sub sessions
 	return @handles;
 }
 
-# Wait for them to end. Returns the output of those that failed.
+# Wait for them to end. Returns the output of those that failed; that of each
+# is kept in its handle.
 sub finish_sessions
 {
 	my ($self, @handles) = @_;
 	my @failed;
 	for my $h (@handles)
 	{
-		push @failed, slurp_file($h->{log}) unless $h->{run}->finish;
+		my $ok = $h->{run}->finish;
+		$h->{output} = slurp_file($h->{log});
+		push @failed, $h->{output} unless $ok;
 	}
 	return @failed;
 }

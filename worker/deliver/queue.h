@@ -17,9 +17,10 @@
 #define WH_FETCH_MAX 500           /* parked rows fetched at once */
 #define WH_BLOCKED_LANES_MAX 10000 /* lanes of one subscription remembered as blocked */
 #endif
-#define WH_QUEUE_PATIENCE_US (250 * 1000) /* a full queue that makes no headway for so long is handed back */
-#define WH_QUEUE_PATIENCE_SLOW_US                                                                            \
-	(1000 * 1000) /* one that does, but takes so long to have room again, as well */
+
+/* How long a subscription may stay full, which keeps all others waiting, before its queue is handed back. */
+#define WH_QUEUE_PATIENCE_US (250 * 1000)       /* where it makes no headway */
+#define WH_QUEUE_PATIENCE_SLOW_US (1000 * 1000) /* where it does, but slowly */
 
 typedef struct WhQueue WhQueue;
 

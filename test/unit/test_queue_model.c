@@ -1,0 +1,747 @@
+/*
+ * test_queue_model.c
+ *	  The queue against a model of everything around it: the log, the table
+ *	  pending, the worker's steps, endpoints that fail and are slow, pauses,
+ *	  clean stops and crashes.
+ *
+ * The driver does what worker.c, deliver.c and the store do, with arrays for
+ * tables; a crash takes away what no flushed commit has made durable. All is
+ * random but follows from the seed, which a failure names. What must hold:
+ *
+ *	 - no delivery is started while an earlier one of its lane is neither
+ *	   delivered nor dead; after a crash only what was written down counts;
+ *	 - each ends once, or again only where a crash has forgotten that;
+ *	 - attempts are counted as they were made, where nothing crashed;
+ *	 - the queue's counts are those of the table whenever all is settled;
+ *	 - when failures stop, nothing is left behind.
+ *
+ * The queue is compiled in with limits so small that all of them are met.
+ */
+#include "unit.h"
+
+#define WH_QUEUE_FULL 24
+#define WH_QUEUE_TOTAL 36
+#define WH_FETCH_MAX 8
+#define WH_BLOCKED_LANES_MAX 6
+
+#include "queue.c"
+#include "queue_lanes.c"
+
+#define SEEDS 200
+#define TURNS 1500
+#define EVENTS 240
+#define SUBS 3
+#define STRICT_SUB 2 /* all of it is one lane */
+#define ENTITIES 20
+#define IN_FLIGHT_MAX 12
+#define LANE_AT_ONCE 5
+#define NEVER INT64_MAX
+
+typedef enum RowState
+{
+	NONE,
+	RETRY,
+	BEHIND,
+	PARKED,
+	SENDING
+} RowState;
+
+/* What is in tables. */
+typedef struct Db
+{
+	struct
+	{
+		RowState state;
+		int attempts;
+		int64_t due_us;
+		bool logged;   /* has a row in attempt */
+		bool finished; /* delivered or dead */
+	} rows[SUBS][EVENTS];
+	bool exists[SUBS];
+	bool live[SUBS];
+	int read; /* the checkpoints: events before these */
+	int settled;
+} Db;
+
+static struct
+{
+	unsigned seed;
+	uint64_t random;
+	bool crashes; /* in this seed */
+	Db db;
+	Db durable; /* what the last flushed commit left behind */
+
+	/* the endpoints */
+	int fail_percent[SUBS];
+	int end_percent[SUBS]; /* requests that end in a turn */
+	bool calm;             /* no failures, pauses and crashes any more */
+
+	/* what has really happened */
+	bool done[SUBS][EVENTS];
+	int ended_times[SUBS][EVENTS];
+	int starts[SUBS][EVENTS];
+
+	/* the worker */
+	int64_t now_us;
+	int written; /* events in the log */
+	int entity[EVENTS];
+	WhEvent *events[EVENTS];
+	int position;
+	int read_at_start; /* events before this may be lost; 0: not recovering */
+	int64_t next_due;
+	WhList ended; /* collected, not settled */
+	int page_end[EVENTS + 2];
+	int page_outstanding[EVENTS + 2];
+	int first_page;
+	int n_pages;
+
+	/* the engine */
+	WhQueue *q;
+	bool subscribed[SUBS];
+	bool live[SUBS];
+	WhList outcomes;
+	WhDelivery *flying[IN_FLIGHT_MAX];
+	int n_flying;
+} m;
+
+#define check(condition)                                                                                     \
+	do                                                                                                       \
+	{                                                                                                        \
+		if (!(condition))                                                                                    \
+			fail_msg("seed %u at %lld: not so: %s", m.seed, (long long) m.now_us, #condition);               \
+	} while (0)
+
+static unsigned
+below(unsigned n)
+{
+	m.random ^= m.random << 13;
+	m.random ^= m.random >> 7;
+	m.random ^= m.random << 17;
+	return (unsigned) (m.random >> 33) % n;
+}
+
+static bool
+percent(int n)
+{
+	return (int) below(100) < n;
+}
+
+static uint64_t
+lane_of(int s, int e)
+{
+	return s == STRICT_SUB ? 0 : (uint64_t) m.entity[e];
+}
+
+static int
+sub_of(const WhDelivery *d)
+{
+	return (int) d->subscription_id - 1;
+}
+
+static int
+event_of(const WhDelivery *d)
+{
+	return (int) d->event->id - 1;
+}
+
+static void
+commit(bool flush)
+{
+	if (flush)
+		m.durable = m.db;
+}
+
+/*
+ * The engine: what deliver.c does
+ */
+
+static void
+take_back(WhList *list)
+{
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(list)) != NULL)
+		wh_list_push(&m.outcomes, d);
+}
+
+static void
+submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	d->event = m.events[e];
+	d->event->refs++;
+	d->subscription_id = s + 1;
+	d->lane = lane_of(s, e);
+	d->stored = from == WH_FROM_STORED || from == WH_FROM_PARKED;
+	d->attempts = d->stored ? attempts : 1;
+	d->page = page;
+	switch (wh_queue_push(m.q, d, from, m.now_us))
+	{
+		case WH_PUSHED:
+			return;
+		case WH_PUSH_BEHIND:
+			d->disposal = WH_DO_BEHIND;
+			d->attempts--;
+			break;
+		case WH_PUSH_PARK:
+			d->disposal = WH_DO_PARK;
+			d->attempts -= from != WH_FROM_LOST;
+			break;
+		default:
+			fail_msg("seed %u: a push was refused", m.seed);
+	}
+	wh_list_push(&m.outcomes, d);
+}
+
+static void
+start_some(void)
+{
+	while (m.n_flying < IN_FLIGHT_MAX)
+	{
+		WhDelivery *d = wh_queue_next(m.q);
+		int s;
+		int e;
+
+		if (d == NULL)
+			return;
+		s = sub_of(d);
+		e = event_of(d);
+		check(m.subscribed[s] && m.live[s]);
+		check(!m.done[s][e]);
+		for (int earlier = 0; earlier < e; earlier++)
+			if (lane_of(s, earlier) == d->lane && !m.done[s][earlier])
+				fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
+						 earlier);
+		for (int i = 0; i < m.n_flying; i++)
+			check(m.flying[i]->subscription_id != d->subscription_id || m.flying[i]->lane != d->lane);
+		check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
+		m.flying[m.n_flying++] = d;
+	}
+}
+
+static void
+end_some(void)
+{
+	for (int i = m.n_flying - 1; i >= 0; i--)
+	{
+		WhDelivery *d = m.flying[i];
+		int s = sub_of(d);
+		int e = event_of(d);
+		WhList given_back = {0};
+
+		if (!m.calm && !percent(m.end_percent[s]))
+			continue;
+		m.flying[i] = m.flying[--m.n_flying];
+		d->attempted = true;
+		m.starts[s][e]++;
+		check(m.crashes || d->attempts == m.starts[s][e]);
+		if (m.calm || !percent(m.fail_percent[s]))
+			d->disposal = WH_DO_FORGET;
+		else if (d->attempts >= 4 && percent(30))
+			d->disposal = WH_DO_BURY;
+		else
+		{
+			d->disposal = WH_DO_RETRY;
+			d->due_us = m.now_us + 1 + below(20);
+		}
+		if (d->disposal != WH_DO_RETRY)
+		{
+			m.done[s][e] = true;
+			m.ended_times[s][e]++;
+		}
+		wh_queue_done(m.q, d, &given_back);
+		wh_list_push(&m.outcomes, d);
+		take_back(&given_back);
+	}
+}
+
+static void
+stop_engine(void)
+{
+	WhList given_back = {0};
+
+	while (m.n_flying > 0)
+		wh_queue_abort(m.q, m.flying[--m.n_flying]);
+	wh_queue_give_back_all(m.q, &given_back);
+	take_back(&given_back);
+	assert_int_equal(wh_queue_total(m.q), 0);
+	wh_queue_free(m.q);
+	m.q = NULL;
+}
+
+static bool
+has_room(void)
+{
+	WhList given_back = {0};
+	bool room = wh_queue_has_room(m.q, m.now_us, &given_back);
+
+	take_back(&given_back);
+	return room;
+}
+
+/*
+ * The worker and its store
+ */
+
+static void
+collect(void)
+{
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(&m.outcomes)) != NULL)
+		wh_list_push(&m.ended, d);
+}
+
+/* When all is settled, the queue counts what is in the table. */
+static void
+compare_counts(void)
+{
+	for (int s = 0; s < SUBS; s++)
+	{
+		Sub *sub = wh_sub_find(m.q, s + 1);
+		int parked = 0;
+		struct
+		{
+			int stored;
+			int sending;
+			int retry;
+			int first; /* state of the first, sending or not */
+		} lanes[ENTITIES] = {0};
+
+		if (!m.subscribed[s] || !m.db.exists[s])
+			continue;
+		for (int e = 0; e < m.written; e++)
+		{
+			RowState state = m.db.rows[s][e].state;
+			uint64_t key = lane_of(s, e);
+
+			if (state == PARKED)
+				parked++;
+			else if (state != NONE)
+			{
+				if (lanes[key].stored++ == 0)
+					lanes[key].first = state;
+				lanes[key].sending += state == SENDING;
+				lanes[key].retry += state == RETRY;
+			}
+		}
+		check(sub->parked == parked);
+		for (uint64_t key = 0; key < ENTITIES; key++)
+		{
+			Lane *lane = wh_lane_find(m.q, sub, key);
+
+			check((lane ? lane->stored : 0) == lanes[key].stored);
+			check((lane ? lane->held : 0) == lanes[key].sending);
+			if (lanes[key].stored > 0 && lanes[key].sending == 0)
+				check(is_linked(&lane->fetch) || (lanes[key].retry == 1 && lanes[key].first == RETRY));
+		}
+	}
+}
+
+static void
+write_down(const WhDelivery *d)
+{
+	int s = sub_of(d);
+	int e = event_of(d);
+
+	if (!m.db.exists[s])
+		return;
+	m.db.rows[s][e].logged |= d->attempted;
+	switch (d->disposal)
+	{
+		case WH_DO_RETRY:
+		case WH_DO_BEHIND:
+		case WH_DO_PARK:
+			m.db.rows[s][e].state = d->disposal == WH_DO_RETRY    ? RETRY
+									: d->disposal == WH_DO_BEHIND ? BEHIND
+																  : PARKED;
+			m.db.rows[s][e].attempts = d->attempts;
+			m.db.rows[s][e].due_us = d->due_us ? d->due_us : m.now_us;
+			break;
+		case WH_DO_FORGET:
+		case WH_DO_BURY:
+			m.db.rows[s][e].finished = true;
+			if (d->stored)
+				m.db.rows[s][e].state = NONE;
+			check(m.db.rows[s][e].state == NONE);
+			break;
+		case WH_DO_DROP:
+			break;
+	}
+}
+
+static bool
+settle(void)
+{
+	WhDelivery *d;
+
+	if (!m.calm && percent(3)) /* could not get its lock */
+		return false;
+	while ((d = wh_list_pop(&m.ended)) != NULL)
+	{
+		write_down(d);
+		if (d->disposal == WH_DO_RETRY)
+		{
+			int64_t due = d->due_us ? d->due_us : m.now_us;
+
+			m.next_due = due < m.next_due ? due : m.next_due;
+		}
+		if (d->page > 0)
+			m.page_outstanding[d->page]--;
+		wh_delivery_free(d);
+	}
+	for (; m.first_page <= m.n_pages && m.page_outstanding[m.first_page] == 0; m.first_page++)
+		m.db.settled = m.page_end[m.first_page];
+	commit(false);
+	return true;
+}
+
+static void
+take_row(int s, int e, WhPushFrom from)
+{
+	m.db.rows[s][e].state = SENDING;
+	m.db.rows[s][e].attempts++;
+	m.db.rows[s][e].due_us = m.now_us + 10;
+	commit(true);
+	submit(s, e, from, m.db.rows[s][e].attempts, 0);
+}
+
+static int64_t
+earliest_due(void)
+{
+	int64_t due = NEVER;
+
+	for (int s = 0; s < SUBS; s++)
+		for (int e = 0; m.db.exists[s] && m.db.live[s] && e < m.written; e++)
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due)
+				due = m.db.rows[s][e].due_us;
+	return due;
+}
+
+static void
+take_due(void)
+{
+	int start = (int) below(SUBS);
+
+	for (int i = 0; i < SUBS; i++)
+	{
+		int s = (start + i) % SUBS;
+
+		for (int e = 0; m.db.exists[s] && m.db.live[s] && e < m.written; e++)
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s])
+				take_row(s, e, WH_FROM_STORED);
+	}
+	m.next_due = earliest_due();
+}
+
+static void
+take_lane(int s, uint64_t lane)
+{
+	int n = 0;
+
+	for (int e = 0; e < m.written && n < LANE_AT_ONCE; e++)
+		if (lane_of(s, e) == lane && (m.db.rows[s][e].state == RETRY || m.db.rows[s][e].state == BEHIND))
+		{
+			take_row(s, e, WH_FROM_STORED);
+			n++;
+		}
+	if (n == 0)
+		wh_queue_lane_is_empty(m.q, s + 1, lane);
+	check(n > 0 || !m.db.exists[s]); /* nobody else deletes rows here */
+}
+
+static void
+take_parked(int s, int room)
+{
+	int n = 0;
+
+	for (int e = 0; e < m.written && n < room; e++)
+		if (m.db.rows[s][e].state == PARKED)
+		{
+			take_row(s, e, WH_FROM_PARKED);
+			n++;
+		}
+	check(n > 0 || !m.db.exists[s]);
+}
+
+static void
+take_pending(void)
+{
+	int64_t id;
+	uint64_t lane;
+	int room;
+
+	if (m.next_due <= m.now_us && has_room())
+		take_due();
+	while (m.outcomes.n == 0 && wh_queue_lane_to_fetch(m.q, &id, &lane))
+	{
+		if (m.ended.n > 0 && !settle())
+		{
+			wh_queue_lane_fetch_again(m.q, id, lane);
+			break;
+		}
+		take_lane((int) id - 1, lane);
+	}
+	if (m.read_at_start > 0 || m.outcomes.n > 0 || (id = wh_queue_parked_to_fetch(m.q, &room)) == 0)
+		return;
+	if (m.ended.n == 0 || settle())
+		take_parked((int) id - 1, room);
+}
+
+/* The configuration, as the worker comes to know it. */
+static void
+configure(void)
+{
+	static int owner;
+
+	for (int s = 0; s < SUBS; s++)
+	{
+		WhList given_back = {0};
+
+		if (m.db.exists[s])
+		{
+			if (!m.live[s] && m.db.live[s])
+				m.next_due = m.now_us;
+			assert_true(wh_queue_subscribe(m.q, s + 1, &owner, !m.db.live[s], 2 + 2 * s, &given_back));
+			m.subscribed[s] = true;
+			m.live[s] = m.db.live[s];
+		}
+		else if (m.subscribed[s])
+		{
+			wh_queue_unsubscribe(m.q, s + 1, &given_back);
+			m.subscribed[s] = false;
+		}
+		take_back(&given_back);
+	}
+}
+
+static void
+read_page(void)
+{
+	int end = m.position + 1 + (int) below(10);
+
+	if (end > m.written)
+		end = m.written;
+	if (end > m.position)
+	{
+		if (end > m.db.read)
+			m.db.read = end;
+		commit(true);
+		m.page_end[++m.n_pages] = end;
+		m.page_outstanding[m.n_pages] = 0;
+	}
+	configure();
+	for (int e = m.position; e < end; e++)
+		for (int s = 0; s < SUBS; s++)
+		{
+			bool lost = e < m.read_at_start;
+
+			if (!m.db.exists[s] || (lost && (m.db.rows[s][e].state != NONE || m.db.rows[s][e].logged)))
+				continue;
+			m.page_outstanding[m.n_pages]++;
+			submit(s, e, lost ? WH_FROM_LOST : WH_FROM_LOG, 0, (uint64_t) m.n_pages);
+		}
+	m.position = end;
+	if (end == m.written)
+		m.read_at_start = 0;
+}
+
+static void
+restore(void)
+{
+	m.q = wh_queue_create();
+	memset(m.subscribed, 0, sizeof(m.subscribed));
+	m.first_page = 1;
+	m.n_pages = 0;
+	m.position = m.db.settled;
+	m.read_at_start = m.db.read > m.db.settled ? m.db.read : 0;
+	configure();
+	for (int s = 0; s < SUBS; s++)
+	{
+		int rows[ENTITIES] = {0};
+
+		for (int e = 0; m.db.exists[s] && e < m.written; e++)
+		{
+			bool first = rows[lane_of(s, e)] == 0;
+
+			m.done[s][e] = m.db.rows[s][e].finished;
+			if (m.db.rows[s][e].state == PARKED)
+				wh_queue_restore_parked(m.q, s + 1, 1);
+			if (m.db.rows[s][e].state == SENDING)
+				m.db.rows[s][e].state = RETRY;
+			if (m.db.rows[s][e].state != RETRY && m.db.rows[s][e].state != BEHIND)
+				continue;
+			if (first && m.db.rows[s][e].state == BEHIND)
+				m.db.rows[s][e].due_us = m.now_us;
+			m.db.rows[s][e].state = first ? RETRY : BEHIND;
+			rows[lane_of(s, e)]++;
+		}
+		for (uint64_t key = 0; key < ENTITIES; key++)
+			if (rows[key] > 0)
+				assert_true(wh_queue_restore_lane(m.q, s + 1, key, rows[key]));
+	}
+	m.next_due = earliest_due();
+	compare_counts();
+}
+
+static void
+forget(WhList *list)
+{
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(list)) != NULL)
+		wh_delivery_free(d);
+}
+
+/* The worker ends; with a crash of the server also what was not flushed is gone. */
+static void
+begin_anew(bool crash)
+{
+	stop_engine();
+	collect();
+	if (crash && percent(50))
+		m.db = m.durable;
+	else if (!crash)
+	{
+		bool calm = m.calm;
+
+		m.calm = true; /* a stop that cannot settle is a crash */
+		m.q = wh_queue_create();
+		memset(m.subscribed, 0, sizeof(m.subscribed)); /* no counts to compare */
+		settle();
+		wh_queue_free(m.q);
+		m.calm = calm;
+	}
+	forget(&m.ended);
+	restore();
+}
+
+static void
+disturb(void)
+{
+	int s = (int) below(SUBS);
+
+	if (percent(3))
+		m.fail_percent[s] = (int) (below(4) * 30);
+	if (percent(3))
+		m.end_percent[s] = (int) (1 + below(percent(50) ? 5 : 100));
+	if (percent(1) && m.db.exists[s])
+		m.db.live[s] = !m.db.live[s];
+	if (m.seed % 3 == 0 && s == 1 && m.written > EVENTS / 2 && percent(1))
+	{
+		/* unsubscribed */
+		m.db.exists[s] = false;
+		for (int e = 0; e < EVENTS; e++)
+			m.db.rows[s][e].state = NONE;
+	}
+	if (below(200) == 0)
+		configure();
+	if (below(300) == 0)
+		begin_anew(false);
+	else if (m.crashes && below(40) == 0)
+		begin_anew(true);
+}
+
+static void
+turn(void)
+{
+	m.now_us += percent(5) ? WH_QUEUE_PATIENCE_US : 1 + below(5);
+	if (!m.calm)
+		disturb();
+	while (m.written < EVENTS && (m.calm || percent(30)))
+		m.written++;
+	take_pending();
+	if (has_room() && (m.calm || percent(70)))
+		read_page();
+	start_some();
+	end_some();
+	start_some();
+	collect();
+	if (m.ended.n > 0 && percent(30))
+		settle();
+	if (m.ended.n == 0)
+		compare_counts();
+}
+
+static bool
+all_is_settled(void)
+{
+	if (m.db.settled < EVENTS || m.ended.n > 0 || m.n_flying > 0 || wh_queue_total(m.q) > 0)
+		return false;
+	for (int s = 0; s < SUBS; s++)
+		for (int e = 0; m.db.exists[s] && e < EVENTS; e++)
+			if (m.db.rows[s][e].state != NONE)
+				return false;
+	return true;
+}
+
+static void
+begin(unsigned seed)
+{
+	memset(&m, 0, sizeof(m));
+	m.seed = seed;
+	m.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	m.crashes = seed % 2 == 0;
+	m.now_us = 1000;
+	m.next_due = NEVER;
+	for (int e = 0; e < EVENTS; e++)
+	{
+		WhEvent event = {.id = e + 1};
+
+		m.entity[e] = (int) below(ENTITIES);
+		m.events[e] = wh_event_make(&event);
+	}
+	for (int s = 0; s < SUBS; s++)
+	{
+		m.db.exists[s] = m.db.live[s] = true;
+		m.fail_percent[s] = 30 * s;
+		m.end_percent[s] = 50;
+	}
+	m.durable = m.db;
+	restore();
+}
+
+static void
+test_model(void **state)
+{
+	(void) state;
+	for (unsigned seed = 1; seed <= SEEDS; seed++)
+	{
+		int turns = 0;
+
+		begin(seed);
+		for (int i = 0; i < TURNS; i++)
+			turn();
+		m.calm = true;
+		for (int s = 0; s < SUBS; s++)
+			m.db.live[s] = true;
+		while (!all_is_settled())
+		{
+			turn();
+			check(++turns < 20 * EVENTS);
+		}
+		for (int s = 0; s < SUBS; s++)
+			for (int e = 0; m.db.exists[s] && e < EVENTS; e++)
+			{
+				check(m.done[s][e]);
+				check(m.crashes || m.ended_times[s][e] == 1);
+			}
+		stop_engine();
+		for (int e = 0; e < EVENTS; e++)
+		{
+			check(m.events[e]->refs == 1);
+			wh_event_release(m.events[e]);
+		}
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_model),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
