@@ -47,6 +47,13 @@
 	makeJsonLexContextCstringLen(unconstify(char *, (json)), (int) (len), (encoding), false)
 #endif
 
+/* PostgreSQL 16 made one function of the many that ask who owns an object. */
+#if PG_VERSION_NUM >= 160000
+#define wh_owns_database(dboid) object_ownercheck(DatabaseRelationId, (dboid), GetUserId())
+#else
+#define wh_owns_database(dboid) pg_database_ownercheck((dboid), GetUserId())
+#endif
+
 /* PostgreSQL 17 renamed the shared variables of transaction ids. */
 #if PG_VERSION_NUM >= 170000
 #define wh_transam_variables TransamVariables

@@ -14,10 +14,12 @@
  * between. Nothing here is private to a process but the PGPROC references,
  * which are cleared by before_shmem_exit.
  *
- * Called by outbox.c (wake), api.c (status), webhook.c (shared memory), and
- * worker/launcher.c and worker/worker.c.
+ * Called by outbox.c (wake), api.c (status), aside.c, webhook.c (shared
+ * memory), and worker/launcher.c and worker/worker.c.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -28,6 +30,7 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "wake.h"
 
@@ -269,7 +272,7 @@ wh_slot_want(Oid dboid, TimestampTz not_before)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = want_slot(dboid, not_before);
 	if (slot && slot->view.state == WH_SLOT_WANTED)
-		slot->view.not_before = not_before;
+		slot->view.not_before = Max(not_before, slot->view.aside_until);
 	LWLockRelease(&shared->lock);
 	return slot != NULL;
 }
@@ -327,11 +330,13 @@ void
 wh_worker_detach(bool absent)
 {
 	Oid dboid;
+	TimestampTz aside_until;
 
 	if (my_slot == NULL)
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	dboid = my_slot->view.dboid;
+	aside_until = my_slot->view.aside_until;
 	my_slot->proc = NULL;
 	memset(&my_slot->view, 0, sizeof(my_slot->view));
 	my_slot->view.counters = DSM_HANDLE_INVALID;
@@ -339,13 +344,61 @@ wh_worker_detach(bool absent)
 	{
 		my_slot->view.dboid = dboid;
 		my_slot->view.state = WH_SLOT_WANTED;
+		my_slot->view.aside_until = aside_until;
 		my_slot->view.not_before =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS);
+			Max(aside_until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS));
 	}
 	if (shared->launcher)
 		SetLatch(&shared->launcher->procLatch);
 	LWLockRelease(&shared->lock);
 	my_slot = NULL;
+}
+
+/* How long a worker that was asked to end is waited for. A clean stop takes less. */
+#define ASIDE_WITHIN_MS 2000
+#define ASIDE_FOR_MS 3600000 /* kept from starting: until stepped back, or an hour if nobody does */
+
+void
+wh_worker_step_aside(Oid dboid)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_WITHIN_MS);
+
+	attach_shared();
+	for (;;)
+	{
+		WorkerSlot *slot;
+		int pid = 0;
+
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		slot = find_slot(dboid);
+		if (slot)
+		{
+			pid = slot->view.state == WH_SLOT_RUNNING ? slot->view.pid : 0;
+			slot->view.aside_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_FOR_MS);
+			slot->view.not_before = slot->view.aside_until;
+		}
+		LWLockRelease(&shared->lock);
+		if (pid == 0 || GetCurrentTimestamp() >= deadline)
+			return;
+		kill(pid, SIGTERM);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+wh_worker_step_back(Oid dboid)
+{
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot)
+		slot->view.aside_until = slot->view.not_before = 0;
+	if (shared->launcher)
+		SetLatch(&shared->launcher->procLatch);
+	LWLockRelease(&shared->lock);
 }
 
 bool

@@ -29,6 +29,7 @@ typedef struct WhSlotView
 	WhSlotState state;
 	int pid;                 /* of the worker, while RUNNING */
 	TimestampTz not_before;  /* while WANTED: no start earlier than this */
+	TimestampTz aside_until; /* stepped aside for a command that needs the database to itself; 0: no */
 	bool silent;             /* the worker captures but does not deliver: see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
@@ -88,6 +89,14 @@ extern void wh_worker_detach(bool absent);
 /* Have transactions with events committed since the last call? */
 extern bool wh_worker_woken(void);
 extern void wh_worker_report(const WhWorkerReport *report);
+
+/*
+ * For commands that need a database to themselves: have its worker end, and
+ * keep it from being started again until wh_worker_step_back. Waits until it
+ * has let go, two seconds at most. Both do nothing where there is no worker.
+ */
+extern void wh_worker_step_aside(Oid dboid);
+extern void wh_worker_step_back(Oid dboid);
 
 /* This database's slot; false where it has none. */
 extern bool wh_my_slot(WhSlotView *out);

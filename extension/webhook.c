@@ -16,6 +16,7 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#include "aside.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -112,6 +113,7 @@ _PG_init(void)
 	/* pg_upgrade's temporary servers must send nothing */
 	if (IsBinaryUpgrade)
 		return;
+	wh_aside_install();
 	wh_describe_launcher(&launcher);
 	RegisterBackgroundWorker(&launcher);
 }

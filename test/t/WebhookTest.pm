@@ -346,13 +346,14 @@ sub count
 	return scalar $self->requests($path);
 }
 
-# The requests that have arrived, decoded; for small numbers (for large ones: load_requests).
+# The requests that have arrived, decoded: all, or those to a path and what is
+# below it. Each is fetched and decoded once. (For judging thousands: load_requests.)
 sub requests
 {
 	my ($self, $path) = @_;
-	my @all = map { JSON::PP::decode_json($_) } split /\n/, $self->control('GET', 'requests');
-	@all = grep { $_->{path} =~ m{^\Q$path\E(/|$)} } @all if defined $path;
-	return @all;
+	my $all = $self->{requests} //= [];
+	push @$all, map { JSON::PP::decode_json($_) } split /\n/, $self->control('GET', 'requests?since=' . @$all);
+	return defined $path ? grep { $_->{path} =~ m{^\Q$path\E(/|$)} } @$all : @$all;
 }
 
 sub wait_for_requests

@@ -1,0 +1,216 @@
+/*
+ * queue_model.c
+ *	  The model's engine and network: deliveries are pushed, started and ended
+ *	  as deliver.c does it, and looked at whenever one is started.
+ *
+ * The queue is compiled in, with limits of its own and to look into it.
+ */
+#include "queue_model.h"
+
+#include "queue.c"
+#include "queue_lanes.c"
+
+Model m;
+
+unsigned
+below(unsigned n)
+{
+	m.random ^= m.random << 13;
+	m.random ^= m.random >> 7;
+	m.random ^= m.random << 17;
+	return (unsigned) (m.random >> 33) % n;
+}
+
+bool
+percent(int n)
+{
+	return (int) below(100) < n;
+}
+
+uint64_t
+lane_of(int s, int e)
+{
+	return s == STRICT_SUB ? 0 : (uint64_t) m.entity[e];
+}
+
+int
+sub_of(const WhDelivery *d)
+{
+	return (int) d->subscription_id - 1;
+}
+
+int
+event_of(const WhDelivery *d)
+{
+	return (int) d->event->id - 1;
+}
+
+void
+take_back(WhList *list)
+{
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(list)) != NULL)
+		wh_list_push(&m.outcomes, d);
+}
+
+void
+submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	d->event = m.events[e];
+	d->event->refs++;
+	d->subscription_id = s + 1;
+	d->lane = lane_of(s, e);
+	d->stored = from == WH_FROM_STORED || from == WH_FROM_PARKED;
+	d->attempts = d->stored ? attempts : 1;
+	d->page = page;
+	switch (wh_queue_push(m.q, d, from, m.now_us))
+	{
+		case WH_PUSHED:
+			return;
+		case WH_PUSH_BEHIND:
+			d->disposal = WH_DO_BEHIND;
+			d->attempts--;
+			break;
+		case WH_PUSH_PARK:
+			d->disposal = WH_DO_PARK;
+			d->attempts -= from != WH_FROM_LOST;
+			break;
+		default:
+			fail_msg("seed %u: a push was refused", m.seed);
+	}
+	wh_list_push(&m.outcomes, d);
+}
+
+void
+start_some(void)
+{
+	while (m.n_flying < IN_FLIGHT_MAX)
+	{
+		WhDelivery *d = wh_queue_next(m.q);
+		int s;
+		int e;
+
+		if (d == NULL)
+			return;
+		s = sub_of(d);
+		e = event_of(d);
+		check(m.subscribed[s] && m.live[s]);
+		check(!m.done[s][e]);
+		for (int earlier = 0; earlier < e; earlier++)
+			if (lane_of(s, earlier) == d->lane && !m.done[s][earlier])
+				fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
+						 earlier);
+		for (int i = 0; i < m.n_flying; i++)
+			check(m.flying[i]->subscription_id != d->subscription_id || m.flying[i]->lane != d->lane);
+		check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
+		m.flying[m.n_flying++] = d;
+	}
+}
+
+void
+end_some(void)
+{
+	for (int i = m.n_flying - 1; i >= 0; i--)
+	{
+		WhDelivery *d = m.flying[i];
+		int s = sub_of(d);
+		int e = event_of(d);
+		WhList given_back = {0};
+
+		if (!m.calm && !percent(m.end_percent[s]))
+			continue;
+		m.flying[i] = m.flying[--m.n_flying];
+		d->attempted = true;
+		m.starts[s][e]++;
+		check(m.crashes || d->attempts == m.starts[s][e]);
+		if (m.calm || !percent(m.fail_percent[s]))
+			d->disposal = WH_DO_FORGET;
+		else if (d->attempts >= 4 && percent(30))
+			d->disposal = WH_DO_BURY;
+		else
+		{
+			d->disposal = WH_DO_RETRY;
+			d->due_us = m.now_us + 1 + below(20);
+		}
+		if (d->disposal != WH_DO_RETRY)
+		{
+			m.done[s][e] = true;
+			m.ended_times[s][e]++;
+		}
+		wh_queue_done(m.q, d, &given_back);
+		wh_list_push(&m.outcomes, d);
+		take_back(&given_back);
+	}
+}
+
+void
+stop_engine(void)
+{
+	WhList given_back = {0};
+
+	while (m.n_flying > 0)
+		wh_queue_abort(m.q, m.flying[--m.n_flying]);
+	wh_queue_give_back_all(m.q, &given_back);
+	take_back(&given_back);
+	assert_int_equal(wh_queue_total(m.q), 0);
+	wh_queue_free(m.q);
+	m.q = NULL;
+}
+
+bool
+has_room(void)
+{
+	WhList given_back = {0};
+	bool room = wh_queue_has_room(m.q, m.now_us, &given_back);
+
+	take_back(&given_back);
+	return room;
+}
+
+void
+compare_counts(void)
+{
+	for (int s = 0; s < SUBS; s++)
+	{
+		Sub *sub = wh_sub_find(m.q, s + 1);
+		int parked = 0;
+		struct
+		{
+			int stored;
+			int sending;
+			int retry;
+			int first; /* state of the first, sending or not */
+		} lanes[ENTITIES] = {0};
+
+		if (!m.subscribed[s] || !m.db.exists[s])
+			continue;
+		for (int e = 0; e < m.written; e++)
+		{
+			RowState state = m.db.rows[s][e].state;
+			uint64_t key = lane_of(s, e);
+
+			if (state == PARKED)
+				parked++;
+			else if (state != NONE)
+			{
+				if (lanes[key].stored++ == 0)
+					lanes[key].first = state;
+				lanes[key].sending += state == SENDING;
+				lanes[key].retry += state == RETRY;
+			}
+		}
+		check(sub->parked == parked);
+		for (uint64_t key = 0; key < ENTITIES; key++)
+		{
+			Lane *lane = wh_lane_find(m.q, sub, key);
+
+			check((lane ? lane->stored : 0) == lanes[key].stored);
+			check((lane ? lane->held : 0) == lanes[key].sending);
+			if (lanes[key].stored > 0 && lanes[key].sending == 0)
+				check(is_linked(&lane->fetch) || (lanes[key].retry == 1 && lanes[key].first == RETRY));
+		}
+	}
+}
