@@ -210,7 +210,7 @@ COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its ev
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
-CREATE INDEX pending_lane_idx ON webhook.pending (subscription_id, lane, event_id);
+CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
 
 CREATE TABLE webhook.dead_letter (
 	subscription_id bigint      NOT NULL,

@@ -19,18 +19,27 @@
 
 /*
  * The three ways of choosing rows share everything but the choice, a query of
- * (subscription_id, event_id) with a limit.
+ * ctid with a limit.
+ *
+ * The planner is left no choice in any of these statements, because what it
+ * knows of this table is nearly always wrong: the choice can use one index
+ * only, its rows are updated by ctid, and subqueries that refer to a row
+ * outside cannot be turned into joins that begin at the wrong end.
  */
 #define TAKE(choice)                                                                                                   \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                            \
 	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                                     \
-	" due_at = clock_timestamp() + s.retry_schedule[least(p.attempts + 1, cardinality(s.retry_schedule))]"            \
-	" FROM chosen c, webhook.subscription s"                                                                          \
-	" WHERE p.subscription_id = c.subscription_id AND p.event_id = c.event_id AND s.id = p.subscription_id"           \
+	" due_at = clock_timestamp() + (SELECT s.retry_schedule[least(p.attempts + 1, cardinality(s.retry_schedule))]"    \
+	" FROM webhook.subscription s WHERE s.id = p.subscription_id)"                                                    \
+	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                                        \
 	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.drawer)"                             \
 	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, " WH_EVENT_COLUMNS                        \
-	" FROM taken t LEFT JOIN webhook.outbox o ON o.id = t.event_id AND o.drawer = t.drawer"                           \
-	" ORDER BY t.event_id"
+	" FROM taken t LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = t.event_id AND b.drawer = t.drawer" \
+	" OFFSET 0) o ON true ORDER BY t.event_id"
+
+/* The row's subscription takes deliveries now. */
+#define IS_LIVE                                                                                                        \
+	"(SELECT s.active AND s.state = 'live' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
 static List *
 take(WhPlan *plan, Datum *values)
@@ -64,22 +73,23 @@ take(WhPlan *plan, Datum *values)
 List *
 wh_store_take_due(int max)
 {
-	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
-							   " JOIN webhook.subscription s ON s.id = p.subscription_id AND s.active AND s.state = 'live'"
-							   " WHERE p.state = 'retry' AND p.due_at <= clock_timestamp() ORDER BY p.due_at LIMIT $1"),
-						  1,
-						  {INT8OID}};
-	Datum value = Int64GetDatum(max);
+	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
+	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
+									  " WHERE p.state = 'retry' AND p.due_at <= $2 AND " IS_LIVE
+									  " ORDER BY p.due_at LIMIT $1"),
+						  2,
+						  {INT8OID, TIMESTAMPTZOID}};
+	Datum values[2] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
 
-	return take(&plan, &value);
+	return take(&plan, values);
 }
 
 List *
 wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 {
-	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
-							   " WHERE p.subscription_id = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
-							   " ORDER BY p.event_id LIMIT $3"),
+	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
+									  " WHERE p.subscription_id + 0 = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
+									  " ORDER BY p.lane, p.event_id LIMIT $3"),
 						  3,
 						  {INT8OID, INT8OID, INT8OID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum((int64) lane), Int64GetDatum(max)};
@@ -90,8 +100,9 @@ wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 List *
 wh_store_take_parked(int64 subscription_id, int max)
 {
-	static WhPlan plan = {.sql = TAKE("SELECT p.subscription_id, p.event_id FROM webhook.pending p"
-							   " WHERE p.subscription_id = $1 AND p.state = 'parked' ORDER BY p.event_id LIMIT $2"),
+	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
+									  " WHERE p.subscription_id = $1 AND p.state = 'parked'"
+									  " ORDER BY p.subscription_id, p.event_id LIMIT $2"),
 						  2,
 						  {INT8OID, INT8OID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(max)};
@@ -103,8 +114,7 @@ TimestampTz
 wh_store_next_due(void)
 {
 	static WhPlan plan = {.sql = "SELECT p.due_at FROM webhook.pending p"
-						  " JOIN webhook.subscription s ON s.id = p.subscription_id AND s.active AND s.state = 'live'"
-						  " WHERE p.state = 'retry' ORDER BY p.due_at LIMIT 1",
+						  " WHERE p.state = 'retry' AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
 						  0};
 	bool isnull;
 

@@ -111,8 +111,10 @@ rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
 		" SELECT p.subscription_id, o.id, s.name, coalesce('older than webhook.retention; ' || p.last_error,"
 		" 'older than webhook.retention'), p.attempts, p.first_at, o.xid, o.entity_id, o.entity_type,"
 		" o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at"
-		" FROM webhook.pending p JOIN webhook.outbox o ON o.id = p.event_id AND o.drawer = p.drawer"
-		" JOIN webhook.subscription s ON s.id = p.subscription_id WHERE p.drawer = %d ON CONFLICT DO NOTHING",
+		" FROM webhook.pending p"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = p.drawer OFFSET 0) o"
+		" CROSS JOIN LATERAL (SELECT b.name FROM webhook.subscription b WHERE b.id = p.subscription_id OFFSET 0) s"
+		" WHERE p.drawer = %d ON CONFLICT DO NOTHING",
 		drawer, SPI_OK_INSERT);
 	run("DELETE FROM webhook.pending WHERE drawer = %d", drawer, SPI_OK_DELETE);
 	r->dead += SPI_processed;

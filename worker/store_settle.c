@@ -5,7 +5,8 @@
  *
  * Called by worker.c. A settle is one short transaction for many outcomes,
  * each table written by one statement over arrays. A delivery that simply
- * succeeded costs one row of webhook.attempt and nothing else.
+ * succeeded costs one row of webhook.attempt and nothing else. The statements
+ * leave the planner no choice: see store_pending.c.
  */
 #include "postgres.h"
 
@@ -198,8 +199,8 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		" SELECT s.id, o.id, s.name, k.reason, k.attempts, k.first_at, o.xid, o.entity_id, o.entity_type, o.action_type,"
 		" o.result, o.previous, o.tenant, o.context, o.created_at"
 		" FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, first_at, drawer)"
-		" JOIN webhook.subscription s ON s.id = k.subscription_id"
-		" JOIN webhook.outbox o ON o.id = k.event_id AND o.drawer = k.drawer"
+		" CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = k.subscription_id OFFSET 0) s"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = k.event_id AND b.drawer = k.drawer OFFSET 0) o"
 		" ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
@@ -233,8 +234,9 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 static void
 delete_pending(WhDelivery *const *deliveries, int n)
 {
-	static WhPlan plan = {.sql = "DELETE FROM webhook.pending p USING unnest($1, $2) k(subscription_id, event_id)"
-						  " WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id",
+	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT (SELECT p.ctid FROM webhook.pending p"
+						  " WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id)"
+						  " FROM unnest($1, $2) k(subscription_id, event_id)))",
 						  2,
 						  {INT8ARRAYOID, INT8ARRAYOID}};
 	Column c[2];

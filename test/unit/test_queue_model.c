@@ -19,7 +19,7 @@
 
 #include <stdlib.h>
 
-#define SEEDS 200
+#define SEEDS 300
 #define TURNS 1500
 #define LANE_AT_ONCE 5
 #define NEVER INT64_MAX

@@ -69,14 +69,14 @@ fnv1a(uint64_t hash, const void *bytes, size_t len)
 }
 
 static uint64_t
-lane_of(const WhEvent *event, WhOrdering ordering)
+lane_of(const WhEvent *event, int64_t subscription_id, WhOrdering ordering)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
 	switch (ordering)
 	{
 		case WH_ORDER_STRICT:
-			return 0;
+			return fnv1a(hash, &subscription_id, sizeof(subscription_id));
 		case WH_ORDER_NONE:
 			return fnv1a(hash, &event->id, sizeof(event->id));
 		case WH_ORDER_ENTITY:
@@ -315,7 +315,7 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 	d->subscription_id = submit->subscription_id;
 	d->page = submit->page;
 	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : lane_of(event, endpoint->sub.ordering);
+	d->lane = d->stored ? submit->lane : lane_of(event, d->subscription_id, endpoint->sub.ordering);
 	d->attempts = d->stored ? submit->attempts : 1;
 	d->first_us = submit->first_us;
 	event->refs++;

@@ -1,0 +1,86 @@
+# The promise: idle means idle. Where nothing is committed the worker and the
+# launcher run no query at all, and still an event is sent as soon as it is
+# committed.
+#
+# For a minute nothing happens in a cluster whose autovacuum is off;
+# pg_stat_statements, which is told to track statements within functions and
+# background workers as well, must know of no execution more than before. The
+# naptime is a second, so the worker looks sixty times whether it has to look.
+# Then one event is committed, and the time to its receipt is printed.
+#
+# Covers T41 (statements of an idle worker), T52 (no NOTIFY, no polling).
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Test::More;
+use WebhookTest;
+
+my $t = WebhookTest->new(
+	preload => 'pg_stat_statements,webhook',
+	conf    => <<CONF);
+pg_stat_statements.track = all
+pg_stat_statements.track_planning = on
+autovacuum = off
+webhook.naptime = '1s'
+CONF
+my $r = $t->receiver;
+
+$t->sql('CREATE EXTENSION pg_stat_statements');
+$t->sql('CREATE TABLE item (id int PRIMARY KEY, note text)');
+$t->watch('item');
+$t->subscribe('crm',   $r->url('/ok/crm'));
+$t->subscribe('other', $r->url('/fail-first/1/other'), retry_schedule => "'{200ms}'");
+$t->sql("INSERT INTO item SELECT g, 'before' FROM generate_series(1, 100) g");
+$t->wait_until_settled;
+is($r->count, 300, 'the worker has worked before it rests');
+
+# Executions so far, of all statements but those that ask for them.
+sub executions
+{
+	return $t->sql(<<'SQL');
+SELECT sum(calls + plans) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'
+SQL
+}
+
+# What the worker's and the launcher's last statements were, and when.
+sub activity
+{
+	return $t->sql(<<'SQL');
+SELECT backend_type, pid, state, state_change, query_start, xact_start, backend_xmin FROM pg_stat_activity WHERE backend_type LIKE 'webhook%' ORDER BY 1
+SQL
+}
+
+cmp_ok($t->sql("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%webhook.attempt%'"),
+	'>', 0, 'statements of the worker are tracked');
+
+# At rest: what it did last made it look once more. From then on nothing.
+my ($executions, $activity) = (0, '');
+poll_until(
+	'the worker has come to rest',
+	sub {
+		$executions = executions();
+		$activity   = activity();
+		$t->sql('SELECT pg_sleep(3) /* pg_stat_statements */');    # part of the scenario: longer than the naptime
+		return executions() == $executions && activity() eq $activity;
+	});
+like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');
+
+my $transactions = $t->sql('SELECT pg_snapshot_xmax(pg_current_snapshot())');
+sleep 60;    # part of the scenario: an idle minute
+is(executions() - $executions, 0, 'no statement was executed in an idle minute');
+is(activity(), $activity, 'neither worker nor launcher has begun a transaction or holds a snapshot');
+is($t->sql('SELECT pg_snapshot_xmax(pg_current_snapshot())'), $transactions, 'the minute was idle: no transaction id was assigned');
+
+# The clock of the database and that of the receiver are the same.
+my $committed = $t->sql("INSERT INTO item VALUES (101, 'after') RETURNING extract(epoch FROM clock_timestamp()) * 1000");
+$r->wait_for_requests(301);
+my ($request) = grep { $_->{body} =~ /after/ } $r->requests('/ok/crm');
+ok($request, 'then a change is committed, and its event arrives');
+my $ms = $request->{at} - (split /\n/, $committed)[0];
+note sprintf 'it arrived %.2f ms after its INSERT', $ms;
+cmp_ok($ms, '<', 2000, 'at once, not at some later look');
+
+$t->stop;
+done_testing();
