@@ -103,8 +103,10 @@ webhook_check_url(PG_FUNCTION_ARGS)
 		case WH_TARGET_OK:
 			break;
 		case WH_TARGET_NO_URL:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL is not a URL"),
-					errdetail("It must have a scheme and a good host and port, no blanks, control or non-ASCII characters, and at most %d bytes.",
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL is not a URL"),
+					errdetail("It must have a scheme and a good host and port, no blanks, control or "
+							  "non-ASCII characters, and at most %d bytes.",
 							  WH_URL_MAX),
 					errhint("Give the endpoint as https://host/path."));
 			break;
@@ -115,24 +117,31 @@ webhook_check_url(PG_FUNCTION_ARGS)
 					errhint("Give the endpoint as https://host/path."));
 			break;
 		case WH_TARGET_HTTP:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL is not encrypted"),
-					errdetail("The URL is http, and webhook.allow_http is off."),
-					errhint("Use https, or have a superuser set webhook.allow_http for a network you trust."));
+			ereport(
+				ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("the endpoint's URL is not encrypted"),
+				errdetail("The URL is http, and webhook.allow_http is off."),
+				errhint("Use https, or have a superuser set webhook.allow_http for a network you trust."));
 			break;
 		case WH_TARGET_CREDENTIALS:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL has credentials in it"),
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has credentials in it"),
 					errdetail("A user name or password in a URL would be shown wherever the URL is."),
 					errhint("Leave them out; requests are signed."));
 			break;
 		case WH_TARGET_FRAGMENT:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the endpoint's URL has a fragment"),
-					errdetail("What follows a \"#\" is never sent to a server."), errhint("Leave the fragment out."));
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has a fragment"),
+					errdetail("What follows a \"#\" is never sent to a server."),
+					errhint("Leave the fragment out."));
 			break;
 		case WH_TARGET_ADDRESS:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("the endpoint's address may not be dialled"),
-					errdetail("It is private, loopback, link-local or otherwise special, and not in webhook.allowed_networks."),
-					errhint("Use a public address, or have a superuser add the network to webhook.allowed_networks."));
+					errdetail("It is private, loopback, link-local or otherwise special, and not in "
+							  "webhook.allowed_networks."),
+					errhint("Use a public address, or have a superuser add the network to "
+							"webhook.allowed_networks."));
 			break;
 		case WH_TARGET_NO_MEMORY:
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -151,10 +160,12 @@ webhook_check_secret(PG_FUNCTION_ARGS)
 
 	wh_key_wipe(&key);
 	if (!ok)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the signing secret is not a Standard Webhooks secret"),
-				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("It is whsec_ and the base64 of 24 to 64 random bytes; leave it out to have one generated."));
+		ereport(
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("the signing secret is not a Standard Webhooks secret"),
+			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+			errhint(
+				"It is whsec_ and the base64 of 24 to 64 random bytes; leave it out to have one generated."));
 	PG_RETURN_VOID();
 }
 
@@ -211,17 +222,19 @@ webhook_start(PG_FUNCTION_ARGS)
 	BackgroundWorker launcher;
 
 	if (!superuser())
-		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
-				errdetail("Workers run with the rights of a superuser."),
-				errhint("Have a superuser call webhook.start(), or add webhook to shared_preload_libraries."));
+		ereport(
+			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
+			errdetail("Workers run with the rights of a superuser."),
+			errhint("Have a superuser call webhook.start(), or add webhook to shared_preload_libraries."));
 	wh_want_worker_at_commit();
 	if (wh_launcher_running())
 		PG_RETURN_VOID();
 
 	wh_describe_launcher(&launcher);
 	if (!RegisterDynamicBackgroundWorker(&launcher, NULL))
-		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("could not start the webhook launcher"),
-				errdetail("All background worker slots are in use."), errhint("Increase max_worker_processes."));
+		ereport(
+			ERROR, errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("could not start the webhook launcher"),
+			errdetail("All background worker slots are in use."), errhint("Increase max_worker_processes."));
 	PG_RETURN_VOID();
 }
 
@@ -284,7 +297,8 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(launcher ? "starting" : "none");
 		if (!launcher)
 		{
-			values[1] = CStringGetTextDatum("webhook is not in shared_preload_libraries, and webhook.start() was not called");
+			values[1] = CStringGetTextDatum(
+				"webhook is not in shared_preload_libraries, and webhook.start() was not called");
 			nulls[1] = false;
 		}
 	}

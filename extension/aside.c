@@ -65,8 +65,9 @@ database_needed(Node *command)
 }
 
 static void
-run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context, ParamListInfo params,
-			QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
+			ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+			QueryCompletion *completion)
 {
 	if (previous_hook)
 		previous_hook(pstmt, query, read_only_tree, context, params, environment, dest, completion);
@@ -76,7 +77,8 @@ run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessU
 
 static void
 step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, ProcessUtilityContext context,
-				   ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+				   ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+				   QueryCompletion *completion)
 {
 	const char *name = database_needed(pstmt->utilityStmt);
 	Oid dboid = name ? get_database_oid(name, true) : InvalidOid;

@@ -17,13 +17,16 @@
 #define WH_DEFAULT_MAX_IN_FLIGHT 200
 #define WH_MAX_MAX_IN_FLIGHT 1000
 
-extern int wh_naptime;             /* webhook.naptime, milliseconds: the safety look */
-extern int wh_retention;           /* webhook.retention, seconds */
-extern int wh_max_in_flight;       /* webhook.max_in_flight, requests under way at once, whole worker */
-extern bool wh_allow_http;         /* webhook.allow_http */
-extern char *wh_allowed_networks;  /* webhook.allowed_networks, list of CIDR blocks */
-extern char *wh_ca_file;           /* webhook.ca_file, "" for the system's */
-extern char *wh_context;           /* webhook.context, a JSON object or "" */
+extern int wh_naptime;            /* webhook.naptime, milliseconds: the safety look */
+extern int wh_retention;          /* webhook.retention, seconds */
+extern int wh_max_in_flight;      /* webhook.max_in_flight, requests under way at once, whole worker */
+extern bool wh_allow_http;        /* webhook.allow_http */
+extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
+extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
+extern char *wh_context;          /* webhook.context, a JSON object or "" */
+
+/* Seconds that a drawer is written before the next one's turn comes. */
+extern int64 wh_drawer_width(void);
 
 /* The drawer that is written at this time of the clock: changes every retention / 6. */
 extern int wh_drawer_at(int64 epoch_seconds);

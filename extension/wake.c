@@ -140,8 +140,8 @@ wake_worker(void)
 	 * that changes hands at this very moment belongs to a worker that reads
 	 * everything when it starts.
 	 */
-	if (slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING
-		&& pg_atomic_exchange_u32(&slot->woken, 1) == 1)
+	if (slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING &&
+		pg_atomic_exchange_u32(&slot->woken, 1) == 1)
 		return;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);

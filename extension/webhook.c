@@ -38,13 +38,18 @@ void _PG_init(void);
  * Of a ring of eight drawers one is written and one is due to be emptied; the
  * six between them hold the retention. So when a drawer's turn begins, all in
  * the next one is older than the retention, and the worker has the whole turn
- * to empty it. Negative times (a clock before 1970) still give a drawer.
+ * to empty it; the width is rounded up for that. Negative times (a clock before 1970) still give a drawer.
  */
+int64
+wh_drawer_width(void)
+{
+	return ((int64) wh_retention + WH_DRAWERS - 3) / (WH_DRAWERS - 2);
+}
+
 int
 wh_drawer_at(int64 epoch_seconds)
 {
-	int64 width = Max(1, wh_retention / (WH_DRAWERS - 2));
-	int64 turn = epoch_seconds / width;
+	int64 turn = epoch_seconds / wh_drawer_width();
 
 	return (int) (((turn % WH_DRAWERS) + WH_DRAWERS) % WH_DRAWERS);
 }
@@ -60,30 +65,32 @@ request_shmem(void)
 static void
 define_settings(void)
 {
-	DefineCustomIntVariable("webhook.naptime",
-							"Longest time the worker sleeps before it looks for events by itself.",
-							"It is woken by every commit with events; this is for prepared transactions and lost "
-							"wake-ups. It runs no query where no transaction has ended since the last look.",
-							&wh_naptime, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
-							NULL, NULL);
+	DefineCustomIntVariable(
+		"webhook.naptime", "Longest time the worker sleeps before it looks for events by itself.",
+		"It is woken by every commit with events; this is for prepared transactions and lost "
+		"wake-ups. It runs no query where no transaction has ended since the last look.",
+		&wh_naptime, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("webhook.retention", "How long events and the log of requests are kept.",
 							"At least this long, and at most 4/3 of it once the worker runs.", &wh_retention,
-							WH_DEFAULT_RETENTION_S, WH_DRAWERS - 2, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
-							NULL);
+							WH_DEFAULT_RETENTION_S, WH_DRAWERS - 2, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("webhook.max_in_flight", "Most requests one worker has under way at once.",
 							"Each subscription has a limit of its own as well.", &wh_max_in_flight,
-							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
+							NULL);
 	DefineCustomBoolVariable("webhook.allow_http", "Lets endpoints be http as well as https.", NULL,
 							 &wh_allow_http, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("webhook.allowed_networks",
 							   "Networks that may be dialled although they are private or special.",
-							   "A list of addresses and CIDR blocks, separated by commas.", &wh_allowed_networks, "",
-							   PGC_SUSET, 0, wh_check_allowed_networks, NULL, NULL);
-	DefineCustomStringVariable("webhook.ca_file", "File of the certificate authorities that endpoints are verified by.",
+							   "A list of addresses and CIDR blocks, separated by commas.",
+							   &wh_allowed_networks, "", PGC_SUSET, 0, wh_check_allowed_networks, NULL, NULL);
+	DefineCustomStringVariable("webhook.ca_file",
+							   "File of the certificate authorities that endpoints are verified by.",
 							   "Empty: the system's.", &wh_ca_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("webhook.context", "A JSON object stored with each event of the transaction.",
-							   "SET LOCAL it to a request id, an actor, an origin: whatever a receiver wants to know.",
-							   &wh_context, "", PGC_USERSET, 0, wh_check_context, NULL, NULL);
+	DefineCustomStringVariable(
+		"webhook.context", "A JSON object stored with each event of the transaction.",
+		"SET LOCAL it to a request id, an actor, an origin: whatever a receiver wants to know.", &wh_context,
+		"", PGC_USERSET, 0, wh_check_context, NULL, NULL);
 	MarkGUCPrefixReserved("webhook");
 }
 

@@ -100,14 +100,15 @@ engine_knows_no_postgres() {
 leaves_know_no_leaf() {
   local leaf file
   for leaf in queue envelope sign http target retry; do
-    for file in worker/deliver/$leaf.[ch]; do
-      search "$include\"" "$file" | grep -vE "\"(types|buffer|$leaf)\.h\"" || true
+    # a leaf may have several files, and a header that they share
+    for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
+      search "$include\"" "$file" | grep -vE "\"(types|buffer|$leaf|${leaf}_internal)\.h\"" || true
     done
   done
 }
 
 store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(deliver|queue|envelope|sign|http|target|retry)\.h\"" worker/store*.[ch]
+  search "$include\"([^\"]*/)?(deliver|queue|envelope|sign|http|target|retry)(_[a-z]+)?\.h\"" worker/store*.[ch]
   search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
 }
 
@@ -119,7 +120,7 @@ rule 'extension/ includes nothing of worker/ (api.c: only sign.h, target.h, enve
 rule 'worker/deliver/ includes only its own and system headers, none of PostgreSQL' engine_knows_no_postgres
 rule 'leaves of worker/deliver/ know types.h, buffer.h and themselves; only deliver.c composes' leaves_know_no_leaf
 rule 'store and deliver do not know each other' store_and_deliver_apart
-rule '<curl/...> only in worker/deliver/http.c and target.c' outside "${include}[<\"]curl/" http.c target.c
+rule '<curl/...> only in worker/deliver/http*.[ch] and target.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h target.c
 rule '<openssl/...> only in worker/deliver/sign.c' outside "${include}[<\"]openssl/" sign.c
 rule 'SPI only in worker/store*.c and extension/api.c' spi_in_its_places
 rule 'PG_VERSION_NUM only in extension/compat.h' outside '\bPG_VERSION_NUM\b' compat.h

@@ -37,9 +37,9 @@
 
 #include "wake.h"
 
-#define LOOK_EVERY_MS 60000  /* for databases made by CREATE DATABASE ... TEMPLATE */
-#define RETRY_AFTER_MS 5000  /* a worker that could not be started */
-#define START_WITHIN_MS 10000 /* a worker that was started but has not attached itself */
+#define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
+#define RETRY_AFTER_MS 5000 /* a worker that could not be started */
+#define ASK_AT_ONCE 2       /* databases that are asked whether they have the extension */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
 
@@ -203,10 +203,14 @@ start_wanted(void)
 	WhSlotView slots[WH_MAX_DATABASES];
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
+	int asked = 0;
 	int n;
 
-	/* as many candidates as there are slots for */
-	while (candidates != NIL)
+	/* a few candidates at a time: most have no extension, and each takes a background worker to ask */
+	n = wh_slots(slots, WH_MAX_DATABASES);
+	for (int i = 0; i < n; i++)
+		asked += slots[i].state == WH_SLOT_WANTED;
+	for (; candidates != NIL && asked < ASK_AT_ONCE; asked++)
 	{
 		Candidate *c = linitial(candidates);
 
@@ -241,10 +245,11 @@ start_wanted(void)
 			continue;
 		}
 		if (!complained)
-			ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					errmsg("could not start a webhook worker for database \"%s\"", name),
-					errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
-					errhint("Increase max_worker_processes."));
+			ereport(
+				WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				errmsg("could not start a webhook worker for database \"%s\"", name),
+				errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
+				errhint("Increase max_worker_processes."));
 		complained = true;
 	}
 	return again;
@@ -281,8 +286,8 @@ webhook_launcher_main(Datum arg)
 		find_databases();
 		again = start_wanted();
 		now = GetCurrentTimestamp();
-		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, again <= now ? 0 : (again - now) / 1000 + 1,
-				  PG_WAIT_EXTENSION);
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+				  again <= now ? 0 : (again - now) / 1000 + 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
 }

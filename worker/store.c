@@ -149,15 +149,18 @@ static const struct
 {
 	const char *table;
 	const char *column;
-} needed[] = {{"identity", "instance"}, {"subscription", "retry_schedule"}, {"secret", "secret"}, {"outbox", "xid"},
-			  {"attempt", "outcome"},   {"pending", "lane"},                {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
+} needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
+			  {"secret", "secret"},      {"outbox", "xid"},
+			  {"attempt", "outcome"},    {"pending", "lane"},
+			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
 
 bool
-wh_store_find_extension(const char **why_not)
+wh_store_find_extension(bool *anew, const char **why_not)
 {
 	Oid schema = get_namespace_oid("webhook", true);
 	Oid outbox;
 
+	*anew = false;
 	*why_not = NULL;
 	if (!OidIsValid(get_extension_oid("webhook", true)) || !OidIsValid(schema))
 	{
@@ -170,13 +173,16 @@ wh_store_find_extension(const char **why_not)
 
 		if (!OidIsValid(relid) || get_attnum(relid, needed[i].column) == InvalidAttrNumber)
 		{
-			*why_not = psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table);
+			*why_not = MemoryContextStrdup(
+				wh_tx_results,
+				psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table));
 			return false;
 		}
 	}
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
+		*anew = true;
 		*why_not = "the extension was created anew";
 		return false;
 	}
@@ -193,7 +199,7 @@ bool
 wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 {
 	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2"
-						  " FROM webhook.identity ORDER BY enabled_at DESC, instance",
+								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
 						  2,
 						  {INT8OID, OIDOID}};
 	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
@@ -208,11 +214,13 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 		ok = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
 		if (!ok)
 		{
-			*reason = "this database is a copy of another: call webhook.enable() if it shall deliver in its own name";
+			*reason = "this database is a copy of another: call webhook.enable() if it shall deliver in its "
+					  "own name";
 			return false;
 		}
 		if (i == 0)
-			strlcpy(instance, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			strlcpy(instance, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
+					WH_INSTANCE_LEN + 1);
 	}
 	return ok;
 }
@@ -268,7 +276,8 @@ read_schedule(Datum datum, WhRetryPolicy *policy)
 	Datum *elements;
 	int n;
 
-	deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, &n);
+	deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
+					  NULL, &n);
 	policy->n = Min(n, WH_SCHEDULE_MAX);
 	for (int i = 0; i < policy->n; i++)
 		policy->delay_us[i] = DatumGetInt64(elements[i]);
@@ -290,7 +299,9 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->url = string_column(row, desc, 3, context);
 	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
 	route->active = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
-	sub->ordering = strcmp(ordering, "none") == 0 ? WH_ORDER_NONE : strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT : WH_ORDER_ENTITY;
+	sub->ordering = strcmp(ordering, "none") == 0     ? WH_ORDER_NONE
+					: strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT
+													  : WH_ORDER_ENTITY;
 	sub->max_in_flight = (int) int_column(row, desc, 7);
 	sub->timeout_us = int_column(row, desc, 8);
 	sub->retry.give_up_us = int_column(row, desc, 9);
@@ -313,16 +324,18 @@ List *
 wh_store_subscriptions(void)
 {
 	static WhPlan plan = {
-		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, s.max_in_flight::bigint,"
-		" (extract(epoch FROM s.timeout) * 1000000)::bigint,"
-		" (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
-		" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n)"
-		" ORDER BY n),"
-		" ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
-		" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
-		" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-		" s.entity_types, s.actions, s.tenant"
-		" FROM webhook.subscription s ORDER BY s.id",
+		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, "
+			   "s.max_in_flight::bigint,"
+			   " (extract(epoch FROM s.timeout) * 1000000)::bigint,"
+			   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
+			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
+			   "ORDINALITY u(w, n)"
+			   " ORDER BY n),"
+			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
+			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
+			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
+			   " s.entity_types, s.actions, s.tenant"
+			   " FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;
 	List *routes = NIL;

@@ -56,8 +56,11 @@ typedef struct WhPlan
 
 extern void wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected);
 
-/* Whether the extension is here, complete; `why_not` tells what is missing. The oids are remembered. */
-extern bool wh_store_find_extension(const char **why_not);
+/*
+ * Whether the extension is here, complete; if not, `why_not` tells. `anew`:
+ * one is here, but not the one that was found the last time.
+ */
+extern bool wh_store_find_extension(bool *anew, const char **why_not);
 /* Has anything of the configuration changed since wh_store_config_fresh? Looked at inside a transaction. */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(void);
@@ -70,7 +73,7 @@ extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **r
 typedef struct WhRoute
 {
 	WhSubscription sub;
-	bool active; /* false: matches nothing */
+	bool active;        /* false: matches nothing */
 	int n_entity_types; /* -1: all */
 	char **entity_types;
 	int n_actions; /* -1: all */
@@ -121,7 +124,7 @@ extern void wh_store_trim_checkpoints(void);
 
 /* An event's columns in a select list whose outbox is called "o", and the event made of them. */
 #define WH_EVENT_COLUMNS                                                                                     \
-	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result::text, o.previous::text, o.tenant,"      \
+	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result::text, o.previous::text, o.tenant,"    \
 	" o.context::text, o.subscription_id, o.created_at, o.drawer"
 extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 
@@ -171,7 +174,8 @@ extern TimestampTz wh_store_next_due(void);
 
 /* At start: bring pending in order after a crash, then report what is there. */
 extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
-							 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg);
+							 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows),
+							 void *arg);
 
 /*
  * store_rotate.c: the ring of drawers
@@ -179,9 +183,9 @@ extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, in
 
 typedef struct WhRotation
 {
-	bool done;        /* both drawers are empty or hold nothing that is old */
-	int64 dead;       /* deliveries that went to dead_letter */
-	int64 truncated;  /* drawers emptied */
+	bool done;       /* both drawers are empty or hold nothing that is old */
+	int64 dead;      /* deliveries that went to dead_letter */
+	int64 truncated; /* drawers emptied */
 } WhRotation;
 
 /* Empty the drawers whose turn is next, if all in them is old, settled by `settled`, and nobody holds a lock. */

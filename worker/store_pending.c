@@ -26,19 +26,21 @@
  * only, its rows are updated by ctid, and subqueries that refer to a row
  * outside cannot be turned into joins that begin at the wrong end.
  */
-#define TAKE(choice)                                                                                                   \
-	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                            \
-	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                                     \
-	" due_at = clock_timestamp() + (SELECT s.retry_schedule[least(p.attempts + 1, cardinality(s.retry_schedule))]"    \
-	" FROM webhook.subscription s WHERE s.id = p.subscription_id)"                                                    \
-	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                                        \
-	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.drawer)"                             \
-	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, " WH_EVENT_COLUMNS                        \
-	" FROM taken t LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = t.event_id AND b.drawer = t.drawer" \
+#define TAKE(choice)                                                                                         \
+	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
+	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                            \
+	" due_at = clock_timestamp() + (SELECT s.retry_schedule[least(p.attempts + 1, "                          \
+	"cardinality(s.retry_schedule))]"                                                                        \
+	" FROM webhook.subscription s WHERE s.id = p.subscription_id)"                                           \
+	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
+	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.drawer)"                    \
+	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, " WH_EVENT_COLUMNS               \
+	" FROM taken t LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = t.event_id AND b.drawer "  \
+	"= t.drawer"                                                                                             \
 	" OFFSET 0) o ON true ORDER BY t.event_id"
 
 /* The row's subscription takes deliveries now. */
-#define IS_LIVE                                                                                                        \
+#define IS_LIVE                                                                                              \
 	"(SELECT s.active AND s.state = 'live' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
 static List *
@@ -87,11 +89,12 @@ wh_store_take_due(int max)
 List *
 wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 {
-	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
-									  " WHERE p.subscription_id + 0 = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
-									  " ORDER BY p.lane, p.event_id LIMIT $3"),
-						  3,
-						  {INT8OID, INT8OID, INT8OID}};
+	static WhPlan plan = {
+		.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
+					" WHERE p.subscription_id + 0 = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
+					" ORDER BY p.lane, p.event_id LIMIT $3"),
+		3,
+		{INT8OID, INT8OID, INT8OID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum((int64) lane), Int64GetDatum(max)};
 
 	return take(&plan, values);
@@ -114,7 +117,7 @@ TimestampTz
 wh_store_next_due(void)
 {
 	static WhPlan plan = {.sql = "SELECT p.due_at FROM webhook.pending p"
-						  " WHERE p.state = 'retry' AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
+								 " WHERE p.state = 'retry' AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
 						  0};
 	bool isnull;
 
@@ -127,7 +130,9 @@ wh_store_next_due(void)
 void
 wh_store_forget_pending(int64 subscription_id, int64 event_id)
 {
-	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_id = $2", 2, {INT8OID, INT8OID}};
+	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_id = $2",
+						  2,
+						  {INT8OID, INT8OID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
@@ -140,20 +145,22 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 	/* what a dead worker had taken; subscriptions that are gone; then one 'retry' at the head of each lane */
 	static WhPlan untake = {.sql = "UPDATE webhook.pending SET state = 'retry' WHERE state = 'sending'", 0};
 	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"
-							 " (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
+									" (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
 							 0};
-	static WhPlan heads = {.sql = "UPDATE webhook.pending p SET state = CASE WHEN h.first THEN 'retry' ELSE 'behind' END,"
-						   " due_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
-						   " FROM (SELECT q.subscription_id, q.event_id, q.state,"
-						   " row_number() OVER (PARTITION BY q.subscription_id, q.lane ORDER BY q.event_id) = 1 AS first"
-						   " FROM webhook.pending q WHERE q.state IN ('retry', 'behind')) h"
-						   " WHERE p.subscription_id = h.subscription_id AND p.event_id = h.event_id"
-						   " AND h.first <> (h.state = 'retry')",
-						   0};
-	static WhPlan counts = {.sql = "SELECT subscription_id, NULL::bigint, count(*) FROM webhook.pending WHERE state = 'parked'"
-							" GROUP BY subscription_id UNION ALL SELECT subscription_id, lane, count(*)"
-							" FROM webhook.pending WHERE state IN ('retry', 'behind') GROUP BY subscription_id, lane",
-							0};
+	static WhPlan heads = {
+		.sql = "UPDATE webhook.pending p SET state = CASE WHEN h.first THEN 'retry' ELSE 'behind' END,"
+			   " due_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
+			   " FROM (SELECT q.subscription_id, q.event_id, q.state,"
+			   " row_number() OVER (PARTITION BY q.subscription_id, q.lane ORDER BY q.event_id) = 1 AS first"
+			   " FROM webhook.pending q WHERE q.state IN ('retry', 'behind')) h"
+			   " WHERE p.subscription_id = h.subscription_id AND p.event_id = h.event_id"
+			   " AND h.first <> (h.state = 'retry')",
+		0};
+	static WhPlan counts = {
+		.sql = "SELECT subscription_id, NULL::bigint, count(*) FROM webhook.pending WHERE state = 'parked'"
+			   " GROUP BY subscription_id UNION ALL SELECT subscription_id, lane, count(*)"
+			   " FROM webhook.pending WHERE state IN ('retry', 'behind') GROUP BY subscription_id, lane",
+		0};
 
 	wh_plan_run(&untake, NULL, NULL, SPI_OK_UPDATE);
 	wh_plan_run(&orphans, NULL, NULL, SPI_OK_DELETE);

@@ -40,7 +40,8 @@
 #include "compat.h"
 #include "store.h"
 
-#define FETCH_AT_ONCE 64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
+#define FETCH_AT_ONCE                                                                                        \
+	64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
 
 static int64 last_checkpoint_id = 0;
 static int checkpoints_since_trim = 0;
@@ -132,12 +133,13 @@ xid_column(HeapTuple row, TupleDesc desc, int column)
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
-	static WhPlan plan = {.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
-						  " (within ->> 'last')::bigint,"
-						  " (SELECT max(id) FROM webhook.checkpoint)"
-						  " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
-						  1,
-						  {TEXTOID}};
+	static WhPlan plan = {
+		.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
+			   " (within ->> 'last')::bigint,"
+			   " (SELECT max(id) FROM webhook.checkpoint)"
+			   " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+		1,
+		{TEXTOID}};
 	Datum value = CStringGetTextDatum(kind);
 	MemoryContext old;
 	WhPosition *p;
@@ -170,8 +172,8 @@ void
 wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 {
 	static WhPlan plan = {.sql = "INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
-						  " VALUES ($1, $2, $3::pg_snapshot, $4, $5, CASE WHEN $6 IS NOT NULL THEN"
-						  " jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
+								 " VALUES ($1, $2, $3::pg_snapshot, $4, $5, CASE WHEN $6 IS NOT NULL THEN"
+								 " jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
 						  8,
 						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
 	Datum values[8];
@@ -266,8 +268,8 @@ wh_store_event(HeapTuple row, TupleDesc desc, int at)
 	e.context = utf8_column(row, desc, at + 8, NULL);
 	value = SPI_getbinval(row, desc, at + 9, &isnull);
 	e.subscription_id = isnull ? 0 : DatumGetInt64(value);
-	e.created_us = DatumGetTimestampTz(SPI_getbinval(row, desc, at + 10, &isnull))
-		+ (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	e.created_us = DatumGetTimestampTz(SPI_getbinval(row, desc, at + 10, &isnull)) +
+				   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	e.drawer = DatumGetInt16(SPI_getbinval(row, desc, at + 11, &isnull));
 	event = wh_event_make(&e);
 	if (event == NULL)
@@ -347,14 +349,17 @@ void
 wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 {
 	/* id + 0: so that the planner has no index but xid's to choose from */
-	static WhPlan stragglers = {.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-								" WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
-								" AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0",
+	static WhPlan stragglers = {.sql =
+									"SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
+									" WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
+									" AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0",
 								4,
 								{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
 	/* the limit is a literal so that the planner walks the index; keep it equal to WH_PAGE_EVENTS */
-	static WhPlan above = {
-		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500", 1, {INT8OID}};
+	static WhPlan above = {.sql = "SELECT " WH_EVENT_COLUMNS
+								  " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500",
+						   1,
+						   {INT8OID}};
 	char *snapshot = current_snapshot();
 	FullTransactionId next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
 	MemoryContext old;
@@ -421,13 +426,16 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 WhDealt *
 wh_store_dealt_with(const WhPage *page, int *n)
 {
-	static WhPlan plan = {.sql = "SELECT event_id, subscription_id FROM webhook.attempt WHERE event_id = ANY ($1)"
-						  " UNION ALL SELECT event_id, subscription_id FROM webhook.pending"
-						  " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY ($1)"
-						  " UNION ALL SELECT event_id, subscription_id FROM webhook.dead_letter"
-						  " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY ($1)",
-						  1,
-						  {INT8ARRAYOID}};
+	static WhPlan plan = {
+		.sql = "SELECT event_id, subscription_id FROM webhook.attempt WHERE event_id = ANY ($1)"
+			   " UNION ALL SELECT event_id, subscription_id FROM webhook.pending"
+			   " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY "
+			   "($1)"
+			   " UNION ALL SELECT event_id, subscription_id FROM webhook.dead_letter"
+			   " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY "
+			   "($1)",
+		1,
+		{INT8ARRAYOID}};
 	Datum ids[WH_PAGE_EVENTS];
 	Datum value;
 	WhDealt *dealt;
@@ -442,8 +450,10 @@ wh_store_dealt_with(const WhPage *page, int *n)
 	{
 		bool isnull;
 
-		dealt[i].event_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		dealt[i].event_id =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		dealt[i].subscription_id =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	return dealt;
 }

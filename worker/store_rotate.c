@@ -69,9 +69,9 @@ rotate_attempts(int drawer, WhRotation *r)
 	Datum newest;
 
 	newest = drawer_value("SELECT at FROM webhook.attempt_%d ORDER BY at DESC LIMIT 1", drawer, &isnull);
-	if (isnull)
+	if (isnull || !older_than_retention(newest))
 		return true;
-	if (!older_than_retention(newest) || !lock_drawer("attempt", drawer))
+	if (!lock_drawer("attempt", drawer))
 		return false;
 	run("TRUNCATE webhook.attempt_%d", drawer, SPI_OK_UTILITY);
 	r->truncated++;
@@ -85,10 +85,11 @@ rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
 	Datum value;
 
 	/* ids are taken with the clock's time, so the highest id has the latest time */
-	value = drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
-	if (isnull)
+	value =
+		drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
+	if (isnull || !older_than_retention(value))
 		return true;
-	if (!older_than_retention(value) || !lock_drawer("outbox", drawer))
+	if (!lock_drawer("outbox", drawer))
 		return false;
 
 	/*
@@ -100,20 +101,24 @@ rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
 	value = drawer_value("SELECT id FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
 	if (!isnull && DatumGetInt64(value) > settled->hi)
 		return false;
-	value = drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
-								  quote_literal_cstr(settled->snapshot)),
-						 drawer, &isnull);
+	value =
+		drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
+							  quote_literal_cstr(settled->snapshot)),
+					 drawer, &isnull);
 	if (!isnull)
 		return false;
 
-	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, first_at, xid, entity_id,"
+	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
+		"first_at, xid, entity_id,"
 		" entity_type, action_type, result, previous, tenant, context, created_at)"
 		" SELECT p.subscription_id, o.id, s.name, coalesce('older than webhook.retention; ' || p.last_error,"
 		" 'older than webhook.retention'), p.attempts, p.first_at, o.xid, o.entity_id, o.entity_type,"
 		" o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at"
 		" FROM webhook.pending p"
-		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = p.drawer OFFSET 0) o"
-		" CROSS JOIN LATERAL (SELECT b.name FROM webhook.subscription b WHERE b.id = p.subscription_id OFFSET 0) s"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = p.drawer "
+		"OFFSET 0) o"
+		" CROSS JOIN LATERAL (SELECT b.name FROM webhook.subscription b WHERE b.id = p.subscription_id "
+		"OFFSET 0) s"
 		" WHERE p.drawer = %d ON CONFLICT DO NOTHING",
 		drawer, SPI_OK_INSERT);
 	run("DELETE FROM webhook.pending WHERE drawer = %d", drawer, SPI_OK_DELETE);

@@ -55,8 +55,8 @@ column_array(Column *c)
 	int dims[1] = {c->n};
 	int lower[1] = {1};
 
-	return PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims, lower, c->type, c->len,
-											  c->byval, c->align));
+	return PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims, lower, c->type,
+											  c->len, c->byval, c->align));
 }
 
 static TimestampTz
@@ -88,15 +88,19 @@ static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms,"
-		" response, drawer)"
-		" SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, a.duration_ms,"
-		" a.response, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-		" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response)",
+		.sql =
+			"INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, "
+			"error, duration_ms,"
+			" response, drawer)"
+			" SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, "
+			"a.duration_ms,"
+			" a.response, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+			" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response)",
 		10,
-		{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID,
-		 FLOAT4ARRAYOID, TEXTARRAYOID, INT2OID}};
-	static const Oid types[9] = {INT8OID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID, TEXTOID, FLOAT4OID, TEXTOID};
+		{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+		 TEXTARRAYOID, FLOAT4ARRAYOID, TEXTARRAYOID, INT2OID}};
+	static const Oid types[9] = {INT8OID, INT8OID, INT4OID,   TIMESTAMPTZOID, TEXTOID,
+								 INT4OID, TEXTOID, FLOAT4OID, TEXTOID};
 	Column c[9];
 	Datum values[10];
 
@@ -131,18 +135,22 @@ static void
 write_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
-		" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, k.last_error, k.drawer"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-		" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
-		" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
-		" ON CONFLICT (subscription_id, event_id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"
-		" due_at = excluded.due_at, first_at = excluded.first_at,"
-		" last_error = coalesce(excluded.last_error, pending.last_error)",
+		.sql = "INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
+			   "first_at, last_error, drawer)"
+			   " SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
+			   "k.last_error, k.drawer"
+			   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+			   " k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
+			   " WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+			   " ON CONFLICT (subscription_id, event_id) DO UPDATE SET state = excluded.state, attempts = "
+			   "excluded.attempts,"
+			   " due_at = excluded.due_at, first_at = excluded.first_at,"
+			   " last_error = coalesce(excluded.last_error, pending.last_error)",
 		9,
-		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-		 TEXTARRAYOID, INT2ARRAYOID}};
-	static const Oid types[9] = {INT8OID, INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID};
+		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID}};
+	static const Oid types[9] = {INT8OID,        INT8OID,        INT8OID, TEXTOID, INT4OID,
+								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID};
 	Column c[9];
 	Datum values[9];
 
@@ -177,7 +185,9 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[3], CStringGetTextDatum(state), false);
 		column_add(&c[4], Int32GetDatum(d->attempts), false);
 		column_add(&c[5], TimestampTzGetDatum(due), false);
-		column_add(&c[6], d->first_us && d->attempts > 0 ? TimestampTzGetDatum(timestamp_of(d->first_us)) : (Datum) 0,
+		column_add(&c[6],
+				   d->first_us && d->attempts > 0 ? TimestampTzGetDatum(timestamp_of(d->first_us))
+												  : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
@@ -194,14 +204,19 @@ static void
 write_dead_letters(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, first_at, xid, entity_id,"
-		" entity_type, action_type, result, previous, tenant, context, created_at)"
-		" SELECT s.id, o.id, s.name, k.reason, k.attempts, k.first_at, o.xid, o.entity_id, o.entity_type, o.action_type,"
-		" o.result, o.previous, o.tenant, o.context, o.created_at"
-		" FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, first_at, drawer)"
-		" CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = k.subscription_id OFFSET 0) s"
-		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = k.event_id AND b.drawer = k.drawer OFFSET 0) o"
-		" ON CONFLICT DO NOTHING",
+		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
+			   "first_at, xid, entity_id,"
+			   " entity_type, action_type, result, previous, tenant, context, created_at)"
+			   " SELECT s.id, o.id, s.name, k.reason, k.attempts, k.first_at, o.xid, o.entity_id, "
+			   "o.entity_type, o.action_type,"
+			   " o.result, o.previous, o.tenant, o.context, o.created_at"
+			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, "
+			   "first_at, drawer)"
+			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
+			   "k.subscription_id OFFSET 0) s"
+			   " CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = k.event_id AND b.drawer = "
+			   "k.drawer OFFSET 0) o"
+			   " ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
 	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
@@ -234,11 +249,13 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 static void
 delete_pending(WhDelivery *const *deliveries, int n)
 {
-	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT (SELECT p.ctid FROM webhook.pending p"
-						  " WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id)"
-						  " FROM unnest($1, $2) k(subscription_id, event_id)))",
-						  2,
-						  {INT8ARRAYOID, INT8ARRAYOID}};
+	static WhPlan plan = {
+		.sql =
+			"DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT (SELECT p.ctid FROM webhook.pending p"
+			" WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id)"
+			" FROM unnest($1, $2) k(subscription_id, event_id)))",
+		2,
+		{INT8ARRAYOID, INT8ARRAYOID}};
 	Column c[2];
 	Datum values[2];
 
@@ -265,8 +282,8 @@ static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled',"
-						  " state_reason = 'the endpoint answered 410 Gone'"
-						  " WHERE id = ANY ($1) AND state = 'live'",
+								 " state_reason = 'the endpoint answered 410 Gone'"
+								 " WHERE id = ANY ($1) AND state = 'live'",
 						  1,
 						  {INT8ARRAYOID}};
 	Column c;

@@ -219,8 +219,8 @@ SELECT id, name, url, entity_types, actions, profile, tenant, filter, headers, p
 \x off
 -- or one is given
 SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user,invoice}', '{new,delete}', 'entity', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
-	'7', '$.total > 10', '{"X-Environment": "production"}', '{"team": 5}');
-SELECT name, entity_types, actions, tenant, filter, headers, params FROM webhook.subscription WHERE name = 'billing';
+	'7', NULL, '{"X-Environment": "production"}', '{"team": 5}');
+SELECT name, entity_types, actions, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
 SELECT s.name, k.id, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given, generated, expires_at
 	FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id ORDER BY s.id;
 SELECT count(DISTINCT webhook.generate_secret()) FROM generate_series(1, 100);
@@ -307,6 +307,8 @@ CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action
 -- a list that nothing can match
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', actions => '{}') $$);
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', entity_types => '{}') $$);
+-- not in this version: refused, rather than ignored
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.total > 10') $$);
 -- headers and params
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', headers => '[]') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', params => '"x"') $$);
@@ -405,7 +407,7 @@ WITH new AS (INSERT INTO webhook.subscription (name, url) SELECT 's' || n, 'http
 SELECT count(*) FROM new;
 INSERT INTO webhook.secret (subscription_id, secret) SELECT id, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' FROM webhook.subscription WHERE name = 's1';
 INSERT INTO webhook.secret (subscription_id, id, secret) SELECT id, 2, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' FROM webhook.subscription WHERE name = 's2';
-CALL wrong($$ INSERT INTO webhook.secret (subscription_id, secret) SELECT id, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' FROM webhook.subscription WHERE name = 's1' $$);
+CALL wrong_secret('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', $$ INSERT INTO webhook.secret (subscription_id, secret) SELECT id, $1 FROM webhook.subscription WHERE name = 's1' $$, false);
 SELECT s.name, k.id, k.generated, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given
 	FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id WHERE s.name ~ '^s[1-3]' ORDER BY 1, 2;
 DELETE FROM webhook.subscription WHERE name ~ '^s[1-3]';

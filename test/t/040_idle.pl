@@ -36,19 +36,25 @@ $t->sql("INSERT INTO item SELECT g, 'before' FROM generate_series(1, 100) g");
 $t->wait_until_settled;
 is($r->count, 300, 'the worker has worked before it rests');
 
-# Executions so far, of all statements but those that ask for them.
+# A statement of this test's own, known by its mark.
+sub ask
+{
+	my ($sql) = @_;
+	return $t->sql("SELECT /* the test's own */ $sql");
+}
+
+# Executions so far, of all other statements.
 sub executions
 {
-	return $t->sql(<<'SQL');
-SELECT sum(calls + plans) FROM pg_stat_statements WHERE query NOT LIKE '%pg_stat_statements%'
-SQL
+	return ask(q{sum(calls + plans) FROM pg_stat_statements WHERE query NOT LIKE '%the test''s own%'});
 }
 
 # What the worker's and the launcher's last statements were, and when.
 sub activity
 {
-	return $t->sql(<<'SQL');
-SELECT backend_type, pid, state, state_change, query_start, xact_start, backend_xmin FROM pg_stat_activity WHERE backend_type LIKE 'webhook%' ORDER BY 1
+	return ask(<<'SQL');
+backend_type, pid, state, state_change, query_start, xact_start, backend_xmin
+FROM pg_stat_activity WHERE backend_type LIKE 'webhook%' ORDER BY 1
 SQL
 }
 
@@ -62,16 +68,16 @@ poll_until(
 	sub {
 		$executions = executions();
 		$activity   = activity();
-		$t->sql('SELECT pg_sleep(3) /* pg_stat_statements */');    # part of the scenario: longer than the naptime
+		sleep 3;    # part of the scenario: longer than the naptime
 		return executions() == $executions && activity() eq $activity;
 	});
 like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');
 
-my $transactions = $t->sql('SELECT pg_snapshot_xmax(pg_current_snapshot())');
+my $transactions = ask('pg_snapshot_xmax(pg_current_snapshot())');
 sleep 60;    # part of the scenario: an idle minute
 is(executions() - $executions, 0, 'no statement was executed in an idle minute');
 is(activity(), $activity, 'neither worker nor launcher has begun a transaction or holds a snapshot');
-is($t->sql('SELECT pg_snapshot_xmax(pg_current_snapshot())'), $transactions, 'the minute was idle: no transaction id was assigned');
+is(ask('pg_snapshot_xmax(pg_current_snapshot())'), $transactions, 'the minute was idle: no transaction id was assigned');
 
 # The clock of the database and that of the receiver are the same.
 my $committed = $t->sql("INSERT INTO item VALUES (101, 'after') RETURNING extract(epoch FROM clock_timestamp()) * 1000");

@@ -22,6 +22,19 @@ use WebhookTest;
 my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
+# A subtest; when something in it never comes about it fails, and the next one
+# begins without what it has left.
+sub part
+{
+	my ($name, $code) = @_;
+	subtest $name => sub {
+		return if eval { $code->(); 1 };
+		fail("everything it waits for comes about: $@");
+		$t->sql('SELECT webhook.unsubscribe(name) FROM webhook.subscription');
+	};
+	return;
+}
+
 # A table NAME that is watched; events of it have that entity type.
 sub source
 {
@@ -63,7 +76,7 @@ sub state_of
 	return $t->sql("SELECT state FROM webhook.status WHERE subscription = '$subscription'");
 }
 
-subtest 'a failing delivery is tried again by its schedule' => sub {
+part 'a failing delivery is tried again by its schedule' => sub {
 	source('schedule');
 	subscribe('schedule', 'schedule', $r->url('/fail-first/3/schedule'), retry_schedule => "'{300ms,600ms}'");
 	$t->sql('INSERT INTO schedule SELECT g FROM generate_series(1, 5) g');
@@ -86,7 +99,7 @@ SQL
 	is(scalar(grep { $_->{headers}{'webhook-timestamp'} } $r->requests('/fail-first/3/schedule')), 20, '20 requests for 5 events, each with the time of its attempt');
 };
 
-subtest 'waits are spread by a jitter' => sub {
+part 'waits are spread by a jitter' => sub {
 	source('jitter');
 	subscribe('jitter', 'jitter', $r->url('/status/503/jitter'), retry_schedule => "'{1h}'");
 	$t->sql('INSERT INTO jitter SELECT g FROM generate_series(1, 50) g');
@@ -98,7 +111,7 @@ SQL
 	$t->sql("SELECT webhook.unsubscribe('jitter')");
 };
 
-subtest 'what is given up is kept whole, and its entity goes on' => sub {
+part 'what is given up is kept whole, and its entity goes on' => sub {
 	source('dead', previous => 'true', tenant => "'owner'");
 	subscribe('dead', 'dead', $r->url('/ok/dead'), retry_schedule => "'{150ms}'", give_up_after => "'3s'");
 	$t->sql("INSERT INTO dead VALUES (1, 1, 'Zoë \"the fox\" 🦊')");
@@ -127,7 +140,7 @@ SQL
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), 1, 'and it is dead once');
 };
 
-subtest 'while one entity fails, others pass' => sub {
+part 'while one entity fails, others pass' => sub {
 	source('alone');
 	subscribe('alone', 'alone', $r->url('/ok/alone'), retry_schedule => "'{4s}'");
 	$r->mode('/ok/alone', '/status/500/alone');
@@ -145,7 +158,7 @@ subtest 'while one entity fails, others pass' => sub {
 	is(arrivals('/ok/alone', 1), '2 1, 3 1, 4 1, 1 1, 1 2, 1 3', 'and follow in order when it is delivered');
 };
 
-subtest 'an endpoint that fails at random' => sub {
+part 'an endpoint that fails at random' => sub {
 	source('flaky');
 	subscribe('flaky', 'flaky', $r->url('/flaky/30/4711'), retry_schedule => "'{100ms}'");
 	$t->sql('INSERT INTO flaky SELECT g FROM generate_series(1, 100) g');
@@ -177,7 +190,7 @@ WHERE (l.statuses, l.attempts) IS DISTINCT FROM (r.statuses, r.attempts)
 SQL
 };
 
-subtest 'pause and resume' => sub {
+part 'pause and resume' => sub {
 	source('paused');
 	subscribe('paused', 'paused', $r->url('/ok/paused'), retry_schedule => "'{300ms}'");
 	subscribe('witness', 'paused', $r->url('/ok/witness'));
@@ -220,7 +233,7 @@ subtest 'pause and resume' => sub {
 	is("@of[1, 2]", '123456 123456', 'in order');
 };
 
-subtest 'unsubscribe' => sub {
+part 'unsubscribe' => sub {
 	source('leaving');
 	subscribe('leaving', 'leaving', $r->url('/status/500/leaving'), retry_schedule => "'{300ms}'");
 	# a witness of the time that passes: two retries of 500 ms
@@ -246,7 +259,7 @@ subtest 'unsubscribe' => sub {
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription_id = $id"), 0, 'dropped is not given up');
 };
 
-subtest 'an inactive subscription' => sub {
+part 'an inactive subscription' => sub {
 	source('sleeping');
 	subscribe('sleeping', 'sleeping', $r->url('/ok/sleeping'));
 	$t->sql('INSERT INTO sleeping VALUES (1)');
@@ -260,9 +273,13 @@ subtest 'an inactive subscription' => sub {
 	$t->wait_until_settled;
 	is(arrivals('/ok/sleeping'), '1 1, 3 1', 'gets nothing of what happens meanwhile');
 	is($t->sql("SELECT delivered FROM webhook.status WHERE subscription = 'sleeping'"), 2, 'and the status counts two');
+	$t->node->restart;
+	$t->sql('INSERT INTO sleeping VALUES (4)');
+	$t->wait_until_settled;
+	is(arrivals('/ok/sleeping'), '1 1, 3 1, 4 1', 'nor does it after a restart');
 };
 
-subtest '410 Gone' => sub {
+part '410 Gone' => sub {
 	source('gone');
 	subscribe('gone', 'gone', $r->url('/ok/gone'), retry_schedule => "'{300ms}'");
 	$t->sql('INSERT INTO gone VALUES (1), (2)');
@@ -285,7 +302,7 @@ subtest '410 Gone' => sub {
 	is("@of[1, 2]", '123 12', 'and all of it arrives, in order, what was refused with 410 first');
 };
 
-subtest 'what an endpoint answers' => sub {
+part 'what an endpoint answers' => sub {
 	source('answer');
 	subscribe('big',      'answer', $r->url('/big/10000/answer'));
 	subscribe('small',    'answer', $r->url('/status/500/answer'), retry_schedule => "'{1h}'");
@@ -314,7 +331,7 @@ SQL
 	{
 		is(attempts($name, "outcome, coalesce(error, '') <> ''"), "$outcome{$name}|t", "/$name is a failure: $outcome{$name}");
 	}
-	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name IN $names AND state IN ('retry', 'sending')"),
+	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name IN $names AND p.state IN ('retry', 'sending')"),
 		8, 'and all failures are to be tried again');
 
 	$r->wait_for_requests(3, '/redirect');
@@ -324,7 +341,7 @@ SQL
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name IN $names");
 };
 
-subtest 'certificates that may not be trusted' => sub {
+part 'certificates that may not be trusted' => sub {
 	source('tls');
 	my %bad = map { $_ => $t->receiver(cert => $_) } qw(selfsigned expired wronghost);
 	subscribe($_, 'tls', $bad{$_}->url("/ok/$_"), retry_schedule => "'{200ms}'") for sort keys %bad;
@@ -348,7 +365,7 @@ SQL
 	$t->wait_until_settled;
 };
 
-subtest 'addresses that may not be dialled' => sub {
+part 'addresses that may not be dialled' => sub {
 	source('address');
 	subscribe('address', 'address', $r->url('/ok/address'), retry_schedule => "'{300ms}'");
 	$t->sql('INSERT INTO address VALUES (1)');

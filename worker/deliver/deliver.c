@@ -4,7 +4,7 @@
  *	  signature -> request -> verdict -> outcome.
  *
  * The only file that knows all leaves of the engine; they do not know each
- * other. A delivery made here moves queue -> transfer -> outcome list and is
+ * other. What is kept of each subscription is in deliver_endpoint.c. A delivery made here moves queue -> transfer -> outcome list and is
  * freed by whoever takes it from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
  *
@@ -18,26 +18,13 @@
 #include <string.h>
 
 #include "buffer.h"
+#include "deliver_endpoint.h"
 #include "envelope.h"
 #include "http.h"
 #include "queue.h"
 #include "retry.h"
 #include "sign.h"
 #include "target.h"
-
-/* A subscription, and what has been counted of it. */
-typedef struct Endpoint
-{
-	WhSubscription sub; /* deep copy, but for the secrets */
-	int n_keys;
-	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded */
-	int index;          /* in the engine's array */
-	int64_t delivered;
-	int64_t failed;
-	int64_t last_success_us;
-	int64_t last_failure_us;
-	const char *last_error;
-} Endpoint;
 
 struct WhDeliver
 {
@@ -51,40 +38,6 @@ struct WhDeliver
 	WhList outcomes;
 	size_t event_bytes;
 };
-
-/*
- * The lane of a delivery: 64-bit FNV-1a over what must go one after the
- * other. It is kept in webhook.pending, so it must not change between
- * versions. Two entities that share a lane by chance wait for each other and
- * are otherwise unharmed.
- */
-static uint64_t
-fnv1a(uint64_t hash, const void *bytes, size_t len)
-{
-	const unsigned char *p = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-static uint64_t
-lane_of(const WhEvent *event, int64_t subscription_id, WhOrdering ordering)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	switch (ordering)
-	{
-		case WH_ORDER_STRICT:
-			return fnv1a(hash, &subscription_id, sizeof(subscription_id));
-		case WH_ORDER_NONE:
-			return fnv1a(hash, &event->id, sizeof(event->id));
-		case WH_ORDER_ENTITY:
-			break;
-	}
-	hash = fnv1a(hash, event->entity_type, strlen(event->entity_type) + 1);
-	return event->entity_id ? fnv1a(hash, event->entity_id, strlen(event->entity_id)) : hash;
-}
 
 /*
  * Settings
@@ -134,7 +87,8 @@ wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
 	WhNetworks allowed;
 	char bad[64];
 
-	if (!wh_networks_parse(config->allowed_networks ? config->allowed_networks : "", &allowed, bad, sizeof(bad)))
+	if (!wh_networks_parse(config->allowed_networks ? config->allowed_networks : "", &allowed, bad,
+						   sizeof(bad)))
 		return false;
 	if (!wh_http_configure(e->http, config->ca_file))
 	{
@@ -152,62 +106,6 @@ wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
 /*
  * Subscriptions
  */
-
-static void
-free_subscription(WhSubscription *sub)
-{
-	free(sub->name);
-	free(sub->url);
-	for (int i = 0; i < sub->n_headers; i++)
-		free(sub->headers[i]);
-	free(sub->headers);
-	memset(sub, 0, sizeof(*sub));
-}
-
-static bool
-copy_subscription(WhSubscription *to, const WhSubscription *from)
-{
-	bool ok;
-
-	*to = *from;
-	to->n_headers = to->n_secrets = 0;
-	to->name = strdup(from->name);
-	to->url = strdup(from->url);
-	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
-	ok = to->name && to->url && to->headers;
-	for (int i = 0; ok && i < from->n_headers; i++)
-	{
-		to->headers[i] = strdup(from->headers[i]);
-		ok = to->headers[i] != NULL;
-		to->n_headers += ok;
-	}
-	if (!ok)
-		free_subscription(to);
-	return ok;
-}
-
-/* Secrets that cannot be decoded are left out: without any, requests fail as "internal" and are retried. */
-static void
-decode_keys(Endpoint *endpoint, const WhSubscription *from)
-{
-	const char *why;
-
-	for (int i = 0; i < endpoint->n_keys; i++)
-		wh_key_wipe(&endpoint->keys[i]);
-	endpoint->n_keys = 0;
-	for (int i = 0; i < from->n_secrets; i++)
-		if (wh_secret_decode(from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
-			endpoint->n_keys++;
-}
-
-static void
-free_endpoint(Endpoint *endpoint)
-{
-	free_subscription(&endpoint->sub);
-	for (int i = 0; i < endpoint->n_keys; i++)
-		wh_key_wipe(&endpoint->keys[i]);
-	free(endpoint);
-}
 
 /* What the queue gave back goes to the outcomes. */
 static void
@@ -244,7 +142,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	WhSubscription copy;
 	WhList given_back = {0};
 
-	if (!copy_subscription(&copy, subscription))
+	if (!wh_endpoint_copy(&copy, subscription))
 		return false;
 	if (endpoint == NULL)
 	{
@@ -252,7 +150,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		if (endpoint == NULL || !add_endpoint(e, endpoint))
 		{
 			free(endpoint);
-			free_subscription(&copy);
+			wh_endpoint_free_copy(&copy);
 			return false;
 		}
 	}
@@ -261,12 +159,10 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		/* only a new one can fail, and it is the last of the array */
 		e->n_endpoints--;
 		free(endpoint);
-		free_subscription(&copy);
+		wh_endpoint_free_copy(&copy);
 		return false;
 	}
-	free_subscription(&endpoint->sub);
-	endpoint->sub = copy;
-	decode_keys(endpoint, subscription);
+	wh_endpoint_set(endpoint, &copy, subscription);
 	take_back(e, &given_back);
 	return true;
 }
@@ -283,7 +179,7 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 	take_back(e, &given_back);
 	e->endpoints[endpoint->index] = e->endpoints[--e->n_endpoints];
 	e->endpoints[endpoint->index]->index = endpoint->index;
-	free_endpoint(endpoint);
+	wh_endpoint_free(endpoint);
 }
 
 void
@@ -315,7 +211,7 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 	d->subscription_id = submit->subscription_id;
 	d->page = submit->page;
 	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : lane_of(event, d->subscription_id, endpoint->sub.ordering);
+	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, event);
 	d->attempts = d->stored ? submit->attempts : 1;
 	d->first_us = submit->first_us;
 	event->refs++;
@@ -335,7 +231,8 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 			{
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
-				snprintf(d->error, sizeof(d->error), "the worker was lost while this may have been under way");
+				snprintf(d->error, sizeof(d->error),
+						 "the worker was lost while this may have been under way");
 			}
 			else
 				d->attempts--;
@@ -368,9 +265,10 @@ start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTra
 		return false;
 
 	wh_event_id(e->config.instance, d->event->id, id);
-	snprintf(t->error, sizeof(t->error), "the request could not be signed: the subscription has no usable secret");
-	if (endpoint->n_keys == 0
-		|| !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data, t->body.len, signature, sizeof(signature)))
+	snprintf(t->error, sizeof(t->error),
+			 "the request could not be signed: the subscription has no usable secret");
+	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,
+											 t->body.len, signature, sizeof(signature)))
 		return false;
 
 	snprintf(t->error, sizeof(t->error), "out of memory");
@@ -385,22 +283,6 @@ start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTra
 	for (int i = 0; ok && i < sub->n_headers; i++)
 		ok = wh_http_header(t, sub->headers[i]);
 	return ok && wh_http_start(e->http, t, sub->url, sub->timeout_us);
-}
-
-static void
-count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
-{
-	if (d->disposal == WH_DO_FORGET)
-	{
-		endpoint->delivered++;
-		endpoint->last_success_us = now_us;
-	}
-	else
-	{
-		endpoint->failed++;
-		endpoint->last_failure_us = now_us;
-		endpoint->last_error = wh_outcome_word(d->kind);
-	}
 }
 
 /* A request has ended: decide, tell the queue, hand the outcome back. */
@@ -422,8 +304,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	memcpy(d->error, t->error, sizeof(d->error));
 
 	if (endpoint)
-		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->http_status, d->attempts, d->first_us, now,
-								   e->config.random());
+		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->http_status, d->attempts, d->first_us,
+								   now, e->config.random());
 	else if (d->kind == WH_OUT_DELIVERED)
 		verdict.class = WH_CLASS_DELIVERED;
 	d->class = verdict.class;
@@ -444,7 +326,7 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 			break;
 	}
 	if (endpoint)
-		count(endpoint, d, now);
+		wh_endpoint_count(endpoint, d, now);
 	wh_queue_done(e->queue, d, &given_back);
 	wh_list_push(&e->outcomes, d);
 	take_back(e, &given_back);
@@ -521,7 +403,8 @@ wh_deliver_has_room(WhDeliver *e)
 bool
 wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane)
 {
-	return wh_queue_lane_to_fetch(e->queue, subscription_id, lane);
+	/* rows that are among the outcomes are not in the table yet */
+	return e->outcomes.n == 0 && wh_queue_lane_to_fetch(e->queue, subscription_id, lane);
 }
 
 void
@@ -539,7 +422,7 @@ wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane)
 int64_t
 wh_deliver_parked_to_fetch(WhDeliver *e, int *room)
 {
-	return wh_queue_parked_to_fetch(e->queue, room);
+	return e->outcomes.n == 0 ? wh_queue_parked_to_fetch(e->queue, room) : 0;
 }
 
 void
@@ -575,11 +458,7 @@ wh_deliver_free(WhDeliver *e)
 	while ((d = wh_list_pop(&e->outcomes)) != NULL)
 		wh_delivery_free(d);
 	while (e->n_endpoints > 0)
-	{
-		Endpoint *endpoint = e->endpoints[--e->n_endpoints];
-
-		free_endpoint(endpoint);
-	}
+		wh_endpoint_free(e->endpoints[--e->n_endpoints]);
 	free(e->endpoints);
 	wh_networks_free(&e->allowed);
 	wh_http_free(e->http);

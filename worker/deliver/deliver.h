@@ -64,7 +64,10 @@ extern int wh_deliver_outcomes(const WhDeliver *e);
 /* May more events be read? May hand back what a slow subscription cannot take. */
 extern bool wh_deliver_has_room(WhDeliver *e);
 
-/* What is to be fetched from pending: see queue.h. */
+/*
+ * What is to be fetched from pending: see queue.h. Nothing while there are
+ * outcomes to be taken; and those taken must have been written to the table.
+ */
 extern bool wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane);
 extern void wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane);
 extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane);

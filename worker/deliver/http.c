@@ -15,9 +15,8 @@
  * thread inherits a full mask and the process's handlers run in the main
  * thread alone.
  */
-#include "http.h"
+#include "http_internal.h"
 
-#include <curl/curl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,27 +28,11 @@
 #define USER_AGENT "pgwebhook/1.0"
 #define EVENTS_AT_ONCE 128
 
-typedef struct Slot
-{
-	WhTransfer transfer; /* first, so that a WhTransfer is a Slot */
-	struct Slot *next;   /* in the free or the finished list */
-	struct WhHttp *http;
-	CURL *easy;
-	struct curl_slist *headers;
-	bool under_way;
-	bool address_refused;
-	bool too_large;
-	size_t received;       /* bytes of body so far */
-	size_t header_received; /* bytes of headers so far */
-	size_t kept;
-	char keep[WH_RESPONSE_KEPT];
-	char message[CURL_ERROR_SIZE];
-} Slot;
-
 struct WhHttp
 {
 	WhHttpConfig config;
 	char *ca_file;
+	unsigned int settings; /* counts their changes */
 	CURLM *multi;
 	int epoll_fd;
 	int64_t timer_ms;    /* as libcurl last asked: -1 none */
@@ -190,11 +173,11 @@ set_up_easy(Slot *slot)
 	CURL *e = slot->easy;
 	CURLcode rc = CURLE_OK;
 
-#define SET(option, value)                             \
-	do                                                 \
-	{                                                  \
-		if (rc == CURLE_OK)                            \
-			rc = curl_easy_setopt(e, option, (value)); \
+#define SET(option, value)                                                                                   \
+	do                                                                                                       \
+	{                                                                                                        \
+		if (rc == CURLE_OK)                                                                                  \
+			rc = curl_easy_setopt(e, option, (value));                                                       \
 	} while (0)
 
 	SET(CURLOPT_PRIVATE, (void *) slot);
@@ -230,6 +213,24 @@ set_up_easy(Slot *slot)
 		SET(CURLOPT_CAINFO, slot->http->ca_file);
 #undef SET
 	return rc == CURLE_OK;
+}
+
+/* Make sure that the slot has a handle with the settings as they are now. */
+static bool
+have_easy(Slot *slot)
+{
+	if (slot->easy && slot->settings == slot->http->settings)
+		return true;
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	slot->settings = slot->http->settings;
+	slot->easy = curl_easy_init();
+	if (slot->easy && set_up_easy(slot))
+		return true;
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	slot->easy = NULL;
+	return false;
 }
 
 WhHttp *
@@ -323,13 +324,7 @@ wh_http_configure(WhHttp *http, const char *ca_file)
 	}
 	free(http->ca_file);
 	http->ca_file = copy;
-	/* idle handles are set up anew when they are next used; busy ones end as they began */
-	for (Slot *slot = http->free_list; slot; slot = slot->next)
-	{
-		if (slot->easy)
-			curl_easy_cleanup(slot->easy);
-		slot->easy = NULL;
-	}
+	http->settings++; /* handles are set up anew when they are next used; busy ones end as they began */
 	return true;
 }
 
@@ -411,23 +406,15 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	CURLMcode rc;
 	CURL *e;
 
-	if (slot->easy == NULL)
-	{
-		if ((slot->easy = curl_easy_init()) == NULL)
-			return cannot_start(transfer, "out of memory");
-		if (!set_up_easy(slot))
-		{
-			curl_easy_cleanup(slot->easy);
-			slot->easy = NULL;
-			return cannot_start(transfer, "libcurl does not take our settings");
-		}
-	}
+	if (!have_easy(slot))
+		return cannot_start(transfer, "libcurl has no memory, or does not take our settings");
 	e = slot->easy;
-	if (curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK || curl_easy_setopt(e, CURLOPT_HTTPHEADER, slot->headers) != CURLE_OK
-		|| curl_easy_setopt(e, CURLOPT_POSTFIELDS, transfer->body.data) != CURLE_OK
-		|| curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) transfer->body.len) != CURLE_OK
-		|| curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, milliseconds(timeout_us)) != CURLE_OK
-		|| curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(connect_us)) != CURLE_OK)
+	if (curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_HTTPHEADER, slot->headers) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_POSTFIELDS, transfer->body.data) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) transfer->body.len) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, milliseconds(timeout_us)) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(connect_us)) != CURLE_OK)
 		return cannot_start(transfer, "libcurl does not take the request");
 
 	block_signals(&saved);
@@ -439,127 +426,11 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	return true;
 }
 
-/*
- * How a request ended
- */
-
-static WhOutcomeKind
-outcome_of(const Slot *slot, CURLcode rc, int status)
-{
-	curl_off_t pretransfer = 0;
-
-	if (slot->address_refused)
-		return WH_OUT_ADDRESS;
-	if (slot->too_large)
-		return WH_OUT_TOO_LARGE;
-	switch (rc)
-	{
-		case CURLE_OK:
-			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
-		case CURLE_COULDNT_RESOLVE_HOST:
-			return WH_OUT_DNS;
-		case CURLE_COULDNT_CONNECT:
-			return WH_OUT_REFUSED;
-		case CURLE_OPERATION_TIMEDOUT:
-			curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
-		case CURLE_SSL_CONNECT_ERROR:
-		case CURLE_PEER_FAILED_VERIFICATION:
-		case CURLE_SSL_CIPHER:
-		case CURLE_SSL_ISSUER_ERROR:
-		case CURLE_SSL_INVALIDCERTSTATUS:
-		case CURLE_SSL_CERTPROBLEM:
-			return WH_OUT_TLS;
-		case CURLE_GOT_NOTHING:
-		case CURLE_SEND_ERROR:
-		case CURLE_RECV_ERROR:
-		case CURLE_PARTIAL_FILE:
-		case CURLE_HTTP2:
-		case CURLE_HTTP2_STREAM:
-		case CURLE_WEIRD_SERVER_REPLY:
-			return WH_OUT_RESET;
-		default:
-			return WH_OUT_INTERNAL;
-	}
-}
-
-/*
- * Copy at most `max` bytes as valid UTF-8 without NUL: what is neither becomes
- * "?", and a character cut at the end is left out. RFC 3629.
- */
-static char *
-clean_text(const char *bytes, size_t len, size_t max)
-{
-	char *out = malloc(max + 1);
-	size_t n = 0;
-
-	if (out == NULL)
-		return NULL;
-	for (size_t i = 0; i < len && n < max;)
-	{
-		unsigned char c = (unsigned char) bytes[i];
-		size_t want = c < 0x80 ? 1 : c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
-		bool good = want > 0 && i + want <= len && c != 0;
-
-		for (size_t k = 1; good && k < want; k++)
-			good = ((unsigned char) bytes[i + k] & 0xC0) == 0x80;
-		if (good && want >= 3)
-		{
-			unsigned char d = (unsigned char) bytes[i + 1];
-
-			/* overlong forms, surrogates, and what lies above U+10FFFF */
-			if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) || (c == 0xF4 && d > 0x8F))
-				good = false;
-		}
-		if (!good)
-		{
-			if (want > 1 && i + want > len)
-				break;
-			out[n++] = '?';
-			i++;
-			continue;
-		}
-		if (n + want > max)
-			break;
-		memcpy(out + n, bytes + i, want);
-		n += want;
-		i += want;
-	}
-	out[n] = '\0';
-	return out;
-}
-
+/* libcurl is done with it: how did it end? */
 static void
 finish(WhHttp *http, Slot *slot, CURLcode rc)
 {
-	WhTransfer *t = &slot->transfer;
-	curl_off_t total = 0;
-	long status = 0;
-	char *clean;
-	const char *message;
-
-	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &total);
-	t->http_status = (int) status;
-	t->duration_us = total;
-	t->kind = outcome_of(slot, rc, t->http_status);
-	t->response = slot->kept ? clean_text(slot->keep, slot->kept, WH_RESPONSE_KEPT) : NULL;
-
-	t->error[0] = '\0';
-	if (t->kind == WH_OUT_ADDRESS)
-		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
-	else if (t->kind == WH_OUT_TOO_LARGE)
-		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes", WH_RESPONSE_BODY_MAX);
-	else if (t->kind == WH_OUT_HTTP_ERROR)
-		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
-	else if (rc != CURLE_OK)
-	{
-		message = slot->message[0] ? slot->message : curl_easy_strerror(rc);
-		clean = clean_text(message, strlen(message), WH_ERROR_MAX - 1);
-		snprintf(t->error, sizeof(t->error), "%s", clean ? clean : curl_easy_strerror(rc));
-		free(clean);
-	}
-
+	wh_http_outcome(slot, rc);
 	curl_multi_remove_handle(http->multi, slot->easy);
 	slot->under_way = false;
 	slot->next = NULL;
@@ -574,6 +445,18 @@ finish(WhHttp *http, Slot *slot, CURLcode rc)
  * Moving on
  */
 
+/* The deadline, from what libcurl last asked for. A clock that was set back does not put it off. */
+static void
+look_at_timer(WhHttp *http, int64_t now_us)
+{
+	if (http->timer_ms < 0)
+		http->deadline_us = INT64_MAX;
+	else if (http->timer_changed ||
+			 (http->deadline_us != INT64_MAX && http->deadline_us > now_us + http->timer_ms * 1000))
+		http->deadline_us = now_us + http->timer_ms * 1000;
+	http->timer_changed = false;
+}
+
 void
 wh_http_run(WhHttp *http, int64_t now_us)
 {
@@ -585,11 +468,7 @@ wh_http_run(WhHttp *http, int64_t now_us)
 	int n;
 
 	block_signals(&saved);
-	if (http->timer_changed)
-	{
-		http->timer_changed = false;
-		http->deadline_us = http->timer_ms < 0 ? INT64_MAX : now_us + http->timer_ms * 1000;
-	}
+	look_at_timer(http, now_us);
 	if (http->deadline_us <= now_us)
 	{
 		http->deadline_us = INT64_MAX;
@@ -618,11 +497,7 @@ wh_http_run(WhHttp *http, int64_t now_us)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &slot);
 		finish(http, slot, msg->data.result);
 	}
-	if (http->timer_changed)
-	{
-		http->timer_changed = false;
-		http->deadline_us = http->timer_ms < 0 ? INT64_MAX : now_us + http->timer_ms * 1000;
-	}
+	look_at_timer(http, now_us);
 	restore_signals(&saved);
 }
 

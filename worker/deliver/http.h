@@ -74,8 +74,9 @@ extern WhTransfer *wh_http_abort_one(WhHttp *http);
 
 extern void wh_http_release(WhHttp *http, WhTransfer *transfer);
 
-extern int wh_http_fd(const WhHttp *http);          /* becomes readable when wh_http_run has something to do */
-extern int64_t wh_http_deadline(const WhHttp *http); /* when it has, even so; microseconds, INT64_MAX: never */
-extern int wh_http_in_use(const WhHttp *http);       /* transfers acquired */
+extern int wh_http_fd(const WhHttp *http); /* becomes readable when wh_http_run has something to do */
+/* when it has, even so; microseconds, INT64_MAX: never */
+extern int64_t wh_http_deadline(const WhHttp *http);
+extern int wh_http_in_use(const WhHttp *http); /* transfers acquired */
 
 #endif /* WEBHOOK_HTTP_H */

@@ -1,0 +1,47 @@
+/*
+ * local_server.h
+ *	  An HTTP server on 127.0.0.1 for the engine's tests: one thread, plain
+ *	  sockets. The path of a request says how it shall be answered:
+ *
+ *	  /status/NNN   with that status; 200 also says what the body was
+ *	  /wait         200, but not before server_release
+ *	  /hang         never
+ *	  /close        the connection is closed instead
+ *	  /partial      closed in the midst of the body
+ *	  /last         200, and then the connection is closed
+ *	  /redirect     302 to /status/200
+ *	  /garbage      by something that is not HTTP
+ *	  /long         200 with 9999 bytes of "é" from the second byte on
+ *	  /dirty        200 with what is not UTF-8, NUL bytes and a cut character
+ *	  /large        200 with 8 MB
+ *	  /headers      200 with 1 MB of headers
+ *
+ * It allocates nothing, so that the test may let allocations fail.
+ */
+#ifndef LOCAL_SERVER_H
+#define LOCAL_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A request as it came. */
+typedef struct ServerRequest
+{
+	char head[4096]; /* request line and headers, with NUL */
+	char body[4096];
+	size_t body_len;
+} ServerRequest;
+
+extern int server_start(void); /* returns its port */
+extern void server_stop(void);
+
+extern void server_forget(void);            /* count from zero, and close idle connections */
+extern void server_release(void);           /* answer all that /wait, and those that come */
+extern int server_connections(void);        /* accepted */
+extern int server_requests(void);           /* received in full */
+extern ServerRequest server_request(int i); /* the i-th, from 0; of the first 64 */
+
+/* The value of a header, up to 511 bytes, in a static buffer; NULL: it is not there. */
+extern const char *request_header(const ServerRequest *r, const char *name);
+
+#endif /* LOCAL_SERVER_H */

@@ -1,0 +1,123 @@
+/*
+ * deliver_endpoint.c
+ *	  A subscription as the engine holds it: a copy of its row, its keys, its
+ *	  lanes, and what has been counted of it.
+ *
+ * Part of the pipeline: called by deliver.c, which owns the endpoints. Keys
+ * are decoded once and wiped when they are replaced or freed; the secrets as
+ * text stay with whoever brought them.
+ */
+#include "deliver_endpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sign.h"
+
+void
+wh_endpoint_free_copy(WhSubscription *copy)
+{
+	free(copy->name);
+	free(copy->url);
+	for (int i = 0; i < copy->n_headers; i++)
+		free(copy->headers[i]);
+	free(copy->headers);
+	memset(copy, 0, sizeof(*copy));
+}
+
+bool
+wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
+{
+	bool ok;
+
+	*to = *from;
+	to->n_headers = to->n_secrets = 0;
+	memset(to->secrets, 0, sizeof(to->secrets));
+	to->name = strdup(from->name);
+	to->url = strdup(from->url);
+	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
+	ok = to->name && to->url && to->headers;
+	for (int i = 0; ok && i < from->n_headers; i++)
+	{
+		to->headers[i] = strdup(from->headers[i]);
+		ok = to->headers[i] != NULL;
+		to->n_headers += ok;
+	}
+	if (!ok)
+		wh_endpoint_free_copy(to);
+	return ok;
+}
+
+static void
+wipe_keys(Endpoint *endpoint)
+{
+	for (int i = 0; i < endpoint->n_keys; i++)
+		wh_key_wipe(&endpoint->keys[i]);
+	endpoint->n_keys = 0;
+}
+
+void
+wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from)
+{
+	const char *why;
+
+	wh_endpoint_free_copy(&endpoint->sub);
+	endpoint->sub = *copy;
+	memset(copy, 0, sizeof(*copy));
+	wipe_keys(endpoint);
+	for (int i = 0; i < from->n_secrets; i++)
+		if (wh_secret_decode(from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
+			endpoint->n_keys++;
+}
+
+void
+wh_endpoint_free(Endpoint *endpoint)
+{
+	wh_endpoint_free_copy(&endpoint->sub);
+	wipe_keys(endpoint);
+	free(endpoint);
+}
+
+static uint64_t
+fnv1a(uint64_t hash, const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+uint64_t
+wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	switch (endpoint->sub.ordering)
+	{
+		case WH_ORDER_STRICT:
+			return fnv1a(hash, &endpoint->sub.id, sizeof(endpoint->sub.id));
+		case WH_ORDER_NONE:
+			return fnv1a(hash, &event->id, sizeof(event->id));
+		case WH_ORDER_ENTITY:
+			break;
+	}
+	hash = fnv1a(hash, event->entity_type, strlen(event->entity_type) + 1);
+	return event->entity_id ? fnv1a(hash, event->entity_id, strlen(event->entity_id)) : hash;
+}
+
+void
+wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
+{
+	if (d->disposal == WH_DO_FORGET)
+	{
+		endpoint->delivered++;
+		endpoint->last_success_us = now_us;
+	}
+	else
+	{
+		endpoint->failed++;
+		endpoint->last_failure_us = now_us;
+		endpoint->last_error = d->word;
+	}
+}

@@ -1,0 +1,49 @@
+/*
+ * deliver_endpoint.h
+ *	  A subscription as the engine holds it: a copy of its row, its keys, its
+ *	  lanes, and what has been counted of it.
+ *
+ * Called by deliver.c only.
+ */
+#ifndef WEBHOOK_DELIVER_ENDPOINT_H
+#define WEBHOOK_DELIVER_ENDPOINT_H
+
+#include "types.h"
+
+typedef struct Endpoint
+{
+	WhSubscription sub; /* deep copy, but for the secrets */
+	int n_keys;
+	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded */
+	int index;                  /* in the engine's array */
+	int64_t delivered;
+	int64_t failed;
+	int64_t last_success_us;
+	int64_t last_failure_us;
+	const char *last_error;
+} Endpoint;
+
+/* A copy of everything but the secrets; false without memory. */
+extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
+extern void wh_endpoint_free_copy(WhSubscription *copy);
+
+/*
+ * From now on it is `copy`, which it owns, with the secrets of `from`. Secrets
+ * that cannot be decoded are left out: without any, requests fail as
+ * "internal" and are retried.
+ */
+extern void wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from);
+extern void wh_endpoint_free(Endpoint *endpoint);
+
+/*
+ * The lane of a delivery: 64-bit FNV-1a over what must go one after the
+ * other. It is kept in webhook.pending, so it must not change between
+ * versions. Two entities that share a lane by chance wait for each other and
+ * are otherwise unharmed.
+ */
+extern uint64_t wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event);
+
+/* A request of it has ended, as the delivery tells. */
+extern void wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us);
+
+#endif /* WEBHOOK_DELIVER_ENDPOINT_H */

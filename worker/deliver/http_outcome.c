@@ -1,0 +1,141 @@
+/*
+ * http_outcome.c
+ *	  How a request ended: libcurl's result -> outcome, status, error text, and
+ *	  as much of the response as the log keeps.
+ *
+ * Called by http.c for every transfer that libcurl is done with, while its
+ * handle can still be asked. Texts that come from outside are made valid
+ * UTF-8 here, so that they can go into a database.
+ */
+#include "http_internal.h"
+
+#include <stdio.h>
+
+static WhOutcomeKind
+outcome_of(const Slot *slot, CURLcode rc, int status)
+{
+	curl_off_t pretransfer = 0;
+
+	if (slot->address_refused)
+		return WH_OUT_ADDRESS;
+	if (slot->too_large)
+		return WH_OUT_TOO_LARGE;
+	switch (rc)
+	{
+		case CURLE_OK:
+			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
+		case CURLE_COULDNT_RESOLVE_HOST:
+			return WH_OUT_DNS;
+		case CURLE_COULDNT_CONNECT:
+			return WH_OUT_REFUSED;
+		case CURLE_OPERATION_TIMEDOUT:
+			curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+		case CURLE_SSL_CERTPROBLEM:
+			return WH_OUT_TLS;
+		case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer; that of the URL was checked long ago */
+		case CURLE_GOT_NOTHING:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
+		case CURLE_WEIRD_SERVER_REPLY:
+			return WH_OUT_RESET;
+		default:
+			return WH_OUT_INTERNAL;
+	}
+}
+
+/*
+ * Copy at most `max` bytes as valid UTF-8 without NUL: what is neither becomes
+ * "?", and a character cut at the end is left out. RFC 3629.
+ */
+static char *
+clean_text(const char *bytes, size_t len, size_t max)
+{
+	char *out = malloc(max + 1);
+	size_t n = 0;
+
+	if (out == NULL)
+		return NULL;
+	for (size_t i = 0; i < len && n < max;)
+	{
+		unsigned char c = (unsigned char) bytes[i];
+		size_t want = c < 0x80                 ? 1
+					  : c >= 0xC2 && c <= 0xDF ? 2
+					  : (c & 0xF0) == 0xE0     ? 3
+					  : c >= 0xF0 && c <= 0xF4 ? 4
+											   : 0;
+		bool good = want > 0 && i + want <= len && c != 0;
+
+		for (size_t k = 1; good && k < want; k++)
+			good = ((unsigned char) bytes[i + k] & 0xC0) == 0x80;
+		if (good && want >= 3)
+		{
+			unsigned char d = (unsigned char) bytes[i + 1];
+
+			/* overlong forms, surrogates, and what lies above U+10FFFF */
+			if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) ||
+				(c == 0xF4 && d > 0x8F))
+				good = false;
+		}
+		if (!good)
+		{
+			if (want > 1 && i + want > len)
+				break;
+			out[n++] = '?';
+			i++;
+			continue;
+		}
+		if (n + want > max)
+			break;
+		memcpy(out + n, bytes + i, want);
+		n += want;
+		i += want;
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static void
+describe(const Slot *slot, CURLcode rc, WhTransfer *t)
+{
+	const char *message = slot->message[0] ? slot->message : curl_easy_strerror(rc);
+	char *clean;
+
+	t->error[0] = '\0';
+	if (t->kind == WH_OUT_ADDRESS)
+		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
+	else if (t->kind == WH_OUT_TOO_LARGE)
+		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes", WH_RESPONSE_BODY_MAX);
+	else if (t->kind == WH_OUT_HTTP_ERROR)
+		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
+	else if (rc != CURLE_OK)
+	{
+		clean = clean_text(message, strlen(message), WH_ERROR_MAX - 1);
+		snprintf(t->error, sizeof(t->error), "%s", clean ? clean : curl_easy_strerror(rc));
+		free(clean);
+	}
+}
+
+void
+wh_http_outcome(Slot *slot, CURLcode rc)
+{
+	WhTransfer *t = &slot->transfer;
+	curl_off_t total = 0;
+	long status = 0;
+
+	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &total);
+	t->http_status = (int) status;
+	t->duration_us = total;
+	t->kind = outcome_of(slot, rc, t->http_status);
+	t->response = slot->kept ? clean_text(slot->keep, slot->kept, WH_RESPONSE_KEPT) : NULL;
+	describe(slot, rc, t);
+}

@@ -1,0 +1,113 @@
+/*
+ * worker.h
+ *	  What the files of the worker's loop share.
+ *
+ * worker.c has the loop; each step has a file of its own, which owns the state
+ * that it needs and nobody else writes:
+ *
+ *	  worker_config.c	the engine's settings, the routes
+ *	  worker_read.c		the position: how far has been read
+ *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
+ *	  worker_take.c		when pending deliveries are due
+ *
+ * One process, one thread: no locking.
+ */
+#ifndef WEBHOOK_WORKER_H
+#define WEBHOOK_WORKER_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/timestamp.h"
+
+#include "deliver.h"
+#include "store.h"
+
+#define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* The server's time as microseconds since the Unix epoch and back; 0 stands for "never" in both. */
+static inline int64
+wh_unix_of(TimestampTz at)
+{
+	return at == 0 ? 0 : at + WH_UNIX_EPOCH_US;
+}
+
+static inline TimestampTz
+wh_timestamp_of(int64 unix_us)
+{
+	return unix_us == 0 ? 0 : unix_us - WH_UNIX_EPOCH_US;
+}
+
+/*
+ * worker.c
+ */
+
+extern WhDeliver *wh_engine; /* NULL until the worker knows that it may deliver */
+
+/* Run a step; where it could not get a lock, false: it is rolled back, and no other is to be run for a moment. */
+extern bool wh_attempt(void (*step)(void *), void *arg);
+
+/* End this process in order. */
+extern void wh_leave(void) pg_attribute_noreturn();
+
+/* What was in memory no longer fits what is in the tables: begin anew after this turn. */
+extern void wh_start_over(void);
+
+/*
+ * worker_config.c
+ */
+
+/* What a transaction has read of the configuration, to be applied when it has committed. */
+typedef struct WhLoaded
+{
+	bool present; /* the extension is here */
+	bool anew;    /* not the one we know, but another one is */
+	bool may_deliver;
+	const char *why_not;
+	List *routes;
+	MemoryContext context;
+} WhLoaded;
+
+extern WhDeliverConfig wh_config_engine(void);
+extern void wh_config_load(WhLoaded *loaded);  /* in a transaction */
+extern void wh_config_apply(WhLoaded *loaded); /* may end the process */
+extern List *wh_config_routes(void);
+
+/*
+ * worker_read.c
+ */
+
+/* Read on from `from`; what `read_before` covers (may be NULL) was perhaps sent by a worker that died. */
+extern void wh_read_from(WhPosition *from, WhPosition *read_before);
+/* Is there something to read, as far as we know? Looks at the wake-up flag, and at the time. */
+extern bool wh_read_wanted(TimestampTz now);
+/* May more be taken into memory? */
+extern bool wh_read_may(void);
+extern void wh_read_page(void);
+extern TimestampTz wh_read_last(void); /* when it was last read */
+extern uint64 wh_read_events(void);    /* events read since the start */
+
+/*
+ * worker_settle.c
+ */
+
+extern void wh_settle_from(WhPosition *settled);
+extern void wh_settle_collect(void);               /* take what has ended from the engine */
+extern void wh_settle_pages(void);                 /* look whether pages have ended */
+extern bool wh_settle(void);                       /* write it all down; false: could not get a lock */
+extern TimestampTz wh_settle_due(void);            /* DT_NOEND: nothing to be settled */
+extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
+extern const WhPosition *wh_settle_position(void); /* as last written */
+extern TimestampTz wh_settle_last(void);
+
+/*
+ * worker_take.c
+ */
+
+/* Take what is due, what a free lane has left, what a subscription that catches up has parked. */
+extern bool wh_take_pending(TimestampTz now); /* true: something was taken */
+extern void wh_take_look_at(TimestampTz due); /* something may be due then */
+extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
+
+#endif /* WEBHOOK_WORKER_H */

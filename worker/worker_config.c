@@ -1,0 +1,143 @@
+/*
+ * worker_config.c
+ *	  The worker's configuration: the engine's settings, and the subscriptions.
+ *
+ * Loaded inside a transaction, applied when that has committed. Called by
+ * worker.c at start and on reload, and by worker_read.c when a change has
+ * reached this process. Owns the routes and their memory.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "common/pg_prng.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "settings.h"
+#include "store.h"
+#include "wake.h"
+#include "worker.h"
+
+static char instance[WH_INSTANCE_LEN + 1];
+static MemoryContext config_context = NULL;
+static List *routes = NIL;
+
+static int64
+unix_now(void)
+{
+	return wh_unix_of(GetCurrentTimestamp());
+}
+
+static double
+random_fraction(void)
+{
+	return pg_prng_double(&pg_global_prng_state);
+}
+
+WhDeliverConfig
+wh_config_engine(void)
+{
+	static int reserved = 0;
+	WhDeliverConfig config = {.max_transfers = WH_MAX_MAX_IN_FLIGHT,
+							  .ca_file = wh_ca_file,
+							  .allowed_networks = wh_allowed_networks,
+							  .now_us = unix_now,
+							  .random = random_fraction};
+
+	/* each request under way is a descriptor that the server must know of */
+	while (reserved < wh_max_in_flight && AcquireExternalFD())
+		reserved++;
+	while (reserved > wh_max_in_flight)
+	{
+		ReleaseExternalFD();
+		reserved--;
+	}
+	if (reserved < wh_max_in_flight)
+		ereport(LOG, errmsg("webhook worker keeps to %d requests at once", reserved),
+				errdetail("webhook.max_in_flight asks for %d, but there are not enough file descriptors.",
+						  wh_max_in_flight),
+				errhint("Raise max_files_per_process, or lower webhook.max_in_flight."));
+	config.max_in_flight = Max(1, reserved);
+	strlcpy(config.instance, instance, sizeof(config.instance));
+	return config;
+}
+
+/* Give the wh_engine the subscriptions as they are now, and take away those that are gone. */
+static void
+apply_routes(List *fresh, MemoryContext context)
+{
+	ListCell *lc;
+	ListCell *lf;
+
+	foreach (lc, fresh)
+	{
+		WhRoute *route = lfirst(lc);
+
+		if (!wh_deliver_subscribe(wh_engine, &route->sub))
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+		for (int i = 0; i < route->sub.n_secrets; i++)
+			explicit_bzero(route->sub.secrets[i], strlen(route->sub.secrets[i]));
+		route->sub.n_secrets = 0;
+	}
+	/* both lists are ordered by id */
+	lf = list_head(fresh);
+	foreach (lc, routes)
+	{
+		int64 id = ((WhRoute *) lfirst(lc))->sub.id;
+
+		while (lf && ((WhRoute *) lfirst(lf))->sub.id < id)
+			lf = lnext(fresh, lf);
+		if (lf == NULL || ((WhRoute *) lfirst(lf))->sub.id != id)
+			wh_deliver_unsubscribe(wh_engine, id);
+	}
+	if (config_context)
+		MemoryContextDelete(config_context);
+	config_context = context;
+	routes = fresh;
+}
+
+void
+wh_config_load(WhLoaded *loaded)
+{
+	MemoryContext results = wh_tx_results;
+
+	memset(loaded, 0, sizeof(*loaded));
+	loaded->present = wh_store_find_extension(&loaded->anew, &loaded->why_not);
+	if (!loaded->present)
+		return;
+	loaded->may_deliver = wh_store_identity(instance, &loaded->why_not);
+	loaded->context =
+		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
+	wh_tx_results = loaded->context;
+	loaded->routes = wh_store_subscriptions();
+	wh_tx_results = results;
+	wh_store_config_fresh();
+}
+
+/* What the configuration now says about whether this worker has anything to do here. */
+void
+wh_config_apply(WhLoaded *loaded)
+{
+	if (!loaded->present)
+	{
+		/* the tables that what is in memory belongs to are gone: nothing to settle */
+		ereport(LOG, errmsg("webhook worker ends: %s", loaded->why_not));
+		wh_worker_detach(!loaded->anew);
+		proc_exit(0);
+	}
+	if (!loaded->may_deliver)
+	{
+		ereport(LOG, errmsg("webhook worker does not deliver: %s", loaded->why_not));
+		wh_leave();
+	}
+	apply_routes(loaded->routes, loaded->context);
+	/* a subscription that is live again may have deliveries that came due meanwhile: look */
+	wh_take_look_at(GetCurrentTimestamp());
+}
+
+List *
+wh_config_routes(void)
+{
+	return routes;
+}

@@ -1,0 +1,142 @@
+/*
+ * worker_settle.c
+ *	  Settling: what has ended is written down, and the checkpoint moves.
+ *
+ * Called by the loop in worker.c and, before rows are fetched that it may
+ * concern, by worker_take.c. Owns the deliveries taken from the engine until
+ * they are written, and the settled position. A settle that could not get its
+ * lock is made again with all that has come since.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "books.h"
+#include "store.h"
+#include "worker.h"
+
+#define SETTLE_AFTER_MS 50       /* an outcome waits no longer than this */
+#define SETTLE_AT_ONCE 500       /* outcomes that are settled without waiting */
+#define CHECKPOINT_AFTER_MS 1000 /* pages that were for nobody need no hurry */
+
+static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
+static int n_ended = 0;
+static int cap_ended = 0;
+static int n_booked = 0; /* of them, how many the books know about */
+static TimestampTz first_ended_at = 0;
+static WhPosition *to_settle = NULL; /* the checkpoint to be written with them */
+static TimestampTz to_settle_since = 0;
+static WhPosition *settled = NULL; /* as last written */
+static TimestampTz last_settled = 0;
+
+void
+wh_settle_from(WhPosition *from)
+{
+	settled = from;
+}
+
+/* Take what has ended from the wh_engine. */
+void
+wh_settle_collect(void)
+{
+	WhDelivery *d;
+
+	while ((d = wh_deliver_take(wh_engine)) != NULL)
+	{
+		if (n_ended == cap_ended)
+		{
+			cap_ended = Max(1024, cap_ended * 2);
+			ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
+						  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
+		}
+		if (n_ended == 0)
+			first_ended_at = GetCurrentTimestamp();
+		ended[n_ended++] = d;
+	}
+}
+
+static void
+settle_step(void *arg)
+{
+	wh_tx_begin("webhook: settling");
+	wh_store_settle(ended, n_ended);
+	if (to_settle)
+		wh_store_write_checkpoint("settled", to_settle);
+	wh_store_trim_checkpoints();
+	wh_tx_commit(false); /* losing this means a repeat, never a loss */
+}
+
+/* Up to where may the checkpoint move? To be written with the next settle. */
+void
+wh_settle_pages(void)
+{
+	WhPosition *end = wh_books_settled();
+
+	if (end == NULL)
+		return;
+	if (to_settle == NULL)
+		to_settle_since = GetCurrentTimestamp();
+	wh_position_free(to_settle);
+	to_settle = end;
+}
+
+bool
+wh_settle(void)
+{
+	/* the books first: which pages do these outcomes complete? */
+	while (n_booked < n_ended)
+		wh_books_ended(ended[n_booked++]->page);
+	wh_settle_pages();
+	if (!wh_attempt(settle_step, NULL))
+		return false;
+
+	for (int i = 0; i < n_ended; i++)
+	{
+		WhDelivery *d = ended[i];
+
+		if (d->disposal == WH_DO_RETRY)
+			wh_take_look_at(d->due_us ? wh_timestamp_of(d->due_us) : GetCurrentTimestamp());
+		wh_delivery_free(d);
+	}
+	n_ended = n_booked = 0;
+	if (to_settle)
+	{
+		wh_position_free(settled);
+		settled = to_settle;
+		to_settle = NULL;
+	}
+	last_settled = GetCurrentTimestamp();
+	return true;
+}
+
+/* When there is something to be settled, at the latest; DT_NOEND: there is nothing. */
+TimestampTz
+wh_settle_due(void)
+{
+	if (n_ended >= SETTLE_AT_ONCE)
+		return first_ended_at;
+	if (n_ended > 0)
+		return TimestampTzPlusMilliseconds(first_ended_at, SETTLE_AFTER_MS);
+	if (to_settle)
+		return TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
+	return DT_NOEND;
+}
+
+bool
+wh_settle_clear(void)
+{
+	return n_ended == 0;
+}
+
+const WhPosition *
+wh_settle_position(void)
+{
+	return settled;
+}
+
+TimestampTz
+wh_settle_last(void)
+{
+	return last_settled;
+}

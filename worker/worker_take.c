@@ -1,0 +1,174 @@
+/*
+ * worker_take.c
+ *	  Taking deliveries from webhook.pending into the engine again.
+ *
+ * Called by the loop in worker.c. Owns the time when the next one is due.
+ * Further rows of a lane, and parked rows, are asked for only when nothing
+ * waits to be settled: what the engine gave back a moment ago must be in the
+ * table before it is asked what it holds.
+ */
+#include "postgres.h"
+
+#include "store.h"
+#include "worker.h"
+
+#define TAKE_AT_ONCE 500  /* rows taken in one go */
+#define LANE_AT_ONCE 100  /* rows of one lane */
+#define LANES_AT_ONCE 100 /* lanes in one transaction */
+
+static TimestampTz next_due = DT_NOEND;
+
+void
+wh_take_look_at(TimestampTz due)
+{
+	next_due = Min(next_due, due);
+}
+
+TimestampTz
+wh_take_due(void)
+{
+	return next_due;
+}
+
+typedef enum TakeWhat
+{
+	TAKE_DUE,
+	TAKE_LANES,
+	TAKE_PARKED
+} TakeWhat;
+
+typedef struct Taking
+{
+	TakeWhat what;
+	int n_lanes;
+	int64 subscriptions[LANES_AT_ONCE];
+	uint64 lanes[LANES_AT_ONCE];
+	bool lane_empty[LANES_AT_ONCE];
+	int max;
+	List *taken;
+	TimestampTz next_due;
+} Taking;
+
+static void
+take_step(void *arg)
+{
+	Taking *t = arg;
+	ListCell *lc;
+
+	wh_tx_begin("webhook: taking pending deliveries");
+	switch (t->what)
+	{
+		case TAKE_DUE:
+			t->taken = wh_store_take_due(t->max);
+			t->next_due = wh_store_next_due();
+			break;
+		case TAKE_LANES:
+			for (int i = 0; i < t->n_lanes; i++)
+			{
+				List *rows = wh_store_take_lane(t->subscriptions[i], t->lanes[i], LANE_AT_ONCE);
+				MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+
+				t->lane_empty[i] = rows == NIL;
+				t->taken = list_concat(t->taken, rows);
+				MemoryContextSwitchTo(old);
+			}
+			break;
+		case TAKE_PARKED:
+			t->taken = wh_store_take_parked(t->subscriptions[0], t->max);
+			break;
+	}
+	foreach (lc, t->taken)
+	{
+		WhTaken *row = lfirst(lc);
+
+		if (row->event == NULL)
+			wh_store_forget_pending(row->subscription_id, row->event_id);
+	}
+	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
+}
+
+static void
+submit_taken(const Taking *t)
+{
+	ListCell *lc;
+
+	foreach (lc, t->taken)
+	{
+		WhTaken *row = lfirst(lc);
+		WhSubmit submit = {.event = row->event,
+						   .subscription_id = row->subscription_id,
+						   .from = t->what == TAKE_PARKED ? WH_FROM_PARKED : WH_FROM_STORED,
+						   .lane = row->lane,
+						   .attempts = row->attempts,
+						   .first_us = wh_unix_of(row->first_at)};
+
+		if (row->event == NULL)
+		{
+			ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("webhook event " INT64_FORMAT " is gone", row->event_id),
+					errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
+					errhint("Rows of webhook.outbox must not be deleted by hand."));
+			wh_start_over();
+			continue;
+		}
+		/* unknown: its subscription was removed since, and with it the row */
+		(void) wh_deliver_submit(wh_engine, &submit);
+		wh_event_release(row->event);
+	}
+}
+
+static void
+take(Taking *t)
+{
+	if (!wh_attempt(take_step, t))
+	{
+		for (int i = 0; i < t->n_lanes; i++)
+			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
+		return;
+	}
+	submit_taken(t);
+	if (t->what == TAKE_DUE)
+		next_due = t->next_due;
+	for (int i = 0; t->what == TAKE_LANES && i < t->n_lanes; i++)
+		if (t->lane_empty[i])
+			wh_deliver_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
+	if (t->what == TAKE_PARKED && t->taken == NIL)
+		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
+}
+
+bool
+wh_take_pending(TimestampTz now)
+{
+	Taking lanes = {.what = TAKE_LANES};
+	int64 subscription_id;
+	int room;
+	bool any = false;
+
+	if (next_due <= now && wh_read_may())
+	{
+		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
+
+		take(&due);
+		any = due.taken != NIL;
+	}
+	if (!wh_settle_clear())
+		return any;
+	while (
+		lanes.n_lanes < LANES_AT_ONCE &&
+		wh_deliver_lane_to_fetch(wh_engine, &lanes.subscriptions[lanes.n_lanes], &lanes.lanes[lanes.n_lanes]))
+		lanes.n_lanes++;
+	if (lanes.n_lanes > 0)
+	{
+		take(&lanes);
+		any = true;
+	}
+	subscription_id = wh_deliver_parked_to_fetch(wh_engine, &room);
+	if (subscription_id != 0)
+	{
+		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};
+
+		take(&parked);
+		any = true;
+	}
+	return any;
+}
