@@ -93,9 +93,3 @@ wh_books_settled(void)
 	}
 	return end;
 }
-
-bool
-wh_books_open_pages(void)
-{
-	return n_pages > 0;
-}

@@ -22,7 +22,4 @@ extern void wh_books_ended(uint64 page);
  */
 extern WhPosition *wh_books_settled(void);
 
-/* Are there pages with deliveries that have not ended? */
-extern bool wh_books_open_pages(void);
-
 #endif /* WEBHOOK_BOOKS_H */

@@ -155,12 +155,13 @@ static const struct
 			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
 
 bool
-wh_store_find_extension(bool *anew, const char **why_not)
+wh_store_find_extension(bool *anew, bool *foreign, const char **why_not)
 {
 	Oid schema = get_namespace_oid("webhook", true);
 	Oid outbox;
 
 	*anew = false;
+	*foreign = OidIsValid(schema);
 	*why_not = NULL;
 	if (!OidIsValid(get_extension_oid("webhook", true)) || !OidIsValid(schema))
 	{

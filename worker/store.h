@@ -58,9 +58,10 @@ extern void wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expe
 
 /*
  * Whether the extension is here, complete; if not, `why_not` tells. `anew`:
- * one is here, but not the one that was found the last time.
+ * one is here, but not the one that was found the last time. `foreign`: its
+ * schema is here, but not as the extension makes it.
  */
-extern bool wh_store_find_extension(bool *anew, const char **why_not);
+extern bool wh_store_find_extension(bool *anew, bool *foreign, const char **why_not);
 /* Has anything of the configuration changed since wh_store_config_fresh? Looked at inside a transaction. */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(void);

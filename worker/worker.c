@@ -22,29 +22,18 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "access/transam.h"
-#include "access/xact.h"
-#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lwlock.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "books.h"
-#include "compat.h"
 #include "counters.h"
 #include "deliver.h"
-#include "route.h"
 #include "settings.h"
 #include "store.h"
 #include "wake.h"
@@ -348,7 +337,8 @@ start(void)
 	insist(start_step, &s);
 	if (!s.loaded.present)
 	{
-		ereport(LOG, errmsg("webhook worker ends: %s", s.loaded.why_not));
+		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
+		ereport(s.loaded.foreign ? LOG : DEBUG1, errmsg("webhook worker ends: %s", s.loaded.why_not));
 		wh_worker_detach(true);
 		proc_exit(0);
 	}

@@ -63,6 +63,7 @@ typedef struct WhLoaded
 {
 	bool present; /* the extension is here */
 	bool anew;    /* not the one we know, but another one is */
+	bool foreign; /* something of its name is here that is not the extension, or not whole */
 	bool may_deliver;
 	const char *why_not;
 	List *routes;

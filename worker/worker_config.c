@@ -103,7 +103,7 @@ wh_config_load(WhLoaded *loaded)
 	MemoryContext results = wh_tx_results;
 
 	memset(loaded, 0, sizeof(*loaded));
-	loaded->present = wh_store_find_extension(&loaded->anew, &loaded->why_not);
+	loaded->present = wh_store_find_extension(&loaded->anew, &loaded->foreign, &loaded->why_not);
 	if (!loaded->present)
 		return;
 	loaded->may_deliver = wh_store_identity(instance, &loaded->why_not);

@@ -194,6 +194,12 @@ read_from(Connection *c)
 		return;
 	}
 	c->len += (size_t) n;
+	if (c->bytes[0] == 0x16) /* a TLS client, at the wrong door */
+	{
+		send_answer(c, 400, "", "", 0);
+		hang_up(c);
+		return;
+	}
 	while (one_request(c))
 		;
 }
