@@ -9,7 +9,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_database.h"
 #include "commands/trigger.h"
 #include "common/jsonapi.h"
 #include "fmgr.h"
@@ -22,6 +24,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -276,6 +279,21 @@ webhook_counters(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Is this database one to be copied? It has no worker, which would be in the way. */
+static bool
+is_template(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 Datum
 webhook_worker_status(PG_FUNCTION_ARGS)
 {
@@ -294,6 +312,13 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	{
 		bool launcher = wh_launcher_running();
 
+		if (is_template())
+		{
+			values[0] = CStringGetTextDatum("none");
+			values[1] = CStringGetTextDatum("this database is a template: events are captured and not delivered");
+			nulls[1] = false;
+			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+		}
 		values[0] = CStringGetTextDatum(launcher ? "starting" : "none");
 		if (!launcher)
 		{

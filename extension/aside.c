@@ -6,7 +6,8 @@
  * ALTER DATABASE ... RENAME and ... SET TABLESPACE fail because the database
  * is "being accessed by other users". So before such a command, given by
  * somebody who may give it, the database's worker is asked to end; the
- * launcher starts it again afterwards, if the database is still there.
+ * launcher starts it again afterwards, if the database is still there and is
+ * one that may have a worker.
  *
  * A ProcessUtility hook, installed only when the library is preloaded. It
  * keeps nothing; the slots in wake.c remember who is to stay away.
@@ -52,7 +53,10 @@ database_needed(Node *command)
 		case T_CreatedbStmt:
 			return option_value(((CreatedbStmt *) command)->options, "template");
 		case T_AlterDatabaseStmt:
-			if (option_value(((AlterDatabaseStmt *) command)->options, "tablespace"))
+			/* to move it; and what makes it one that has no worker, as the launcher then finds */
+			if (option_value(((AlterDatabaseStmt *) command)->options, "tablespace") ||
+				option_value(((AlterDatabaseStmt *) command)->options, "is_template") ||
+				option_value(((AlterDatabaseStmt *) command)->options, "allow_connections"))
 				return ((AlterDatabaseStmt *) command)->dbname;
 			return NULL;
 		case T_RenameStmt:
@@ -62,6 +66,13 @@ database_needed(Node *command)
 		default:
 			return NULL;
 	}
+}
+
+/* DROP EXTENSION: the worker shall notice at once that there is nothing left to do. */
+static bool
+drops_extension(Node *command)
+{
+	return IsA(command, DropStmt) && ((DropStmt *) command)->removeType == OBJECT_EXTENSION;
 }
 
 static void
@@ -87,6 +98,8 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 	if (!OidIsValid(dboid) || dboid == MyDatabaseId || !wh_owns_database(dboid))
 	{
 		run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+		if (drops_extension(pstmt->utilityStmt))
+			wh_wake_at_commit();
 		return;
 	}
 	wh_worker_step_aside(dboid);

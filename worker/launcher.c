@@ -121,7 +121,7 @@ find_databases(void)
 	known = now;
 }
 
-/* The name of a database that may have a worker; false where it is gone or takes no connections. */
+/* The name of a database that may have a worker; false where it is gone, takes no connections or is a template. */
 static bool
 database_name(Oid dboid, char name[NAMEDATALEN])
 {
@@ -134,7 +134,7 @@ database_name(Oid dboid, char name[NAMEDATALEN])
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 
-		ok = db->datallowconn;
+		ok = db->datallowconn && !db->datistemplate;
 		strlcpy(name, NameStr(db->datname), NAMEDATALEN);
 		ReleaseSysCache(tuple);
 	}
@@ -277,7 +277,7 @@ webhook_launcher_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		if (ShutdownRequestPending)
-			proc_exit(0);
+			proc_exit(1); /* with 0 it would never be started again */
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;

@@ -30,6 +30,7 @@ MemoryContext wh_tx_results = NULL;
 static bool config_stale = true;
 static Oid subscription_oid = InvalidOid;
 static Oid outbox_oid = InvalidOid;
+static void (*extension_gone)(bool anew, const char *why) = NULL;
 
 /*
  * Transactions
@@ -45,6 +46,15 @@ wh_tx_begin(const char *label)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, label);
+	if (OidIsValid(outbox_oid) && wh_store_config_stale())
+	{
+		bool anew;
+		bool foreign;
+		const char *why;
+
+		if (!wh_store_find_extension(&anew, &foreign, &why))
+			extension_gone(anew, why);
+	}
 }
 
 void
@@ -123,8 +133,9 @@ on_relcache_invalidation(Datum arg, Oid relid)
 }
 
 void
-wh_store_watch_config(void)
+wh_store_watch_config(void (*gone)(bool anew, const char *why))
 {
+	extension_gone = gone;
 	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
 }
 

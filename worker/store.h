@@ -65,7 +65,12 @@ extern bool wh_store_find_extension(bool *anew, bool *foreign, const char **why_
 /* Has anything of the configuration changed since wh_store_config_fresh? Looked at inside a transaction. */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(void);
-extern void wh_store_watch_config(void); /* once per process */
+/*
+ * Once per process: from now on invalidations are noticed. `gone` is called at
+ * the beginning of a transaction that finds the extension gone, or another
+ * one (`anew`), before any statement fails on it; it must not return.
+ */
+extern void wh_store_watch_config(void (*gone)(bool anew, const char *why));
 
 /* True: this database may deliver, and `instance` is filled in. False: `reason` says why not. */
 extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason);

@@ -135,6 +135,15 @@ clean_stop(void)
 }
 
 void
+wh_gone(bool anew, const char *why)
+{
+	/* the tables that what is in memory belongs to are gone: nothing to settle */
+	ereport(LOG, errmsg("webhook worker ends: %s", why));
+	wh_worker_detach(!anew);
+	proc_exit(0);
+}
+
+void
 wh_leave(void)
 {
 	clean_stop();
@@ -323,7 +332,7 @@ set_up(Oid dboid)
 	SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 
-	wh_store_watch_config();
+	wh_store_watch_config(wh_gone);
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "webhook cycle", ALLOCSET_DEFAULT_SIZES);
 	begin_waiting();
 }

@@ -51,6 +51,9 @@ extern bool wh_attempt(void (*step)(void *), void *arg);
 /* End this process in order. */
 extern void wh_leave(void) pg_attribute_noreturn();
 
+/* End this process because the extension is gone, or (`anew`) another one. */
+extern void wh_gone(bool anew, const char *why) pg_attribute_noreturn();
+
 /* What was in memory no longer fits what is in the tables: begin anew after this turn. */
 extern void wh_start_over(void);
 

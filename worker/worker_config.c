@@ -120,12 +120,7 @@ void
 wh_config_apply(WhLoaded *loaded)
 {
 	if (!loaded->present)
-	{
-		/* the tables that what is in memory belongs to are gone: nothing to settle */
-		ereport(LOG, errmsg("webhook worker ends: %s", loaded->why_not));
-		wh_worker_detach(!loaded->anew);
-		proc_exit(0);
-	}
+		wh_gone(loaded->anew, loaded->why_not);
 	if (!loaded->may_deliver)
 	{
 		ereport(LOG, errmsg("webhook worker does not deliver: %s", loaded->why_not));

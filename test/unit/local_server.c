@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -211,6 +212,7 @@ accept_one(void)
 
 	if (fd < 0)
 		return;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	n_connections++;
 	for (int i = 0; i < CONNECTIONS_MAX; i++)
 		if (connections[i].fd < 0)

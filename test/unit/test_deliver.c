@@ -494,5 +494,5 @@ main(void)
 		with_engine(test_many),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("deliver", tests, NULL, NULL);
 }

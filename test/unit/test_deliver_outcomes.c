@@ -302,5 +302,5 @@ main(void)
 		with_engine(test_counts),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("deliver_outcomes", tests, NULL, NULL);
 }

@@ -448,5 +448,5 @@ main(void)
 		in_queue(test_subscribe_again),     in_queue(test_stop),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
 }

@@ -258,5 +258,5 @@ main(void)
 		in_queue(test_rows_by_hand), in_queue(test_many_lanes),     in_queue(test_no_memory),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("queue_limits", tests, NULL, NULL);
 }

@@ -444,5 +444,5 @@ main(void)
 		cmocka_unit_test(test_model),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("queue_model", tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -201,7 +202,6 @@ set_up_easy(Slot *slot)
 	SET(CURLOPT_CAPATH, NULL); /* a directory would be read anew for each connection; a file is cached */
 	/* a connection per host where HTTP/2 is offered, HTTP/1.1 with keep-alive where not */
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-	SET(CURLOPT_PIPEWAIT, 1L);
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	/* bounded responses */
@@ -409,7 +409,13 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	if (!have_easy(slot))
 		return cannot_start(transfer, "libcurl has no memory, or does not take our settings");
 	e = slot->easy;
-	if (curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK ||
+	/*
+	 * To wait for a connection under way pays where it may turn out to be
+	 * HTTP/2. Without TLS libcurl learns only from the first response that it
+	 * is not, and one that never comes would hold up all others to its host.
+	 */
+	if (curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long) (strncasecmp(url, "https:", 6) == 0)) != CURLE_OK ||
+		curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK ||
 		curl_easy_setopt(e, CURLOPT_HTTPHEADER, slot->headers) != CURLE_OK ||
 		curl_easy_setopt(e, CURLOPT_POSTFIELDS, transfer->body.data) != CURLE_OK ||
 		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) transfer->body.len) != CURLE_OK ||

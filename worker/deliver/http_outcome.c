@@ -14,8 +14,9 @@
 static WhOutcomeKind
 outcome_of(const Slot *slot, CURLcode rc, int status)
 {
-	curl_off_t pretransfer = 0;
+	curl_off_t pretransfer = 0; /* 0: nothing could be sent */
 
+	curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
 	if (slot->address_refused)
 		return WH_OUT_ADDRESS;
 	if (slot->too_large)
@@ -29,7 +30,6 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_COULDNT_CONNECT:
 			return WH_OUT_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:
-			curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
 			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
@@ -38,7 +38,6 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_SSL_INVALIDCERTSTATUS:
 		case CURLE_SSL_CERTPROBLEM:
 			return WH_OUT_TLS;
-		case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer; that of the URL was checked long ago */
 		case CURLE_GOT_NOTHING:
 		case CURLE_SEND_ERROR:
 		case CURLE_RECV_ERROR:
@@ -47,6 +46,8 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_HTTP2_STREAM:
 		case CURLE_WEIRD_SERVER_REPLY:
 			return WH_OUT_RESET;
+		case CURLE_UNSUPPORTED_PROTOCOL: /* that of the URL, or of the answer */
+			return pretransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		default:
 			return WH_OUT_INTERNAL;
 	}
