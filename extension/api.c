@@ -204,7 +204,7 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 	subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
 	if (OidIsValid(subscription))
 		CacheInvalidateRelcacheByRelid(subscription);
-	wh_wake_at_commit();
+	wh_config_changed_at_commit();
 	return PointerGetDatum(NULL);
 }
 
@@ -315,7 +315,8 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 		if (is_template())
 		{
 			values[0] = CStringGetTextDatum("none");
-			values[1] = CStringGetTextDatum("this database is a template: events are captured and not delivered");
+			values[1] =
+				CStringGetTextDatum("this database is a template: events are captured and not delivered");
 			nulls[1] = false;
 			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 		}

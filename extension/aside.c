@@ -99,7 +99,7 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 	{
 		run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 		if (drops_extension(pstmt->utilityStmt))
-			wh_wake_at_commit();
+			wh_config_changed_at_commit();
 		return;
 	}
 	wh_worker_step_aside(dboid);

@@ -38,9 +38,10 @@
 
 typedef struct WorkerSlot
 {
-	WhSlotView view;        /* under the lock */
-	PGPROC *proc;           /* the worker's, while RUNNING; under the lock */
-	pg_atomic_uint32 woken; /* events were committed since the worker last asked */
+	WhSlotView view;             /* under the lock */
+	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
+	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
+	pg_atomic_uint32 generation; /* commits that changed the configuration */
 } WorkerSlot;
 
 typedef struct Shared
@@ -52,9 +53,10 @@ typedef struct Shared
 
 static Shared *shared = NULL;
 static bool callback_registered = false;
-static bool captured = false;      /* this transaction captured an event */
-static bool worker_wanted = false; /* this transaction wants a worker */
-static WorkerSlot *my_slot = NULL; /* in a worker: the slot it holds */
+static bool captured = false;       /* this transaction captured an event */
+static bool config_changed = false; /* this transaction changed the configuration */
+static bool worker_wanted = false;  /* this transaction wants a worker */
+static WorkerSlot *my_slot = NULL;  /* in a worker: the slot it holds */
 
 Size
 wh_wake_shmem_size(void)
@@ -80,7 +82,10 @@ attach_shared(void)
 		memset(shared, 0, sizeof(Shared));
 		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
 		for (int i = 0; i < WH_MAX_DATABASES; i++)
+		{
 			pg_atomic_init_u32(&shared->slots[i].woken, 0);
+			pg_atomic_init_u32(&shared->slots[i].generation, 0);
+		}
 	}
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(shared->lock.tranche, "webhook");
@@ -140,7 +145,7 @@ wake_worker(void)
 	 * that changes hands at this very moment belongs to a worker that reads
 	 * everything when it starts.
 	 */
-	if (slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING &&
+	if (!config_changed && slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING &&
 		pg_atomic_exchange_u32(&slot->woken, 1) == 1)
 		return;
 
@@ -149,6 +154,8 @@ wake_worker(void)
 	if (slot && slot->view.state == WH_SLOT_RUNNING)
 	{
 		hint = slot - shared->slots;
+		if (config_changed)
+			pg_atomic_fetch_add_u32(&slot->generation, 1);
 		pg_atomic_write_u32(&slot->woken, 1);
 		SetLatch(&slot->proc->procLatch);
 	}
@@ -181,7 +188,7 @@ at_xact_end(XactEvent event, void *arg)
 	}
 	/* a prepared transaction wakes nobody: the safety look finds it once it is committed */
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		captured = worker_wanted = false;
+		captured = config_changed = worker_wanted = false;
 }
 
 static void
@@ -201,6 +208,13 @@ wh_wake_at_commit(void)
 	if (unlikely(!callback_registered))
 		register_callback();
 	captured = true;
+}
+
+void
+wh_config_changed_at_commit(void)
+{
+	wh_wake_at_commit();
+	config_changed = true;
 }
 
 void
@@ -319,6 +333,8 @@ wh_worker_attach(void)
 		slot->proc = MyProc;
 		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
 		my_slot = slot;
+		if (shared->launcher) /* it may have others to start */
+			SetLatch(&shared->launcher->procLatch);
 	}
 	LWLockRelease(&shared->lock);
 	if (mine)
@@ -405,6 +421,12 @@ bool
 wh_worker_woken(void)
 {
 	return pg_atomic_exchange_u32(&my_slot->woken, 0) != 0;
+}
+
+uint32
+wh_worker_generation(void)
+{
+	return my_slot ? pg_atomic_read_u32(&my_slot->generation) : 0;
 }
 
 void

@@ -64,6 +64,13 @@ extern Size wh_wake_shmem_size(void);
  */
 extern void wh_wake_at_commit(void);
 
+/*
+ * The same, and that what it changed concerns the worker's configuration. The
+ * invalidations that a commit sends may arrive after the wake-up; the
+ * generation tells the worker at once.
+ */
+extern void wh_config_changed_at_commit(void);
+
 /* Remember that the current transaction wants a worker here, or its launcher, to look around when it commits. */
 extern void wh_want_worker_at_commit(void);
 
@@ -88,6 +95,8 @@ extern bool wh_worker_attach(void);
 extern void wh_worker_detach(bool absent);
 /* Have transactions with events committed since the last call? */
 extern bool wh_worker_woken(void);
+/* Counts the commits that changed the configuration. Read it before reading the configuration. */
+extern uint32 wh_worker_generation(void);
 extern void wh_worker_report(const WhWorkerReport *report);
 
 /*

@@ -39,6 +39,7 @@
 
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */
+#define LOOK_SOON_MS 1000   /* while workers are starting */
 #define ASK_AT_ONCE 2       /* databases that are asked whether they have the extension */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
@@ -224,8 +225,14 @@ start_wanted(void)
 	{
 		char name[NAMEDATALEN];
 
-		if (slots[i].state != WH_SLOT_WANTED || still_there(slots[i].dboid))
+		if (slots[i].state != WH_SLOT_WANTED)
 			continue;
+		if (still_there(slots[i].dboid))
+		{
+			/* it has been started and will attach itself, or end; look whether it did */
+			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
+			continue;
+		}
 		if (slots[i].not_before > now)
 		{
 			again = Min(again, slots[i].not_before);

@@ -24,10 +24,12 @@
 #include "mb/pg_wchar.h"
 
 #include "store.h"
+#include "wake.h"
 
 MemoryContext wh_tx_results = NULL;
 
 static bool config_stale = true;
+static uint32 generation_read = 0;
 static Oid subscription_oid = InvalidOid;
 static Oid outbox_oid = InvalidOid;
 static void (*extension_gone)(bool anew, const char *why) = NULL;
@@ -143,13 +145,14 @@ bool
 wh_store_config_stale(void)
 {
 	AcceptInvalidationMessages();
-	return config_stale;
+	return config_stale || wh_worker_generation() != generation_read;
 }
 
 void
-wh_store_config_fresh(void)
+wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
+	generation_read = generation;
 }
 
 /*

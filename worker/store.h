@@ -62,9 +62,13 @@ extern void wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expe
  * schema is here, but not as the extension makes it.
  */
 extern bool wh_store_find_extension(bool *anew, bool *foreign, const char **why_not);
-/* Has anything of the configuration changed since wh_store_config_fresh? Looked at inside a transaction. */
+/*
+ * Has anything of the configuration changed since wh_store_config_fresh? Looked
+ * at inside a transaction. Fresh is given what wh_worker_generation() was
+ * before the configuration was read.
+ */
 extern bool wh_store_config_stale(void);
-extern void wh_store_config_fresh(void);
+extern void wh_store_config_fresh(uint32 generation);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
  * the beginning of a transaction that finds the extension gone, or another

@@ -393,7 +393,10 @@ turn(void)
 	if (now >= not_before && wh_settle_due() <= now)
 		wh_settle();
 	if (now >= not_before && wh_take_pending(now))
+	{
 		wh_deliver_run(wh_engine);
+		wh_settle_collect();
+	}
 	if (start_over)
 		wh_leave();
 	if (now >= next_report)

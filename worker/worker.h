@@ -89,6 +89,8 @@ extern bool wh_read_wanted(TimestampTz now);
 /* May more be taken into memory? */
 extern bool wh_read_may(void);
 extern void wh_read_page(void);
+/* Is what a worker that died may have sent still being read? */
+extern bool wh_read_recovering(void);
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
 

@@ -101,6 +101,7 @@ void
 wh_config_load(WhLoaded *loaded)
 {
 	MemoryContext results = wh_tx_results;
+	uint32 generation = wh_worker_generation();
 
 	memset(loaded, 0, sizeof(*loaded));
 	loaded->present = wh_store_find_extension(&loaded->anew, &loaded->foreign, &loaded->why_not);
@@ -112,7 +113,7 @@ wh_config_load(WhLoaded *loaded)
 	wh_tx_results = loaded->context;
 	loaded->routes = wh_store_subscriptions();
 	wh_tx_results = results;
-	wh_store_config_fresh();
+	wh_store_config_fresh(generation);
 }
 
 /* What the configuration now says about whether this worker has anything to do here. */

@@ -74,6 +74,30 @@ page_concerns(List *with)
 	return false;
 }
 
+/*
+ * Before anything of the page is sent: if this worker dies, the next one must
+ * know what may have been sent. While recovering, that is also what the worker
+ * before this one may have sent, beyond where we have come to; to be on the
+ * safe side, everything visible now below it.
+ */
+static void
+write_read_checkpoint(const WhPosition *next)
+{
+	WhPosition covered = *next;
+
+	if (read_before)
+	{
+		if (next->within_snapshot)
+		{
+			covered.snapshot = next->within_snapshot;
+			covered.next_xid = next->within_next_xid;
+			covered.within_snapshot = NULL;
+		}
+		covered.hi = Max(next->hi, read_before->hi);
+	}
+	wh_store_write_checkpoint("read", &covered);
+}
+
 static void
 read_step(void *arg)
 {
@@ -94,8 +118,8 @@ read_step(void *arg)
 	{
 		if (read_before)
 			r->dealt = wh_store_dealt_with(&page, &r->n_dealt);
-		else if (page_concerns(r->reload ? r->loaded.routes : wh_config_routes()))
-			wh_store_write_checkpoint("read", r->next);
+		if (page_concerns(r->reload ? r->loaded.routes : wh_config_routes()))
+			write_read_checkpoint(r->next);
 	}
 	wh_tx_commit(page.n > 0);
 }
@@ -192,6 +216,12 @@ bool
 wh_read_may(void)
 {
 	return wh_deliver_event_bytes(wh_engine) < EVENT_BYTES_MAX && wh_deliver_has_room(wh_engine);
+}
+
+bool
+wh_read_recovering(void)
+{
+	return read_before != NULL;
 }
 
 TimestampTz

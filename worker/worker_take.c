@@ -111,8 +111,9 @@ submit_taken(const Taking *t)
 			wh_start_over();
 			continue;
 		}
-		/* unknown: its subscription was removed since, and with it the row */
-		(void) wh_deliver_submit(wh_engine, &submit);
+		/* no memory; or its subscription was removed since, and with it the row */
+		if (!wh_deliver_submit(wh_engine, &submit))
+			wh_start_over();
 		wh_event_release(row->event);
 	}
 }
@@ -162,7 +163,8 @@ wh_take_pending(TimestampTz now)
 		take(&lanes);
 		any = true;
 	}
-	subscription_id = wh_deliver_parked_to_fetch(wh_engine, &room);
+	/* what is parked while recovering may be older than what is parked already: wait until all is there */
+	subscription_id = wh_read_recovering() ? 0 : wh_deliver_parked_to_fetch(wh_engine, &room);
 	if (subscription_id != 0)
 	{
 		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};

@@ -19,11 +19,11 @@
 
 typedef struct WhBuffer
 {
-	char	   *data;
-	size_t		len;
-	size_t		cap;			/* bytes that fit without growing, not counting the final NUL */
-	size_t		limit;			/* most bytes it may ever hold */
-	bool		failed;
+	char *data;
+	size_t len;
+	size_t cap;   /* bytes that fit without growing, not counting the final NUL */
+	size_t limit; /* most bytes it may ever hold */
+	bool failed;
 } WhBuffer;
 
 static inline void
@@ -62,8 +62,8 @@ wh_buffer_append(WhBuffer *b, const void *bytes, size_t n)
 	}
 	if (b->len + n > b->cap || b->data == NULL)
 	{
-		size_t		want = b->cap ? b->cap : 256;
-		char	   *grown;
+		size_t want = b->cap ? b->cap : 256;
+		char *grown;
 
 		while (want < b->len + n)
 			want *= 2;
@@ -90,4 +90,4 @@ wh_buffer_puts(WhBuffer *b, const char *s)
 	return wh_buffer_append(b, s, strlen(s));
 }
 
-#endif							/* WEBHOOK_BUFFER_H */
+#endif /* WEBHOOK_BUFFER_H */

@@ -42,8 +42,8 @@ wh_event_make(const WhEvent *from)
 	event->refs = 1;
 	event->size = size;
 	at = (char *) (event + 1);
-#define COPY(field, len)         \
-	if (from->field)             \
+#define COPY(field, len)                                                                                     \
+	if (from->field)                                                                                         \
 	event->field = copy_bytes(&at, from->field, (len))
 	COPY(entity_id, strlen(from->entity_id));
 	COPY(entity_type, strlen(from->entity_type));

@@ -15,11 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WH_RESPONSE_KEPT 4096	/* bytes of a response body that the log keeps */
-#define WH_ERROR_MAX 256		/* bytes of an error text, with its NUL */
-#define WH_SECRETS_MAX 4		/* live secrets of one subscription */
-#define WH_SCHEDULE_MAX 32		/* intervals of a retry schedule */
-#define WH_INSTANCE_LEN 8		/* hex digits that tell one database's events from another's */
+#define WH_RESPONSE_KEPT 4096 /* bytes of a response body that the log keeps */
+#define WH_ERROR_MAX 256      /* bytes of an error text, with its NUL */
+#define WH_SECRETS_MAX 4      /* live secrets of one subscription */
+#define WH_SCHEDULE_MAX 32    /* intervals of a retry schedule */
+#define WH_INSTANCE_LEN 8     /* hex digits that tell one database's events from another's */
 
 /*
  * One row of webhook.outbox. Immutable once made; shared by all its
@@ -28,19 +28,19 @@
  */
 typedef struct WhEvent
 {
-	int			refs;
-	int16_t		drawer;
-	int64_t		id;
-	uint64_t	xid;
-	int64_t		created_us;		/* microseconds since the Unix epoch */
-	int64_t		subscription_id;	/* 0: for every matching subscription */
+	int refs;
+	int16_t drawer;
+	int64_t id;
+	uint64_t xid;
+	int64_t created_us;      /* microseconds since the Unix epoch */
+	int64_t subscription_id; /* 0: for every matching subscription */
 	const char *entity_id;
 	const char *entity_type;
 	const char *action;
-	const char *result;			/* JSON text, as captured */
-	size_t		result_len;
+	const char *result; /* JSON text, as captured */
+	size_t result_len;
 	const char *previous;
-	size_t		previous_len;
+	size_t previous_len;
 	const char *tenant;
 	const char *context;
 	size_t size; /* bytes of the whole allocation, for bounding memory */
@@ -85,31 +85,31 @@ typedef enum WhOrdering
 typedef struct WhKey
 {
 	unsigned char bytes[64];
-	size_t		len;
+	size_t len;
 } WhKey;
 
 typedef struct WhRetryPolicy
 {
-	int			n;				/* intervals in use, at least 1 */
-	int64_t		delay_us[WH_SCHEDULE_MAX];	/* waits between attempts; the last one repeats */
-	int64_t		give_up_us;		/* counted from the first attempt */
+	int n;                             /* intervals in use, at least 1 */
+	int64_t delay_us[WH_SCHEDULE_MAX]; /* waits between attempts; the last one repeats */
+	int64_t give_up_us;                /* counted from the first attempt */
 } WhRetryPolicy;
 
 /* What the engine knows of a subscription: a copy of its row, decoded. */
 typedef struct WhSubscription
 {
-	int64_t		id;
-	char	   *name;
-	char	   *url;
-	bool		paused;			/* not live: keep its deliveries, send none */
-	WhOrdering	ordering;
-	int			max_in_flight;
-	int64_t		timeout_us;
+	int64_t id;
+	char *name;
+	char *url;
+	bool paused; /* not live: keep its deliveries, send none */
+	WhOrdering ordering;
+	int max_in_flight;
+	int64_t timeout_us;
 	WhRetryPolicy retry;
 	int n_secrets;
 	char *secrets[WH_SECRETS_MAX]; /* as text; whoever frees them wipes them */
-	int			n_headers;		/* the operator's own request headers, "Name: value" */
-	char	  **headers;
+	int n_headers;                 /* the operator's own request headers, "Name: value" */
+	char **headers;
 } WhSubscription;
 
 /*
@@ -118,37 +118,37 @@ typedef struct WhSubscription
  */
 typedef enum WhOutcomeKind
 {
-	WH_OUT_DELIVERED,			/* 2xx */
-	WH_OUT_HTTP_ERROR,			/* any other status; see the status itself */
-	WH_OUT_REFUSED,				/* connection refused */
-	WH_OUT_RESET,				/* connection reset or closed early */
-	WH_OUT_DNS,					/* host name does not resolve */
+	WH_OUT_DELIVERED,  /* 2xx */
+	WH_OUT_HTTP_ERROR, /* any other status; see the status itself */
+	WH_OUT_REFUSED,    /* connection refused */
+	WH_OUT_RESET,      /* connection reset or closed early */
+	WH_OUT_DNS,        /* host name does not resolve */
 	WH_OUT_CONNECT_TIMEOUT,
-	WH_OUT_TIMEOUT,				/* connected, but the response took too long */
-	WH_OUT_TLS,					/* handshake or certificate */
-	WH_OUT_ADDRESS,				/* address not allowed */
-	WH_OUT_TOO_LARGE,			/* response larger than anyone needs */
-	WH_OUT_INTERNAL,			/* could not be rendered, signed or started */
-	WH_OUT_LOST,				/* the worker died while it was under way */
-	WH_OUT_ABORTED,				/* not sent, or taken back; no attempt counted */
+	WH_OUT_TIMEOUT,   /* connected, but the response took too long */
+	WH_OUT_TLS,       /* handshake or certificate */
+	WH_OUT_ADDRESS,   /* address not allowed */
+	WH_OUT_TOO_LARGE, /* response larger than anyone needs */
+	WH_OUT_INTERNAL,  /* could not be rendered, signed or started */
+	WH_OUT_LOST,      /* the worker died while it was under way */
+	WH_OUT_ABORTED,   /* not sent, or taken back; no attempt counted */
 	WH_OUT_COUNT
 } WhOutcomeKind;
 
 typedef enum WhClass
 {
 	WH_CLASS_DELIVERED,
-	WH_CLASS_RETRY,				/* this event, later */
-	WH_CLASS_ENDPOINT,			/* the endpoint is in trouble: later, and counts for the breaker */
-	WH_CLASS_GIVE_UP,			/* never again: dead letter */
-	WH_CLASS_DISABLE,			/* the endpoint wants no more */
-	WH_CLASS_ABORTED			/* no attempt was made */
+	WH_CLASS_RETRY,    /* this event, later */
+	WH_CLASS_ENDPOINT, /* the endpoint is in trouble: later, and counts for the breaker */
+	WH_CLASS_GIVE_UP,  /* never again: dead letter */
+	WH_CLASS_DISABLE,  /* the endpoint wants no more */
+	WH_CLASS_ABORTED   /* no attempt was made */
 } WhClass;
 
 /* What is to be done about a request that ended. */
 typedef struct WhVerdict
 {
-	WhClass		class;
-	int64_t		delay_us;		/* until the next attempt; 0 where there is none */
+	WhClass class;
+	int64_t delay_us; /* until the next attempt; 0 where there is none */
 } WhVerdict;
 
 /*
@@ -157,12 +157,12 @@ typedef struct WhVerdict
  */
 typedef enum WhDisposal
 {
-	WH_DO_FORGET,    /* delivered: nothing is left to do */
-	WH_DO_RETRY,     /* try again at due_us */
-	WH_DO_BEHIND,    /* keep behind an earlier delivery of its lane */
-	WH_DO_PARK,      /* keep until the subscription has caught up */
-	WH_DO_BURY,      /* give up: dead letter */
-	WH_DO_DROP       /* its subscription is gone */
+	WH_DO_FORGET, /* delivered: nothing is left to do */
+	WH_DO_RETRY,  /* try again at due_us */
+	WH_DO_BEHIND, /* keep behind an earlier delivery of its lane */
+	WH_DO_PARK,   /* keep until the subscription has caught up */
+	WH_DO_BURY,   /* give up: dead letter */
+	WH_DO_DROP    /* its subscription is gone */
 } WhDisposal;
 
 /*
@@ -180,7 +180,7 @@ typedef struct WhDelivery
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;
-	uint64_t page;    /* the page it was read with, for the worker's books */
+	uint64_t page; /* the page it was read with, for the worker's books */
 
 	/* how it ended */
 	WhDisposal disposal;
