@@ -163,6 +163,17 @@ release_page(void)
 	page.n = 0;
 }
 
+/*
+ * Has all been read that the worker before this one may have sent? Everything
+ * visible now at or below our position has been, unless we are in the midst
+ * of stragglers; and what was visible then is visible now.
+ */
+static bool
+recovered(void)
+{
+	return !more_to_read || (position->within_snapshot == NULL && position->hi >= read_before->hi);
+}
+
 void
 wh_read_page(void)
 {
@@ -193,7 +204,7 @@ wh_read_page(void)
 	release_page();
 
 	more_to_read = page.more;
-	if (!more_to_read && read_before)
+	if (read_before && recovered())
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
