@@ -898,3 +898,14 @@ REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA webhook FROM PUBLIC;
 
 SELECT webhook.enable();
+
+DO $$
+BEGIN
+	IF (SELECT w.state FROM webhook.worker_status() w) = 'none' THEN
+		RAISE WARNING USING
+			MESSAGE = 'webhook is not in shared_preload_libraries',
+			DETAIL = 'Events are captured and kept, and nothing is delivered.',
+			HINT = 'Add webhook to shared_preload_libraries and restart the server, or call webhook.start() for this server''s lifetime.';
+	END IF;
+END
+$$;

@@ -93,3 +93,9 @@ wh_books_settled(void)
 	}
 	return end;
 }
+
+bool
+wh_books_all_ended(void)
+{
+	return n_pages == 0;
+}

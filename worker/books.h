@@ -22,4 +22,7 @@ extern void wh_books_ended(uint64 page);
  */
 extern WhPosition *wh_books_settled(void);
 
+/* Has every page ended? */
+extern bool wh_books_all_ended(void);
+
 #endif /* WEBHOOK_BOOKS_H */

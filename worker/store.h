@@ -83,6 +83,7 @@ extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **r
 typedef struct WhRoute
 {
 	WhSubscription sub;
+	int64 created_us;   /* microseconds since the Unix epoch */
 	bool active;        /* false: matches nothing */
 	int n_entity_types; /* -1: all */
 	char **entity_types;

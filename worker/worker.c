@@ -171,7 +171,9 @@ rotate(TimestampTz now)
 	next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width * 1000 / 4));
 	if (!wh_attempt(rotate_step, &r))
 		return;
-	if (r.done)
+	if (!r.done)
+		wh_read_again(); /* what holds it up may be that our position is old */
+	else
 		next_rotation = time_t_to_timestamptz((unix_s / width + 1) * width);
 	if (r.dead > 0)
 	{

@@ -89,6 +89,7 @@ extern bool wh_read_wanted(TimestampTz now);
 /* May more be taken into memory? */
 extern bool wh_read_may(void);
 extern void wh_read_page(void);
+extern void wh_read_again(void); /* even if nothing seems to have happened */
 /* Is what a worker that died may have sent still being read? */
 extern bool wh_read_recovering(void);
 extern TimestampTz wh_read_last(void); /* when it was last read */
@@ -99,12 +100,14 @@ extern uint64 wh_read_events(void);    /* events read since the start */
  */
 
 extern void wh_settle_from(WhPosition *settled);
-extern void wh_settle_collect(void);               /* take what has ended from the engine */
-extern void wh_settle_pages(void);                 /* look whether pages have ended */
-extern bool wh_settle(void);                       /* write it all down; false: could not get a lock */
-extern TimestampTz wh_settle_due(void);            /* DT_NOEND: nothing to be settled */
+extern void wh_settle_collect(void);    /* take what has ended from the engine */
+extern void wh_settle_pages(void);      /* look whether pages have ended */
+extern bool wh_settle(void);            /* write it all down; false: could not get a lock */
+extern TimestampTz wh_settle_due(void); /* DT_NOEND: nothing to be settled */
+/* A read found nothing new: if nothing is on its way either, all before this position is settled. */
+extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
-extern const WhPosition *wh_settle_position(void); /* as last written */
+extern const WhPosition *wh_settle_position(void); /* as last written, or later */
 extern TimestampTz wh_settle_last(void);
 
 /*

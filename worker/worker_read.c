@@ -58,6 +58,7 @@ typedef struct Reading
 	WhLoaded loaded;
 	WhDealt *dealt;
 	int n_dealt;
+	int n_events;
 } Reading;
 
 static bool
@@ -147,7 +148,10 @@ submit_event(const Reading *r, WhEvent *event, uint64 number)
 						   .from = lost ? WH_FROM_LOST : WH_FROM_LOG,
 						   .page = number};
 
-		if (!wh_route_matches(route, event) || (lost && dealt_with(r, event->id, route->sub.id)))
+		if (!wh_route_matches(route, event))
+			continue;
+		/* what was dealt with before; and a subscription made since was not meant */
+		if (lost && (event->created_us < route->created_us || dealt_with(r, event->id, route->sub.id)))
 			continue;
 		if (!wh_deliver_submit(wh_engine, &submit))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -189,6 +193,7 @@ wh_read_page(void)
 	}
 	if (r.reload)
 		wh_config_apply(&r.loaded);
+	r.n_events = page.n;
 	if (page.n > 0)
 	{
 		number = wh_books_open(r.next);
@@ -203,6 +208,8 @@ wh_read_page(void)
 	MemoryContextSwitchTo(old);
 	release_page();
 
+	if (r.n_events == 0)
+		wh_settle_caught_up(position);
 	more_to_read = page.more;
 	if (read_before && recovered())
 	{
@@ -221,6 +228,12 @@ wh_read_wanted(TimestampTz now)
 	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_naptime) && completions() != completions_seen)
 		more_to_read = true;
 	return more_to_read;
+}
+
+void
+wh_read_again(void)
+{
+	more_to_read = true;
 }
 
 bool

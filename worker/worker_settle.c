@@ -27,7 +27,7 @@ static int n_booked = 0; /* of them, how many the books know about */
 static TimestampTz first_ended_at = 0;
 static WhPosition *to_settle = NULL; /* the checkpoint to be written with them */
 static TimestampTz to_settle_since = 0;
-static WhPosition *settled = NULL; /* as last written */
+static WhPosition *settled = NULL; /* as last written, or later */
 static TimestampTz last_settled = 0;
 
 void
@@ -121,6 +121,19 @@ wh_settle_due(void)
 	if (to_settle)
 		return TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
 	return DT_NOEND;
+}
+
+void
+wh_settle_caught_up(const WhPosition *position)
+{
+	MemoryContext old;
+
+	if (n_ended > 0 || to_settle || !wh_books_all_ended())
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	wh_position_free(settled);
+	settled = wh_position_copy(position);
+	MemoryContextSwitchTo(old);
 }
 
 bool

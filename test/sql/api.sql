@@ -68,7 +68,9 @@ $$;
 --
 -- Installing
 --
+SET client_min_messages = error; -- not to be told about preloading
 CREATE EXTENSION webhook;
+RESET client_min_messages;
 SELECT extname, extversion, extrelocatable, obj_description(oid, 'pg_extension') FROM pg_extension WHERE extname = 'webhook';
 -- this cluster and this database may deliver
 SELECT instance ~ '^[0-9a-f]{8}$' AS instance, system_identifier = (SELECT c.system_identifier FROM pg_control_system() c) AS cluster,
@@ -521,7 +523,7 @@ SELECT webhook.watch('users');
 CALL wrong('DROP EXTENSION webhook');
 SELECT source FROM webhook.source;
 -- which takes their triggers, and not the tables
-SET client_min_messages = warning;
+SET client_min_messages = error;
 SELECT webhook.watch('part');
 SELECT webhook.watch('item', actions => '{new,truncate}');
 INSERT INTO users (id) VALUES (1);
@@ -537,6 +539,7 @@ SELECT name FROM pg_settings WHERE name LIKE 'webhook%';
 SELECT current_setting('webhook.retention', true) IS NULL AS no_setting;
 
 -- created again it begins anew, also in a session that knew its predecessor
+SET client_min_messages = error;
 CREATE EXTENSION webhook;
 SELECT webhook.watch('users');
 INSERT INTO users (id, name) VALUES (3, 'first');
@@ -544,14 +547,15 @@ SELECT entity_type, entity_id, action_type FROM webhook.outbox;
 SELECT webhook.unwatch('users');
 -- nothing watched: no CASCADE needed
 DROP EXTENSION webhook;
+RESET client_min_messages;
 CALL left_behind();
+SET client_min_messages = error;
 CREATE EXTENSION webhook;
 SELECT count(*) FROM webhook.outbox;
 SELECT webhook.watch('users');
 INSERT INTO users (id, name) VALUES (4, 'second');
 SELECT id, entity_type, entity_id, action_type FROM webhook.outbox;
 -- all in one transaction
-SET client_min_messages = warning;
 BEGIN;
 DROP EXTENSION webhook CASCADE;
 CREATE EXTENSION webhook;
@@ -583,9 +587,11 @@ DROP EXTENSION webhook CASCADE;
 COMMIT;
 RESET client_min_messages;
 CALL left_behind();
+SET client_min_messages = error;
 BEGIN;
 CREATE EXTENSION webhook;
 ROLLBACK;
+RESET client_min_messages;
 CALL left_behind();
 -- somebody's schema of that name is left as it is
 CREATE SCHEMA webhook;

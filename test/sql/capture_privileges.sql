@@ -2,7 +2,7 @@
 -- Capture asks for no privilege, trusts no search_path, and gets along with
 -- what people add to the outbox.
 --
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
 RESET client_min_messages;
 TRUNCATE webhook.outbox;
@@ -259,7 +259,7 @@ SELECT id, context, context ->> 'actor' AS actor FROM events;
 CALL pg_temp.forget();
 
 DROP SCHEMA privileges_app CASCADE;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 DROP SCHEMA privileges_evil CASCADE;
 DROP OWNED BY regress_webhook_app, regress_webhook_owner;
 RESET client_min_messages;

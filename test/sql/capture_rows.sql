@@ -2,7 +2,7 @@
 -- Which changes make which events: keys, columns, every way a row can change,
 -- and tables that are altered under their triggers.
 --
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
 RESET client_min_messages;
 TRUNCATE webhook.outbox;

@@ -3,7 +3,7 @@
 -- type, domains, enums, arrays, composites, values at their extremes, under
 -- every setting that output depends on.
 --
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
 RESET client_min_messages;
 TRUNCATE webhook.outbox;

@@ -319,22 +319,26 @@ is($node->safe_psql('foreign_schema', "SELECT string_agg(relname, ',' ORDER BY r
 
 # a table of ours is taken away under a running worker
 $offset = -s $node->logfile;
-$node->safe_psql('three', 'ALTER EXTENSION webhook DROP TABLE webhook.pending; ALTER TABLE webhook.pending RENAME TO taken_away');
+$node->safe_psql('three', 'ALTER EXTENSION webhook DROP TABLE webhook.attempt; ALTER TABLE webhook.attempt RENAME TO taken_away');
 for (1 .. 20)
 {
 	insert_into($t, 'three');
 	Time::HiRes::usleep(100_000);    # part of the scenario: commits that each ask for a worker
 }
 pass('a table of ours is missing: applications go on writing');
+poll_until('the log names the table', sub { log_since($t, $offset) =~ /webhook\.attempt/ });
 $log = log_since($t, $offset);
 cmp_ok(scalar(() = $log =~ /starting background worker process "webhook worker for database three"/g), '<=', 6, 'no crash loop');
 unlike($log, qr/terminated by signal|PANIC/, 'no crash');
-like($log, qr/webhook\.pending/, 'the log names the table');
 is($t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname IN ('one', 'two')"), 2, 'the other databases are not concerned');
-$node->safe_psql('three', 'ALTER TABLE webhook.taken_away RENAME TO pending; ALTER EXTENSION webhook ADD TABLE webhook.pending');
-insert_into($t, 'three');
-in 'three', sub { $t->wait_until_settled };
-is($r->count('/ok/three'), 3 + 21, 'put back: all is delivered, once');
+in 'three', sub {
+	$t->poll_sql('the status says why', "SELECT reason LIKE '%webhook.attempt%' FROM webhook.status WHERE subscription IS NULL");
+	$t->sql('ALTER TABLE webhook.taken_away RENAME TO attempt; ALTER EXTENSION webhook ADD TABLE webhook.attempt');
+	$t->sql('INSERT INTO item DEFAULT VALUES');
+	$t->wait_until_settled;
+};
+my %three = map { $_->{headers}{'webhook-id'} => 1 } $r->requests('/ok/three');
+is(keys %three, 3 + 21, 'put back: all is delivered');
 
 #
 # Terminated: worker and launcher
