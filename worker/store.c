@@ -350,7 +350,7 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, (extract(epoch FROM s.created_at) * 1000000)::bigint"
+			   " s.entity_types, s.actions, s.tenant, CASE WHEN isfinite(s.created_at) THEN (extract(epoch FROM s.created_at) * 1000000)::bigint ELSE 0 END"
 			   " FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;
