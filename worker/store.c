@@ -32,7 +32,7 @@ static bool config_stale = true;
 static uint32 generation_read = 0;
 static Oid subscription_oid = InvalidOid;
 static Oid outbox_oid = InvalidOid;
-static void (*extension_gone)(bool anew, const char *why) = NULL;
+static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
 
 /*
  * Transactions
@@ -50,12 +50,11 @@ wh_tx_begin(const char *label)
 	pgstat_report_activity(STATE_RUNNING, label);
 	if (OidIsValid(outbox_oid) && wh_store_config_stale())
 	{
-		bool anew;
-		bool foreign;
 		const char *why;
+		WhPresence presence = wh_store_find_extension(&why);
 
-		if (!wh_store_find_extension(&anew, &foreign, &why))
-			extension_gone(anew, why);
+		if (presence != WH_PRESENT)
+			extension_gone(presence, why);
 	}
 }
 
@@ -135,7 +134,7 @@ on_relcache_invalidation(Datum arg, Oid relid)
 }
 
 void
-wh_store_watch_config(void (*gone)(bool anew, const char *why))
+wh_store_watch_config(void (*gone)(WhPresence presence, const char *why))
 {
 	extension_gone = gone;
 	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
@@ -168,19 +167,17 @@ static const struct
 			  {"attempt", "outcome"},    {"pending", "lane"},
 			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
 
-bool
-wh_store_find_extension(bool *anew, bool *foreign, const char **why_not)
+WhPresence
+wh_store_find_extension(const char **why_not)
 {
 	Oid schema = get_namespace_oid("webhook", true);
 	Oid outbox;
 
-	*anew = false;
-	*foreign = OidIsValid(schema);
 	*why_not = NULL;
 	if (!OidIsValid(get_extension_oid("webhook", true)) || !OidIsValid(schema))
 	{
 		*why_not = "the extension is not installed in this database";
-		return false;
+		return WH_ABSENT;
 	}
 	for (int i = 0; i < (int) lengthof(needed); i++)
 	{
@@ -191,19 +188,18 @@ wh_store_find_extension(bool *anew, bool *foreign, const char **why_not)
 			*why_not = MemoryContextStrdup(
 				wh_tx_results,
 				psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table));
-			return false;
+			return WH_BROKEN;
 		}
 	}
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
-		*anew = true;
 		*why_not = "the extension was created anew";
-		return false;
+		return WH_ANEW;
 	}
 	outbox_oid = outbox;
 	subscription_oid = get_relname_relid("subscription", schema);
-	return true;
+	return WH_PRESENT;
 }
 
 /*
@@ -350,7 +346,8 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, CASE WHEN isfinite(s.created_at) THEN (extract(epoch FROM s.created_at) * 1000000)::bigint ELSE 0 END"
+			   " s.entity_types, s.actions, s.tenant, CASE WHEN isfinite(s.created_at) THEN (extract(epoch "
+			   "FROM s.created_at) * 1000000)::bigint ELSE 0 END"
 			   " FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;

@@ -56,12 +56,17 @@ typedef struct WhPlan
 
 extern void wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected);
 
-/*
- * Whether the extension is here, complete; if not, `why_not` tells. `anew`:
- * one is here, but not the one that was found the last time. `foreign`: its
- * schema is here, but not as the extension makes it.
- */
-extern bool wh_store_find_extension(bool *anew, bool *foreign, const char **why_not);
+/* Is the extension here? */
+typedef enum WhPresence
+{
+	WH_PRESENT,
+	WH_ABSENT, /* no */
+	WH_ANEW,   /* one is, but not the one that was found the last time */
+	WH_BROKEN, /* it is, but a table of it is missing or not as it was made */
+} WhPresence;
+
+/* `why_not`: what is wrong, for people, in the results' memory; NULL where nothing is. */
+extern WhPresence wh_store_find_extension(const char **why_not);
 /*
  * Has anything of the configuration changed since wh_store_config_fresh? Looked
  * at inside a transaction. Fresh is given what wh_worker_generation() was
@@ -71,10 +76,10 @@ extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
- * the beginning of a transaction that finds the extension gone, or another
- * one (`anew`), before any statement fails on it; it must not return.
+ * the beginning of a transaction that does not find the extension present any
+ * more, before any statement fails on it; it must not return.
  */
-extern void wh_store_watch_config(void (*gone)(bool anew, const char *why));
+extern void wh_store_watch_config(void (*gone)(WhPresence presence, const char *why));
 
 /* True: this database may deliver, and `instance` is filled in. False: `reason` says why not. */
 extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason);

@@ -135,11 +135,11 @@ clean_stop(void)
 }
 
 void
-wh_gone(bool anew, const char *why)
+wh_gone(WhPresence presence, const char *why)
 {
 	/* the tables that what is in memory belongs to are gone: nothing to settle */
 	ereport(LOG, errmsg("webhook worker ends: %s", why));
-	wh_worker_detach(!anew);
+	wh_worker_detach(presence == WH_ABSENT);
 	proc_exit(0);
 }
 
@@ -198,7 +198,7 @@ start_step(void *arg)
 
 	wh_tx_begin("webhook: starting");
 	wh_config_load(&s->loaded);
-	if (s->loaded.present && s->loaded.may_deliver)
+	if (s->loaded.presence == WH_PRESENT && s->loaded.may_deliver)
 	{
 		s->read = wh_store_checkpoint("read");
 		s->settled = wh_store_checkpoint("settled");
@@ -230,7 +230,7 @@ restore_step(void *arg)
 	wh_tx_commit(false);
 }
 
-/* Wait until a latch, a signal, the wh_engine or the time; then take in what has come. */
+/* Wait until a latch, a signal, the engine or the time; then take in what has come. */
 static void
 wait_until(TimestampTz now, TimestampTz deadline)
 {
@@ -276,9 +276,22 @@ insist(void (*step)(void *), void *arg)
 		wait_until(GetCurrentTimestamp(), not_before);
 }
 
-/* This database may not deliver: say so, and wait until something about that changes. */
+/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
+static bool
+look_again(bool broken)
+{
+	const char *why;
+	bool mended;
+
+	wh_tx_begin("webhook: looking at the configuration");
+	mended = broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
+	wh_tx_commit(false);
+	return mended;
+}
+
+/* This database may not deliver, or cannot: say so, and wait until something about that changes. */
 static void
-pg_attribute_noreturn() stay_silent(const char *reason)
+pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 {
 	silent = true;
 	strlcpy(silent_reason, reason, sizeof(silent_reason));
@@ -286,17 +299,13 @@ pg_attribute_noreturn() stay_silent(const char *reason)
 	report();
 	for (;;)
 	{
-		wait_until(0, wh_naptime * INT64CONST(1000));
-		if (wh_worker_woken())
-		{
-			bool stale;
+		TimestampTz next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
 
-			wh_tx_begin("webhook: looking at the configuration");
-			stale = wh_store_config_stale();
-			wh_tx_commit(false);
-			if (stale)
-				wh_leave();
-		}
+		do
+			wait_until(GetCurrentTimestamp(), next);
+		while (broken ? GetCurrentTimestamp() < next : !wh_worker_woken());
+		if (look_again(broken))
+			wh_leave();
 	}
 }
 
@@ -346,21 +355,23 @@ start(void)
 	WhDeliverConfig config;
 
 	insist(start_step, &s);
-	if (!s.loaded.present)
+	if (s.loaded.presence == WH_BROKEN)
+		stay_silent(s.loaded.why_not, true);
+	if (s.loaded.presence != WH_PRESENT)
 	{
 		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
-		ereport(s.loaded.foreign ? LOG : DEBUG1, errmsg("webhook worker ends: %s", s.loaded.why_not));
+		ereport(DEBUG1, errmsg("webhook worker ends: %s", s.loaded.why_not));
 		wh_worker_detach(true);
 		proc_exit(0);
 	}
 	if (!s.loaded.may_deliver)
-		stay_silent(s.loaded.why_not);
+		stay_silent(s.loaded.why_not, false);
 
 	config = wh_config_engine();
 	wh_engine = wh_deliver_create(&config);
 	if (wh_engine == NULL)
 		ereport(
-			ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start the webhook wh_engine"),
+			ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start the webhook engine"),
 			errdetail("There is no memory or no file descriptor for it, or webhook.ca_file cannot be used."));
 	begin_waiting();
 	wh_config_apply(&s.loaded);

@@ -51,8 +51,8 @@ extern bool wh_attempt(void (*step)(void *), void *arg);
 /* End this process in order. */
 extern void wh_leave(void) pg_attribute_noreturn();
 
-/* End this process because the extension is gone, or (`anew`) another one. */
-extern void wh_gone(bool anew, const char *why) pg_attribute_noreturn();
+/* End this process because the extension is not what it was. */
+extern void wh_gone(WhPresence presence, const char *why) pg_attribute_noreturn();
 
 /* What was in memory no longer fits what is in the tables: begin anew after this turn. */
 extern void wh_start_over(void);
@@ -64,9 +64,7 @@ extern void wh_start_over(void);
 /* What a transaction has read of the configuration, to be applied when it has committed. */
 typedef struct WhLoaded
 {
-	bool present; /* the extension is here */
-	bool anew;    /* not the one we know, but another one is */
-	bool foreign; /* something of its name is here that is not the extension, or not whole */
+	WhPresence presence; /* of the extension; the rest only where it is present */
 	bool may_deliver;
 	const char *why_not;
 	List *routes;

@@ -63,7 +63,7 @@ wh_config_engine(void)
 	return config;
 }
 
-/* Give the wh_engine the subscriptions as they are now, and take away those that are gone. */
+/* Give the engine the subscriptions as they are now, and take away those that are gone. */
 static void
 apply_routes(List *fresh, MemoryContext context)
 {
@@ -104,8 +104,8 @@ wh_config_load(WhLoaded *loaded)
 	uint32 generation = wh_worker_generation();
 
 	memset(loaded, 0, sizeof(*loaded));
-	loaded->present = wh_store_find_extension(&loaded->anew, &loaded->foreign, &loaded->why_not);
-	if (!loaded->present)
+	loaded->presence = wh_store_find_extension(&loaded->why_not);
+	if (loaded->presence != WH_PRESENT)
 		return;
 	loaded->may_deliver = wh_store_identity(instance, &loaded->why_not);
 	loaded->context =
@@ -120,8 +120,8 @@ wh_config_load(WhLoaded *loaded)
 void
 wh_config_apply(WhLoaded *loaded)
 {
-	if (!loaded->present)
-		wh_gone(loaded->anew, loaded->why_not);
+	if (loaded->presence != WH_PRESENT)
+		wh_gone(loaded->presence, loaded->why_not);
 	if (!loaded->may_deliver)
 	{
 		ereport(LOG, errmsg("webhook worker does not deliver: %s", loaded->why_not));

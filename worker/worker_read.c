@@ -115,7 +115,7 @@ read_step(void *arg)
 	r->reload = wh_store_config_stale();
 	if (r->reload)
 		wh_config_load(&r->loaded);
-	if (page.n > 0 && !(r->reload && !(r->loaded.present && r->loaded.may_deliver)))
+	if (page.n > 0 && !(r->reload && !(r->loaded.presence == WH_PRESENT && r->loaded.may_deliver)))
 	{
 		if (read_before)
 			r->dealt = wh_store_dealt_with(&page, &r->n_dealt);

@@ -36,7 +36,7 @@ wh_settle_from(WhPosition *from)
 	settled = from;
 }
 
-/* Take what has ended from the wh_engine. */
+/* Take what has ended from the engine. */
 void
 wh_settle_collect(void)
 {
