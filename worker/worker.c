@@ -293,19 +293,22 @@ look_again(bool broken)
 static void
 pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 {
+	TimestampTz next_look = 0;
+
 	silent = true;
 	strlcpy(silent_reason, reason, sizeof(silent_reason));
 	ereport(LOG, errmsg("webhook worker does not deliver: %s", reason));
 	report();
 	for (;;)
 	{
-		TimestampTz next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
+		TimestampTz now = GetCurrentTimestamp();
 
-		do
-			wait_until(GetCurrentTimestamp(), next);
-		while (broken ? GetCurrentTimestamp() < next : !wh_worker_woken());
+		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
+		if (broken ? GetCurrentTimestamp() < next_look : !wh_worker_woken())
+			continue;
 		if (look_again(broken))
 			wh_leave();
+		next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
 	}
 }
 
