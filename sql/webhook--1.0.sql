@@ -194,8 +194,7 @@ CREATE TABLE webhook.pending (
 	first_at        timestamptz,
 	last_error      text,
 	drawer          smallint    NOT NULL,
-	since           timestamptz NOT NULL DEFAULT clock_timestamp(),
-	PRIMARY KEY (subscription_id, event_id)
+	since           timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to be tried again, waiting behind one that failed, or parked until the subscription can take them';
 COMMENT ON COLUMN webhook.pending.subscription_id IS 'for whom';
@@ -208,6 +207,8 @@ COMMENT ON COLUMN webhook.pending.first_at IS 'when it was first tried; null: no
 COMMENT ON COLUMN webhook.pending.last_error IS 'what went wrong last';
 COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its event is in';
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
+-- unique, but not a key: no foreign key can point here and keep the worker from deleting what was delivered
+CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE true;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
 CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
@@ -250,7 +251,7 @@ COMMENT ON COLUMN webhook.dead_letter.context IS 'as in webhook.outbox';
 COMMENT ON COLUMN webhook.dead_letter.created_at IS 'as in webhook.outbox';
 
 CREATE TABLE webhook.checkpoint (
-	id       bigint      NOT NULL PRIMARY KEY,
+	id       bigint      NOT NULL,
 	kind     text        NOT NULL CHECK (kind IN ('read', 'settled')),
 	snapshot pg_snapshot NOT NULL,
 	next_xid xid8        NOT NULL,
@@ -258,6 +259,7 @@ CREATE TABLE webhook.checkpoint (
 	within   jsonb,
 	at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE UNIQUE INDEX checkpoint_idx ON webhook.checkpoint (id) WHERE true; -- as with pending
 COMMENT ON TABLE webhook.checkpoint IS 'append-only positions of the worker, the newest of each kind counts; see docs/ARCHITECTURE.md, Reading';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
 COMMENT ON COLUMN webhook.checkpoint.kind IS 'read: everything up to here may have been sent; settled: everything up to here is delivered, pending or dead';
