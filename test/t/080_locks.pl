@@ -99,7 +99,7 @@ is($r->count, 11, 'one request for each event');
 # While somebody holds a lock on the tables that the worker writes
 #
 my $after = last_event();
-$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{1s}'", actions => "'{update}'");
+$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", actions => "'{update}'");
 my $offset = -s $node->logfile;
 for my $locked ('webhook.pending, webhook.attempt', 'webhook.checkpoint', 'webhook.subscription, webhook.secret, webhook.identity', 'webhook.pending')
 {
@@ -315,7 +315,7 @@ SQL
 	my $log = substr(slurp_file($node->logfile), $offset);
 	unlike($log, qr/exited with exit code 1/, 'and did not die in between');
 	ok($body =~ /\Q$expected\E/, 'a row as it was sent');
-	is($t->sql("SELECT body::jsonb -> 'result' FROM request WHERE event_id = 1"), $t->sql("SELECT body::jsonb -> 'result' || '{\"id\": 1}' FROM request WHERE event_id = 2"),
+	is($t->sql("SELECT body::jsonb -> 'result' FROM request WHERE path = '/ok/hostile' AND event_id = 1"), $t->sql("SELECT body::jsonb -> 'result' || '{\"id\": 1}' FROM request WHERE path = '/ok/hostile' AND event_id = 2"),
 		'and is sent with these settings');
 }
 
