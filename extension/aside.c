@@ -91,6 +91,9 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 				   ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 				   QueryCompletion *completion)
 {
+	/* all that is asked of the command is asked now: one that ends its transaction (CALL) may take it along */
+	bool drops_ours = drops_extension(pstmt->utilityStmt);
+	bool drops_database = IsA(pstmt->utilityStmt, DropdbStmt);
 	const char *name = database_needed(pstmt->utilityStmt);
 	Oid dboid = name ? get_database_oid(name, true) : InvalidOid;
 
@@ -98,7 +101,7 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 	if (!OidIsValid(dboid) || dboid == MyDatabaseId || !wh_owns_database(dboid))
 	{
 		run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
-		if (drops_extension(pstmt->utilityStmt))
+		if (drops_ours)
 			wh_config_changed_at_commit();
 		return;
 	}
@@ -113,7 +116,7 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	if (IsA(pstmt->utilityStmt, DropdbStmt))
+	if (drops_database)
 		wh_slot_release(dboid); /* before the launcher could try once more in what is about to vanish */
 	else
 		wh_worker_step_back(dboid);

@@ -143,28 +143,31 @@ database_name(Oid dboid, char name[NAMEDATALEN])
 	return ok;
 }
 
-static Started *
-find_started(Oid dboid)
+/* Forget the workers that have ended: those that found no extension leave no slot to be looked at. */
+static void
+forget_ended(void)
 {
-	for (int i = 0; i < n_started; i++)
-		if (started[i].dboid == dboid)
-			return &started[i];
-	return NULL;
+	for (int i = 0; i < n_started;)
+	{
+		pid_t pid;
+
+		if (GetBackgroundWorkerPid(started[i].handle, &pid) != BGWH_STOPPED)
+		{
+			i++;
+			continue;
+		}
+		pfree(started[i].handle);
+		started[i] = started[--n_started];
+	}
 }
 
 /* Is the worker we started in this database still alive, or about to be? */
 static bool
 still_there(Oid dboid)
 {
-	Started *s = find_started(dboid);
-	pid_t pid;
-
-	if (s == NULL)
-		return false;
-	if (GetBackgroundWorkerPid(s->handle, &pid) != BGWH_STOPPED)
-		return true;
-	pfree(s->handle);
-	*s = started[--n_started];
+	for (int i = 0; i < n_started; i++)
+		if (started[i].dboid == dboid)
+			return true;
 	return false;
 }
 
@@ -176,6 +179,8 @@ start_worker(Oid dboid, const char *name)
 	MemoryContext old;
 	bool ok;
 
+	if (n_started == lengthof(started))
+		return false;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted; we start it again */
@@ -206,6 +211,8 @@ start_wanted(void)
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
 	int asked = 0;
 	int n;
+
+	forget_ended();
 
 	/* a few candidates at a time: most have no extension, and each takes a background worker to ask */
 	n = wh_slots(slots, WH_MAX_DATABASES);
