@@ -104,6 +104,37 @@ wh_tx_try(void (*step)(void *), void *arg)
 	return ok;
 }
 
+bool
+wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	PG_TRY();
+	{
+		step(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		ereport(WARNING, errcode(error->sqlerrcode), errmsg("webhook worker could not %s", what),
+				errdetail_internal("%s%s%s", error->message, error->detail ? ": " : "",
+								   error->detail ? error->detail : ""),
+				errhint("%s", hint));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return ok;
+}
+
 void
 wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 {

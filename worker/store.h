@@ -45,6 +45,13 @@ extern MemoryContext wh_tx_results;
  */
 extern bool wh_tx_try(void (*step)(void *), void *arg);
 
+/*
+ * The same for a step that others can do without: whatever goes wrong is
+ * rolled back and reported as a WARNING that says `what` could not be done
+ * (looked at after the step, which may have filled it in).
+ */
+extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint);
+
 /* A plan prepared on first use and kept for good. */
 typedef struct WhPlan
 {
@@ -199,12 +206,14 @@ extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, in
 
 typedef struct WhRotation
 {
-	bool done;       /* both drawers are empty or hold nothing that is old */
-	int64 dead;      /* deliveries that went to dead_letter */
-	int64 truncated; /* drawers emptied */
+	bool done;      /* the drawer is empty, or holds nothing that is old */
+	int64 dead;     /* deliveries that went to dead_letter */
+	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
 } WhRotation;
 
-/* Empty the drawers whose turn is next, if all in them is old, settled by `settled`, and nobody holds a lock. */
-extern WhRotation wh_store_rotate(const WhPosition *settled);
+/* Empty the drawer whose turn is next, if all in it is old and nobody holds a lock on it. */
+extern void wh_store_rotate_attempt(WhRotation *r);
+/* The same; and all in it must be settled, by this position. */
+extern void wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled);
 
 #endif /* WEBHOOK_STORE_H */

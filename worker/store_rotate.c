@@ -61,36 +61,46 @@ lock_drawer(const char *log, int drawer)
 	return OidIsValid(relid) && ConditionalLockRelationOid(relid, AccessExclusiveLock);
 }
 
-/* True where the drawer is done with: it was emptied, was empty, or holds nothing old. */
-static bool
-rotate_attempts(int drawer, WhRotation *r)
+/* Begin with a log's next drawer. */
+static int
+begin_drawer(const char *log, WhRotation *r)
 {
+	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
+
+	r->done = false;
+	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, drawer);
+	return drawer;
+}
+
+void
+wh_store_rotate_attempt(WhRotation *r)
+{
+	int drawer = begin_drawer("attempt", r);
 	bool isnull;
 	Datum newest;
 
 	newest = drawer_value("SELECT at FROM webhook.attempt_%d ORDER BY at DESC LIMIT 1", drawer, &isnull);
-	if (isnull || !older_than_retention(newest))
-		return true;
-	if (!lock_drawer("attempt", drawer))
-		return false;
+	r->done = isnull || !older_than_retention(newest);
+	if (r->done || !lock_drawer("attempt", drawer))
+		return;
 	run("TRUNCATE webhook.attempt_%d", drawer, SPI_OK_UTILITY);
-	r->truncated++;
-	return true;
+	r->done = true;
 }
 
-static bool
-rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
+void
+wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 {
+	int drawer = begin_drawer("outbox", r);
 	bool isnull;
 	Datum value;
 
 	/* ids are taken with the clock's time, so the highest id has the latest time */
 	value =
 		drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
-	if (isnull || !older_than_retention(value))
-		return true;
-	if (!lock_drawer("outbox", drawer))
-		return false;
+	r->done = isnull || !older_than_retention(value);
+	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
+	if (r->done || settled == NULL || settled->within_snapshot || !lock_drawer("outbox", drawer))
+		return;
 
 	/*
 	 * With the lock, nobody is in the midst of writing here: all rows are
@@ -100,13 +110,13 @@ rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
 	 */
 	value = drawer_value("SELECT id FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
 	if (!isnull && DatumGetInt64(value) > settled->hi)
-		return false;
+		return;
 	value =
 		drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
 							  quote_literal_cstr(settled->snapshot)),
 					 drawer, &isnull);
 	if (!isnull)
-		return false;
+		return;
 
 	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
 		"first_at, xid, entity_id,"
@@ -124,21 +134,5 @@ rotate_outbox(int drawer, const WhPosition *settled, WhRotation *r)
 	run("DELETE FROM webhook.pending WHERE drawer = %d", drawer, SPI_OK_DELETE);
 	r->dead += SPI_processed;
 	run("TRUNCATE webhook.outbox_%d", drawer, SPI_OK_UTILITY);
-	r->truncated++;
-	return true;
-}
-
-WhRotation
-wh_store_rotate(const WhPosition *settled)
-{
-	int next = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
-	WhRotation r = {0};
-
-	r.done = rotate_attempts(next, &r);
-	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
-	if (settled == NULL || settled->within_snapshot)
-		r.done = false;
-	else
-		r.done = rotate_outbox(next, settled, &r) && r.done;
-	return r;
+	r->done = true;
 }

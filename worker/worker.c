@@ -42,6 +42,7 @@
 #define REPORT_EVERY_MS 200   /* status is no older than this while busy */
 #define AGAIN_AFTER_MS 200    /* a step that could not get its lock */
 #define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
+#define ROTATE_LATER_MS 60000 /* after an error */
 #define LOOK_AGAIN_MS 20      /* there is more to read, but no room for it */
 
 PGDLLEXPORT void webhook_worker_main(Datum arg);
@@ -151,35 +152,49 @@ wh_leave(void)
 }
 
 static void
-rotate_step(void *arg)
+rotate_attempt_step(void *arg)
 {
-	WhRotation *r = arg;
-
 	wh_tx_begin("webhook: rotating drawers");
-	*r = wh_store_rotate(wh_settle_position());
+	wh_store_rotate_attempt(arg);
 	wh_tx_commit(false);
 }
 
 static void
+rotate_outbox_step(void *arg)
+{
+	wh_tx_begin("webhook: rotating drawers");
+	wh_store_rotate_outbox(arg, wh_settle_position());
+	wh_tx_commit(false);
+}
+
+/* Each log by itself, so that what holds up one does not hold up the other. */
+static void
 rotate(TimestampTz now)
 {
-	int64 width = wh_drawer_width();
-	int64 unix_s = timestamptz_to_time_t(now);
-	WhRotation r = {0};
+	int64 width_ms = wh_drawer_width() * 1000;
+	int64 turn = timestamptz_to_time_t(now) / wh_drawer_width();
+	WhRotation attempt = {.doing = "rotate its drawers"};
+	WhRotation outbox = {.doing = "rotate its drawers"};
+	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
+	bool ok = wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
 
-	/* when the next drawer's turn begins, or soon again if this one could not be emptied */
-	next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width * 1000 / 4));
-	if (!wh_attempt(rotate_step, &r))
-		return;
-	if (!r.done)
-		wh_read_again(); /* what holds it up may be that our position is old */
+	ok = wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint) && ok;
+	if (!ok)
+		next_rotation =
+			TimestampTzPlusMilliseconds(now, Max(ROTATE_AGAIN_MS / 2, Min(ROTATE_LATER_MS, width_ms)));
+	else if (attempt.done && outbox.done)
+		next_rotation = time_t_to_timestamptz((turn + 1) * wh_drawer_width());
 	else
-		next_rotation = time_t_to_timestamptz((unix_s / width + 1) * width);
-	if (r.dead > 0)
 	{
-		ereport(LOG,
-				errmsg("webhook worker moved " INT64_FORMAT " deliveries to webhook.dead_letter", r.dead),
-				errdetail("Their events are older than webhook.retention."));
+		next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width_ms / 4));
+		wh_read_again(); /* what holds it up may be that our position is old */
+	}
+	if (outbox.dead > 0)
+	{
+		ereport(
+			LOG,
+			errmsg("webhook worker moved " INT64_FORMAT " deliveries to webhook.dead_letter", outbox.dead),
+			errdetail("Their events are older than webhook.retention."));
 		start_over = true;
 	}
 }
