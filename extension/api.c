@@ -321,6 +321,12 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 		}
 		values[0] = CStringGetTextDatum(launcher ? "starting" : "none");
+		if (launcher && wh_my_slot(&slot) && slot.aside)
+		{
+			values[1] =
+				CStringGetTextDatum("it has stepped aside for a command that needs the database to itself");
+			nulls[1] = false;
+		}
 		if (!launcher)
 		{
 			values[1] = CStringGetTextDatum(

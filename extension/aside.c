@@ -5,9 +5,9 @@
  * A connected worker would make DROP DATABASE, CREATE DATABASE ... TEMPLATE,
  * ALTER DATABASE ... RENAME and ... SET TABLESPACE fail because the database
  * is "being accessed by other users". So before such a command, given by
- * somebody who may give it, the database's worker is asked to end; the
- * launcher starts it again afterwards, if the database is still there and is
- * one that may have a worker.
+ * somebody who may give it, the database's worker is asked to end; when the
+ * transaction has ended, however it does, the launcher starts it again, if the
+ * database is still there and is one that may have a worker.
  *
  * A ProcessUtility hook, installed only when the library is preloaded. It
  * keeps nothing; the slots in wake.c remember who is to stay away.
@@ -98,28 +98,11 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 	Oid dboid = name ? get_database_oid(name, true) : InvalidOid;
 
 	/* who may not give the command disturbs nobody; nor does one on our own database, which will fail */
-	if (!OidIsValid(dboid) || dboid == MyDatabaseId || !wh_owns_database(dboid))
-	{
-		run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
-		if (drops_ours)
-			wh_config_changed_at_commit();
-		return;
-	}
-	wh_worker_step_aside(dboid);
-	PG_TRY();
-	{
-		run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
-	}
-	PG_CATCH();
-	{
-		wh_worker_step_back(dboid);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	if (drops_database)
-		wh_slot_release(dboid); /* before the launcher could try once more in what is about to vanish */
-	else
-		wh_worker_step_back(dboid);
+	if (OidIsValid(dboid) && dboid != MyDatabaseId && wh_owns_database(dboid))
+		wh_worker_step_aside(dboid, drops_database);
+	run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+	if (drops_ours)
+		wh_config_changed_at_commit();
 }
 
 void

@@ -35,6 +35,8 @@
 #include "wake.h"
 
 #define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
+#define ASIDE_WITHIN_MS                                                                                      \
+	2000 /* a worker asked to step aside is waited for no longer; a clean stop takes less */
 
 typedef struct WorkerSlot
 {
@@ -56,7 +58,18 @@ static bool callback_registered = false;
 static bool captured = false;       /* this transaction captured an event */
 static bool config_changed = false; /* this transaction changed the configuration */
 static bool worker_wanted = false;  /* this transaction wants a worker */
-static WorkerSlot *my_slot = NULL;  /* in a worker: the slot it holds */
+
+/* Databases whose worker has stepped aside for this transaction. */
+typedef struct Aside
+{
+	Oid dboid;
+	bool for_good;
+} Aside;
+
+static Aside aside[8]; /* more in one transaction than anybody has a use for */
+static int n_aside = 0;
+
+static WorkerSlot *my_slot = NULL; /* in a worker: the slot it holds */
 
 Size
 wh_wake_shmem_size(void)
@@ -174,9 +187,34 @@ ask_launcher(void)
 	LWLockRelease(&shared->lock);
 }
 
+/* The transaction that made workers step aside has ended: they may come back, but where their database is gone. */
+static void
+step_back(bool committed)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	while (n_aside > 0)
+	{
+		Aside *a = &aside[--n_aside];
+		WorkerSlot *slot = find_slot(a->dboid);
+
+		if (slot == NULL)
+			continue;
+		slot->view.aside = false;
+		slot->view.not_before = 0;
+		if (a->for_good && committed && slot->view.state == WH_SLOT_WANTED)
+			slot->view.state = WH_SLOT_FREE;
+	}
+	if (shared->launcher)
+		SetLatch(&shared->launcher->procLatch);
+	LWLockRelease(&shared->lock);
+}
+
 static void
 at_xact_end(XactEvent event, void *arg)
 {
+	if (n_aside > 0 &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
+		step_back(event == XACT_EVENT_COMMIT);
 	if (!captured && !worker_wanted)
 		return;
 	if (event == XACT_EVENT_COMMIT)
@@ -286,7 +324,7 @@ wh_slot_want(Oid dboid, TimestampTz not_before)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = want_slot(dboid, not_before);
 	if (slot && slot->view.state == WH_SLOT_WANTED)
-		slot->view.not_before = Max(not_before, slot->view.aside_until);
+		slot->view.not_before = not_before;
 	LWLockRelease(&shared->lock);
 	return slot != NULL;
 }
@@ -322,7 +360,7 @@ wh_worker_attach(void)
 	attach_shared();
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = want_slot(MyDatabaseId, 0);
-	mine = slot && slot->view.state == WH_SLOT_WANTED;
+	mine = slot && slot->view.state == WH_SLOT_WANTED && !slot->view.aside;
 	if (mine)
 	{
 		slot->view.state = WH_SLOT_RUNNING;
@@ -346,13 +384,13 @@ void
 wh_worker_detach(bool absent)
 {
 	Oid dboid;
-	TimestampTz aside_until;
+	bool still_aside;
 
 	if (my_slot == NULL)
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	dboid = my_slot->view.dboid;
-	aside_until = my_slot->view.aside_until;
+	still_aside = my_slot->view.aside;
 	my_slot->proc = NULL;
 	memset(&my_slot->view, 0, sizeof(my_slot->view));
 	my_slot->view.counters = DSM_HANDLE_INVALID;
@@ -360,9 +398,8 @@ wh_worker_detach(bool absent)
 	{
 		my_slot->view.dboid = dboid;
 		my_slot->view.state = WH_SLOT_WANTED;
-		my_slot->view.aside_until = aside_until;
-		my_slot->view.not_before =
-			Max(aside_until, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS));
+		my_slot->view.aside = still_aside;
+		my_slot->view.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS);
 	}
 	if (shared->launcher)
 		SetLatch(&shared->launcher->procLatch);
@@ -370,16 +407,14 @@ wh_worker_detach(bool absent)
 	my_slot = NULL;
 }
 
-/* How long a worker that was asked to end is waited for. A clean stop takes less. */
-#define ASIDE_WITHIN_MS 2000
-#define ASIDE_FOR_MS 3600000 /* kept from starting: until stepped back, or an hour if nobody does */
-
 void
-wh_worker_step_aside(Oid dboid)
+wh_worker_step_aside(Oid dboid, bool for_good)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_WITHIN_MS);
 
-	attach_shared();
+	register_callback();
+	if (n_aside < (int) lengthof(aside))
+		aside[n_aside++] = (Aside){.dboid = dboid, .for_good = for_good};
 	for (;;)
 	{
 		WorkerSlot *slot;
@@ -390,8 +425,7 @@ wh_worker_step_aside(Oid dboid)
 		if (slot)
 		{
 			pid = slot->view.state == WH_SLOT_RUNNING ? slot->view.pid : 0;
-			slot->view.aside_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_FOR_MS);
-			slot->view.not_before = slot->view.aside_until;
+			slot->view.aside = true;
 		}
 		LWLockRelease(&shared->lock);
 		if (pid == 0 || GetCurrentTimestamp() >= deadline)
@@ -401,20 +435,6 @@ wh_worker_step_aside(Oid dboid)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-}
-
-void
-wh_worker_step_back(Oid dboid)
-{
-	WorkerSlot *slot;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	slot = find_slot(dboid);
-	if (slot)
-		slot->view.aside_until = slot->view.not_before = 0;
-	if (shared->launcher)
-		SetLatch(&shared->launcher->procLatch);
-	LWLockRelease(&shared->lock);
 }
 
 bool

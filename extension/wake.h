@@ -27,10 +27,10 @@ typedef struct WhSlotView
 {
 	Oid dboid;
 	WhSlotState state;
-	int pid;                 /* of the worker, while RUNNING */
-	TimestampTz not_before;  /* while WANTED: no start earlier than this */
-	TimestampTz aside_until; /* stepped aside for a command that needs the database to itself; 0: no */
-	bool silent;             /* the worker captures but does not deliver: see reason */
+	int pid;                /* of the worker, while RUNNING */
+	TimestampTz not_before; /* while WANTED: no start earlier than this */
+	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
+	bool silent;            /* the worker captures but does not deliver: see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
 	TimestampTz last_read;
@@ -101,11 +101,11 @@ extern void wh_worker_report(const WhWorkerReport *report);
 
 /*
  * For commands that need a database to themselves: have its worker end, and
- * keep it from being started again until wh_worker_step_back. Waits until it
- * has let go, two seconds at most. Both do nothing where there is no worker.
+ * keep it from being started again until the end of this transaction. Waits
+ * until it has let go, two seconds at most. `for_good`: if this transaction
+ * commits, the database is gone. Nothing happens where there is no worker.
  */
-extern void wh_worker_step_aside(Oid dboid);
-extern void wh_worker_step_back(Oid dboid);
+extern void wh_worker_step_aside(Oid dboid, bool for_good);
 
 /* This database's slot; false where it has none. */
 extern bool wh_my_slot(WhSlotView *out);

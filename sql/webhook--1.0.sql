@@ -207,8 +207,8 @@ COMMENT ON COLUMN webhook.pending.first_at IS 'when it was first tried; null: no
 COMMENT ON COLUMN webhook.pending.last_error IS 'what went wrong last';
 COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its event is in';
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
--- unique, but not a key: no foreign key can point here and keep the worker from deleting what was delivered
-CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE true;
+-- partial, so that no foreign key can point here and keep the worker from deleting what was delivered
+CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
 CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
@@ -259,7 +259,7 @@ CREATE TABLE webhook.checkpoint (
 	within   jsonb,
 	at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE UNIQUE INDEX checkpoint_idx ON webhook.checkpoint (id) WHERE true; -- as with pending
+CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the same reason
 COMMENT ON TABLE webhook.checkpoint IS 'append-only positions of the worker, the newest of each kind counts; see docs/ARCHITECTURE.md, Reading';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
 COMMENT ON COLUMN webhook.checkpoint.kind IS 'read: everything up to here may have been sent; settled: everything up to here is delivered, pending or dead';

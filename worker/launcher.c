@@ -28,6 +28,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -122,23 +123,35 @@ find_databases(void)
 	known = now;
 }
 
-/* The name of a database that may have a worker; false where it is gone, takes no connections or is a template. */
+/*
+ * The name of a database that may have a worker; false where it is gone, takes
+ * no connections or is a template. Looked up in the table: what a cache knows
+ * may be older than the commit that woke us.
+ */
 static bool
 database_name(Oid dboid, char name[NAMEDATALEN])
 {
+	ScanKeyData key;
+	SysScanDesc scan;
+	Relation rel;
 	HeapTuple tuple;
 	bool ok = false;
 
 	StartTransactionCommand();
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(dboid));
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(dboid));
+	/* no index: without a database of its own, this process knows none */
+	scan = systable_beginscan(rel, DatabaseOidIndexId, false, NULL, 1, &key);
+	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 
 		ok = db->datallowconn && !db->datistemplate;
 		strlcpy(name, NameStr(db->datname), NAMEDATALEN);
-		ReleaseSysCache(tuple);
 	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
 	return ok;
 }
@@ -232,7 +245,7 @@ start_wanted(void)
 	{
 		char name[NAMEDATALEN];
 
-		if (slots[i].state != WH_SLOT_WANTED)
+		if (slots[i].state != WH_SLOT_WANTED || slots[i].aside)
 			continue;
 		if (still_there(slots[i].dboid))
 		{

@@ -135,6 +135,65 @@ wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char 
 	return ok;
 }
 
+/* Replace every byte that is not part of a well-formed character of the encoding. */
+static void
+question_marks(char *text, int encoding)
+{
+	for (char *at = text; *at;)
+	{
+		int len = pg_encoding_mblen(encoding, at);
+
+		if ((int) strnlen(at, len) == len && pg_encoding_verifymbchar(encoding, at, len) == len)
+			at += len;
+		else
+			*at++ = '?';
+	}
+}
+
+char *
+wh_to_utf8(char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	int len = strlen(text);
+	unsigned char *out;
+	Oid proc;
+	int done = 0;
+	int filled = 0;
+
+	if (encoding == PG_UTF8 || len == 0)
+		return text;
+	if (encoding == PG_SQL_ASCII)
+	{
+		/* nobody knows what it is; most often it is UTF-8 */
+		question_marks(text, PG_UTF8);
+		return text;
+	}
+	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(proc))
+	{
+		for (char *c = text; *c; c++)
+			if (IS_HIGHBIT_SET(*c))
+				*c = '?';
+		return text;
+	}
+	out = palloc((Size) len * MAX_CONVERSION_GROWTH + 1);
+	while (done < len)
+	{
+		done +=
+			pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) text + done, len - done,
+										  out + filled, (len - done) * MAX_CONVERSION_GROWTH + 1, true);
+		filled += strlen((char *) out + filled);
+		if (done < len)
+		{
+			/* this character has no place in UTF-8 */
+			done += Max(1, Min(pg_encoding_mblen(encoding, text + done), len - done));
+			out[filled++] = '?';
+			out[filled] = '\0';
+		}
+	}
+	return (char *) out;
+}
+
 void
 wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 {
@@ -288,8 +347,7 @@ string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
 		if (nulls[i])
 			continue;
 		string = TextDatumGetCString(elements[i]);
-		string = pg_server_to_any(string, strlen(string), PG_UTF8);
-		(*out)[kept++] = MemoryContextStrdup(context, string);
+		(*out)[kept++] = MemoryContextStrdup(context, wh_to_utf8(string));
 	}
 	return kept;
 }
@@ -301,7 +359,7 @@ string_column(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
 
 	if (text == NULL)
 		return NULL;
-	return MemoryContextStrdup(context, pg_server_to_any(text, strlen(text), PG_UTF8));
+	return MemoryContextStrdup(context, wh_to_utf8(text));
 }
 
 static int64

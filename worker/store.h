@@ -52,6 +52,13 @@ extern bool wh_tx_try(void (*step)(void *), void *arg);
  */
 extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint);
 
+/*
+ * Text of the database in UTF-8, for the engine. What cannot be converted (a
+ * database in SQL_ASCII may hold any bytes) becomes "?": an event must not be
+ * able to stop the worker.
+ */
+extern char *wh_to_utf8(char *text);
+
 /* A plan prepared on first use and kept for good. */
 typedef struct WhPlan
 {

@@ -242,7 +242,7 @@ utf8_column(HeapTuple row, TupleDesc desc, int column, size_t *len)
 	if (isnull)
 		return NULL;
 	string = TextDatumGetCString(value);
-	string = pg_server_to_any(string, strlen(string), PG_UTF8);
+	string = wh_to_utf8(string);
 	if (len)
 		*len = strlen(string);
 	return string;

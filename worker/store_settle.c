@@ -142,7 +142,8 @@ write_pending(WhDelivery *const *deliveries, int n)
 			   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 			   " k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
 			   " WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
-			   " ON CONFLICT (subscription_id, event_id) DO UPDATE SET state = excluded.state, attempts = "
+			   " ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
+			   "state = excluded.state, attempts = "
 			   "excluded.attempts,"
 			   " due_at = excluded.due_at, first_at = excluded.first_at,"
 			   " last_error = coalesce(excluded.last_error, pending.last_error)",

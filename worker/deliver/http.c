@@ -183,6 +183,8 @@ set_up_easy(Slot *slot)
 
 	SET(CURLOPT_PRIVATE, (void *) slot);
 	SET(CURLOPT_NOSIGNAL, 1L);
+	/* a name look-up that hangs in its thread is left behind, not waited for */
+	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_POST, 1L);
 	SET(CURLOPT_USERAGENT, USER_AGENT);
 	SET(CURLOPT_ERRORBUFFER, slot->message);

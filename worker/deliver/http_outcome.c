@@ -17,7 +17,8 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 	curl_off_t pretransfer = 0; /* 0: nothing could be sent */
 
 	curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-	if (slot->address_refused)
+	/* a name may have several addresses: what counts is that none was left to go to */
+	if (slot->address_refused && rc != CURLE_OK)
 		return WH_OUT_ADDRESS;
 	if (slot->too_large)
 		return WH_OUT_TOO_LARGE;
