@@ -22,13 +22,39 @@
 #include "varatt.h"
 #endif
 
-/* PostgreSQL 16 gave ExecInsertIndexTuples the argument onlySummarizing. */
-#if PG_VERSION_NUM >= 160000
+/* PostgreSQL 16 gave ExecInsertIndexTuples the argument onlySummarizing, 19 put its flags together. */
+#if PG_VERSION_NUM >= 190000
+#define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
+	ExecInsertIndexTuples(result_rel, estate, 0, slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
 #define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL, false)
 #else
 #define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* PostgreSQL 17 gave a wait event set a resource owner (NULL: none) where it had a memory context. */
+#if PG_VERSION_NUM >= 170000
+#define wh_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
+#else
+#define wh_create_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
+/* PostgreSQL 17 brought transaction_timeout. */
+#if PG_VERSION_NUM >= 170000
+#define WH_FURTHER_TIMEOUTS {"transaction_timeout", "0"},
+#else
+#define WH_FURTHER_TIMEOUTS
+#endif
+
+/* PostgreSQL 19 names a tranche of locks where its number is taken. */
+#if PG_VERSION_NUM >= 190000
+#define wh_new_tranche(name) LWLockNewTrancheId(name)
+#define wh_name_tranche(id, name) ((void) 0)
+#else
+#define wh_new_tranche(name) LWLockNewTrancheId()
+#define wh_name_tranche(id, name) LWLockRegisterTranche((id), (name))
 #endif
 
 /* PostgreSQL 18 brought generated columns that are not stored: a trigger never sees a value of theirs. */

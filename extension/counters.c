@@ -10,6 +10,7 @@
 #include "storage/lwlock.h"
 
 #include "counters.h"
+#include "wake.h"
 
 typedef struct Segment
 {
@@ -36,7 +37,7 @@ wh_counters_publish(const WhCounter *rows, int n)
 			dsm_detach(published);
 		published = larger;
 		segment = dsm_segment_address(larger);
-		LWLockInitialize(&segment->lock, LWLockNewTrancheId());
+		LWLockInitialize(&segment->lock, wh_lock_tranche());
 		segment->capacity = capacity;
 	}
 	LWLockAcquire(&segment->lock, LW_EXCLUSIVE);

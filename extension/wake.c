@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "wake.h"
 
 #define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
@@ -71,6 +72,12 @@ static int n_aside = 0;
 
 static WorkerSlot *my_slot = NULL; /* in a worker: the slot it holds */
 
+int
+wh_lock_tranche(void)
+{
+	return shared->lock.tranche;
+}
+
 Size
 wh_wake_shmem_size(void)
 {
@@ -93,7 +100,7 @@ attach_shared(void)
 	if (!found)
 	{
 		memset(shared, 0, sizeof(Shared));
-		LWLockInitialize(&shared->lock, LWLockNewTrancheId());
+		LWLockInitialize(&shared->lock, wh_new_tranche("webhook"));
 		for (int i = 0; i < WH_MAX_DATABASES; i++)
 		{
 			pg_atomic_init_u32(&shared->slots[i].woken, 0);
@@ -101,7 +108,7 @@ attach_shared(void)
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(shared->lock.tranche, "webhook");
+	wh_name_tranche(shared->lock.tranche, "webhook");
 }
 
 /* The slot of a database, or NULL. The caller holds the lock. */

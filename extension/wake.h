@@ -54,6 +54,9 @@ typedef struct WhWorkerReport
 	dsm_handle counters;
 } WhWorkerReport;
 
+/* The tranche of this library's locks, in a process that is attached: there are not many to be had. */
+extern int wh_lock_tranche(void);
+
 /* Called by _PG_init: how much shared memory, and where from. */
 extern Size wh_wake_shmem_size(void);
 

@@ -61,8 +61,6 @@ wh_tx_begin(const char *label)
 void
 wh_tx_commit(bool flush)
 {
-	XLogRecPtr seen = flush ? GetXLogInsertRecPtr() : InvalidXLogRecPtr;
-
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -70,11 +68,11 @@ wh_tx_commit(bool flush)
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/*
 	 * With synchronous_commit = off an event is visible before it is durable.
-	 * It must not be announced before a crash can no longer undo it. Whatever
-	 * our snapshot saw was inserted into WAL before `seen`.
+	 * It must not be announced before a crash can no longer undo it. Our own
+	 * commit record was inserted after those of all that our snapshot saw.
 	 */
-	if (flush)
-		XLogFlush(XLogRecPtrIsInvalid(XactLastCommitEnd) ? seen : Max(seen, XactLastCommitEnd));
+	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
+		XLogFlush(XactLastCommitEnd);
 }
 
 bool
@@ -234,6 +232,12 @@ bool
 wh_store_config_stale(void)
 {
 	AcceptInvalidationMessages();
+	return wh_store_config_hint();
+}
+
+bool
+wh_store_config_hint(void)
+{
 	return config_stale || wh_worker_generation() != generation_read;
 }
 

@@ -29,8 +29,8 @@
 /*
  * The bookends of every transaction of the worker. `label` is what
  * pg_stat_activity shows. Between them SPI is connected and one snapshot is
- * active. Commit with `flush` returns only when everything that this
- * transaction has seen or done is on disk.
+ * active. Commit with `flush`, of a transaction that has written something,
+ * returns only when everything that it has seen or done is on disk.
  */
 extern void wh_tx_begin(const char *label);
 extern void wh_tx_commit(bool flush);
@@ -88,6 +88,8 @@ extern WhPresence wh_store_find_extension(const char **why_not);
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
+/* The same without a look at invalidations, outside a transaction: may say no too often. */
+extern bool wh_store_config_hint(void);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
  * the beginning of a transaction that does not find the extension present any

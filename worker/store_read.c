@@ -348,14 +348,21 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 void
 wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 {
+	/* the limits are literals so that the planner knows them; keep them equal to WH_PAGE_EVENTS */
 	/* id + 0: so that the planner has no index but xid's to choose from */
-	static WhPlan stragglers = {.sql =
-									"SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-									" WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
-									" AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0",
-								4,
-								{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
-	/* the limit is a literal so that the planner walks the index; keep it equal to WH_PAGE_EVENTS */
+	static WhPlan stragglers = {
+		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
+			   " WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
+			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0 LIMIT 500",
+		4,
+		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
+	/* further pages of a cut walk on by id, each row between passed once, instead of collecting all that is left */
+	static WhPlan further = {
+		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
+			   " WHERE o.id > $3 AND o.id <= $2 AND o.xid = ANY ($1)"
+			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id LIMIT 500",
+		4,
+		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
 	static WhPlan above = {.sql = "SELECT " WH_EVENT_COLUMNS
 								  " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500",
 						   1,
@@ -377,7 +384,7 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 		Datum values[4] = {xids, Int64GetDatum(from->hi), Int64GetDatum(within ? from->within_last : 0),
 						   CStringGetTextDatum(within ? from->within_snapshot : snapshot)};
 
-		exhausted = fetch_into(page, &bytes, &stragglers, values);
+		exhausted = fetch_into(page, &bytes, within ? &further : &stragglers, values);
 	}
 
 	old = MemoryContextSwitchTo(wh_tx_results);

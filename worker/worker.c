@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "counters.h"
 #include "deliver.h"
 #include "settings.h"
@@ -276,7 +277,7 @@ begin_waiting(void)
 {
 	if (wait_set)
 		FreeWaitEventSet(wait_set);
-	wait_set = CreateWaitEventSet(TopMemoryContext, 3);
+	wait_set = wh_create_wait_event_set(3);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	if (wh_engine)
@@ -339,7 +340,7 @@ static const struct
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"statement_timeout", "0"},
-	{"idle_in_transaction_session_timeout", "0"},
+	WH_FURTHER_TIMEOUTS{"idle_in_transaction_session_timeout", "0"},
 	{"session_replication_role", "origin"},
 	{"row_security", "off"},
 	{"standard_conforming_strings", "on"},
@@ -419,6 +420,23 @@ start(void)
 			errdetail("It goes on after event " INT64_FORMAT ".", s.settled->hi));
 }
 
+static void
+reload_step(void *arg)
+{
+	wh_tx_begin("webhook: reading the configuration");
+	wh_config_load(arg);
+	wh_tx_commit(false);
+}
+
+static void
+reload(void)
+{
+	WhLoaded loaded = {0};
+
+	if (wh_attempt(reload_step, &loaded))
+		wh_config_apply(&loaded);
+}
+
 /* One turn: everything that can be done now. Returns when the next one is due at the latest. */
 static TimestampTz
 turn(void)
@@ -435,6 +453,8 @@ turn(void)
 			rotate(now);
 		if (wanted && room)
 			wh_read_page();
+		else if (wh_store_config_hint())
+			reload(); /* what holds up reading may be a subscription that was paused just now */
 	}
 	wh_deliver_run(wh_engine);
 	wh_settle_collect();
@@ -453,10 +473,11 @@ turn(void)
 
 	/* when next? */
 	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
-	if (wh_read_wanted(now))
+	if (wh_read_wanted(now) || !wh_read_may())
 		deadline = wh_read_may() ? now : TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS);
 	deadline = Min(deadline, wh_settle_due());
-	deadline = Min(deadline, wh_take_due());
+	if (wh_read_may())
+		deadline = Min(deadline, wh_take_due());
 	deadline = Min(deadline, next_rotation);
 	if (not_before > now)
 		deadline = Max(deadline, not_before);

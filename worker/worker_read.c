@@ -22,8 +22,6 @@
 #include "wake.h"
 #include "worker.h"
 
-#define EVENT_BYTES_MAX (128 * 1024 * 1024) /* of events in memory: above this, reading waits */
-
 static WhPosition *position = NULL;    /* read up to here */
 static WhPosition *read_before = NULL; /* while recovering: what a worker that died may have sent */
 static WhPage page;
@@ -103,6 +101,7 @@ static void
 read_step(void *arg)
 {
 	Reading *r = arg;
+	bool concerned = false;
 
 	wh_tx_begin("webhook: reading");
 	wh_store_read(position, &page, &r->next);
@@ -119,10 +118,11 @@ read_step(void *arg)
 	{
 		if (read_before)
 			r->dealt = wh_store_dealt_with(&page, &r->n_dealt);
-		if (page_concerns(r->reload ? r->loaded.routes : wh_config_routes()))
+		concerned = page_concerns(r->reload ? r->loaded.routes : wh_config_routes());
+		if (concerned)
 			write_read_checkpoint(r->next);
 	}
-	wh_tx_commit(page.n > 0);
+	wh_tx_commit(concerned);
 }
 
 static bool
@@ -239,7 +239,7 @@ wh_read_again(void)
 bool
 wh_read_may(void)
 {
-	return wh_deliver_event_bytes(wh_engine) < EVENT_BYTES_MAX && wh_deliver_has_room(wh_engine);
+	return wh_deliver_has_room(wh_engine);
 }
 
 bool

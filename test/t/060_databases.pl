@@ -277,8 +277,9 @@ is(workers_of($t, 'template1'), 0, 'no worker in a template that has the extensi
 $took = seconds_of($t, 'CREATE DATABASE from_template1');
 cmp_ok($took, '<', 2, sprintf('CREATE DATABASE from that template: %.2f s', $took));
 $node->safe_psql('from_template1', 'INSERT INTO item DEFAULT VALUES');
+$node->stop('fast');
 $offset = -s $node->logfile;
-$node->restart;
+$node->start;
 for my $db ('one', 'two', 'three')
 {
 	in $db, sub { $t->wait_for_worker };
@@ -302,8 +303,9 @@ $node->safe_psql('template1', 'DROP EXTENSION webhook; DROP TABLE item');
 #
 $t->sql('CREATE DATABASE foreign_schema');
 $node->safe_psql('foreign_schema', 'CREATE SCHEMA webhook; CREATE TABLE webhook.outbox (x text); CREATE TABLE webhook.subscription (id text); CREATE VIEW webhook.pending AS SELECT 1 AS nothing');
+$node->stop('fast');
 $offset = -s $node->logfile;
-$node->restart;
+$node->start;
 in $_, sub { $t->wait_for_worker } for 'one', 'two', 'three';
 poll_until('the launcher has asked about it', sub { log_since($t, $offset) =~ /webhook worker for database foreign_schema/ });
 wait_for_no_worker($t, 'foreign_schema');

@@ -280,8 +280,6 @@ SQL
 	$t->subscribe('again', $r->url('/fail-first/1/hostile'), retry_schedule => "'{1s}'", actions => "'{update}'");
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$t->wait_until_settled;
-	my ($body) = map { $_->{body} } $r->requests('/ok/hostile');
-	my $expected = $t->sql("SELECT row_to_json(item) FROM item");
 	$t->sql(<<'SQL');
 ALTER DATABASE hostile SET default_transaction_isolation = 'serializable';
 ALTER DATABASE hostile SET default_transaction_read_only = on;
@@ -321,9 +319,8 @@ SQL
 	is($t->worker_pid, $worker, 'the worker lives');
 	my $log = substr(slurp_file($node->logfile), $offset);
 	unlike($log, qr/exited with exit code 1/, 'and did not die in between');
-	ok($body =~ /\Q$expected\E/, 'a row as it was sent');
-	is($t->sql("SELECT body::jsonb -> 'result' FROM request WHERE path = '/ok/hostile' AND event_id = 1"), $t->sql("SELECT body::jsonb -> 'result' || '{\"id\": 1}' FROM request WHERE path = '/ok/hostile' AND event_id = 2"),
-		'and is sent with these settings');
+	is( $t->sql("SELECT count(*) > 300, count(*) FILTER (WHERE strpos(r.body, o.result::text) = 0) FROM request r JOIN webhook.outbox o ON o.id = r.event_id WHERE r.path = '/ok/hostile'"),
+		't|0', 'each row is sent as it was captured');
 }
 
 $t->stop;

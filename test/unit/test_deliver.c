@@ -472,7 +472,7 @@ test_many(void **state)
 		wh_delivery_free(d);
 	}
 	assert_true(server_connections() <= 8);
-	assert_int_equal(wh_deliver_event_bytes(e), 0);
+	assert_int_equal(wh_deliver_queued(e), 0);
 }
 
 int

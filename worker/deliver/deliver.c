@@ -36,7 +36,6 @@ struct WhDeliver
 	int n_endpoints;
 	int cap_endpoints;
 	WhList outcomes;
-	size_t event_bytes;
 };
 
 /*
@@ -219,7 +218,6 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 	switch (wh_queue_push(e->queue, d, submit->from, e->config.now_us()))
 	{
 		case WH_PUSHED:
-			e->event_bytes += event->size;
 			return true;
 		case WH_PUSH_BEHIND:
 			d->disposal = WH_DO_BEHIND;
@@ -243,7 +241,6 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 			wh_delivery_free(d);
 			return false;
 	}
-	e->event_bytes += event->size;
 	wh_list_push(&e->outcomes, d);
 	return true;
 }
@@ -379,8 +376,6 @@ wh_deliver_take(WhDeliver *e)
 {
 	WhDelivery *d = wh_list_pop(&e->outcomes);
 
-	if (d)
-		e->event_bytes -= d->event->size;
 	return d;
 }
 
@@ -488,12 +483,6 @@ int
 wh_deliver_queued(const WhDeliver *e)
 {
 	return wh_queue_total(e->queue);
-}
-
-size_t
-wh_deliver_event_bytes(const WhDeliver *e)
-{
-	return e->event_bytes;
 }
 
 bool

@@ -82,8 +82,6 @@ extern int64_t wh_deliver_deadline(const WhDeliver *e); /* call it then even so;
 
 extern int wh_deliver_in_flight(const WhDeliver *e);
 extern int wh_deliver_queued(const WhDeliver *e);
-extern size_t wh_deliver_event_bytes(const WhDeliver *e); /* memory of the events held */
-
 /* Counts of the i-th subscription (any order, stable between changes); false: there are no more. */
 extern bool wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts *out);
 

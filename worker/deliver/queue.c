@@ -378,13 +378,20 @@ look_at_full(WhQueue *q, int64_t now_us, WhList *given_back)
 	return room;
 }
 
-/* All together are too many although none is full: the same, for those that have their share of it or more. */
+static bool
+has_room_for_more(const WhQueue *q)
+{
+	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
+}
+
+/* All together are too many, or too large, although none is full: the same, for those that have their share of it or more. */
 static void
 look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
 {
 	int share = WH_QUEUE_TOTAL / (q->n_subs > 0 ? q->n_subs : 1);
+	size_t share_of_bytes = WH_QUEUE_BYTES / (size_t) (q->n_subs > 0 ? q->n_subs : 1);
 
-	if (q->total < WH_QUEUE_TOTAL)
+	if (has_room_for_more(q))
 	{
 		q->total_full_since_us = 0;
 		return;
@@ -395,7 +402,7 @@ look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
 		return;
 	for (size_t i = 0; i < SUB_BUCKETS; i++)
 		for (Sub *sub = q->subs[i]; sub; sub = sub->hash_next)
-			if (sub->queued >= share)
+			if (sub->queued >= share || sub->bytes >= share_of_bytes)
 				give_back_sub(q, sub, given_back);
 	q->total_full_since_us = 0;
 }
@@ -406,7 +413,7 @@ wh_queue_has_room(WhQueue *q, int64_t now_us, WhList *given_back)
 	bool room = look_at_full(q, now_us, given_back);
 
 	look_at_total(q, now_us, given_back);
-	return room && q->total < WH_QUEUE_TOTAL;
+	return room && has_room_for_more(q);
 }
 
 bool
@@ -453,7 +460,7 @@ wh_queue_parked_to_fetch(WhQueue *q, int *room)
 		sub = LINKED(Sub, parking, link);
 		wh_sub_note(q, sub);
 		if (sub->parked > 0 && !sub->paused && sub->fresh == 0 && sub->queued <= WH_FETCH_MAX / 2 &&
-			sub->blocked < WH_BLOCKED_LANES_MAX && q->total < WH_QUEUE_TOTAL)
+			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q))
 		{
 			*room = WH_FETCH_MAX;
 			return sub->id;

@@ -17,6 +17,7 @@
 #define WH_FETCH_MAX 500           /* parked rows fetched at once */
 #define WH_BLOCKED_LANES_MAX 10000 /* lanes of one subscription remembered as blocked */
 #endif
+#define WH_QUEUE_BYTES (128 * 1024 * 1024) /* of the events of all that wait */
 
 /* How long a subscription may stay full, which keeps all others waiting, before its queue is handed back. */
 #define WH_QUEUE_PATIENCE_US (250 * 1000)       /* where it makes no headway */

@@ -93,8 +93,9 @@ typedef struct Sub
 	int max_in_flight;
 	int in_flight;
 	int queued;
-	int fresh;   /* of both, those without a row in pending */
-	int blocked; /* lanes with stored rows */
+	size_t bytes; /* of the events that are queued */
+	int fresh;    /* of both, those without a row in pending */
+	int blocked;  /* lanes with stored rows */
 	int64_t parked;
 	int64_t full_since_us;
 } Sub;
@@ -109,6 +110,7 @@ struct WhQueue
 	size_t n_lane_buckets; /* a power of two */
 	size_t n_lanes;
 	int total;     /* deliveries waiting */
+	size_t bytes;  /* of their events; one that several subscriptions want counts for each */
 	Link runnable; /* subscriptions that could start one: the round-robin */
 	Link full;     /* those whose queue is full */
 	Link parking;  /* those with parked rows; some that have none any more */

@@ -266,12 +266,29 @@ wh_lane_note_fetch(WhQueue *q, Lane *lane)
 	wh_sub_note(q, lane->sub);
 }
 
+static void
+count_in(WhQueue *q, Sub *sub, const WhDelivery *d)
+{
+	sub->queued++;
+	sub->bytes += d->event->size;
+	q->total++;
+	q->bytes += d->event->size;
+}
+
+static void
+count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
+{
+	sub->queued--;
+	sub->bytes -= d->event->size;
+	q->total--;
+	q->bytes -= d->event->size;
+}
+
 void
 wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d)
 {
 	wh_list_push(&lane->waiting, d);
-	lane->sub->queued++;
-	q->total++;
+	count_in(q, lane->sub, d);
 	wh_lane_note_ready(q, lane);
 	wh_lane_sane(lane);
 }
@@ -284,8 +301,7 @@ wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d)
 	if (lane->waiting.tail == NULL)
 		lane->waiting.tail = d;
 	lane->waiting.n++;
-	lane->sub->queued++;
-	q->total++;
+	count_in(q, lane->sub, d);
 	wh_lane_note_ready(q, lane);
 	wh_lane_sane(lane);
 }
@@ -297,8 +313,7 @@ wh_lane_pop(WhQueue *q, Lane *lane)
 
 	if (d == NULL)
 		return NULL;
-	lane->sub->queued--;
-	q->total--;
+	count_out(q, lane->sub, d);
 	if (lane->waiting.n == 0)
 		link_remove(&lane->ready);
 	return d;
