@@ -194,6 +194,7 @@ CREATE TABLE webhook.pending (
 	first_at        timestamptz,
 	last_error      text,
 	drawer          smallint    NOT NULL,
+	size            integer     NOT NULL DEFAULT 0,
 	since           timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to be tried again, waiting behind one that failed, or parked until the subscription can take them';
@@ -206,6 +207,7 @@ COMMENT ON COLUMN webhook.pending.due_at IS 'when it is to be tried again; infin
 COMMENT ON COLUMN webhook.pending.first_at IS 'when it was first tried; null: not yet';
 COMMENT ON COLUMN webhook.pending.last_error IS 'what went wrong last';
 COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its event is in';
+COMMENT ON COLUMN webhook.pending.size IS 'bytes its event takes in the worker''s memory, by which it takes no more at once than it can hold';
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
 -- partial, so that no foreign key can point here and keep the worker from deleting what was delivered
 CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;

@@ -193,6 +193,8 @@ typedef struct WhTaken
 	TimestampTz first_at; /* 0: never */
 } WhTaken;
 
+#define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
+
 /* Take what is due, at most `max`; or the further rows of a lane; or parked rows of a subscription. */
 extern List *wh_store_take_due(int max);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);

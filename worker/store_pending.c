@@ -43,6 +43,17 @@
 #define IS_LIVE                                                                                              \
 	"(SELECT s.active AND s.state = 'live' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
+/*
+ * As many rows, in the order of an index, as fit a page: their events are to
+ * be held in memory. One row is taken whatever its size.
+ */
+#define STR2(x) #x
+#define STR(x) STR2(x)
+#define THAT_FIT(condition, order)                                                                           \
+	"SELECT q.ctid FROM (SELECT p.ctid, sum(p.size) OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"      \
+	" - p.size AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"          \
+	" WHERE q.before < " STR(WH_TAKE_BYTES)
+
 static List *
 take(WhPlan *plan, Datum *values)
 {
@@ -76,9 +87,8 @@ List *
 wh_store_take_due(int max)
 {
 	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
-	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
-									  " WHERE p.state = 'retry' AND p.due_at <= $2 AND " IS_LIVE
-									  " ORDER BY p.due_at LIMIT $1"),
+	static WhPlan plan = {.sql =
+							  TAKE(THAT_FIT("p.state = 'retry' AND p.due_at <= $2 AND " IS_LIVE, "p.due_at")),
 						  2,
 						  {INT8OID, TIMESTAMPTZOID}};
 	Datum values[2] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
@@ -90,12 +100,11 @@ List *
 wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 {
 	static WhPlan plan = {
-		.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
-					" WHERE p.subscription_id + 0 = $1 AND p.lane = $2 AND p.state IN ('behind', 'retry')"
-					" ORDER BY p.lane, p.event_id LIMIT $3"),
+		.sql = TAKE(THAT_FIT("p.subscription_id + 0 = $2 AND p.lane = $3 AND p.state IN ('behind', 'retry')",
+							 "p.lane, p.event_id")),
 		3,
 		{INT8OID, INT8OID, INT8OID}};
-	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum((int64) lane), Int64GetDatum(max)};
+	Datum values[3] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum((int64) lane)};
 
 	return take(&plan, values);
 }
@@ -103,12 +112,11 @@ wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 List *
 wh_store_take_parked(int64 subscription_id, int max)
 {
-	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
-									  " WHERE p.subscription_id = $1 AND p.state = 'parked'"
-									  " ORDER BY p.subscription_id, p.event_id LIMIT $2"),
+	static WhPlan plan = {.sql = TAKE(THAT_FIT("p.subscription_id = $2 AND p.state = 'parked'",
+											   "p.subscription_id, p.event_id")),
 						  2,
 						  {INT8OID, INT8OID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(max)};
+	Datum values[2] = {Int64GetDatum(max), Int64GetDatum(subscription_id)};
 
 	return take(&plan, values);
 }

@@ -135,27 +135,28 @@ static void
 write_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
-			   "first_at, last_error, drawer)"
-			   " SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
-			   "k.last_error, k.drawer"
-			   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-			   " k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer)"
-			   " WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
-			   " ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
-			   "state = excluded.state, attempts = "
-			   "excluded.attempts,"
-			   " due_at = excluded.due_at, first_at = excluded.first_at,"
-			   " last_error = coalesce(excluded.last_error, pending.last_error)",
-		9,
+		.sql =
+			"INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
+			"first_at, last_error, drawer, size)"
+			" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
+			"k.last_error, k.drawer, k.size"
+			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size)"
+			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+			" ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
+			"state = excluded.state, attempts = "
+			"excluded.attempts,"
+			" due_at = excluded.due_at, first_at = excluded.first_at,"
+			" last_error = coalesce(excluded.last_error, pending.last_error)",
+		10,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID}};
-	static const Oid types[9] = {INT8OID,        INT8OID,        INT8OID, TEXTOID, INT4OID,
-								 TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID};
-	Column c[9];
-	Datum values[9];
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID}};
+	static const Oid types[10] = {INT8OID,        INT8OID,        INT8OID, TEXTOID, INT4OID,
+								  TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID};
+	Column c[10];
+	Datum values[10];
 
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 10; i++)
 		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
@@ -192,10 +193,11 @@ write_pending(WhDelivery *const *deliveries, int n)
 				   d->first_us == 0 || d->attempts == 0);
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
+		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 10; i++)
 		values[i] = column_array(&c[i]);
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }

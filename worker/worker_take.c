@@ -41,6 +41,7 @@ typedef struct Taking
 {
 	TakeWhat what;
 	int n_lanes;
+	int n_asked; /* of the lanes: the others would have been too much at once */
 	int64 subscriptions[LANES_AT_ONCE];
 	uint64 lanes[LANES_AT_ONCE];
 	bool lane_empty[LANES_AT_ONCE];
@@ -53,6 +54,7 @@ static void
 take_step(void *arg)
 {
 	Taking *t = arg;
+	Size bytes = 0;
 	ListCell *lc;
 
 	wh_tx_begin("webhook: taking pending deliveries");
@@ -63,13 +65,21 @@ take_step(void *arg)
 			t->next_due = wh_store_next_due();
 			break;
 		case TAKE_LANES:
-			for (int i = 0; i < t->n_lanes; i++)
+			for (int i = 0; i < t->n_lanes && bytes < WH_TAKE_BYTES; i++)
 			{
 				List *rows = wh_store_take_lane(t->subscriptions[i], t->lanes[i], LANE_AT_ONCE);
 				MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+				ListCell *row;
 
 				t->lane_empty[i] = rows == NIL;
+				foreach (row, rows)
+				{
+					WhTaken *taken = lfirst(row);
+
+					bytes += taken->event ? taken->event->size : 0;
+				}
 				t->taken = list_concat(t->taken, rows);
+				t->n_asked = i + 1;
 				MemoryContextSwitchTo(old);
 			}
 			break;
@@ -131,8 +141,12 @@ take(Taking *t)
 	if (t->what == TAKE_DUE)
 		next_due = t->next_due;
 	for (int i = 0; t->what == TAKE_LANES && i < t->n_lanes; i++)
-		if (t->lane_empty[i])
+	{
+		if (i >= t->n_asked)
+			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
+		else if (t->lane_empty[i])
 			wh_deliver_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
+	}
 	if (t->what == TAKE_PARKED && t->taken == NIL)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
 }
