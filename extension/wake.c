@@ -414,14 +414,31 @@ wh_worker_detach(bool absent)
 	my_slot = NULL;
 }
 
+/* So that it is undone at the end of the transaction. False where that cannot be promised. */
+static bool
+remember_aside(Oid dboid, bool for_good)
+{
+	for (int i = 0; i < n_aside; i++)
+	{
+		if (aside[i].dboid != dboid)
+			continue;
+		aside[i].for_good = aside[i].for_good || for_good;
+		return true;
+	}
+	if (n_aside == (int) lengthof(aside))
+		return false;
+	aside[n_aside++] = (Aside){.dboid = dboid, .for_good = for_good};
+	return true;
+}
+
 void
 wh_worker_step_aside(Oid dboid, bool for_good)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_WITHIN_MS);
 
 	register_callback();
-	if (n_aside < (int) lengthof(aside))
-		aside[n_aside++] = (Aside){.dboid = dboid, .for_good = for_good};
+	if (!remember_aside(dboid, for_good))
+		return;
 	for (;;)
 	{
 		WorkerSlot *slot;

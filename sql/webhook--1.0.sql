@@ -197,6 +197,7 @@ CREATE TABLE webhook.pending (
 	size            integer     NOT NULL DEFAULT 0,
 	since           timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+ALTER TABLE webhook.pending REPLICA IDENTITY FULL; -- it has no key, and may be in a publication of all tables
 COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to be tried again, waiting behind one that failed, or parked until the subscription can take them';
 COMMENT ON COLUMN webhook.pending.subscription_id IS 'for whom';
 COMMENT ON COLUMN webhook.pending.event_id IS 'what: webhook.outbox.id';
@@ -262,6 +263,7 @@ CREATE TABLE webhook.checkpoint (
 	at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the same reason
+ALTER TABLE webhook.checkpoint REPLICA IDENTITY FULL;
 COMMENT ON TABLE webhook.checkpoint IS 'append-only positions of the worker, the newest of each kind counts; see docs/ARCHITECTURE.md, Reading';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
 COMMENT ON COLUMN webhook.checkpoint.kind IS 'read: everything up to here may have been sent; settled: everything up to here is delivered, pending or dead';

@@ -73,6 +73,16 @@ on_database_change(Datum arg, int cacheid, uint32 hash)
 }
 
 /*
+ * A template is there to be copied, which a worker would prevent; -2 is the
+ * mark of a DROP DATABASE that was interrupted, after which nobody can connect.
+ */
+static bool
+may_have_worker(Form_pg_database db)
+{
+	return db->datallowconn && !db->datistemplate && db->datconnlimit != -2;
+}
+
+/*
  * Look through pg_database for databases not seen before. Templates and those
  * that take no connections are left alone: somebody may be about to copy or
  * restore them.
@@ -102,7 +112,7 @@ find_databases(void)
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (!db->datallowconn || db->datistemplate)
+		if (!may_have_worker(db))
 			continue;
 		old = MemoryContextSwitchTo(launcher_context);
 		now = lappend_oid(now, db->oid);
@@ -147,7 +157,7 @@ database_name(Oid dboid, char name[NAMEDATALEN])
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 
-		ok = db->datallowconn && !db->datistemplate;
+		ok = may_have_worker(db);
 		strlcpy(name, NameStr(db->datname), NAMEDATALEN);
 	}
 	systable_endscan(scan);
@@ -230,7 +240,7 @@ start_wanted(void)
 	/* a few candidates at a time: most have no extension, and each takes a background worker to ask */
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		asked += slots[i].state == WH_SLOT_WANTED;
+		asked += slots[i].state == WH_SLOT_WANTED && slots[i].not_before <= now;
 	for (; candidates != NIL && asked < ASK_AT_ONCE; asked++)
 	{
 		Candidate *c = linitial(candidates);

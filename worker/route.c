@@ -3,7 +3,7 @@
  *	  Which subscriptions an event is for.
  *
  * Pure: looks at the event and the subscription's configuration, nothing
- * else. Called by worker.c for every event read.
+ * else. Called by worker_read.c for every event read.
  */
 #include "postgres.h"
 

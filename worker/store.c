@@ -2,7 +2,7 @@
  * store.c
  *	  The worker's transactions, and its configuration.
  *
- * Called by worker.c. Plans are kept per process; configuration is read into
+ * Called by worker.c and worker_*.c. Plans are kept per process; configuration is read into
  * plain structs. Invalidation callbacks only raise a flag, which is looked at
  * inside the next transaction.
  */
@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "common/string.h"
 #include "mb/pg_wchar.h"
 
 #include "store.h"
@@ -158,7 +159,7 @@ wh_to_utf8(char *text)
 	int done = 0;
 	int filled = 0;
 
-	if (encoding == PG_UTF8 || len == 0)
+	if (encoding == PG_UTF8 || pg_is_ascii(text))
 		return text;
 	if (encoding == PG_SQL_ASCII)
 	{
@@ -174,12 +175,12 @@ wh_to_utf8(char *text)
 				*c = '?';
 		return text;
 	}
-	out = palloc((Size) len * MAX_CONVERSION_GROWTH + 1);
+	out = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len * MAX_CONVERSION_GROWTH + 1);
 	while (done < len)
 	{
-		done +=
-			pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8, (unsigned char *) text + done, len - done,
-										  out + filled, (len - done) * MAX_CONVERSION_GROWTH + 1, true);
+		done += pg_do_encoding_conversion_buf(
+			proc, encoding, PG_UTF8, (unsigned char *) text + done, len - done, out + filled,
+			(int) Min(INT_MAX, (Size) (len - done) * MAX_CONVERSION_GROWTH + 1), true);
 		filled += strlen((char *) out + filled);
 		if (done < len)
 		{
@@ -421,7 +422,6 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	value = SPI_getbinval(row, desc, 14, &isnull);
 	route->n_actions = string_array(value, isnull, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
-	route->created_us = int_column(row, desc, 16);
 	return route;
 }
 
@@ -439,8 +439,7 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, CASE WHEN isfinite(s.created_at) THEN (extract(epoch "
-			   "FROM s.created_at) * 1000000)::bigint ELSE 0 END"
+			   " s.entity_types, s.actions, s.tenant"
 			   " FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;

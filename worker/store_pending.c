@@ -6,7 +6,7 @@
  * A row that is taken becomes 'sending', its attempt counted and its due_at
  * set as if the attempt failed, before the request leaves. So a worker that
  * dies leaves nothing that needs repair: at the next start 'sending' is read
- * as 'retry'. Called by worker.c.
+ * as 'retry'. Called by worker.c and worker_take.c.
  */
 #include "postgres.h"
 

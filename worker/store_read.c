@@ -14,7 +14,7 @@
  * stragglers are read to their end under the visibility of the snapshot of
  * the first cut (`within`); what commits meanwhile is a straggler of that one.
  *
- * Called by worker.c. The statements fetch through a cursor, so that a page
+ * Called by worker.c and worker_read.c. The statements fetch through a cursor, so that a page
  * of large rows is cut by its bytes and never held in memory whole.
  */
 #include "postgres.h"
@@ -136,7 +136,7 @@ wh_store_checkpoint(const char *kind)
 	static WhPlan plan = {
 		.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
 			   " (within ->> 'last')::bigint,"
-			   " (SELECT max(id) FROM webhook.checkpoint)"
+			   " (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint)"
 			   " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 		1,
 		{TEXTOID}};
@@ -165,6 +165,7 @@ wh_store_checkpoint(const char *kind)
 	}
 	MemoryContextSwitchTo(old);
 	last_checkpoint_id = Max(last_checkpoint_id, DatumGetInt64(SPI_getbinval(row, desc, 8, &isnull)));
+	checkpoints_since_trim = (int) Min(INT_MAX / 2, DatumGetInt64(SPI_getbinval(row, desc, 9, &isnull)));
 	return p;
 }
 

@@ -3,7 +3,7 @@
  *	  What is written about deliveries that have ended or must be kept:
  *	  attempts, pending, dead letters.
  *
- * Called by worker.c. A settle is one short transaction for many outcomes,
+ * Called by worker_settle.c. A settle is one short transaction for many outcomes,
  * each table written by one statement over arrays. A delivery that simply
  * succeeded costs one row of webhook.attempt and nothing else. The statements
  * leave the planner no choice: see store_pending.c.
@@ -143,6 +143,9 @@ write_pending(WhDelivery *const *deliveries, int n)
 			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size)"
 			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+			/* rotation may have made it a dead letter meanwhile */
+			" AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = k.event_id AND o.drawer = k.drawer "
+			"OFFSET 0)"
 			" ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
 			"state = excluded.state, attempts = "
 			"excluded.attempts,"

@@ -43,6 +43,7 @@
 #define REPORT_EVERY_MS 200   /* status is no older than this while busy */
 #define AGAIN_AFTER_MS 200    /* a step that could not get its lock */
 #define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
+#define DRAIN_WITHIN_MS 15000 /* starting over waits no longer for what is under way */
 #define ROTATE_LATER_MS 60000 /* after an error */
 #define LOOK_AGAIN_MS 20      /* there is more to read, but no room for it */
 
@@ -56,6 +57,7 @@ static TimestampTz not_before = 0;         /* a lock could not be had: no transa
 static TimestampTz next_rotation = 0;
 static TimestampTz next_report = 0;
 static bool start_over = false;
+static TimestampTz drained_by = 0;
 static bool silent = false;
 static char silent_reason[WH_REASON_MAX];
 
@@ -81,7 +83,12 @@ wh_attempt(void (*step)(void *), void *arg)
 void
 wh_start_over(void)
 {
+	if (start_over)
+		return;
 	start_over = true;
+	/* what is under way shall end as it ends: others' requests are not to be repeated for this */
+	wh_deliver_drain(wh_engine);
+	drained_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_WITHIN_MS);
 }
 
 static void
@@ -196,7 +203,7 @@ rotate(TimestampTz now)
 			LOG,
 			errmsg("webhook worker moved " INT64_FORMAT " deliveries to webhook.dead_letter", outbox.dead),
 			errdetail("Their events are older than webhook.retention."));
-		start_over = true;
+		wh_start_over();
 	}
 }
 
@@ -435,6 +442,8 @@ reload(void)
 
 	if (wh_attempt(reload_step, &loaded))
 		wh_config_apply(&loaded);
+	else if (loaded.context)
+		MemoryContextDelete(loaded.context);
 }
 
 /* One turn: everything that can be done now. Returns when the next one is due at the latest. */
@@ -447,7 +456,7 @@ turn(void)
 	bool wanted = wh_read_wanted(now);
 	bool room = wh_read_may();
 
-	if (now >= not_before)
+	if (now >= not_before && !start_over)
 	{
 		if (now >= next_rotation)
 			rotate(now);
@@ -461,24 +470,31 @@ turn(void)
 	now = GetCurrentTimestamp();
 	if (now >= not_before && wh_settle_due() <= now)
 		wh_settle();
-	if (now >= not_before && wh_take_pending(now))
+	if (now >= not_before && !start_over && wh_take_pending(now))
 	{
 		wh_deliver_run(wh_engine);
 		wh_settle_collect();
 	}
-	if (start_over)
+	if (start_over && (wh_deliver_in_flight(wh_engine) == 0 || now >= drained_by))
 		wh_leave();
 	if (now >= next_report)
 		report();
 
 	/* when next? */
 	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
-	if (wh_read_wanted(now) || !wh_read_may())
-		deadline = wh_read_may() ? now : TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS);
 	deadline = Min(deadline, wh_settle_due());
-	if (wh_read_may())
-		deadline = Min(deadline, wh_take_due());
-	deadline = Min(deadline, next_rotation);
+	if (start_over)
+		deadline = Min(deadline, drained_by);
+	else
+	{
+		if (!wh_read_may())
+			deadline = Min(deadline, TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
+		else if (wh_read_wanted(now))
+			deadline = now;
+		else
+			deadline = Min(deadline, wh_take_due());
+		deadline = Min(deadline, next_rotation);
+	}
 	if (not_before > now)
 		deadline = Max(deadline, not_before);
 	engine_us = wh_deliver_deadline(wh_engine);

@@ -150,8 +150,7 @@ submit_event(const Reading *r, WhEvent *event, uint64 number)
 
 		if (!wh_route_matches(route, event))
 			continue;
-		/* what was dealt with before; and a subscription made since was not meant */
-		if (lost && (event->created_us < route->created_us || dealt_with(r, event->id, route->sub.id)))
+		if (lost && dealt_with(r, event->id, route->sub.id))
 			continue;
 		if (!wh_deliver_submit(wh_engine, &submit))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -189,6 +188,8 @@ wh_read_page(void)
 	if (!wh_attempt(read_step, &r))
 	{
 		release_page();
+		if (r.loaded.context)
+			MemoryContextDelete(r.loaded.context);
 		return;
 	}
 	if (r.reload)

@@ -8,7 +8,7 @@
  * freed by whoever takes it from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
  *
- * Called by worker/worker.c, from one thread.
+ * Called by worker/worker*.c, from one thread.
  */
 #include "deliver.h"
 
@@ -36,6 +36,7 @@ struct WhDeliver
 	int n_endpoints;
 	int cap_endpoints;
 	WhList outcomes;
+	bool draining; /* nothing more is started */
 };
 
 /*
@@ -332,7 +333,7 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 static void
 start_what_may_start(WhDeliver *e)
 {
-	while (wh_http_in_use(e->http) < e->config.max_in_flight)
+	while (!e->draining && wh_http_in_use(e->http) < e->config.max_in_flight)
 	{
 		WhTransfer *t = wh_http_acquire(e->http);
 		WhDelivery *d;
@@ -424,6 +425,16 @@ void
 wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
 {
 	wh_queue_parked_is_empty(e->queue, subscription_id);
+}
+
+void
+wh_deliver_drain(WhDeliver *e)
+{
+	WhList given_back = {0};
+
+	e->draining = true;
+	wh_queue_give_back_all(e->queue, &given_back);
+	take_back(e, &given_back);
 }
 
 void

@@ -74,6 +74,9 @@ extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint
 extern int64_t wh_deliver_parked_to_fetch(WhDeliver *e, int *room);
 extern void wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id);
 
+/* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
+extern void wh_deliver_drain(WhDeliver *e);
+
 /* Break off everything: all deliveries come back as outcomes, none of them attempted. */
 extern void wh_deliver_stop(WhDeliver *e);
 
