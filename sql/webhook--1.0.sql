@@ -161,7 +161,7 @@ COMMENT ON COLUMN webhook.attempt.event_id IS 'the event that was sent: webhook.
 COMMENT ON COLUMN webhook.attempt.subscription_id IS 'the subscription it was sent for';
 COMMENT ON COLUMN webhook.attempt.attempt IS 'number of this attempt of the delivery, from 1';
 COMMENT ON COLUMN webhook.attempt.at IS 'when the request was started';
-COMMENT ON COLUMN webhook.attempt.outcome IS 'one word: delivered, or what went wrong';
+COMMENT ON COLUMN webhook.attempt.outcome IS 'one word: delivered, or what went wrong; docs/OUTCOMES.md has them all';
 COMMENT ON COLUMN webhook.attempt.http_status IS 'the response''s status; null where there was none';
 COMMENT ON COLUMN webhook.attempt.error IS 'what went wrong, for people; null when delivered';
 COMMENT ON COLUMN webhook.attempt.duration_ms IS 'milliseconds from the start of the request to its end';

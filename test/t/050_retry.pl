@@ -83,7 +83,7 @@ part 'a failing delivery is tried again by its schedule' => sub {
 	subscribe('schedule', 'schedule', $r->url('/fail-first/3/schedule'), retry_schedule => "'{300ms,600ms}'");
 	$t->sql('INSERT INTO schedule SELECT g FROM generate_series(1, 5) g');
 	$t->wait_until_settled;
-	is( $t->sql(<<SQL), '{"(1,http_error,500)","(2,http_error,500)","(3,http_error,500)","(4,delivered,200)"}', 'attempts are numbered, failures logged as such, then delivered');
+	is( $t->sql(<<SQL), '{"(1,server_error,500)","(2,server_error,500)","(3,server_error,500)","(4,delivered,200)"}', 'attempts are numbered, failures logged as such, then delivered');
 SELECT DISTINCT attempts FROM (SELECT array_agg((a.attempt, a.outcome, a.http_status) ORDER BY a.at) AS attempts
 	FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'schedule' GROUP BY a.event_id) x
 SQL
@@ -321,7 +321,7 @@ part 'what an endpoint answers' => sub {
 SELECT count(DISTINCT a.subscription_id) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name IN $names
 SQL
 	is(attempts('big', 'outcome, length(response), response = repeat(\'x\', 4096)'), 'delivered|4096|t', 'the first 4096 bytes of the response are kept');
-	is(attempts('small', "outcome, http_status, replace(response, e'\\n', '\$')"), 'http_error|500|status 500$', 'also of a failure');
+	is(attempts('small', "outcome, http_status, replace(response, e'\\n', '\$')"), 'server_error|500|status 500$', 'also of a failure');
 	my %outcome = (
 		early   => 'reset',
 		reset   => 'reset',
@@ -339,7 +339,7 @@ SQL
 	$r->wait_for_requests(3, '/redirect');
 	is($r->count('/ok/redirected'), 0, 'a redirect is not followed');
 	is($t->sql("SELECT DISTINCT outcome, http_status FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'redirect'"),
-		'http_error|302', 'but is a failure, tried again');
+		'redirect|302', 'but is a failure, tried again');
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name IN $names");
 };
 
@@ -351,13 +351,14 @@ part 'certificates that may not be trusted' => sub {
 	$t->sql('INSERT INTO tls VALUES (1)');
 	$t->poll_sql('each has been tried three times', <<SQL, 3);
 SELECT count(*) FROM (SELECT a.subscription_id FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'tls'
-	WHERE a.outcome = 'tls' AND a.http_status IS NULL AND a.error <> '' GROUP BY 1 HAVING count(*) >= 3) x
+	WHERE a.outcome LIKE 'tls%' AND a.http_status IS NULL AND a.error <> '' GROUP BY 1 HAVING count(*) >= 3) x
 SQL
 	my %why = (selfsigned => 'unknown authority', expired => 'expired certificate', wronghost => 'certificate of another host');
+	my %word = (selfsigned => 'tls_unknown_ca', expired => 'tls_expired', wronghost => 'tls_wrong_host');
 	for my $cert (sort keys %bad)
 	{
 		is($t->sql("SELECT DISTINCT outcome FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$cert'"),
-			'tls', "$why{$cert}: refused and tried again");
+			$word{$cert}, "$why{$cert}: refused and tried again");
 		note $t->sql("SELECT error FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$cert' LIMIT 1");
 		is($bad{$cert}->count, 0, "$why{$cert}: nothing is told to it");
 		$bad{$cert}->stop;

@@ -70,7 +70,7 @@ send_text(Connection *c, const char *text)
 static void
 send_answer(Connection *c, int status, const char *more, const char *body, size_t len)
 {
-	char head[256];
+	char head[512];
 
 	snprintf(head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n", status, more, len);
 	if (send_text(c, head))
@@ -107,6 +107,16 @@ answer(Connection *c, const char *path)
 
 		snprintf(body, sizeof(body), "status %d", atoi(path + 8));
 		send_answer(c, atoi(path + 8), "", body, strlen(body));
+	}
+	else if (strncmp(path, "/retry-after/", 13) == 0)
+	{
+		char more[320];
+
+		snprintf(more, sizeof(more), "Retry-After:  %s \r\n", path + 17);
+		for (char *c = more; *c; c++)
+			*c = (char) (*c == '_' ? ' ' : *c);
+		send_text(c, "HTTP/1.1 103 Early Hints\r\nRetry-After: 1000\r\n\r\n");
+		send_answer(c, atoi(path + 13), more, "", 0);
 	}
 	else if (strncmp(path, "/wait", 5) == 0)
 	{

@@ -4,6 +4,7 @@
  *	  sockets. The path of a request says how it shall be answered:
  *
  *	  /status/NNN   with that status; 200 also says what the body was
+ *	  /retry-after/NNN/...  with that status and that header, "_" for a blank
  *	  /wait         200, but not before server_release
  *	  /hang         never
  *	  /close        the connection is closed instead

@@ -5,6 +5,8 @@
  */
 #include "deliver_unit.h"
 
+#include "http.h"
+
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,17 +27,36 @@ static const struct
 	{"/status/201", WH_OUT_DELIVERED, "delivered", 201, WH_CLASS_DELIVERED, "status 201", ""},
 	{"/status/299", WH_OUT_DELIVERED, "delivered", 299, WH_CLASS_DELIVERED, "status 299", ""},
 	{"/last", WH_OUT_DELIVERED, "delivered", 200, WH_CLASS_DELIVERED, NULL, ""},
-	{"/status/300", WH_OUT_HTTP_ERROR, "http_error", 300, WH_CLASS_RETRY, "status 300", "status 300"},
-	{"/redirect", WH_OUT_HTTP_ERROR, "http_error", 302, WH_CLASS_RETRY, NULL, "status 302"},
-	{"/status/404", WH_OUT_HTTP_ERROR, "http_error", 404, WH_CLASS_RETRY, "status 404", "status 404"},
-	{"/status/408", WH_OUT_HTTP_ERROR, "http_error", 408, WH_CLASS_ENDPOINT, "status 408", "status 408"},
-	{"/status/410", WH_OUT_HTTP_ERROR, "http_error", 410, WH_CLASS_DISABLE, "status 410", "status 410"},
-	{"/status/500", WH_OUT_HTTP_ERROR, "http_error", 500, WH_CLASS_ENDPOINT, "status 500", "status 500"},
+	{"/redirect", WH_OUT_REDIRECT, "redirect", 302, WH_CLASS_RETRY, NULL, "status 302"},
+	{"/status/300", WH_OUT_REDIRECT, "redirect", 300, WH_CLASS_RETRY, "status 300", "status 300"},
+	{"/status/304", WH_OUT_REDIRECT, "redirect", 304, WH_CLASS_RETRY, NULL, "status 304"},
+	{"/status/400", WH_OUT_BAD_REQUEST, "bad_request", 400, WH_CLASS_RETRY, "status 400", "status 400"},
+	{"/status/401", WH_OUT_UNAUTHORIZED, "unauthorized", 401, WH_CLASS_RETRY, "status 401", "status 401"},
+	{"/status/403", WH_OUT_FORBIDDEN, "forbidden", 403, WH_CLASS_RETRY, "status 403", "status 403"},
+	{"/status/404", WH_OUT_NOT_FOUND, "not_found", 404, WH_CLASS_RETRY, "status 404", "status 404"},
+	{"/status/408", WH_OUT_REQUEST_TIMEOUT, "request_timeout", 408, WH_CLASS_ENDPOINT, "status 408",
+	 "status 408"},
+	{"/status/409", WH_OUT_CONFLICT, "conflict", 409, WH_CLASS_RETRY, "status 409", "status 409"},
+	{"/status/410", WH_OUT_GONE, "gone", 410, WH_CLASS_DISABLE, "status 410", "status 410"},
+	{"/status/413", WH_OUT_PAYLOAD_TOO_LARGE, "payload_too_large", 413, WH_CLASS_GIVE_UP, "status 413",
+	 "status 413"},
+	{"/status/418", WH_OUT_CLIENT_ERROR, "client_error", 418, WH_CLASS_RETRY, "status 418", "status 418"},
+	{"/status/422", WH_OUT_UNPROCESSABLE, "unprocessable", 422, WH_CLASS_RETRY, "status 422", "status 422"},
+	{"/status/429", WH_OUT_TOO_MANY_REQUESTS, "too_many_requests", 429, WH_CLASS_ENDPOINT, "status 429",
+	 "status 429"},
+	{"/status/500", WH_OUT_SERVER_ERROR, "server_error", 500, WH_CLASS_ENDPOINT, "status 500", "status 500"},
+	{"/status/502", WH_OUT_BAD_GATEWAY, "bad_gateway", 502, WH_CLASS_ENDPOINT, "status 502", "status 502"},
+	{"/status/503", WH_OUT_UNAVAILABLE, "unavailable", 503, WH_CLASS_ENDPOINT, "status 503", "status 503"},
+	{"/status/504", WH_OUT_GATEWAY_TIMEOUT, "gateway_timeout", 504, WH_CLASS_ENDPOINT, "status 504",
+	 "status 504"},
+	{"/status/599", WH_OUT_SERVER_ERROR, "server_error", 599, WH_CLASS_ENDPOINT, "status 599", "status 599"},
+	{"/status/600", WH_OUT_HTTP_ERROR, "http_error", 600, WH_CLASS_RETRY, "status 600", "status 600"},
 	{"/close", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "mpty reply"},
 	{"/partial", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, "half of it", "90 bytes remaining"},
 	{"/garbage", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "HTTP/0.9"},
-	{"/large", WH_OUT_TOO_LARGE, "too_large", 200, WH_CLASS_RETRY, "0123456789abcdef", "larger than"},
-	{"/headers", WH_OUT_TOO_LARGE, "too_large", 200, WH_CLASS_RETRY, NULL, "larger than"},
+	{"/large", WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", 200, WH_CLASS_RETRY, "0123456789abcdef",
+	 "larger than"},
+	{"/headers", WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", 200, WH_CLASS_RETRY, NULL, "larger than"},
 	{"/dirty", WH_OUT_DELIVERED, "delivered", 200, WH_CLASS_DELIVERED,
 	 "a?b?\?(?\?\?\xe2\x82\xac\xf0\x9f\x98\x80", ""},
 	{"https://127.0.0.1:%d/", WH_OUT_TLS, "tls", 0, WH_CLASS_ENDPOINT, NULL, "wrong version number"},
@@ -69,7 +90,7 @@ test_outcomes(void **state)
 		check_row(name, strcmp(d->word, rows[i].word) == 0);
 		check_row(name, d->http_status == rows[i].status);
 		check_row(name, d->class == rows[i].class);
-		if (rows[i].kind == WH_OUT_TOO_LARGE && rows[i].response)
+		if (rows[i].kind == WH_OUT_RESPONSE_TOO_LARGE && rows[i].response)
 			check_row(name, d->response && strlen(d->response) == WH_RESPONSE_KEPT &&
 								strncmp(d->response, rows[i].response, 16) == 0);
 		else
@@ -82,6 +103,8 @@ test_outcomes(void **state)
 		check_row(name, d->duration_us >= 0 && d->duration_us <= clock_last - before);
 		if (rows[i].class == WH_CLASS_DELIVERED)
 			check_row(name, d->disposal == WH_DO_FORGET);
+		else if (rows[i].class == WH_CLASS_GIVE_UP)
+			check_row(name, d->disposal == WH_DO_BURY);
 		else
 			check_row(name, d->disposal == WH_DO_RETRY && d->due_us == clock_last + SECOND);
 		wh_delivery_free(d);
@@ -140,6 +163,101 @@ test_refused_port(void **state)
 	assert_string_equal(d->word, "refused");
 	wh_delivery_free(d);
 	close(fd);
+}
+
+/* Its queue of connections is full, so that no further one is answered. */
+static void
+test_connect_timeout(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int clients[8];
+	WhSubscription sub;
+	WhDelivery *d;
+
+	(void) state;
+	assert_int_equal(bind(fd, (struct sockaddr *) &address, len), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *) &address, &len), 0);
+	for (size_t i = 0; i < lengthof(clients); i++)
+	{
+		clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(clients[i], (struct sockaddr *) &address, len);
+	}
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(address.sin_port));
+	sub = subscription(1, url);
+	sub.timeout_us = SECOND / 5;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	submit(1, 1, "a");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_CONNECT_TIMEOUT);
+	assert_int_equal(d->class, WH_CLASS_ENDPOINT);
+	assert_string_equal(d->word, "connect_timeout");
+	wh_delivery_free(d);
+	for (size_t i = 0; i < lengthof(clients); i++)
+		close(clients[i]);
+	close(fd);
+}
+
+/* What is larger than we send anything is not tried: it will not shrink. */
+static void
+test_body_too_large(void **state)
+{
+	WhEvent from = {.id = 1, .entity_type = "order", .action = "new"};
+	WhSubmit large = {.subscription_id = 1, .from = WH_FROM_LOG, .event = wh_event_make(&from)};
+	WhDelivery *d;
+
+	(void) state;
+	subscribe(1, at("/status/200"));
+	large.event->size = WH_BODY_MAX + 1; /* not really: it would take a while */
+	assert_true(wh_deliver_submit(e, &large));
+	wh_event_release(large.event);
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
+	assert_string_equal(d->word, "body_too_large");
+	assert_int_equal(d->disposal, WH_DO_BURY);
+	assert_int_equal(server_requests(), 0);
+	wh_delivery_free(d);
+}
+
+static void
+test_retry_after(void **state)
+{
+	static const struct
+	{
+		const char *path;
+		int64_t delay_us;
+	} asked[] = {
+		{"/retry-after/503/120", 120 * SECOND},
+		{"/retry-after/429/120", 120 * SECOND},
+		{"/retry-after/500/120", SECOND},
+		{"/retry-after/503/0", SECOND},
+		{"/retry-after/503/soon", SECOND},
+		{"/retry-after/503/1234567890123456789012345678901234567890123456789012345678901234567890", SECOND},
+		{"/retry-after/503/Tue,_14_Nov_2023_23:13:20_GMT", 3600 * SECOND},
+		{"/retry-after/503/Tue,_14_Nov_2023_21:13:20_GMT", SECOND},
+		{"/retry-after/503/999999", 7200 * SECOND}, /* not beyond the moment of giving up */
+	};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(asked); i++)
+	{
+		WhSubscription sub = subscription(1, at(asked[i].path));
+		WhDelivery *d;
+		int64_t difference;
+
+		sub.retry.give_up_us = 7200 * SECOND;
+		assert_true(wh_deliver_subscribe(e, &sub));
+		submit(1, 1, "a");
+		d = outcome();
+		/* a date is an absolute time, and giving up counts from the start of the request */
+		difference = d->due_us - clock_last - asked[i].delay_us;
+		if (d->disposal != WH_DO_RETRY || difference > 0 || difference < -5 * SECOND)
+			fail_msg("%s: due %" PRId64 " us off", asked[i].path, difference);
+		wh_delivery_free(d);
+		wh_deliver_unsubscribe(e, 1);
+	}
 }
 
 static void
@@ -275,7 +393,7 @@ test_counts(void **state)
 	assert_int_equal(c.failed, 1);
 	assert_int_equal(c.blocked, 1);
 	assert_int_equal(c.queued, 0);
-	assert_string_equal(c.last_error, "http_error");
+	assert_string_equal(c.last_error, "server_error");
 	assert_false(wh_deliver_counts(e, 2, &id, &c));
 	assert_false(wh_deliver_counts(e, -1, &id, &c));
 
@@ -295,11 +413,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_outcomes),      with_engine(test_redirect_is_not_followed),
-		with_engine(test_long_response), with_engine(test_refused_port),
-		with_engine(test_timeout),       with_engine(test_timeout_when_clock_is_set_back),
-		with_engine(test_schedule),      with_engine(test_secrets),
-		with_engine(test_counts),
+		with_engine(test_outcomes),       with_engine(test_redirect_is_not_followed),
+		with_engine(test_long_response),  with_engine(test_refused_port),
+		with_engine(test_timeout),        with_engine(test_timeout_when_clock_is_set_back),
+		with_engine(test_schedule),       with_engine(test_secrets),
+		with_engine(test_counts),         with_engine(test_connect_timeout),
+		with_engine(test_body_too_large), with_engine(test_retry_after),
 	};
 
 	return cmocka_run_group_tests_name("deliver_outcomes", tests, NULL, NULL);

@@ -257,6 +257,12 @@ start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTra
 	int64_t timestamp = d->started_us / 1000000;
 	bool ok;
 
+	if (d->event->size > WH_BODY_MAX)
+	{
+		t->kind = WH_OUT_BODY_TOO_LARGE;
+		snprintf(t->error, sizeof(t->error), "the event is larger than %d bytes", WH_BODY_MAX);
+		return false;
+	}
 	t->kind = WH_OUT_INTERNAL;
 	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
 	if (!wh_envelope_entity(d->event, &t->body))
@@ -293,8 +299,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	WhVerdict verdict = {WH_CLASS_RETRY, 0};
 
 	d->attempted = true;
-	d->kind = t->kind;
-	d->word = wh_outcome_word(t->kind);
+	d->kind = t->kind == WH_OUT_HTTP_ERROR ? wh_outcome_of_status(t->http_status) : t->kind;
+	d->word = wh_outcome_word(d->kind);
 	d->http_status = t->http_status;
 	d->duration_us = t->duration_us;
 	d->response = t->response;
@@ -302,8 +308,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	memcpy(d->error, t->error, sizeof(d->error));
 
 	if (endpoint)
-		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->http_status, d->attempts, d->first_us,
-								   now, e->config.random());
+		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now,
+								   wh_retry_after(t->retry_after, now), e->config.random());
 	else if (d->kind == WH_OUT_DELIVERED)
 		verdict.class = WH_CLASS_DELIVERED;
 	d->class = verdict.class;

@@ -148,19 +148,39 @@ on_body(char *bytes, size_t size, size_t n, void *arg)
 	return len;
 }
 
+/* Without the blanks around it; too long for a date, it is as good as none. */
+static void
+keep_retry_after(Slot *slot, const char *value, size_t len)
+{
+	char *kept = slot->transfer.retry_after;
+
+	while (len > 0 && (*value == ' ' || *value == '\t'))
+		value++, len--;
+	while (len > 0 && strchr(" \t\r\n", value[len - 1]))
+		len--;
+	if (len >= WH_RETRY_AFTER_MAX)
+		len = 0;
+	memcpy(kept, value, len);
+	kept[len] = '\0';
+}
+
 static size_t
 on_header(char *bytes, size_t size, size_t n, void *arg)
 {
 	Slot *slot = arg;
+	size_t len = size * n;
 
-	(void) bytes;
-	slot->header_received += size * n;
+	slot->header_received += len;
 	if (slot->header_received > WH_RESPONSE_HEADER_MAX)
 	{
 		slot->too_large = true;
 		return 0;
 	}
-	return size * n;
+	if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
+		keep_retry_after(slot, bytes + 12, len - 12);
+	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
+		slot->transfer.retry_after[0] = '\0'; /* a new response: what came before was interim */
+	return len;
 }
 
 /*
@@ -349,6 +369,7 @@ wh_http_acquire(WhHttp *http)
 	wh_buffer_reset(&slot->transfer.body);
 	slot->transfer.owner = NULL;
 	slot->transfer.http_status = 0;
+	slot->transfer.retry_after[0] = '\0';
 	slot->transfer.duration_us = 0;
 	slot->transfer.error[0] = '\0';
 	return &slot->transfer;

@@ -14,6 +14,7 @@ struct sockaddr;
 #define WH_BODY_MAX (256 * 1024 * 1024)      /* bytes of a request body */
 #define WH_RESPONSE_BODY_MAX (1024 * 1024)   /* bytes of a response body; more is an outcome of its own */
 #define WH_RESPONSE_HEADER_MAX (64 * 1024)   /* bytes of all response headers */
+#define WH_RETRY_AFTER_MAX 64                /* bytes kept of that header; the longest date has 33 */
 #define WH_CONNECT_TIMEOUT_US (10 * 1000000) /* or the request's timeout, if that is shorter */
 
 typedef struct WhHttp WhHttp;
@@ -37,6 +38,7 @@ typedef struct WhTransfer
 	/* how it ended: set when wh_http_finished returns it */
 	WhOutcomeKind kind;
 	int http_status;
+	char retry_after[WH_RETRY_AFTER_MAX]; /* that header of the response, as it came; "": none */
 	int64_t duration_us;
 	char *response; /* the first WH_RESPONSE_KEPT bytes, made valid UTF-8 without NUL; NULL: none. The caller
 					 * may take it (and set NULL), else it is freed */

@@ -11,6 +11,56 @@
 
 #include <stdio.h>
 
+/*
+ * What OpenSSL found wrong with the certificate: X509_V_ERR_..., whose numbers
+ * are part of its ABI. They stand here by value because only sign.c knows
+ * OpenSSL.
+ */
+enum
+{
+	VERIFY_OK = 0,
+	VERIFY_UNSPECIFIED = 1, /* what libcurl begins with: OpenSSL was not asked, or not yet */
+	VERIFY_NO_ISSUER = 2,
+	VERIFY_NOT_YET_VALID = 9,
+	VERIFY_EXPIRED = 10,
+	VERIFY_SELF_SIGNED = 18,
+	VERIFY_SELF_SIGNED_IN_CHAIN = 19,
+	VERIFY_NO_LOCAL_ISSUER = 20,
+	VERIFY_NO_CHAIN = 21,
+	VERIFY_UNTRUSTED = 27,
+	VERIFY_WRONG_HOST = 62,
+	VERIFY_WRONG_ADDRESS = 64
+};
+
+/* The peer's certificate was not accepted. Why? */
+static WhOutcomeKind
+certificate_outcome(const Slot *slot)
+{
+	long found = VERIFY_OK;
+
+	curl_easy_getinfo(slot->easy, CURLINFO_SSL_VERIFYRESULT, &found);
+	switch (found)
+	{
+		case VERIFY_OK: /* libcurl compares the names itself */
+		case VERIFY_UNSPECIFIED:
+		case VERIFY_WRONG_HOST:
+		case VERIFY_WRONG_ADDRESS:
+			return WH_OUT_TLS_WRONG_HOST;
+		case VERIFY_EXPIRED:
+		case VERIFY_NOT_YET_VALID:
+			return WH_OUT_TLS_EXPIRED;
+		case VERIFY_NO_ISSUER:
+		case VERIFY_SELF_SIGNED:
+		case VERIFY_SELF_SIGNED_IN_CHAIN:
+		case VERIFY_NO_LOCAL_ISSUER:
+		case VERIFY_NO_CHAIN:
+		case VERIFY_UNTRUSTED:
+			return WH_OUT_TLS_UNKNOWN_CA;
+		default:
+			return WH_OUT_TLS;
+	}
+}
+
 static WhOutcomeKind
 outcome_of(const Slot *slot, CURLcode rc, int status)
 {
@@ -21,7 +71,7 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 	if (slot->address_refused && rc != CURLE_OK)
 		return WH_OUT_ADDRESS;
 	if (slot->too_large)
-		return WH_OUT_TOO_LARGE;
+		return WH_OUT_RESPONSE_TOO_LARGE;
 	switch (rc)
 	{
 		case CURLE_OK:
@@ -32,8 +82,9 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 			return WH_OUT_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:
 			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
-		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
+			return certificate_outcome(slot);
+		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_SSL_CIPHER:
 		case CURLE_SSL_ISSUER_ERROR:
 		case CURLE_SSL_INVALIDCERTSTATUS:
@@ -114,7 +165,7 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 	t->error[0] = '\0';
 	if (t->kind == WH_OUT_ADDRESS)
 		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
-	else if (t->kind == WH_OUT_TOO_LARGE)
+	else if (t->kind == WH_OUT_RESPONSE_TOO_LARGE)
 		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes", WH_RESPONSE_BODY_MAX);
 	else if (t->kind == WH_OUT_HTTP_ERROR)
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);

@@ -114,23 +114,46 @@ typedef struct WhSubscription
 
 /*
  * How a request ended. retry.c holds the table that gives each its word in
- * the log and its class.
+ * the log and its class, and says which status is which of them;
+ * docs/OUTCOMES.md shows it to people.
  */
 typedef enum WhOutcomeKind
 {
-	WH_OUT_DELIVERED,  /* 2xx */
-	WH_OUT_HTTP_ERROR, /* any other status; see the status itself */
-	WH_OUT_REFUSED,    /* connection refused */
-	WH_OUT_RESET,      /* connection reset or closed early */
-	WH_OUT_DNS,        /* host name does not resolve */
+	WH_OUT_DELIVERED, /* 2xx */
+	/* a response with another status; http.c calls them all HTTP_ERROR, retry.c tells them apart */
+	WH_OUT_REDIRECT,          /* 3xx: never followed */
+	WH_OUT_BAD_REQUEST,       /* 400 */
+	WH_OUT_UNAUTHORIZED,      /* 401 */
+	WH_OUT_FORBIDDEN,         /* 403 */
+	WH_OUT_NOT_FOUND,         /* 404 */
+	WH_OUT_REQUEST_TIMEOUT,   /* 408 */
+	WH_OUT_CONFLICT,          /* 409 */
+	WH_OUT_GONE,              /* 410 */
+	WH_OUT_PAYLOAD_TOO_LARGE, /* 413 */
+	WH_OUT_UNPROCESSABLE,     /* 422 */
+	WH_OUT_TOO_MANY_REQUESTS, /* 429 */
+	WH_OUT_CLIENT_ERROR,      /* any other 4xx */
+	WH_OUT_BAD_GATEWAY,       /* 502 */
+	WH_OUT_UNAVAILABLE,       /* 503 */
+	WH_OUT_GATEWAY_TIMEOUT,   /* 504 */
+	WH_OUT_SERVER_ERROR,      /* 500 and any other 5xx */
+	WH_OUT_HTTP_ERROR,        /* a status that HTTP does not know as a final one */
+	/* no response, or not the whole of it */
+	WH_OUT_REFUSED, /* connection refused */
+	WH_OUT_RESET,   /* connection reset or closed early */
+	WH_OUT_DNS,     /* host name does not resolve */
 	WH_OUT_CONNECT_TIMEOUT,
-	WH_OUT_TIMEOUT,   /* connected, but the response took too long */
-	WH_OUT_TLS,       /* handshake or certificate */
-	WH_OUT_ADDRESS,   /* address not allowed */
-	WH_OUT_TOO_LARGE, /* response larger than anyone needs */
-	WH_OUT_INTERNAL,  /* could not be rendered, signed or started */
-	WH_OUT_LOST,      /* the worker died while it was under way */
-	WH_OUT_ABORTED,   /* not sent, or taken back; no attempt counted */
+	WH_OUT_TIMEOUT,            /* connected, but the response took too long */
+	WH_OUT_TLS_UNKNOWN_CA,     /* certificate of an authority that is not trusted */
+	WH_OUT_TLS_WRONG_HOST,     /* certificate of another host */
+	WH_OUT_TLS_EXPIRED,        /* certificate out of date */
+	WH_OUT_TLS,                /* anything else about the handshake or the certificate */
+	WH_OUT_ADDRESS,            /* address not allowed */
+	WH_OUT_RESPONSE_TOO_LARGE, /* response larger than anyone needs */
+	WH_OUT_BODY_TOO_LARGE,     /* the body to be sent is larger than we send any */
+	WH_OUT_INTERNAL,           /* could not be rendered, signed or started */
+	WH_OUT_LOST,               /* the worker died while it was under way */
+	WH_OUT_ABORTED,            /* not sent, or taken back; no attempt counted */
 	WH_OUT_COUNT
 } WhOutcomeKind;
 

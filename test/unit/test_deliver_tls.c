@@ -1,0 +1,82 @@
+/*
+ * test_deliver_tls.c
+ *	  The engine against endpoints whose certificates are wrong, each in its
+ *	  own way: what the log calls it, and that nothing is told to them.
+ */
+#include "deliver_unit.h"
+
+#include "tls_server.h"
+
+static const struct
+{
+	Certificate certificate;
+	WhOutcomeKind kind;
+	const char *word;
+} rows[] = {
+	{CERT_GOOD, WH_OUT_DELIVERED, "delivered"},
+	{CERT_OTHER_HOST, WH_OUT_TLS_WRONG_HOST, "tls_wrong_host"},
+	{CERT_EXPIRED, WH_OUT_TLS_EXPIRED, "tls_expired"},
+	{CERT_TOO_EARLY, WH_OUT_TLS_EXPIRED, "tls_expired"},
+	{CERT_SELF_SIGNED, WH_OUT_TLS_UNKNOWN_CA, "tls_unknown_ca"},
+	{CERT_OTHER_CA, WH_OUT_TLS_UNKNOWN_CA, "tls_unknown_ca"},
+	{CERT_GOOD, WH_OUT_DELIVERED, "delivered"}, /* with the same handles */
+};
+
+static void
+test_certificates(void **state)
+{
+	WhDeliverConfig with_ca = config;
+
+	(void) state;
+	with_ca.ca_file = tls_authority();
+	assert_true(wh_deliver_configure(e, &with_ca));
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		WhDelivery *d;
+
+		snprintf(url, sizeof(url), "https://127.0.0.1:%d/", tls_server_start(rows[i].certificate));
+		subscribe(1, url);
+		submit(1, 1, "a");
+		d = outcome();
+		if (d->kind != rows[i].kind)
+			fail_msg("row %zu: %s, %s", i, d->word, d->error);
+		assert_string_equal(d->word, rows[i].word);
+		if (d->kind != WH_OUT_DELIVERED)
+		{
+			assert_int_equal(d->class, WH_CLASS_ENDPOINT);
+			assert_int_equal(d->disposal, WH_DO_RETRY);
+			assert_int_equal(d->http_status, 0);
+			assert_true(d->error[0] != '\0');
+		}
+		wh_delivery_free(d);
+		wh_deliver_unsubscribe(e, 1);
+		tls_server_stop();
+	}
+}
+
+/* Without the authority's certificate the good one is of an unknown authority. */
+static void
+test_no_authority(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	snprintf(url, sizeof(url), "https://127.0.0.1:%d/", tls_server_start(CERT_GOOD));
+	subscribe(1, url);
+	submit(1, 1, "a");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_TLS_UNKNOWN_CA);
+	wh_delivery_free(d);
+	tls_server_stop();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_engine(test_certificates),
+		with_engine(test_no_authority),
+	};
+
+	return cmocka_run_group_tests_name("deliver_tls", tests, NULL, NULL);
+}
