@@ -265,7 +265,7 @@ webhook_counters(PG_FUNCTION_ARGS)
 		values[1] = Int32GetDatum(rows[i].queued);
 		values[2] = Int32GetDatum(rows[i].in_flight);
 		values[3] = BoolGetDatum(rows[i].catching_up);
-		values[4] = CStringGetTextDatum("closed");
+		values[4] = CStringGetTextDatum(rows[i].breaker);
 		values[5] = Int64GetDatum(rows[i].delivered);
 		values[6] = Int64GetDatum(rows[i].failed);
 		values[7] = TimestampTzGetDatum(rows[i].last_success);

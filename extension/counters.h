@@ -21,6 +21,7 @@ typedef struct WhCounter
 	int32 queued;
 	int32 in_flight;
 	bool catching_up;
+	char breaker[12]; /* closed, open, half-open */
 	int64 delivered;
 	int64 failed;
 	TimestampTz last_success; /* 0: never */

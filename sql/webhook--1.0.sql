@@ -883,7 +883,7 @@ COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscripti
 COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
 COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, starting or none';
 COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
-COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come';
+COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come; open: ten in a row have failed, deliveries are kept and a probe is sent now and then; half-open: a probe is under way';
 COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';
 COMMENT ON COLUMN webhook.status.in_flight IS 'requests under way';
 COMMENT ON COLUMN webhook.status.pending IS 'rows in webhook.pending';

@@ -195,16 +195,24 @@ typedef struct WhTaken
 
 #define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
 
-/* Take what is due, at most `max`; or the further rows of a lane; or parked rows of a subscription. */
-extern List *wh_store_take_due(int max);
+/*
+ * Take what is due, at most `max`, but of those subscriptions that are held;
+ * or the further rows of a lane; or parked rows of a subscription; or its
+ * oldest row, whatever that waits for (`parked`: until it has caught up).
+ */
+extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
 extern List *wh_store_take_parked(int64 subscription_id, int max);
+extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
+
+/* A subscription's endpoint is well again: what is to be tried again is due at once. */
+extern void wh_store_make_due(int64 subscription_id);
 
 /* The event behind a row of pending is gone: so is the delivery. */
 extern void wh_store_forget_pending(int64 subscription_id, int64 event_id);
 
-/* When the next delivery is due to be tried again; DT_NOEND: none. */
-extern TimestampTz wh_store_next_due(void);
+/* When the next delivery is due to be tried again, but of those subscriptions; DT_NOEND: none. */
+extern TimestampTz wh_store_next_due(const int64 *held, int n_held);
 
 /* At start: bring pending in order after a crash, then report what is there. */
 extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -18,7 +19,7 @@
 #include "store.h"
 
 /*
- * The three ways of choosing rows share everything but the choice, a query of
+ * The ways of choosing rows share everything but the choice, a query of
  * ctid with a limit.
  *
  * The planner is left no choice in any of these statements, because what it
@@ -39,7 +40,7 @@
 	"= t.drawer"                                                                                             \
 	" OFFSET 0) o ON true ORDER BY t.event_id"
 
-/* The row's subscription takes deliveries now. */
+/* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
 	"(SELECT s.active AND s.state = 'live' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
@@ -53,6 +54,19 @@
 	"SELECT q.ctid FROM (SELECT p.ctid, sum(p.size) OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"      \
 	" - p.size AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"          \
 	" WHERE q.before < " STR(WH_TAKE_BYTES)
+
+#define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
+
+static Datum
+int8_array(const int64 *values, int n)
+{
+	Datum *elements = palloc(Max(1, n) * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(
+		construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
 
 static List *
 take(WhPlan *plan, Datum *values)
@@ -84,14 +98,16 @@ take(WhPlan *plan, Datum *values)
 }
 
 List *
-wh_store_take_due(int max)
+wh_store_take_due(int max, const int64 *held, int n_held)
 {
 	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
-	static WhPlan plan = {.sql =
-							  TAKE(THAT_FIT("p.state = 'retry' AND p.due_at <= $2 AND " IS_LIVE, "p.due_at")),
-						  2,
-						  {INT8OID, TIMESTAMPTZOID}};
-	Datum values[2] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp())};
+	static WhPlan plan = {
+		.sql = TAKE(THAT_FIT("p.state = 'retry' AND p.due_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE,
+							 "p.due_at")),
+		3,
+		{INT8OID, TIMESTAMPTZOID, INT8ARRAYOID}};
+	Datum values[3] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp()),
+					   int8_array(held, n_held)};
 
 	return take(&plan, values);
 }
@@ -121,15 +137,58 @@ wh_store_take_parked(int64 subscription_id, int max)
 	return take(&plan, values);
 }
 
-TimestampTz
-wh_store_next_due(void)
+List *
+wh_store_take_probe(int64 subscription_id, bool *parked)
 {
-	static WhPlan plan = {.sql = "SELECT p.due_at FROM webhook.pending p"
-								 " WHERE p.state = 'retry' AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
-						  0};
+	static WhPlan oldest = {.sql =
+								"SELECT p.event_id, p.state = 'parked' FROM webhook.pending p"
+								" WHERE p.subscription_id = $1 AND p.state IN ('retry', 'behind', 'parked')"
+								" ORDER BY p.subscription_id, p.event_id LIMIT 1",
+							1,
+							{INT8OID}};
+	static WhPlan plan = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
+									  " WHERE p.subscription_id = $1 AND p.event_id = $2"),
+						  2,
+						  {INT8OID, INT8OID}};
+	Datum values[2] = {Int64GetDatum(subscription_id)};
 	bool isnull;
 
-	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	wh_plan_run(&oldest, values, NULL, SPI_OK_SELECT);
+	if (SPI_processed == 0)
+		return NIL;
+	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	*parked = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	return take(&plan, values);
+}
+
+void
+wh_store_make_due(int64 subscription_id)
+{
+	/* by the index of what is due some day: only heads of lanes are in it, however much is parked */
+	static WhPlan plan = {
+		.sql =
+			"UPDATE webhook.pending SET due_at = $2 WHERE ctid = ANY (ARRAY(SELECT p.ctid"
+			" FROM webhook.pending p WHERE p.subscription_id + 0 = $1 AND p.state = 'retry' AND p.due_at > $2"
+			" ORDER BY p.due_at))",
+		2,
+		{INT8OID, TIMESTAMPTZOID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+TimestampTz
+wh_store_next_due(const int64 *held, int n_held)
+{
+	static WhPlan plan = {
+		.sql = "SELECT p.due_at FROM webhook.pending p"
+			   " WHERE p.state = 'retry' AND " IS_NOT_HELD("$1") " AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
+		1,
+		{INT8ARRAYOID}};
+	Datum value = int8_array(held, n_held);
+	bool isnull;
+
+	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		return DT_NOEND;
 	return DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));

@@ -91,6 +91,9 @@ wh_start_over(void)
 	drained_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_WITHIN_MS);
 }
 
+static const char *const breaker_names[] =
+	{[WH_BREAKER_CLOSED] = "closed", [WH_BREAKER_OPEN] = "open", [WH_BREAKER_HALF_OPEN] = "half-open"};
+
 static void
 report(void)
 {
@@ -117,6 +120,7 @@ report(void)
 			row->queued = c.queued;
 			row->in_flight = c.in_flight;
 			row->catching_up = c.catching_up;
+			strlcpy(row->breaker, breaker_names[c.breaker], sizeof(row->breaker));
 			row->delivered = c.delivered;
 			row->failed = c.failed;
 			row->last_success = wh_timestamp_of(c.last_success_us);
@@ -249,7 +253,7 @@ restore_step(void *arg)
 {
 	wh_tx_begin("webhook: restoring pending deliveries");
 	wh_store_restore(restore_parked, restore_lane, NULL);
-	wh_take_look_at(wh_store_next_due());
+	wh_take_look_at(wh_store_next_due(NULL, 0));
 	wh_tx_commit(false);
 }
 

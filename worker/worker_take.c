@@ -2,7 +2,8 @@
  * worker_take.c
  *	  Taking deliveries from webhook.pending into the engine again.
  *
- * Called by the loop in worker.c. Owns the time when the next one is due.
+ * Called by the loop in worker.c. Owns the time when the next one is due. Nothing
+ * is taken of subscriptions whose breaker is open, but a single row as a probe.
  * Further rows of a lane, and parked rows, are asked for only when nothing
  * waits to be settled: what the engine gave back a moment ago must be in the
  * table before it is asked what it holds.
@@ -34,7 +35,9 @@ typedef enum TakeWhat
 {
 	TAKE_DUE,
 	TAKE_LANES,
-	TAKE_PARKED
+	TAKE_PARKED,
+	TAKE_PROBE,
+	MAKE_DUE
 } TakeWhat;
 
 typedef struct Taking
@@ -46,7 +49,10 @@ typedef struct Taking
 	uint64 lanes[LANES_AT_ONCE];
 	bool lane_empty[LANES_AT_ONCE];
 	int max;
+	int64 *held; /* subscriptions of which nothing may be taken */
+	int n_held;
 	List *taken;
+	bool parked; /* what was taken as a probe was parked */
 	TimestampTz next_due;
 } Taking;
 
@@ -61,8 +67,8 @@ take_step(void *arg)
 	switch (t->what)
 	{
 		case TAKE_DUE:
-			t->taken = wh_store_take_due(t->max);
-			t->next_due = wh_store_next_due();
+			t->taken = wh_store_take_due(t->max, t->held, t->n_held);
+			t->next_due = wh_store_next_due(t->held, t->n_held);
 			break;
 		case TAKE_LANES:
 			for (int i = 0; i < t->n_lanes && bytes < WH_TAKE_BYTES; i++)
@@ -86,6 +92,12 @@ take_step(void *arg)
 		case TAKE_PARKED:
 			t->taken = wh_store_take_parked(t->subscriptions[0], t->max);
 			break;
+		case TAKE_PROBE:
+			t->taken = wh_store_take_probe(t->subscriptions[0], &t->parked);
+			break;
+		case MAKE_DUE:
+			wh_store_make_due(t->subscriptions[0]);
+			break;
 	}
 	foreach (lc, t->taken)
 	{
@@ -107,7 +119,7 @@ submit_taken(const Taking *t)
 		WhTaken *row = lfirst(lc);
 		WhSubmit submit = {.event = row->event,
 						   .subscription_id = row->subscription_id,
-						   .from = t->what == TAKE_PARKED ? WH_FROM_PARKED : WH_FROM_STORED,
+						   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
 						   .lane = row->lane,
 						   .attempts = row->attempts,
 						   .first_us = wh_unix_of(row->first_at)};
@@ -128,14 +140,15 @@ submit_taken(const Taking *t)
 	}
 }
 
-static void
+/* False: could not get a lock. */
+static bool
 take(Taking *t)
 {
 	if (!wh_attempt(take_step, t))
 	{
 		for (int i = 0; i < t->n_lanes; i++)
 			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
-		return;
+		return false;
 	}
 	submit_taken(t);
 	if (t->what == TAKE_DUE)
@@ -149,6 +162,40 @@ take(Taking *t)
 	}
 	if (t->what == TAKE_PARKED && t->taken == NIL)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
+	if (t->what == TAKE_PROBE && t->taken == NIL)
+		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
+	return true;
+}
+
+/* Subscriptions that are well again, and those that may be: see breakers in deliver.h. */
+static bool
+look_at_breakers(void)
+{
+	int64 subscription_id;
+	bool any = false;
+
+	while ((subscription_id = wh_deliver_to_hurry(wh_engine)) != 0)
+	{
+		Taking hurry = {.what = MAKE_DUE, .subscriptions = {subscription_id}};
+
+		if (!take(&hurry))
+		{
+			wh_deliver_hurry_again(wh_engine, subscription_id);
+			return any;
+		}
+		wh_take_look_at(GetCurrentTimestamp());
+		any = true;
+	}
+	/* as with what is parked: while recovering, the oldest row may not be there yet */
+	while (!wh_read_recovering() && (subscription_id = wh_deliver_to_probe(wh_engine)) != 0)
+	{
+		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
+
+		if (!take(&probe)) /* the engine asks again */
+			return any;
+		any = true;
+	}
+	return any;
 }
 
 bool
@@ -162,12 +209,17 @@ wh_take_pending(TimestampTz now)
 	if (next_due <= now && wh_read_may())
 	{
 		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
+		int n = list_length(wh_config_routes());
 
+		due.held = palloc(Max(1, n) * sizeof(int64));
+		due.n_held = wh_deliver_held(wh_engine, due.held, n);
 		take(&due);
 		any = due.taken != NIL;
 	}
 	if (!wh_settle_clear())
 		return any;
+	if (!wh_read_recovering())
+		any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
 		wh_deliver_lane_to_fetch(wh_engine, &lanes.subscriptions[lanes.n_lanes], &lanes.lanes[lanes.n_lanes]))

@@ -118,6 +118,8 @@ answer(Connection *c, const char *path)
 		send_text(c, "HTTP/1.1 103 Early Hints\r\nRetry-After: 1000\r\n\r\n");
 		send_answer(c, atoi(path + 13), more, "", 0);
 	}
+	else if (strncmp(path, "/recover", 8) == 0)
+		send_answer(c, released ? 200 : 500, "", "", 0);
 	else if (strncmp(path, "/wait", 5) == 0)
 	{
 		c->waiting = true;

@@ -98,16 +98,28 @@ start_some(void)
 		s = sub_of(d);
 		e = event_of(d);
 		check(m.subscribed[s] && m.live[s]);
+		check(!m.held[s] || m.admit[s]);
+		m.admit[s] = false;
 		check(!m.done[s][e]);
 		for (int earlier = 0; earlier < e; earlier++)
 			if (lane_of(s, earlier) == d->lane && !m.done[s][earlier])
 				fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
 						 earlier);
 		for (int i = 0; i < m.n_flying; i++)
-			check(m.flying[i]->subscription_id != d->subscription_id || m.flying[i]->lane != d->lane);
+			check(m.flying[i]->subscription_id != d->subscription_id ||
+				  (m.flying[i]->lane != d->lane && !m.held[s]));
 		check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
+		d->probe = m.held[s];
 		m.flying[m.n_flying++] = d;
 	}
+}
+
+void
+close_breaker(int s)
+{
+	m.held[s] = m.admit[s] = false;
+	m.hurry[s] = true;
+	wh_queue_release(m.q, s + 1);
 }
 
 void
@@ -141,6 +153,19 @@ end_some(void)
 			m.ended_times[s][e]++;
 		}
 		wh_queue_done(m.q, d, &given_back);
+		if (d->probe && m.held[s] && m.subscribed[s])
+		{
+			m.probed++;
+			if (d->disposal != WH_DO_RETRY)
+				close_breaker(s);
+		}
+		else if (d->disposal == WH_DO_RETRY && !m.held[s] && m.subscribed[s] && percent(10))
+		{
+			m.opened++;
+			m.held[s] = true;
+			m.hurry[s] = false;
+			wh_queue_hold(m.q, s + 1, &given_back);
+		}
 		wh_list_push(&m.outcomes, d);
 		take_back(&given_back);
 	}

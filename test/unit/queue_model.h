@@ -87,6 +87,11 @@ typedef struct Model
 	WhQueue *q;
 	bool subscribed[SUBS];
 	bool live[SUBS];
+	bool held[SUBS];  /* its breaker is not closed */
+	bool admit[SUBS]; /* one of it may be started */
+	bool hurry[SUBS]; /* its retries shall be made due */
+	int opened;       /* breakers, in all seeds */
+	int probed;
 	WhList outcomes;
 	WhDelivery *flying[IN_FLIGHT_MAX];
 	int n_flying;
@@ -111,6 +116,7 @@ extern void take_back(WhList *list);
 extern void submit(int s, int e, WhPushFrom from, int attempts, uint64_t page);
 extern void start_some(void);
 extern void end_some(void);
+extern void close_breaker(int s);
 extern void stop_engine(void);
 extern bool has_room(void);
 extern void compare_counts(void); /* when all is settled, the queue counts what is in the table */

@@ -4,8 +4,10 @@
  *	  signature -> request -> verdict -> outcome.
  *
  * The only file that knows all leaves of the engine; they do not know each
- * other. What is kept of each subscription is in deliver_endpoint.c. A delivery made here moves queue -> transfer -> outcome list and is
- * freed by whoever takes it from there. No PostgreSQL in here: memory is
+ * other. What is kept of each subscription is in deliver_endpoint.c, what
+ * becomes of them by their breakers in deliver_breakers.c. A delivery made
+ * here moves queue -> transfer -> outcome list and is freed by whoever takes it
+ * from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
  *
  * Called by worker/worker*.c, from one thread.
@@ -18,6 +20,7 @@
 #include <string.h>
 
 #include "buffer.h"
+#include "deliver_breakers.h"
 #include "deliver_endpoint.h"
 #include "envelope.h"
 #include "http.h"
@@ -32,6 +35,7 @@ struct WhDeliver
 	WhNetworks allowed;
 	WhQueue *queue;
 	WhHttp *http;
+	Breakers breakers;
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
@@ -72,6 +76,7 @@ wh_deliver_create(const WhDeliverConfig *config)
 	if (e == NULL)
 		return NULL;
 	e->queue = wh_queue_create();
+	wh_breakers_init(&e->breakers, e->queue);
 	e->http = wh_http_create(&http);
 	if (e->queue == NULL || e->http == NULL || !wh_deliver_configure(e, config))
 	{
@@ -113,6 +118,8 @@ take_back(WhDeliver *e, WhList *given_back)
 {
 	WhDelivery *d;
 
+	if (given_back->n > 0)
+		wh_breakers_look_soon(&e->breakers); /* a probe may be among them */
 	while ((d = wh_list_pop(given_back)) != NULL)
 		wh_list_push(&e->outcomes, d);
 }
@@ -141,6 +148,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription->id);
 	WhSubscription copy;
 	WhList given_back = {0};
+	bool anew;
 
 	if (!wh_endpoint_copy(&copy, subscription))
 		return false;
@@ -162,8 +170,13 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		wh_endpoint_free_copy(&copy);
 		return false;
 	}
+	/* somebody has changed where it goes, or said that it shall go on */
+	anew = endpoint->sub.url &&
+		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
 	wh_endpoint_set(endpoint, &copy, subscription);
 	take_back(e, &given_back);
+	if (anew)
+		wh_breakers_reset(&e->breakers, endpoint);
 	return true;
 }
 
@@ -175,6 +188,7 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 
 	if (endpoint == NULL)
 		return;
+	wh_breakers_forget(&e->breakers, endpoint);
 	wh_queue_unsubscribe(e->queue, subscription_id, &given_back);
 	take_back(e, &given_back);
 	e->endpoints[endpoint->index] = e->endpoints[--e->n_endpoints];
@@ -228,6 +242,8 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 			d->disposal = WH_DO_PARK;
 			if (submit->from == WH_FROM_LOST)
 			{
+				/* where the next event was to be the probe, it is now this row */
+				wh_breakers_look_soon(&e->breakers);
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
 				snprintf(d->error, sizeof(d->error),
@@ -296,6 +312,7 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
+	int64_t asked_us = wh_retry_after(t->retry_after, now);
 	WhVerdict verdict = {WH_CLASS_RETRY, 0};
 
 	d->attempted = true;
@@ -308,8 +325,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	memcpy(d->error, t->error, sizeof(d->error));
 
 	if (endpoint)
-		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now,
-								   wh_retry_after(t->retry_after, now), e->config.random());
+		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now, asked_us,
+								   e->config.random());
 	else if (d->kind == WH_OUT_DELIVERED)
 		verdict.class = WH_CLASS_DELIVERED;
 	d->class = verdict.class;
@@ -332,6 +349,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	if (endpoint)
 		wh_endpoint_count(endpoint, d, now);
 	wh_queue_done(e->queue, d, &given_back);
+	if (endpoint)
+		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
 	wh_list_push(&e->outcomes, d);
 	take_back(e, &given_back);
 }
@@ -342,6 +361,7 @@ start_what_may_start(WhDeliver *e)
 	while (!e->draining && wh_http_in_use(e->http) < e->config.max_in_flight)
 	{
 		WhTransfer *t = wh_http_acquire(e->http);
+		Endpoint *endpoint;
 		WhDelivery *d;
 
 		if (t == NULL)
@@ -355,7 +375,9 @@ start_what_may_start(WhDeliver *e)
 		if (d->first_us == 0)
 			d->first_us = d->started_us;
 		t->owner = d;
-		if (!start_request(e, wh_queue_owner(e->queue, d->subscription_id), d, t))
+		endpoint = wh_queue_owner(e->queue, d->subscription_id);
+		wh_breakers_started(&e->breakers, endpoint, d);
+		if (!start_request(e, endpoint, d, t))
 		{
 			conclude(e, d, t);
 			wh_http_release(e->http, t);
@@ -368,6 +390,7 @@ wh_deliver_run(WhDeliver *e)
 {
 	WhTransfer *t;
 
+	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->config.now_us());
 	start_what_may_start(e);
 	wh_http_run(e->http, e->config.now_us());
 	while ((t = wh_http_finished(e->http)) != NULL)
@@ -433,6 +456,49 @@ wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
 	wh_queue_parked_is_empty(e->queue, subscription_id);
 }
 
+int
+wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max)
+{
+	int n = 0;
+
+	for (int i = 0; i < e->n_endpoints && n < e->breakers.n_held; i++)
+		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED)
+		{
+			if (n < max)
+				subscription_ids[n] = e->endpoints[i]->sub.id;
+			n++;
+		}
+	return n;
+}
+
+int64_t
+wh_deliver_to_probe(WhDeliver *e)
+{
+	return e->outcomes.n == 0 ? wh_breakers_to_probe(&e->breakers, e->endpoints, e->n_endpoints) : 0;
+}
+
+void
+wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id)
+{
+	wh_queue_nothing_stored(e->queue, subscription_id);
+	wh_breakers_look_soon(&e->breakers);
+}
+
+int64_t
+wh_deliver_to_hurry(WhDeliver *e)
+{
+	return e->outcomes.n == 0 ? wh_breakers_to_hurry(&e->breakers, e->endpoints, e->n_endpoints) : 0;
+}
+
+void
+wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id)
+{
+	Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
+
+	if (endpoint)
+		wh_breakers_hurry(&e->breakers, endpoint);
+}
+
 void
 wh_deliver_drain(WhDeliver *e)
 {
@@ -487,7 +553,9 @@ wh_deliver_fd(const WhDeliver *e)
 int64_t
 wh_deliver_deadline(const WhDeliver *e)
 {
-	return wh_http_deadline(e->http);
+	int64_t http = wh_http_deadline(e->http);
+
+	return http < e->breakers.look_at_us ? http : e->breakers.look_at_us;
 }
 
 int
@@ -513,6 +581,7 @@ wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts 
 	memset(out, 0, sizeof(*out));
 	*subscription_id = endpoint->sub.id;
 	wh_queue_counts(e->queue, endpoint->sub.id, out);
+	out->breaker = endpoint->breaker.state;
 	out->delivered = endpoint->delivered;
 	out->failed = endpoint->failed;
 	out->last_success_us = endpoint->last_success_us;

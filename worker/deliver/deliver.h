@@ -74,6 +74,18 @@ extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint
 extern int64_t wh_deliver_parked_to_fetch(WhDeliver *e, int *room);
 extern void wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id);
 
+/*
+ * Breakers. While that of a subscription is not closed, rows of pending must
+ * not be taken for it, but for one that is asked for as a probe: its oldest,
+ * retry, behind or parked, nothing of it being under way. When it closes its
+ * retries are to be made due. The same conditions as for fetching hold.
+ */
+extern int wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max); /* returns how many */
+extern int64_t wh_deliver_to_probe(WhDeliver *e);                                   /* 0: none */
+extern void wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id);
+extern int64_t wh_deliver_to_hurry(WhDeliver *e); /* 0: none */
+extern void wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id);
+
 /* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
 extern void wh_deliver_drain(WhDeliver *e);
 

@@ -8,6 +8,7 @@
 #ifndef WEBHOOK_DELIVER_ENDPOINT_H
 #define WEBHOOK_DELIVER_ENDPOINT_H
 
+#include "breaker.h"
 #include "types.h"
 
 typedef struct Endpoint
@@ -16,6 +17,9 @@ typedef struct Endpoint
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded */
 	int index;                  /* in the engine's array */
+	WhBreaker breaker;
+	bool to_probe; /* a row of it shall be taken as a probe */
+	bool to_hurry; /* it is well again: its retries shall be made due */
 	int64_t delivered;
 	int64_t failed;
 	int64_t last_success_us;

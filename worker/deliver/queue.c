@@ -14,8 +14,8 @@
  *
  *	 retry	 it failed; its lane is blocked until it is delivered or dead
  *	 behind	 its lane is blocked by an earlier one
- *	 parked	 its subscription is catching up: paused, full and too slow, or
- *			 with parked deliveries that must go first
+ *	 parked	 its subscription is catching up: paused, held by its breaker, full
+ *			 and too slow, or with parked deliveries that must go first
  *
  * Counts keep order across that border. Of a lane: `stored`, its rows in
  * pending that are not 'parked'; `held`, those of them that are in memory now.
@@ -33,7 +33,10 @@
  *	   not be older than a stored row of their lane;
  *	 - a lane with stored rows but none in memory either has a row that is due
  *	   by itself, or is asked for by wh_queue_lane_to_fetch, but while its
- *	   subscription is paused.
+ *	   subscription is paused or held;
+ *	 - while it is held one delivery at a time is let in, its oldest row or,
+ *	   where it has none, the next event; and only when nothing else of it is
+ *	   in memory, so that no earlier one of its lane can be.
  *
  * What this relies on: whatever has been given back is in pending, and what
  * was delivered is in the log, before rows are fetched; and after a crash no
@@ -50,7 +53,8 @@
 static bool
 catching_up(const Sub *sub)
 {
-	return sub->paused || sub->parked > 0 || sub->blocked >= WH_BLOCKED_LANES_MAX;
+	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
+		   sub->blocked >= WH_BLOCKED_LANES_MAX;
 }
 
 /*
@@ -100,6 +104,7 @@ give_back_sub(WhQueue *q, Sub *sub, WhList *out)
 {
 	Link *next;
 
+	sub->admit = ADMIT_NONE;
 	for (Link *link = sub->lanes.next; link != &sub->lanes && sub->queued > 0; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
@@ -129,6 +134,56 @@ wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_
 	return true;
 }
 
+void
+wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	sub->held = true;
+	give_back_sub(q, sub, given_back);
+}
+
+void
+wh_queue_release(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	sub->held = false;
+	sub->admit = ADMIT_NONE;
+	wh_sub_note(q, sub);
+}
+
+WhAdmit
+wh_queue_admit(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	assert(sub->held);
+	if (sub->queued > 0 || sub->in_flight > 0)
+		return WH_ADMIT_NOT_YET;
+	sub->admit = sub->parked > 0 || sub->blocked > 0 ? ADMIT_NONE : ADMIT_NEXT;
+	return sub->admit == ADMIT_NEXT ? WH_ADMIT_EVENT : WH_ADMIT_ROW;
+}
+
+void
+wh_queue_nothing_stored(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+	Link *next;
+
+	if (sub == NULL)
+		return;
+	sub->parked = 0;
+	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
+	{
+		Lane *lane = LINKED(Lane, of_sub, link);
+
+		next = link->next;
+		wh_lane_set_stored(lane, lane->held);
+		wh_lane_free_if_idle(q, lane);
+	}
+}
+
 void *
 wh_queue_owner(const WhQueue *q, int64_t id)
 {
@@ -146,6 +201,7 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 	if (sub == NULL || sub->gone)
 		return;
 	sub->gone = true;
+	sub->held = false;
 	sub->owner = NULL;
 	sub->parked = 0;
 	give_back_sub(q, sub, given_back);
@@ -256,6 +312,8 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 		if (lane->stored < lane->held) /* a row nobody told us of at start */
 			wh_lane_set_stored(lane, lane->held);
 	}
+	if (sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0))
+		sub->admit = ADMIT_ONE; /* what comes while it is held is what it has admitted */
 	/* counted before it is appended, which looks whether all is sane */
 	d->queued_us = now_us;
 	wh_lane_append(q, lane, d);
@@ -275,12 +333,13 @@ wh_queue_next(WhQueue *q)
 		WhDelivery *d;
 
 		/* it may have lost what made it runnable since it was put here */
-		if (sub->paused || !is_linked(&sub->ready) || sub->in_flight >= sub->max_in_flight)
+		if (!may_start(sub) || !is_linked(&sub->ready) || sub->in_flight >= sub->max_in_flight)
 			continue;
 		lane = LINKED(Lane, ready, link_take(&sub->ready));
 		d = wh_lane_pop(q, lane);
 		lane->flying = d;
 		sub->in_flight++;
+		sub->admit = ADMIT_NONE;
 		wh_sub_note(q, sub);
 		wh_lane_sane(lane);
 		return d;
@@ -426,10 +485,12 @@ wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *key)
 		Sub *sub = LINKED(Sub, fetching, link);
 		Lane *lane;
 
-		if (sub->paused || !is_linked(&sub->fetch))
+		if (!may_fetch(sub) || !is_linked(&sub->fetch))
 			continue;
 		lane = LINKED(Lane, fetch, link_take(&sub->fetch));
 		wh_sub_note(q, sub);
+		if (lane->stored == lane->held) /* all of it has come already, by a probe */
+			continue;
 		*subscription_id = sub->id;
 		*key = lane->key;
 		return true;
@@ -459,7 +520,7 @@ wh_queue_parked_to_fetch(WhQueue *q, int *room)
 			break;
 		sub = LINKED(Sub, parking, link);
 		wh_sub_note(q, sub);
-		if (sub->parked > 0 && !sub->paused && sub->fresh == 0 && sub->queued <= WH_FETCH_MAX / 2 &&
+		if (sub->parked > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= WH_FETCH_MAX / 2 &&
 			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q))
 		{
 			*room = WH_FETCH_MAX;

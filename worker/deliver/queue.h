@@ -50,6 +50,27 @@ extern bool wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused,
 /* The owner of a subscription that is not removed; NULL: there is none. */
 extern void *wh_queue_owner(const WhQueue *q, int64_t id);
 
+/*
+ * Its endpoint is in trouble: give back all that waits, and let nothing in
+ * until it is released, as while it is paused; but one delivery at a time that
+ * is admitted.
+ */
+extern void wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back);
+extern void wh_queue_release(WhQueue *q, int64_t id);
+
+typedef enum WhAdmit
+{
+	WH_ADMIT_ROW,    /* take its oldest row of pending; when pushed, it may start */
+	WH_ADMIT_EVENT,  /* it has none: the next event read may start */
+	WH_ADMIT_NOT_YET /* something of it is in memory or in flight, which must end first */
+} WhAdmit;
+
+/* Of a subscription that is held: what may be let in now? */
+extern WhAdmit wh_queue_admit(WhQueue *q, int64_t id);
+
+/* There is no row of it in pending, whatever the queue counts: somebody has deleted them by hand. */
+extern void wh_queue_nothing_stored(WhQueue *q, int64_t id);
+
 /* Remove one: all that waits is given back as WH_DO_DROP; what is in flight ends as it ends. */
 extern void wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back);
 

@@ -76,6 +76,14 @@ typedef struct Lane
 	int held;
 } Lane;
 
+/* What a subscription that is held lets through. */
+typedef enum Admit
+{
+	ADMIT_NONE,
+	ADMIT_NEXT, /* the next event */
+	ADMIT_ONE   /* the one delivery that waits */
+} Admit;
+
 typedef struct Sub
 {
 	struct Sub *hash_next;
@@ -89,6 +97,8 @@ typedef struct Sub
 	int64_t id;
 	void *owner; /* the caller's */
 	bool paused;
+	bool held; /* its breaker is not closed */
+	Admit admit;
 	bool gone; /* removed, but something of it is still in flight */
 	int max_in_flight;
 	int in_flight;
@@ -114,7 +124,7 @@ struct WhQueue
 	Link runnable; /* subscriptions that could start one: the round-robin */
 	Link full;     /* those whose queue is full */
 	Link parking;  /* those with parked rows; some that have none any more */
-	Link fetching; /* those with lanes to be fetched, and not paused; some that no longer are both */
+	Link fetching; /* those with lanes that may be fetched; some that no longer have or may */
 	int64_t total_full_since_us;
 };
 
@@ -127,6 +137,20 @@ extern Lane *wh_lane_make(WhQueue *q, Sub *sub, uint64_t key);
 /* Free it if nothing is left to be remembered of it. */
 extern void wh_sub_free_if_idle(WhQueue *q, Sub *sub);
 extern void wh_lane_free_if_idle(WhQueue *q, Lane *lane);
+
+/* May it start something, as far as people and its breaker say? */
+static inline bool
+may_start(const Sub *sub)
+{
+	return !sub->paused && (!sub->held || sub->admit == ADMIT_ONE);
+}
+
+/* May rows of it be fetched from pending? */
+static inline bool
+may_fetch(const Sub *sub)
+{
+	return !sub->paused && !sub->held;
+}
 
 /* Put it into the lists it belongs in, if it does and is not there. */
 extern void wh_sub_note(WhQueue *q, Sub *sub);

@@ -143,12 +143,12 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 void
 wh_sub_note(WhQueue *q, Sub *sub)
 {
-	if (!is_linked(&sub->runnable) && !sub->paused && is_linked(&sub->ready) &&
+	if (!is_linked(&sub->runnable) && may_start(sub) && is_linked(&sub->ready) &&
 		sub->in_flight < sub->max_in_flight)
 		link_last(&q->runnable, &sub->runnable);
 	if (!is_linked(&sub->parking) && sub->parked > 0)
 		link_last(&q->parking, &sub->parking);
-	if (!is_linked(&sub->fetching) && !sub->paused && is_linked(&sub->fetch))
+	if (!is_linked(&sub->fetching) && may_fetch(sub) && is_linked(&sub->fetch))
 		link_last(&q->fetching, &sub->fetching);
 }
 

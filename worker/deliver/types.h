@@ -59,6 +59,14 @@ typedef enum WhPushFrom
 	WH_FROM_LOST,   /* read from the outbox again: it may have been under way when a worker died */
 } WhPushFrom;
 
+/* Is its endpoint worth trying? See breaker.h. */
+typedef enum WhBreakerState
+{
+	WH_BREAKER_CLOSED,
+	WH_BREAKER_OPEN,
+	WH_BREAKER_HALF_OPEN /* a probe is under way */
+} WhBreakerState;
+
 /* What a subscription has in memory, and has done since the engine was made. */
 typedef struct WhCounts
 {
@@ -67,6 +75,7 @@ typedef struct WhCounts
 	int64_t parked; /* rows of pending that are 'parked', or will be */
 	int blocked;    /* lanes that wait for rows of pending */
 	bool catching_up;
+	WhBreakerState breaker;
 	int64_t delivered;
 	int64_t failed;          /* attempts that failed */
 	int64_t last_success_us; /* 0: never */
@@ -200,6 +209,7 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
+	bool probe;       /* sent to see whether the endpoint is well again */
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;
