@@ -218,8 +218,7 @@ wh_take_pending(TimestampTz now)
 	}
 	if (!wh_settle_clear())
 		return any;
-	if (!wh_read_recovering())
-		any = look_at_breakers() || any;
+	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
 		wh_deliver_lane_to_fetch(wh_engine, &lanes.subscriptions[lanes.n_lanes], &lanes.lanes[lanes.n_lanes]))
