@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Benchmarks: `make bench`. For now the latency from commit to receipt.
+# Benchmarks: `make bench`. So far the latency from commit to receipt.
 #
 # A throw-away cluster with track_commit_timestamp, and the test receiver, which
 # notes when each request has arrived whole. EVENTS single-row transactions
