@@ -2,9 +2,18 @@
  * sign.h
  *	  Signatures of requests. The only engine file with OpenSSL beneath it.
  *
- * Called by deliver.c for every request and when a subscription's secrets
- * are read, and by api.c for the SQL functions about secrets. Keys are the
- * caller's: whoever decodes one wipes it.
+ * Called by deliver.c for every request and deliver_endpoint.c when a
+ * subscription's secrets are read, and by api.c (webhook.check_secret,
+ * webhook.generate_secret). All of it runs in one thread: a keyed context is
+ * kept between calls.
+ *
+ * Two schemes of Standard Webhooks 1.0.0, over the same bytes, which are
+ * id "." timestamp "." body: v1 is HMAC-SHA256 (RFC 2104, FIPS 180-4) with a
+ * shared secret, v1a is ed25519 (RFC 8032), whose receivers hold only the
+ * public half. Base64 is that of RFC 4648, section 4, padded, and accepted
+ * only as it would be written.
+ *
+ * No reason given by these functions quotes any part of a secret.
  */
 #ifndef WEBHOOK_SIGN_H
 #define WEBHOOK_SIGN_H
