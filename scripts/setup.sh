@@ -24,7 +24,7 @@ installed() { dpkg-query -W -f '${Status}' "$1" | grep -q 'ok installed'; }
 need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
 if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings a PostgreSQL of his own
   need "postgresql-$PG_MAJOR" test -x "/usr/lib/postgresql/$PG_MAJOR/bin/postgres"
-  need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/lib/postgresql/$PG_MAJOR/lib/pgxs/src/makefiles/pgxs.mk"
+  need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/include/postgresql/$PG_MAJOR/server/postgres.h"
 fi
 need libcurl4-openssl-dev installed libcurl4-openssl-dev
 need libssl-dev installed libssl-dev
@@ -57,6 +57,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     trap 'as_root rm -f "$snippet"' EXIT
   fi
   quietly "apt-get update" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
+  # headers of the server that is there, if Debian still has them: nobody asked for another server
+  version=$(dpkg-query -W -f '${Version}' "postgresql-$PG_MAJOR" 2>/dev/null || true)
+  if [ -n "$version" ] && apt-cache show "postgresql-server-dev-$PG_MAJOR=$version" >/dev/null 2>&1; then
+    missing=("${missing[@]/%postgresql-server-dev-$PG_MAJOR/postgresql-server-dev-$PG_MAJOR=$version}")
+  fi
   quietly "apt-get install" as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get -q -y --no-install-recommends install "${missing[@]}"
   hash -r
