@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 
 #include "aside.h"
+#include "recovered.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -115,6 +116,7 @@ _PG_init(void)
 	define_settings();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	wh_note_recovery();
 	previous_shmem_request = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 	/* pg_upgrade's temporary servers must send nothing */

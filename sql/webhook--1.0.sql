@@ -24,12 +24,14 @@ CREATE TABLE webhook.identity (
 	instance          text        NOT NULL PRIMARY KEY CHECK (instance ~ '^[0-9a-f]{8}$'),
 	system_identifier bigint      NOT NULL,
 	database_oid      oid         NOT NULL,
+	timeline          integer     NOT NULL,
 	enabled_at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.identity IS 'where this database may deliver from: delivery starts only while every row matches the running cluster and database; webhook.enable() leaves one row, and a restored dump brings a foreign one';
 COMMENT ON COLUMN webhook.identity.instance IS 'eight random hex digits, part of every event id this database sends';
 COMMENT ON COLUMN webhook.identity.system_identifier IS 'the cluster''s system identifier (pg_control_system) when delivery was enabled';
 COMMENT ON COLUMN webhook.identity.database_oid IS 'the database''s oid when delivery was enabled';
+COMMENT ON COLUMN webhook.identity.timeline IS 'the cluster''s timeline; the worker follows it when a standby is promoted, and sets it to 0 where the cluster turns out to be recovered from a backup';
 COMMENT ON COLUMN webhook.identity.enabled_at IS 'when delivery was enabled here';
 SELECT pg_catalog.pg_extension_config_dump('webhook.identity', '');
 
@@ -769,22 +771,44 @@ CREATE FUNCTION webhook.request_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_request_worker';
 COMMENT ON FUNCTION webhook.request_worker() IS 'asks the launcher for a worker in this database when this transaction commits; nothing happens where there is no launcher';
 
-CREATE FUNCTION webhook.enable() RETURNS void
+CREATE FUNCTION webhook.timeline() RETURNS integer
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_timeline';
+COMMENT ON FUNCTION webhook.timeline() IS 'the timeline that this cluster writes';
+
+CREATE FUNCTION webhook.enable(moved boolean DEFAULT false) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	sysid bigint := (SELECT system_identifier FROM pg_control_system());
 	dboid oid    := (SELECT oid FROM pg_database WHERE datname = current_database());
+	tli   integer := webhook.timeline();
+	foreign_rows integer := (SELECT count(*) FROM webhook.identity i
+		WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0);
 BEGIN
-	DELETE FROM webhook.identity i WHERE i.system_identifier <> sysid OR i.database_oid <> dboid;
+	IF enable.moved AND foreign_rows > 0 THEN
+		IF (SELECT count(*) FROM webhook.identity) > 1 THEN
+			RAISE object_not_in_prerequisite_state USING
+				MESSAGE = 'this database was not moved',
+				DETAIL = 'It is a restored dump: it knows a subscription''s settings, but nothing of what was pending.',
+				HINT = 'Call webhook.enable() if it shall deliver new events in its own name.';
+		END IF;
+		UPDATE webhook.identity SET system_identifier = sysid, database_oid = dboid, timeline = tli, enabled_at = clock_timestamp();
+	ELSIF foreign_rows > 0 THEN
+		DELETE FROM webhook.identity i WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0;
+		-- a restored dump has an identity of its own, and events of its own only; else the files were
+		-- copied, and what is in them was the original's to deliver
+		IF NOT EXISTS (SELECT FROM webhook.identity) THEN
+			TRUNCATE webhook.outbox, webhook.pending, webhook.checkpoint;
+		END IF;
+	END IF;
 	IF NOT EXISTS (SELECT FROM webhook.identity) THEN
-		INSERT INTO webhook.identity (instance, system_identifier, database_oid)
-			VALUES (left(translate(gen_random_uuid()::text, '-', ''), 8), sysid, dboid);
+		INSERT INTO webhook.identity (instance, system_identifier, database_oid, timeline)
+			VALUES (left(translate(gen_random_uuid()::text, '-', ''), 8), sysid, dboid, tli);
 	END IF;
 	PERFORM webhook.request_worker();
 END
 $$;
-COMMENT ON FUNCTION webhook.enable() IS 'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it again in a copy that shall deliver in its own name';
+COMMENT ON FUNCTION webhook.enable(boolean) IS 'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it again in a copy that shall deliver in its own name: what was copied with it is not sent. moved: it is no copy, but the one database, moved (by pg_upgrade, or recovered because the original is lost): what was pending is delivered, under the same event ids';
 
 CREATE FUNCTION webhook.start() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_start';

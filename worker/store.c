@@ -24,6 +24,7 @@
 #include "common/string.h"
 #include "mb/pg_wchar.h"
 
+#include "recovered.h"
 #include "store.h"
 #include "wake.h"
 
@@ -301,34 +302,64 @@ wh_store_find_extension(const char **why_not)
  * Configuration
  */
 
+/*
+ * The cluster's timeline is not the one that was known: a standby was promoted,
+ * or a backup was recovered. Either way it is written down, so that a restart
+ * does not change the answer. NULL, or why this database may not deliver.
+ */
+static const char *
+look_at_timeline(TimeLineID known)
+{
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1", 1, {INT4OID}};
+	const char *why = wh_not_promoted_since(known);
+	Datum timeline = Int32GetDatum(why ? 0 : (int32) wh_timeline());
+
+	if (known != 0 && known != wh_timeline())
+		wh_plan_run(&plan, &timeline, NULL, SPI_OK_UPDATE);
+	return why;
+}
+
 bool
 wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 {
-	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2"
+	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
 								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
 						  2,
 						  {INT8OID, OIDOID}};
 	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
-	bool ok = false;
+	const char *why = NULL;
+	TimeLineID timeline = 0;
+	uint64 rows;
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	*reason = "delivery is not enabled in this database: call webhook.enable()";
-	for (uint64 i = 0; i < SPI_processed; i++)
+	rows = SPI_processed;
+	for (uint64 i = 0; i < rows; i++)
 	{
+		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		ok = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
-		if (!ok)
-		{
-			*reason = "this database is a copy of another: call webhook.enable() if it shall deliver in its "
-					  "own name";
-			return false;
-		}
+		if (!DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+			why = "this database is a copy of another";
 		if (i == 0)
-			strlcpy(instance, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
-					WH_INSTANCE_LEN + 1);
+		{
+			strlcpy(instance, SPI_getvalue(row, SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+		}
 	}
-	return ok;
+	if (rows > 0 && why == NULL)
+		why = look_at_timeline(timeline);
+	if (rows == 0)
+		*reason = "delivery is not enabled in this database: call webhook.enable()";
+	else if (why)
+		*reason = MemoryContextStrdup(
+			wh_tx_results,
+			psprintf("%s: call webhook.enable() if this copy shall deliver in its own name, or "
+					 "webhook.enable(moved => true) if it is the original, moved",
+					 why));
+	else
+		*reason = NULL;
+	return *reason == NULL;
 }
 
 /* A text[] column as C strings in UTF-8, in the upper context; -1 and NULL where the column is null. */
