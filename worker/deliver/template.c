@@ -345,9 +345,9 @@ compare_places(const void *a, const void *b)
 static bool
 is_taken(const WhTemplate *t, const WhOp *op, WhText key)
 {
-	const WhPart *keys = (const WhPart *) (const void *) t->keys.data + op->keys;
-	unsigned int low = 0;
-	unsigned int high = op->n_keys;
+	const WhPart *keys = (const WhPart *) (const void *) t->keys.data;
+	unsigned int low = op->keys;
+	unsigned int high = op->keys + op->n_keys;
 
 	while (low < high)
 	{
@@ -428,9 +428,8 @@ run(Render *r)
 {
 	const WhTemplate *t = r->t;
 	const WhOp *op = (const WhOp *) (const void *) t->ops.data;
-	const WhOp *end = op + t->ops.len / sizeof(WhOp);
 
-	for (; op < end; op++)
+	for (size_t n = t->ops.len / sizeof(WhOp); n > 0; n--, op++)
 	{
 		WhValue value = {WH_VALUE_NULL, NULL, 0};
 

@@ -225,11 +225,12 @@ compare_keys(const void *a, const void *b)
 static bool
 end_keys(WhParser *ps, const Container *in)
 {
-	WhText *keys = (WhText *) (void *) (ps->keys.data + in->keys);
+	WhText *keys;
 	size_t n;
 
 	if (ps->keys.failed || ps->keys.len == in->keys)
 		return true;
+	keys = (WhText *) (void *) (ps->keys.data + in->keys);
 	n = (ps->keys.len - in->keys) / sizeof(WhText);
 	qsort(keys, n, sizeof(WhText), compare_keys);
 	for (size_t i = 1; i < n; i++)
