@@ -284,7 +284,7 @@ test_limits(void **state)
 static void
 test_absent(void **state)
 {
-	WhTemplate *t = compiled(WH_TEMPLATE_HEADER, "long enough to be written {tenant?}");
+	WhTemplate *t = compiled(WH_TEMPLATE_HEADER, "{id} is written before {tenant?}");
 	Sample s;
 	WhBuffer out;
 
