@@ -102,76 +102,65 @@ encode(unsigned int c, char *out)
 	return n;
 }
 
+/* What follows \u, with its other half where there is one; half a surrogate pair alone is U+FFFD. */
+static bool
+check_unicode(Check *c, char *out, size_t *len)
+{
+	unsigned int unit;
+	unsigned int low;
+
+	if (!check_hex4(c, &unit))
+		return false;
+	if (unit >= 0xd800 && unit <= 0xdbff && c->end - c->p > 1 && c->p[0] == '\\' && c->p[1] == 'u')
+	{
+		const char *before = c->p;
+
+		c->p += 2;
+		if (!check_hex4(c, &low))
+			return false;
+		if (low >= 0xdc00 && low <= 0xdfff)
+			unit = 0x10000 + ((unit & 0x3ff) << 10 | (low & 0x3ff));
+		else
+			c->p = before;
+	}
+	if (unit >= 0xd800 && unit <= 0xdfff)
+		unit = 0xfffd;
+	*len += encode(unit, out + *len);
+	return true;
+}
+
 /* A string; `out` has room for as many bytes as are left. */
 static bool
 check_string(Check *c, char *out, size_t *len)
 {
+	static const char escapes[] = "\"\\/bfnrt";
+	static const char meant[] = "\"\\/\b\f\n\r\t";
+
 	*len = 0;
 	if (!check_char(c, '"'))
 		return false;
 	while (c->p < c->end && *c->p != '"')
 	{
-		unsigned int unit;
-		unsigned int low;
+		size_t i = 0;
 
 		if ((unsigned char) *c->p < 0x20)
 			return false;
-		if (*c->p != '\\')
+		if (!check_char(c, '\\'))
 		{
 			out[(*len)++] = *c->p++;
 			continue;
 		}
-		if (++c->p == c->end)
-			return false;
-		switch (*c->p++)
+		if (check_char(c, 'u'))
 		{
-			case '"':
-				out[(*len)++] = '"';
-				break;
-			case '\\':
-				out[(*len)++] = '\\';
-				break;
-			case '/':
-				out[(*len)++] = '/';
-				break;
-			case 'b':
-				out[(*len)++] = '\b';
-				break;
-			case 'f':
-				out[(*len)++] = '\f';
-				break;
-			case 'n':
-				out[(*len)++] = '\n';
-				break;
-			case 'r':
-				out[(*len)++] = '\r';
-				break;
-			case 't':
-				out[(*len)++] = '\t';
-				break;
-			case 'u':
-				if (!check_hex4(c, &unit))
-					return false;
-				if (unit >= 0xd800 && unit <= 0xdbff && c->end - c->p > 1 && c->p[0] == '\\' &&
-					c->p[1] == 'u')
-				{
-					const char *before = c->p;
-
-					c->p += 2;
-					if (!check_hex4(c, &low))
-						return false;
-					if (low >= 0xdc00 && low <= 0xdfff)
-						unit = 0x10000 + ((unit & 0x3ff) << 10 | (low & 0x3ff));
-					else
-						c->p = before;
-				}
-				if (unit >= 0xd800 && unit <= 0xdfff)
-					unit = 0xfffd;
-				*len += encode(unit, out + *len);
-				break;
-			default:
+			if (!check_unicode(c, out, len))
 				return false;
+			continue;
 		}
+		while (i < sizeof(escapes) - 1 && !check_char(c, escapes[i]))
+			i++;
+		if (i == sizeof(escapes) - 1)
+			return false;
+		out[(*len)++] = meant[i];
 	}
 	return check_char(c, '"');
 }

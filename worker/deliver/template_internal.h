@@ -3,9 +3,10 @@
  *	  What the files of the template leaf share: the compiled form, values,
  *	  and reading JSON.
  *
- *	template.c            rendering: runs the ops
+ *	template.c            compiling: collects text and ops
  *	template_parse.c      an envelope's JSON -> ops
  *	template_text.c       references, and texts with {name} -> ops
+ *	template_render.c     runs the ops
  *	template_variables.c  the table of variables
  *	template_json.c       JSON text: members, comparing, escaping
  *
