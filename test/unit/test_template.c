@@ -149,7 +149,7 @@ test_texts(void **state)
 	sample_init(&s);
 	sample_result(&s, "{\"list\": [1, \"\\n\"] , \"yes\": true, \"n\": -1e5, \"empty\": \"\", \"zero\": null,"
 					  " \"crlf\": \"\\r\\n\","
-					  " \"s\": \"a \\\"\\u0025\xc3\xa9 \\ud83d\\ude00\\udc00\\r\\n\\u0000\x7f%\"}");
+					  " \"s\": \"a \\\"\\u0025\\u00E9 \\ud83d\\ude00\\udc00\\r\\n\\u0000\x7f%\"}");
 	s.values.body = "{\"x\":\r\n1}tail";
 	s.values.body_len = strlen(s.values.body) - 4;
 	s.values.signature = "aa";
