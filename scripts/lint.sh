@@ -84,7 +84,7 @@ extension_knows_no_worker() {
   [ ${#headers[@]} -gt 0 ] || return 0
   search "$(includes_of "${headers[@]}")" "${files[@]}"
   # these may use the engine's leaves that need no worker, and nothing else
-  leaves='sign.h target.h envelope.h seal.h types.h buffer.h'
+  leaves='sign.h target.h envelope.h template.h seal.h types.h buffer.h'
   # shellcheck disable=SC2086
   mapfile -t refused < <(without $leaves -- "${headers[@]}")
   [ ${#refused[@]} = 0 ] || search "$(includes_of "${refused[@]}")" extension/api.c extension/key_file.c
@@ -99,7 +99,7 @@ engine_knows_no_postgres() {
 
 leaves_know_no_leaf() {
   local leaf file
-  for leaf in queue envelope sign http target retry breaker seal; do
+  for leaf in queue envelope template sign http target retry breaker seal; do
     # a leaf may have several files, and a header that they share
     for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
       search "$include\"" "$file" | grep -vE "\"(types|buffer|$leaf|${leaf}_internal)\.h\"" || true
@@ -108,7 +108,7 @@ leaves_know_no_leaf() {
 }
 
 store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(deliver|queue|envelope|sign|http|target|retry|breaker)(_[a-z]+)?\.h\"" worker/store*.[ch]
+  search "$include\"([^\"]*/)?(deliver|queue|envelope|template|sign|http|target|retry|breaker)(_[a-z]+)?\.h\"" worker/store*.[ch]
   search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
 }
 
