@@ -153,9 +153,9 @@ check_content(const char *content)
 	int counts[3];
 
 	if (content == NULL || !variables_known(content, names, counts, 3))
-		return "signed_content may hold {id}, {timestamp} and {body} and no other braces";
+		return "the signed_content may hold {id}, {timestamp} and {body} and no other braces";
 	if (counts[2] == 0)
-		return "signed_content does not hold {body}";
+		return "the signed_content does not hold {body}";
 	return NULL;
 }
 
@@ -167,13 +167,13 @@ check_format(const WhSigning *signing)
 	Entry entry;
 
 	if (signing->format == NULL || !variables_known(signing->format, names, counts, 2))
-		return "signature_format may hold {timestamp} and {signature} and no other braces";
+		return "the signature_format may hold {timestamp} and {signature} and no other braces";
 	if (counts[1] != 1 || counts[0] > 1)
-		return "signature_format does not hold {signature} once, and {timestamp} at most once";
+		return "the signature_format does not hold {signature} once, and {timestamp} at most once";
 	if (strlen(signing->format) > WH_SIGNATURE_FORMAT_MAX || strlen(signing->separator) > WH_SEPARATOR_MAX)
-		return "signature_format is longer than 128 bytes, or the separator longer than 8";
+		return "the signature_format is longer than 128 bytes, or the separator longer than 8";
 	if (!is_printable(signing->format) || !is_printable(signing->separator))
-		return "signature_format and the separator may hold nothing but printable ASCII characters";
+		return "the signature_format and the separator may hold nothing but printable ASCII characters";
 	if (strpbrk(signing->separator, "{}") != NULL)
 		return "the separator holds a brace";
 	if ((counts[0] > 0 && !format_entry(signing, "timestamp", &entry)) ||
