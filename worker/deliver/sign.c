@@ -378,11 +378,11 @@ wh_signature_timestamp(const WhSigning *signing, const char *header, int64_t *ti
 	while (next_entry(&header, signing->separator, &entry))
 		if (match_entry(&format, "timestamp", &entry, &value))
 		{
-			/* of several, which one would be signed? */
-			if (++found > 1 || !wh_timestamp_parse(value.text, value.len, timestamp))
+			if (!wh_timestamp_parse(value.text, value.len, timestamp))
 				return false;
+			found++;
 		}
-	return found == 1;
+	return found == 1; /* of several, which one would be signed? */
 }
 
 static int
