@@ -360,6 +360,7 @@ test_content(void **state)
 										   "{id}.-5.xx{id}{body}"};
 	WhSigning signing = signing_github;
 	WhKey key = key_of(&signing, "mysecret");
+	char body[200];
 
 	(void) state;
 	for (size_t i = 0; i < lengthof(contents); i++)
@@ -370,6 +371,11 @@ test_content(void **state)
 		assert_string_equal(signature_of(&signing, &key, &m),
 							"sha256=3c701ae9902c8b5dd8e960bb9112cf0bb4d6621c449fc59e7a1144dc108e659e");
 	}
+	/* what comes behind a body that is too long to be put together with it: "7", 200 times "x", "7" */
+	memset(body, 'x', sizeof(body));
+	signing.content = "{id}{body}{id}";
+	assert_string_equal(signature_of(&signing, &key, &(WhMessage){"7", 0, body, sizeof(body)}),
+						"sha256=54a9eefa86ee4ab7c067601efc52cd1a634f212c28061ede9f5fd776558392f1");
 }
 
 /* With OpenSSL's n-th allocation failing, and ours: a right signature or none. */
