@@ -434,6 +434,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	return route;
 }
 
+/* As for expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch. */
 List *
 wh_store_subscriptions(void)
 {
@@ -451,8 +452,8 @@ wh_store_subscriptions(void)
 			   " FROM webhook.subscription s"
 			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
 			   " array_agg(CASE WHEN isfinite(k.expires_at)"
-			   " THEN (extract(epoch FROM k.expires_at) * 1000000)::bigint ELSE 0 END ORDER BY k.id DESC) AS "
-			   "expires"
+			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+			   " ORDER BY k.id DESC) AS expires"
 			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
 			   " ORDER BY s.id",

@@ -97,6 +97,15 @@ $request = event();
 is_deeply([ entries($request) ], [ entry($request, $sixth) ], 'when it has passed the new one signs alone');
 ok(!accepted($request, $fifth), 'and the old one is refused');
 
+# dates as far as they go stop nothing
+$t->sql("UPDATE webhook.secret SET expires_at = expires_at - interval '1 hour' WHERE expires_at IS NOT NULL");
+for my $date ('infinity', '294276-12-31 23:59:59.999999+00')
+{
+	$t->sql("UPDATE webhook.secret SET expires_at = '$date' WHERE expires_at IS NULL OR expires_at > now()");
+	$request = event();
+	is_deeply([ entries($request) ], [ entry($request, $sixth) ], "a secret that expires at $date signs");
+}
+
 # a retry is signed anew, with what is live then
 $r->mode('/ok', '/fail-first/1');
 $t->sql("UPDATE webhook.subscription SET retry_schedule = '{1s}' WHERE name = 's'");
