@@ -3,7 +3,8 @@
  *	  Taking deliveries from webhook.pending into the engine again.
  *
  * Called by the loop in worker.c. Owns the time when the next one is due. Nothing
- * is taken of subscriptions whose breaker is open, but a single row as a probe.
+ * is taken of subscriptions whose breaker is open, but a single row as a probe, and
+ * none because it is due of those that have enough to do.
  * Further rows of a lane, and parked rows, are asked for only when nothing
  * waits to be settled: what the engine gave back a moment ago must be in the
  * table before it is asked what it holds.
@@ -206,13 +207,15 @@ wh_take_pending(TimestampTz now)
 	int room;
 	bool any = false;
 
+	if (wh_deliver_hungry(wh_engine))
+		wh_take_look_at(now);
 	if (next_due <= now && wh_read_may())
 	{
 		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
 		int n = list_length(wh_config_routes());
 
 		due.held = palloc(Max(1, n) * sizeof(int64));
-		due.n_held = wh_deliver_held(wh_engine, due.held, n);
+		due.n_held = wh_deliver_not_due(wh_engine, due.held, n);
 		take(&due);
 		any = due.taken != NIL;
 	}

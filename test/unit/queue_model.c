@@ -9,6 +9,8 @@
 
 #include "queue.c"
 #include "queue_lanes.c"
+#include "queue_rest.c"
+#include "queue_room.c"
 
 Model m;
 
@@ -89,7 +91,7 @@ start_some(void)
 {
 	while (m.n_flying < IN_FLIGHT_MAX)
 	{
-		WhDelivery *d = wh_queue_next(m.q);
+		WhDelivery *d = wh_queue_next(m.q, m.now_us, IN_FLIGHT_MAX - m.n_flying);
 		int s;
 		int e;
 
@@ -97,6 +99,14 @@ start_some(void)
 			return;
 		s = sub_of(d);
 		e = event_of(d);
+		check(m.now_us >= m.not_before[s]);
+		check(m.under_way[s] == 0 || m.under_way[s] < IN_FLIGHT_MAX - m.n_flying);
+		m.under_way[s]++;
+		if (s == LIMITED_SUB)
+		{
+			m.not_before[s] = m.now_us + RATE_INTERVAL;
+			wh_queue_not_before(m.q, s + 1, m.not_before[s]);
+		}
 		check(m.subscribed[s] && m.live[s]);
 		check(!m.held[s] || m.admit[s]);
 		m.admit[s] = false;
@@ -135,6 +145,7 @@ end_some(void)
 		if (!m.calm && !percent(m.end_percent[s]))
 			continue;
 		m.flying[i] = m.flying[--m.n_flying];
+		m.under_way[s]--;
 		d->attempted = true;
 		m.starts[s][e]++;
 		check(m.crashes || d->attempts == m.starts[s][e]);
@@ -176,6 +187,8 @@ stop_engine(void)
 {
 	WhList given_back = {0};
 
+	memset(m.under_way, 0, sizeof(m.under_way));
+	memset(m.not_before, 0, sizeof(m.not_before));
 	while (m.n_flying > 0)
 		wh_queue_abort(m.q, m.flying[--m.n_flying]);
 	wh_queue_give_back_all(m.q, &given_back);

@@ -15,13 +15,16 @@
 #define WH_QUEUE_FULL 24
 #define WH_QUEUE_TOTAL 36
 #define WH_FETCH_MAX 8
+#define WH_FETCH_MIN 2
 #define WH_BLOCKED_LANES_MAX 6
 
 #include "queue.h"
 
 #define EVENTS 240
 #define SUBS 3
-#define STRICT_SUB 2 /* all of it is one lane */
+#define STRICT_SUB 2  /* all of it is one lane */
+#define LIMITED_SUB 0 /* it may start one in so many microseconds */
+#define RATE_INTERVAL 2
 #define ENTITIES 20
 #define IN_FLIGHT_MAX 12
 
@@ -89,6 +92,8 @@ typedef struct Model
 	bool live[SUBS];
 	bool held[SUBS];  /* its breaker is not closed */
 	bool admit[SUBS]; /* one of it may be started */
+	int64_t not_before[SUBS];
+	int under_way[SUBS];
 	bool hurry[SUBS]; /* its retries shall be made due */
 	int opened;       /* breakers, in all seeds */
 	int probed;

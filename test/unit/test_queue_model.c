@@ -117,7 +117,8 @@ earliest_due(void)
 
 	for (int s = 0; s < SUBS; s++)
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
-			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due)
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due &&
+				!(m.subscribed[s] && wh_queue_sated(m.q, s + 1)))
 				due = m.db.rows[s][e].due_us;
 	return due;
 }
@@ -132,7 +133,8 @@ take_due(void)
 		int s = (start + i) % SUBS;
 
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
-			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s])
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s] &&
+				!wh_queue_sated(m.q, s + 1))
 				take_row(s, e, WH_FROM_STORED);
 	}
 	m.next_due = earliest_due();
@@ -222,6 +224,8 @@ take_pending(void)
 	uint64_t lane;
 	int room;
 
+	if (wh_queue_hungry(m.q))
+		m.next_due = m.now_us;
 	if (m.next_due <= m.now_us && has_room())
 		take_due();
 	while (m.outcomes.n == 0 && wh_queue_lane_to_fetch(m.q, &id, &lane))

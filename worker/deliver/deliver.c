@@ -5,7 +5,8 @@
  *
  * The only file that knows all leaves of the engine; they do not know each
  * other. What is kept of each subscription is in deliver_endpoint.c, what
- * becomes of them by their breakers in deliver_breakers.c. A delivery made
+ * becomes of them by their breakers in deliver_breakers.c, and how a request is
+ * made of a delivery in deliver_request.c. A delivery made
  * here moves queue -> transfer -> outcome list and is freed by whoever takes it
  * from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
@@ -14,19 +15,17 @@
  */
 #include "deliver.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
 #include "deliver_breakers.h"
 #include "deliver_endpoint.h"
-#include "envelope.h"
+#include "deliver_request.h"
 #include "http.h"
 #include "queue.h"
+#include "rate.h"
 #include "retry.h"
-#include "sign.h"
 #include "target.h"
 
 struct WhDeliver
@@ -40,7 +39,8 @@ struct WhDeliver
 	int n_endpoints;
 	int cap_endpoints;
 	WhList outcomes;
-	bool draining; /* nothing more is started */
+	bool draining;  /* nothing more is started */
+	int64_t now_us; /* when something was last looked at: what may start then does */
 };
 
 /*
@@ -174,6 +174,8 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	anew = endpoint->sub.url &&
 		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
 	wh_endpoint_set(endpoint, &copy, subscription);
+	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
+	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
 	take_back(e, &given_back);
 	if (anew)
 		wh_breakers_reset(&e->breakers, endpoint);
@@ -262,49 +264,6 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 	return true;
 }
 
-/* Render, sign and send. False: the transfer holds the reason. */
-static bool
-start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTransfer *t)
-{
-	const WhSubscription *sub = &endpoint->sub;
-	char id[WH_EVENT_ID_MAX];
-	char signature[WH_SIGNATURE_MAX];
-	char line[WH_SIGNATURE_MAX + 64];
-	int64_t timestamp = d->started_us / 1000000;
-	bool ok;
-
-	if (d->event->size > WH_BODY_MAX)
-	{
-		t->kind = WH_OUT_BODY_TOO_LARGE;
-		snprintf(t->error, sizeof(t->error), "the event is larger than %d bytes", WH_BODY_MAX);
-		return false;
-	}
-	t->kind = WH_OUT_INTERNAL;
-	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
-	if (!wh_envelope_entity(d->event, &t->body))
-		return false;
-
-	wh_event_id(e->config.instance, d->event->id, id);
-	snprintf(t->error, sizeof(t->error),
-			 "the request could not be signed: the subscription has no usable secret");
-	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,
-											 t->body.len, signature, sizeof(signature)))
-		return false;
-
-	snprintf(t->error, sizeof(t->error), "out of memory");
-	ok = wh_http_header(t, "Content-Type: application/json");
-	ok = ok && wh_http_header(t, "Expect:"); /* no extra round trip for a large body */
-	snprintf(line, sizeof(line), "webhook-id: %s", id);
-	ok = ok && wh_http_header(t, line);
-	snprintf(line, sizeof(line), "webhook-timestamp: %" PRId64, timestamp);
-	ok = ok && wh_http_header(t, line);
-	snprintf(line, sizeof(line), "webhook-signature: %s", signature);
-	ok = ok && wh_http_header(t, line);
-	for (int i = 0; ok && i < sub->n_headers; i++)
-		ok = wh_http_header(t, sub->headers[i]);
-	return ok && wh_http_start(e->http, t, sub->url, sub->timeout_us);
-}
-
 /* A request has ended: decide, tell the queue, hand the outcome back. */
 static void
 conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
@@ -315,6 +274,7 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	int64_t asked_us = wh_retry_after(t->retry_after, now);
 	WhVerdict verdict = {WH_CLASS_RETRY, 0};
 
+	e->now_us = now;
 	d->attempted = true;
 	d->kind = t->kind == WH_OUT_HTTP_ERROR ? wh_outcome_of_status(t->http_status) : t->kind;
 	d->word = wh_outcome_word(d->kind);
@@ -355,34 +315,44 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	take_back(e, &given_back);
 }
 
+/* Start one more, if one may be started. */
+static bool
+start_one(WhDeliver *e)
+{
+	int free = e->config.max_in_flight - wh_http_in_use(e->http);
+	WhTransfer *t = free > 0 ? wh_http_acquire(e->http) : NULL;
+	Endpoint *endpoint;
+	WhDelivery *d;
+
+	if (t == NULL)
+		return false;
+	if ((d = wh_queue_next(e->queue, e->now_us, free)) == NULL)
+	{
+		wh_http_release(e->http, t);
+		return false;
+	}
+	d->started_us = e->config.now_us();
+	if (d->first_us == 0)
+		d->first_us = d->started_us;
+	t->owner = d;
+	endpoint = wh_queue_owner(e->queue, d->subscription_id);
+	wh_rate_take(&endpoint->rate, d->started_us);
+	wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
+	wh_breakers_started(&e->breakers, endpoint, d);
+	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
+	{
+		conclude(e, d, t);
+		wh_http_release(e->http, t);
+	}
+	return true;
+}
+
 static void
 start_what_may_start(WhDeliver *e)
 {
-	while (!e->draining && wh_http_in_use(e->http) < e->config.max_in_flight)
-	{
-		WhTransfer *t = wh_http_acquire(e->http);
-		Endpoint *endpoint;
-		WhDelivery *d;
-
-		if (t == NULL)
-			return;
-		if ((d = wh_queue_next(e->queue)) == NULL)
-		{
-			wh_http_release(e->http, t);
-			return;
-		}
-		d->started_us = e->config.now_us();
-		if (d->first_us == 0)
-			d->first_us = d->started_us;
-		t->owner = d;
-		endpoint = wh_queue_owner(e->queue, d->subscription_id);
-		wh_breakers_started(&e->breakers, endpoint, d);
-		if (!start_request(e, endpoint, d, t))
-		{
-			conclude(e, d, t);
-			wh_http_release(e->http, t);
-		}
-	}
+	wh_queue_wake(e->queue, e->now_us); /* even if there is no place for it */
+	while (!e->draining && start_one(e))
+		;
 }
 
 void
@@ -390,7 +360,8 @@ wh_deliver_run(WhDeliver *e)
 {
 	WhTransfer *t;
 
-	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->config.now_us());
+	e->now_us = e->config.now_us();
+	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->now_us);
 	start_what_may_start(e);
 	wh_http_run(e->http, e->config.now_us());
 	while ((t = wh_http_finished(e->http)) != NULL)
@@ -457,18 +428,23 @@ wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
 }
 
 int
-wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max)
+wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max)
 {
 	int n = 0;
 
-	for (int i = 0; i < e->n_endpoints && n < e->breakers.n_held; i++)
-		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED)
-		{
-			if (n < max)
-				subscription_ids[n] = e->endpoints[i]->sub.id;
-			n++;
-		}
+	if (e->breakers.n_held == 0 && !wh_queue_any_sated(e->queue))
+		return 0;
+	for (int i = 0; i < e->n_endpoints && n < max; i++)
+		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED ||
+			wh_queue_sated(e->queue, e->endpoints[i]->sub.id))
+			subscription_ids[n++] = e->endpoints[i]->sub.id;
 	return n;
+}
+
+bool
+wh_deliver_hungry(WhDeliver *e)
+{
+	return wh_queue_hungry(e->queue);
 }
 
 int64_t
@@ -553,9 +529,11 @@ wh_deliver_fd(const WhDeliver *e)
 int64_t
 wh_deliver_deadline(const WhDeliver *e)
 {
-	int64_t http = wh_http_deadline(e->http);
+	int64_t deadline = wh_http_deadline(e->http);
 
-	return http < e->breakers.look_at_us ? http : e->breakers.look_at_us;
+	if (e->breakers.look_at_us < deadline)
+		deadline = e->breakers.look_at_us;
+	return wh_queue_deadline(e->queue) < deadline ? wh_queue_deadline(e->queue) : deadline;
 }
 
 int

@@ -9,6 +9,7 @@
 #define WEBHOOK_DELIVER_ENDPOINT_H
 
 #include "breaker.h"
+#include "rate.h"
 #include "types.h"
 
 typedef struct Endpoint
@@ -18,6 +19,7 @@ typedef struct Endpoint
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded */
 	int index;                  /* in the engine's array */
 	WhBreaker breaker;
+	WhRate rate;
 	bool to_probe; /* a row of it shall be taken as a probe */
 	bool to_hurry; /* it is well again: its retries shall be made due */
 	int64_t delivered;

@@ -8,7 +8,14 @@
  * or all of them). At most one of a lane is in flight. A subscription keeps
  * its lanes that could start one in a FIFO, and the queue keeps the
  * subscriptions that could start one in a round-robin; so a step costs the
- * same whatever waits.
+ * same whatever waits. Two things keep a subscription from its turn. One whose
+ * rate limit is used up rests until it may start the next. And a subscription
+ * may only have as many requests under way as there are places left free (one
+ * it may have in any case): so one alone takes half of all places at most, two
+ * that hang leave a third to all others, n of them 1 / (n + 1), and this
+ * without anybody having to find out who hangs. One that has its share keeps
+ * its place in the round-robin. To have a share of f it needs f requests under
+ * way, so a step passes by fewer than (all places / f) of them.
  *
  * What cannot stay in memory is given back to be kept in webhook.pending:
  *
@@ -43,19 +50,13 @@
  * parked rows are fetched until all that may have been lost has been pushed.
  *
  * Called by deliver.c only. Owns the deliveries it holds; nothing in here
- * blocks, does I/O or looks at a clock. The memory, and the invariants in
- * wh_lane_sane(), are in queue_lanes.c.
+ * blocks, does I/O or looks at a clock. How much may be in memory, and what is
+ * fetched when there is room, is in queue_room.c; the lists, and the invariants
+ * in wh_lane_sane(), are in queue_lanes.c.
  */
 #include "queue_internal.h"
 
 #include <assert.h>
-
-static bool
-catching_up(const Sub *sub)
-{
-	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
-		   sub->blocked >= WH_BLOCKED_LANES_MAX;
-}
 
 /*
  * Give back what waits in a lane, as pending must keep it. Where the lane has
@@ -91,7 +92,7 @@ give_back_lane(WhQueue *q, Lane *lane, WhList *out)
 		else
 		{
 			d->disposal = WH_DO_PARK;
-			sub->parked++;
+			wh_sub_set_parked(q, sub, sub->parked + 1);
 		}
 		wh_list_push(out, d);
 	}
@@ -99,8 +100,8 @@ give_back_lane(WhQueue *q, Lane *lane, WhList *out)
 	wh_lane_sane(lane);
 }
 
-static void
-give_back_sub(WhQueue *q, Sub *sub, WhList *out)
+void
+wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out)
 {
 	Link *next;
 
@@ -129,7 +130,7 @@ wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_
 	sub->max_in_flight = max_in_flight;
 	sub->paused = paused;
 	if (paused)
-		give_back_sub(q, sub, given_back);
+		wh_sub_give_back(q, sub, given_back);
 	wh_sub_note(q, sub);
 	return true;
 }
@@ -140,7 +141,7 @@ wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back)
 	Sub *sub = wh_sub_find(q, id);
 
 	sub->held = true;
-	give_back_sub(q, sub, given_back);
+	wh_sub_give_back(q, sub, given_back);
 }
 
 void
@@ -173,7 +174,7 @@ wh_queue_nothing_stored(WhQueue *q, int64_t id)
 
 	if (sub == NULL)
 		return;
-	sub->parked = 0;
+	wh_sub_set_parked(q, sub, 0);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
@@ -203,8 +204,8 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 	sub->gone = true;
 	sub->held = false;
 	sub->owner = NULL;
-	sub->parked = 0;
-	give_back_sub(q, sub, given_back);
+	wh_sub_set_parked(q, sub, 0);
+	wh_sub_give_back(q, sub, given_back);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
@@ -231,7 +232,7 @@ wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked)
 
 	if (sub == NULL)
 		return;
-	sub->parked += parked;
+	wh_sub_set_parked(q, sub, sub->parked + parked);
 	wh_sub_note(q, sub);
 }
 
@@ -282,7 +283,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 
 	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && catching_up(sub)))
 	{
-		sub->parked++;
+		wh_sub_set_parked(q, sub, sub->parked + 1);
 		wh_sub_note(q, sub);
 		return WH_PUSH_PARK;
 	}
@@ -291,7 +292,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	{
 		wh_lane_set_stored(lane, lane->stored + 1);
 		if (from == WH_FROM_PARKED)
-			sub->parked--;
+			wh_sub_set_parked(q, sub, sub->parked - 1);
 		return WH_PUSH_BEHIND;
 	}
 	if (lane && from == WH_FROM_STORED && lane_has(lane, d->event->id))
@@ -301,7 +302,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 
 	if (from == WH_FROM_PARKED)
 	{
-		sub->parked--;
+		wh_sub_set_parked(q, sub, sub->parked - 1);
 		wh_lane_set_stored(lane, lane->stored + 1);
 	}
 	if (from == WH_FROM_LOG)
@@ -321,20 +322,41 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	return WH_PUSHED;
 }
 
-WhDelivery *
-wh_queue_next(WhQueue *q)
+void
+wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
 {
-	Link *link;
+	Sub *sub = wh_sub_find(q, id);
 
-	while ((link = link_take(&q->runnable)) != NULL)
+	if (sub == NULL || sub->not_before_us == at_us)
+		return;
+	sub->not_before_us = at_us;
+	wh_sub_rouse(q, sub); /* it rests again, until the right time, when it is its turn */
+}
+
+WhDelivery *
+wh_queue_next(WhQueue *q, int64_t now_us, int free)
+{
+	Link *next;
+
+	wh_queue_wake(q, now_us);
+	for (Link *link = q->runnable.next; free > 0 && link != &q->runnable; link = next)
 	{
 		Sub *sub = LINKED(Sub, runnable, link);
 		Lane *lane;
 		WhDelivery *d;
 
+		next = link->next;
+		if (sub->in_flight >= free && could_start(sub))
+			continue; /* it keeps its turn */
+		link_remove(link);
 		/* it may have lost what made it runnable since it was put here */
-		if (!may_start(sub) || !is_linked(&sub->ready) || sub->in_flight >= sub->max_in_flight)
+		if (!could_start(sub))
 			continue;
+		if (sub->not_before_us > now_us && sub->not_before_us <= now_us + WH_QUEUE_REST_MAX_US)
+		{
+			wh_sub_rest(q, sub, sub->not_before_us);
+			continue;
+		}
 		lane = LINKED(Lane, ready, link_take(&sub->ready));
 		d = wh_lane_pop(q, lane);
 		lane->flying = d;
@@ -408,166 +430,8 @@ wh_queue_give_back_all(WhQueue *q, WhList *given_back)
 		for (Sub *sub = q->subs[i]; sub; sub = next)
 		{
 			next = sub->hash_next;
-			give_back_sub(q, sub, given_back);
+			wh_sub_give_back(q, sub, given_back);
 			wh_sub_free_if_idle(q, sub);
 		}
 	}
-}
-
-/* Subscriptions that are full: wait a little, then give their queue back. False: one is still too full. */
-static bool
-look_at_full(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	bool room = true;
-	Link *next;
-
-	for (Link *link = q->full.next; link != &q->full; link = next)
-	{
-		Sub *sub = LINKED(Sub, full, link);
-		int64_t patience = sub->queued >= WH_QUEUE_FULL ? WH_QUEUE_PATIENCE_US : WH_QUEUE_PATIENCE_SLOW_US;
-
-		next = link->next;
-		if (sub->queued > WH_QUEUE_FULL - WH_FETCH_MAX && now_us - sub->full_since_us > patience)
-			give_back_sub(q, sub, given_back);
-		if (sub->queued > WH_QUEUE_FULL - WH_FETCH_MAX)
-			room = false;
-		else
-			link_remove(&sub->full);
-	}
-	return room;
-}
-
-static bool
-has_room_for_more(const WhQueue *q)
-{
-	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
-}
-
-/* All together are too many, or too large, although none is full: the same, for those that have their share of it or more. */
-static void
-look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	int share = WH_QUEUE_TOTAL / (q->n_subs > 0 ? q->n_subs : 1);
-	size_t share_of_bytes = WH_QUEUE_BYTES / (size_t) (q->n_subs > 0 ? q->n_subs : 1);
-
-	if (has_room_for_more(q))
-	{
-		q->total_full_since_us = 0;
-		return;
-	}
-	if (q->total_full_since_us == 0)
-		q->total_full_since_us = now_us;
-	if (now_us - q->total_full_since_us <= WH_QUEUE_PATIENCE_US)
-		return;
-	for (size_t i = 0; i < SUB_BUCKETS; i++)
-		for (Sub *sub = q->subs[i]; sub; sub = sub->hash_next)
-			if (sub->queued >= share || sub->bytes >= share_of_bytes)
-				give_back_sub(q, sub, given_back);
-	q->total_full_since_us = 0;
-}
-
-bool
-wh_queue_has_room(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	bool room = look_at_full(q, now_us, given_back);
-
-	look_at_total(q, now_us, given_back);
-	return room && has_room_for_more(q);
-}
-
-bool
-wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *key)
-{
-	Link *link;
-
-	while ((link = link_take(&q->fetching)) != NULL)
-	{
-		Sub *sub = LINKED(Sub, fetching, link);
-		Lane *lane;
-
-		if (!may_fetch(sub) || !is_linked(&sub->fetch))
-			continue;
-		lane = LINKED(Lane, fetch, link_take(&sub->fetch));
-		wh_sub_note(q, sub);
-		if (lane->stored == lane->held) /* all of it has come already, by a probe */
-			continue;
-		*subscription_id = sub->id;
-		*key = lane->key;
-		return true;
-	}
-	return false;
-}
-
-void
-wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t key)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-	Lane *lane = sub ? wh_lane_find(q, sub, key) : NULL;
-
-	if (lane)
-		wh_lane_note_fetch(q, lane);
-}
-
-int64_t
-wh_queue_parked_to_fetch(WhQueue *q, int *room)
-{
-	/* once round the list at most */
-	for (Link *last = q->parking.prev, *link = NULL; link != last;)
-	{
-		Sub *sub;
-
-		if ((link = link_take(&q->parking)) == NULL)
-			break;
-		sub = LINKED(Sub, parking, link);
-		wh_sub_note(q, sub);
-		if (sub->parked > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= WH_FETCH_MAX / 2 &&
-			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q))
-		{
-			*room = WH_FETCH_MAX;
-			return sub->id;
-		}
-	}
-	return 0;
-}
-
-void
-wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t key)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-	Lane *lane = sub ? wh_lane_find(q, sub, key) : NULL;
-
-	if (lane == NULL)
-		return;
-	wh_lane_set_stored(lane, lane->held);
-	wh_lane_free_if_idle(q, lane);
-}
-
-void
-wh_queue_parked_is_empty(WhQueue *q, int64_t subscription_id)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-
-	if (sub)
-		sub->parked = 0;
-}
-
-bool
-wh_queue_counts(const WhQueue *q, int64_t id, WhCounts *out)
-{
-	const Sub *sub = wh_sub_find(q, id);
-
-	if (sub == NULL)
-		return false;
-	out->queued = sub->queued;
-	out->in_flight = sub->in_flight;
-	out->parked = sub->parked;
-	out->blocked = sub->blocked;
-	out->catching_up = catching_up(sub);
-	return true;
-}
-
-int
-wh_queue_total(const WhQueue *q)
-{
-	return q->total;
 }

@@ -14,7 +14,8 @@
 #ifndef WH_QUEUE_FULL
 #define WH_QUEUE_FULL 1500         /* deliveries of one subscription: full */
 #define WH_QUEUE_TOTAL 20000       /* those of all subscriptions together */
-#define WH_FETCH_MAX 500           /* parked rows fetched at once */
+#define WH_FETCH_MAX 500           /* parked rows fetched at once, if there is room for so many */
+#define WH_FETCH_MIN 32            /* if there is not */
 #define WH_BLOCKED_LANES_MAX 10000 /* lanes of one subscription remembered as blocked */
 #endif
 #define WH_QUEUE_BYTES (128 * 1024 * 1024) /* of the events of all that wait */
@@ -22,6 +23,9 @@
 /* How long a subscription may stay full, which keeps all others waiting, before its queue is handed back. */
 #define WH_QUEUE_PATIENCE_US (250 * 1000)       /* where it makes no headway */
 #define WH_QUEUE_PATIENCE_SLOW_US (1000 * 1000) /* where it does, but slowly */
+
+/* A rest that is longer than any rate asks for is one of a clock that was set back since. */
+#define WH_QUEUE_REST_MAX_US (2 * 1000000)
 
 typedef struct WhQueue WhQueue;
 
@@ -80,8 +84,18 @@ extern bool wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t lane, int row
 
 extern WhPushed wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us);
 
-/* The next delivery that may be started, now in flight; NULL: none may. */
-extern WhDelivery *wh_queue_next(WhQueue *q);
+/* Its rate limit: nothing more of it may be started before then. */
+extern void wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us);
+
+/*
+ * The next delivery that may be started, now in flight; NULL: none may. `free`:
+ * for how many requests there is a place, this one included.
+ */
+extern WhDelivery *wh_queue_next(WhQueue *q, int64_t now_us, int free);
+
+/* When something that rests may be started, INT64_MAX: nothing rests; and the time has come. */
+extern int64_t wh_queue_deadline(const WhQueue *q);
+extern void wh_queue_wake(WhQueue *q, int64_t now_us);
 
 /*
  * The delivery in flight has ended with d->disposal: FORGET or BURY free its
@@ -104,6 +118,14 @@ extern void wh_queue_abort(WhQueue *q, WhDelivery *d);
  */
 extern bool wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *lane);
 extern int64_t wh_queue_parked_to_fetch(WhQueue *q, int *room);
+
+/*
+ * Has it so much in memory that no rows of it shall be taken because they are
+ * due? And (once): has one of which that was said no longer?
+ */
+extern bool wh_queue_any_sated(const WhQueue *q); /* false: none of them */
+extern bool wh_queue_sated(WhQueue *q, int64_t id);
+extern bool wh_queue_hungry(WhQueue *q);
 
 /* The fetch could not be made now: ask for it again later. */
 extern void wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t lane);

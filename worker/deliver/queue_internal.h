@@ -1,7 +1,9 @@
 /*
  * queue_internal.h
- *	  What the two halves of the queue share: queue_lanes.c keeps lanes,
- *	  subscriptions and the lists they are in; queue.c has the rules.
+ *	  What the parts of the queue share: queue_lanes.c keeps lanes,
+ *	  subscriptions and the lists they are in, queue_rest.c those that may start
+ *	  only later; queue.c has the rules of order and turns, queue_room.c those
+ *	  of memory.
  *
  * For nobody else. The rules, and what the counts mean, are told at the top of
  * queue.c.
@@ -108,6 +110,10 @@ typedef struct Sub
 	int blocked;  /* lanes with stored rows */
 	int64_t parked;
 	int64_t full_since_us;
+	int64_t not_before_us; /* its rate limit: nothing may be started before */
+	int64_t rests_until_us;
+	int rests;  /* its place in the queue's heap, from 1; 0: it does not rest */
+	bool sated; /* it was said to have enough in memory */
 } Sub;
 
 #define SUB_BUCKETS 4096 /* a power of two */
@@ -125,6 +131,12 @@ struct WhQueue
 	Link full;     /* those whose queue is full */
 	Link parking;  /* those with parked rows; some that have none any more */
 	Link fetching; /* those with lanes that may be fetched; some that no longer have or may */
+	Sub **resting; /* those that rest: a heap, the first one's time first; room for all subscriptions */
+	int n_resting;
+	int cap_resting;
+	int n_parking; /* subscriptions with parked rows */
+	int n_large;   /* those with WH_FETCH_MAX deliveries waiting, or more */
+	bool hungry;   /* one that had enough has no longer */
 	int64_t total_full_since_us;
 };
 
@@ -152,6 +164,28 @@ may_fetch(const Sub *sub)
 	return !sub->paused && !sub->held;
 }
 
+/* Could it start something, if it was its turn and there was a place? */
+static inline bool
+could_start(const Sub *sub)
+{
+	return may_start(sub) && is_linked(&sub->ready) && sub->in_flight < sub->max_in_flight;
+}
+
+/* Is it catching up? New events are parked behind what is parked already. */
+static inline bool
+catching_up(const Sub *sub)
+{
+	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
+		   sub->blocked >= WH_BLOCKED_LANES_MAX;
+}
+
+/* Is there room in memory for more? */
+static inline bool
+has_room_for_more(const WhQueue *q)
+{
+	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
+}
+
 /* Put it into the lists it belongs in, if it does and is not there. */
 extern void wh_sub_note(WhQueue *q, Sub *sub);
 extern void wh_lane_note_ready(WhQueue *q, Lane *lane);
@@ -164,6 +198,15 @@ extern void wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d);
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
 extern void wh_lane_set_stored(Lane *lane, int stored);
+extern void wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked);
 extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
+
+/* queue_rest.c: out of the round-robin until a time; back before it; back whose time has come. */
+extern bool wh_rest_reserve(WhQueue *q); /* room for one subscription more; false without memory */
+extern void wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us);
+extern void wh_sub_rouse(WhQueue *q, Sub *sub);
+
+/* queue.c: give back all that waits of a subscription */
+extern void wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out);
 
 #endif /* WEBHOOK_QUEUE_INTERNAL_H */

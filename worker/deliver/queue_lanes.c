@@ -81,6 +81,7 @@ wh_queue_free(WhQueue *q)
 			free(sub);
 		}
 	}
+	free(q->resting);
 	free(q->lanes);
 	free(q);
 }
@@ -102,7 +103,7 @@ wh_sub_find(const WhQueue *q, int64_t id)
 Sub *
 wh_sub_make(WhQueue *q, int64_t id)
 {
-	Sub *sub = calloc(1, sizeof(Sub));
+	Sub *sub = wh_rest_reserve(q) ? calloc(1, sizeof(Sub)) : NULL;
 	size_t b = sub_bucket(id);
 
 	if (sub == NULL)
@@ -129,6 +130,8 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 	if (!sub->gone || sub->in_flight > 0)
 		return;
 	assert(!is_linked(&sub->lanes) && sub->queued == 0);
+	wh_sub_rouse(q, sub);
+	wh_sub_set_parked(q, sub, 0);
 	link_remove(&sub->runnable);
 	link_remove(&sub->full);
 	link_remove(&sub->parking);
@@ -143,8 +146,7 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 void
 wh_sub_note(WhQueue *q, Sub *sub)
 {
-	if (!is_linked(&sub->runnable) && may_start(sub) && is_linked(&sub->ready) &&
-		sub->in_flight < sub->max_in_flight)
+	if (!is_linked(&sub->runnable) && sub->rests == 0 && could_start(sub))
 		link_last(&q->runnable, &sub->runnable);
 	if (!is_linked(&sub->parking) && sub->parked > 0)
 		link_last(&q->parking, &sub->parking);
@@ -266,10 +268,17 @@ wh_lane_note_fetch(WhQueue *q, Lane *lane)
 	wh_sub_note(q, lane->sub);
 }
 
+void
+wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked)
+{
+	q->n_parking += (parked > 0) - (sub->parked > 0);
+	sub->parked = parked;
+}
+
 static void
 count_in(WhQueue *q, Sub *sub, const WhDelivery *d)
 {
-	sub->queued++;
+	q->n_large += ++sub->queued == WH_FETCH_MAX;
 	sub->bytes += d->event->size;
 	q->total++;
 	q->bytes += d->event->size;
@@ -278,7 +287,12 @@ count_in(WhQueue *q, Sub *sub, const WhDelivery *d)
 static void
 count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
 {
-	sub->queued--;
+	q->n_large -= sub->queued-- == WH_FETCH_MAX;
+	if (sub->sated && sub->queued <= WH_FETCH_MAX / 2)
+	{
+		sub->sated = false;
+		q->hungry = true;
+	}
 	sub->bytes -= d->event->size;
 	q->total--;
 	q->bytes -= d->event->size;

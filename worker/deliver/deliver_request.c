@@ -1,0 +1,56 @@
+/*
+ * deliver_request.c
+ *	  A delivery becomes a request: envelope, signature, headers.
+ *
+ * Part of the pipeline: called by deliver.c for each attempt. Owns nothing.
+ */
+#include "deliver_request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "envelope.h"
+#include "sign.h"
+
+bool
+wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
+				 const WhDelivery *d)
+{
+	const WhSubscription *sub = &endpoint->sub;
+	char id[WH_EVENT_ID_MAX];
+	char signature[WH_SIGNATURE_MAX];
+	char line[WH_SIGNATURE_MAX + 64];
+	int64_t timestamp = d->started_us / 1000000;
+	bool ok;
+
+	if (d->event->size > WH_BODY_MAX)
+	{
+		t->kind = WH_OUT_BODY_TOO_LARGE;
+		snprintf(t->error, sizeof(t->error), "the event is larger than %d bytes", WH_BODY_MAX);
+		return false;
+	}
+	t->kind = WH_OUT_INTERNAL;
+	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
+	if (!wh_envelope_entity(d->event, &t->body))
+		return false;
+
+	wh_event_id(instance, d->event->id, id);
+	snprintf(t->error, sizeof(t->error),
+			 "the request could not be signed: the subscription has no usable secret");
+	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,
+											 t->body.len, signature, sizeof(signature)))
+		return false;
+
+	snprintf(t->error, sizeof(t->error), "out of memory");
+	ok = wh_http_header(t, "Content-Type: application/json");
+	ok = ok && wh_http_header(t, "Expect:"); /* no extra round trip for a large body */
+	snprintf(line, sizeof(line), "webhook-id: %s", id);
+	ok = ok && wh_http_header(t, line);
+	snprintf(line, sizeof(line), "webhook-timestamp: %" PRId64, timestamp);
+	ok = ok && wh_http_header(t, line);
+	snprintf(line, sizeof(line), "webhook-signature: %s", signature);
+	ok = ok && wh_http_header(t, line);
+	for (int i = 0; ok && i < sub->n_headers; i++)
+		ok = wh_http_header(t, sub->headers[i]);
+	return ok && wh_http_start(http, t, sub->url, sub->timeout_us);
+}
