@@ -95,7 +95,7 @@ given_back(int64_t id, WhDisposal disposal, int attempts)
 static inline void
 subscribe(int64_t id, bool paused, int max_in_flight)
 {
-	assert_true(wh_queue_subscribe(q, id, &owner_a, paused, max_in_flight, &back));
+	assert_true(wh_queue_subscribe(q, id, &owner_a, paused, max_in_flight, 1, &back));
 }
 
 static inline WhCounts

@@ -5,8 +5,9 @@
  *
  * The only file that knows all leaves of the engine; they do not know each
  * other. What is kept of each subscription is in deliver_endpoint.c, what
- * becomes of them by their breakers in deliver_breakers.c, and how a request is
- * made of a delivery in deliver_request.c. A delivery made
+ * becomes of them by their breakers in deliver_breakers.c, how a request is
+ * made of a delivery in deliver_request.c, and what is shared by those that go
+ * with one request in deliver_batch.c. A delivery made
  * here moves queue -> transfer -> outcome list and is freed by whoever takes it
  * from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deliver_batch.h"
 #include "deliver_breakers.h"
 #include "deliver_endpoint.h"
 #include "deliver_request.h"
@@ -39,8 +41,9 @@ struct WhDeliver
 	int n_endpoints;
 	int cap_endpoints;
 	WhList outcomes;
-	bool draining;  /* nothing more is started */
-	int64_t now_us; /* when something was last looked at: what may start then does */
+	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
+	bool draining;      /* nothing more is started */
+	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
 /*
@@ -162,7 +165,8 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 			return false;
 		}
 	}
-	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, &given_back))
+	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
+							&given_back))
 	{
 		/* only a new one can fail, and it is the last of the array */
 		e->n_endpoints--;
@@ -214,25 +218,66 @@ wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, in
  * Deliveries
  */
 
+/* One of a batch is added to those that have come. The lead, when all have; else NULL. False: it cannot be. */
+static bool
+assemble(WhDeliver *e, WhDelivery *d, bool more, WhDelivery **lead)
+{
+	*lead = NULL;
+	if (e->coming == NULL && d->event->id == d->batch)
+		e->coming = d;
+	else if (e->coming && e->coming->batch == d->batch && e->coming->subscription_id == d->subscription_id)
+		wh_list_push(&e->coming->others, d);
+	else
+		return false;
+	if (!more)
+	{
+		*lead = e->coming;
+		e->coming = NULL;
+	}
+	return true;
+}
+
+static WhDelivery *
+make_delivery(const WhSubmit *submit, const Endpoint *endpoint)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	if (d == NULL)
+		return NULL;
+	d->event = submit->event;
+	d->subscription_id = submit->subscription_id;
+	d->page = submit->page;
+	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
+	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
+	d->attempts = d->stored ? submit->attempts : 1;
+	d->first_us = submit->first_us;
+	d->batch = submit->batch;
+	submit->event->refs++;
+	return d;
+}
+
+/* What of a batch has come will not become whole. */
+static bool
+refuse(WhDeliver *e, WhDelivery *d)
+{
+	wh_batch_free(d);
+	wh_batch_free(e->coming);
+	e->coming = NULL;
+	return false;
+}
+
 bool
 wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
-	WhEvent *event = submit->event;
-	WhDelivery *d;
+	WhDelivery *d = endpoint ? make_delivery(submit, endpoint) : NULL;
+	WhDelivery *lead = d;
 
-	if (endpoint == NULL || (d = calloc(1, sizeof(WhDelivery))) == NULL)
-		return false;
-	d->event = event;
-	d->subscription_id = submit->subscription_id;
-	d->page = submit->page;
-	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, event);
-	d->attempts = d->stored ? submit->attempts : 1;
-	d->first_us = submit->first_us;
-	event->refs++;
-
-	switch (wh_queue_push(e->queue, d, submit->from, e->config.now_us()))
+	if (d == NULL || (submit->batch != 0 && !assemble(e, d, submit->more, &lead)))
+		return refuse(e, d);
+	if (lead == NULL)
+		return true;
+	switch (wh_queue_push(e->queue, lead, submit->from, e->config.now_us()))
 	{
 		case WH_PUSHED:
 			return true;
@@ -257,14 +302,13 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 		case WH_PUSH_DUPLICATE:
 		case WH_PUSH_UNKNOWN:
 		case WH_PUSH_NO_MEMORY:
-			wh_delivery_free(d);
-			return false;
+			return refuse(e, lead);
 	}
 	wh_list_push(&e->outcomes, d);
 	return true;
 }
 
-/* A request has ended: decide, tell the queue, hand the outcome back. */
+/* A request has ended: decide, tell the queue, hand the outcomes back. */
 static void
 conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 {
@@ -272,46 +316,15 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
 	int64_t asked_us = wh_retry_after(t->retry_after, now);
-	WhVerdict verdict = {WH_CLASS_RETRY, 0};
 
 	e->now_us = now;
-	d->attempted = true;
-	d->kind = t->kind == WH_OUT_HTTP_ERROR ? wh_outcome_of_status(t->http_status) : t->kind;
-	d->word = wh_outcome_word(d->kind);
-	d->http_status = t->http_status;
-	d->duration_us = t->duration_us;
-	d->response = t->response;
-	t->response = NULL;
-	memcpy(d->error, t->error, sizeof(d->error));
-
-	if (endpoint)
-		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now, asked_us,
-								   e->config.random());
-	else if (d->kind == WH_OUT_DELIVERED)
-		verdict.class = WH_CLASS_DELIVERED;
-	d->class = verdict.class;
-	switch (verdict.class)
-	{
-		case WH_CLASS_DELIVERED:
-			d->disposal = WH_DO_FORGET;
-			break;
-		case WH_CLASS_GIVE_UP:
-			d->disposal = WH_DO_BURY;
-			break;
-		case WH_CLASS_RETRY:
-		case WH_CLASS_ENDPOINT:
-		case WH_CLASS_DISABLE:
-		case WH_CLASS_ABORTED:
-			d->disposal = WH_DO_RETRY;
-			d->due_us = now + verdict.delay_us;
-			break;
-	}
-	if (endpoint)
-		wh_endpoint_count(endpoint, d, now);
+	wh_batch_ended(d, t, endpoint ? &endpoint->sub.retry : NULL, now, asked_us, e->config.random());
+	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
+		wh_endpoint_count(endpoint, each, now);
 	wh_queue_done(e->queue, d, &given_back);
-	if (endpoint)
+	if (endpoint) /* one request, however many deliveries */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
-	wh_list_push(&e->outcomes, d);
+	wh_batch_list(&e->outcomes, d);
 	take_back(e, &given_back);
 }
 
@@ -331,9 +344,7 @@ start_one(WhDeliver *e)
 		wh_http_release(e->http, t);
 		return false;
 	}
-	d->started_us = e->config.now_us();
-	if (d->first_us == 0)
-		d->first_us = d->started_us;
+	wh_batch_started(d, e->config.now_us());
 	t->owner = d;
 	endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	wh_rate_take(&endpoint->rate, d->started_us);
@@ -511,6 +522,7 @@ wh_deliver_free(WhDeliver *e)
 		wh_deliver_stop(e);
 	while ((d = wh_list_pop(&e->outcomes)) != NULL)
 		wh_delivery_free(d);
+	wh_batch_free(e->coming);
 	while (e->n_endpoints > 0)
 		wh_endpoint_free(e->endpoints[--e->n_endpoints]);
 	free(e->endpoints);

@@ -40,6 +40,9 @@ extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint6
  * Take over one delivery. It comes back through wh_deliver_take in any case,
  * but: false without memory or where the subscription is unknown, then
  * nothing was taken over.
+ *
+ * A batch that was sent before is submitted one after the other, in order of
+ * event ids, beginning with its lead, and is taken over with the last of them.
  */
 typedef struct WhSubmit
 {
@@ -51,6 +54,8 @@ typedef struct WhSubmit
 	uint64_t lane;
 	int attempts;     /* the one about to be made included */
 	int64_t first_us; /* 0: not tried yet */
+	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
+	bool more;        /* another one of this batch follows */
 } WhSubmit;
 extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
 

@@ -1,6 +1,7 @@
 /*
  * deliver_request.c
- *	  A delivery becomes a request: envelope, signature, headers.
+ *	  A delivery, or a batch of them, becomes a request: envelopes, signature,
+ *	  headers.
  *
  * Part of the pipeline: called by deliver.c for each attempt. Owns nothing.
  */
@@ -9,15 +10,43 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "deliver_batch.h"
 #include "envelope.h"
 #include "sign.h"
+
+/* Append one event as its receiver wants it. */
+static bool
+append_event(const char *instance, const WhDelivery *d, bool of_batch, WhBuffer *body)
+{
+	char id[WH_EVENT_ID_MAX];
+
+	if (!of_batch)
+		return wh_envelope_entity(d->event, body);
+	wh_event_id(instance, d->event->id, id);
+	return wh_envelope_entity_of_batch(d->event, id, body);
+}
+
+/* The whole body: an event, or an array of those of a batch. */
+static bool
+append_body(const char *instance, const WhDelivery *lead, WhBuffer *body)
+{
+	if (lead->batch == 0)
+		return append_event(instance, lead, false, body);
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		wh_buffer_puts(body, d == lead ? "[" : ",");
+		if (!append_event(instance, d, true, body))
+			return false;
+	}
+	return wh_buffer_puts(body, "]");
+}
 
 bool
 wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
 				 const WhDelivery *d)
 {
 	const WhSubscription *sub = &endpoint->sub;
-	char id[WH_EVENT_ID_MAX];
+	char id[WH_EVENT_ID_MAX > WH_BATCH_ID_MAX ? WH_EVENT_ID_MAX : WH_BATCH_ID_MAX];
 	char signature[WH_SIGNATURE_MAX];
 	char line[WH_SIGNATURE_MAX + 64];
 	int64_t timestamp = d->started_us / 1000000;
@@ -31,10 +60,13 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	}
 	t->kind = WH_OUT_INTERNAL;
 	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
-	if (!wh_envelope_entity(d->event, &t->body))
+	if (!append_body(instance, d, &t->body))
 		return false;
 
-	wh_event_id(instance, d->event->id, id);
+	if (d->batch == 0)
+		wh_event_id(instance, d->event->id, id);
+	else
+		wh_batch_id(instance, d, id);
 	snprintf(t->error, sizeof(t->error),
 			 "the request could not be signed: the subscription has no usable secret");
 	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,

@@ -1,6 +1,7 @@
 /*
  * deliver_request.h
- *	  A delivery becomes a request: envelope, signature, headers.
+ *	  A delivery, or a batch of them, becomes a request: envelopes, signature,
+ *	  headers.
  *
  * Called by deliver.c only.
  */
@@ -10,7 +11,7 @@
 #include "deliver_endpoint.h"
 #include "http.h"
 
-/* Render, sign and send. False: the transfer holds the reason, and is the caller's to release. */
+/* Render, sign and send a delivery and its others. False: the transfer holds the reason, and is the caller's to release. */
 extern bool wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
 							 const WhDelivery *d);
 

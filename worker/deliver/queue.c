@@ -60,15 +60,15 @@
 
 /*
  * Give back what waits in a lane, as pending must keep it. Where the lane has
- * stored rows, its first delivery stays due (unless one is in flight, which
- * will say how to go on) and the others stay behind it; else all is parked.
+ * stored rows, its first delivery stays due (unless it is not the `first`: one
+ * is in flight or in a batch that waits, and will say how to go on) and the
+ * others stay behind it; else all is parked.
  */
 static void
-give_back_lane(WhQueue *q, Lane *lane, WhList *out)
+give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 {
 	Sub *sub = lane->sub;
 	bool stored = lane->stored > 0;
-	bool first = lane->flying == NULL;
 	WhDelivery *d;
 
 	while ((d = wh_lane_pop(q, lane)) != NULL)
@@ -104,6 +104,7 @@ void
 wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out)
 {
 	Link *next;
+	WhDelivery *lead;
 
 	sub->admit = ADMIT_NONE;
 	for (Link *link = sub->lanes.next; link != &sub->lanes && sub->queued > 0; link = next)
@@ -113,13 +114,16 @@ wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out)
 		next = link->next;
 		if (lane->waiting.n == 0)
 			continue;
-		give_back_lane(q, lane, out);
+		give_back_lane(q, lane, lane->n_bound == 0, out);
 		wh_lane_free_if_idle(q, lane);
 	}
+	while ((lead = wh_list_pop(&sub->batches)) != NULL)
+		wh_batch_give_back(q, sub, lead, out);
 }
 
 bool
-wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight, WhList *given_back)
+wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight, int batch_size,
+				   WhList *given_back)
 {
 	Sub *sub = wh_sub_find(q, id);
 
@@ -128,6 +132,7 @@ wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_
 	sub->gone = false;
 	sub->owner = owner;
 	sub->max_in_flight = max_in_flight;
+	sub->batch_size = batch_size;
 	sub->paused = paused;
 	if (paused)
 		wh_sub_give_back(q, sub, given_back);
@@ -211,12 +216,13 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 		Lane *lane = LINKED(Lane, of_sub, link);
 
 		next = link->next;
-		/* its rows are gone, also that of the one in flight */
-		if (lane->flying && lane->flying->stored)
-		{
-			lane->flying->stored = false;
-			sub->fresh++;
-		}
+		/* its rows are gone, also those of what is in flight */
+		for (WhDelivery *d = lane->bound; d; d = d->bound_next)
+			if (d->stored)
+			{
+				d->stored = false;
+				sub->fresh++;
+			}
 		lane->held = 0;
 		wh_lane_set_stored(lane, 0);
 		link_remove(&lane->fetch);
@@ -251,20 +257,11 @@ wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t key, int rows)
 	return true;
 }
 
-static bool
-lane_has(const Lane *lane, int64_t event_id)
-{
-	if (lane->flying && lane->flying->event->id == event_id)
-		return true;
-	for (const WhDelivery *d = lane->waiting.head; d; d = d->next)
-		if (d->event->id == event_id)
-			return true;
-	return false;
-}
-
+/* Something of it waits now that did not before. */
 static void
-note_full(WhQueue *q, Sub *sub, int64_t now_us)
+note_pushed(WhQueue *q, Sub *sub, int64_t now_us)
 {
+	wh_sub_note(q, sub);
 	if (is_linked(&sub->full) || sub->queued < WH_QUEUE_FULL)
 		return;
 	sub->full_since_us = now_us;
@@ -276,9 +273,23 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 {
 	Sub *sub = wh_sub_find(q, d->subscription_id);
 	Lane *lane;
+	bool admitted;
 
 	if (sub == NULL || sub->gone)
 		return WH_PUSH_UNKNOWN;
+	/* what comes while it is held is what it has admitted */
+	admitted = sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0);
+	if (d->batch != 0)
+	{
+		WhPushed pushed = wh_batch_push(q, sub, d, now_us);
+
+		if (pushed == WH_PUSHED)
+		{
+			sub->admit = admitted ? ADMIT_ONE : sub->admit;
+			note_pushed(q, sub, now_us);
+		}
+		return pushed;
+	}
 	lane = wh_lane_find(q, sub, d->lane);
 
 	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && catching_up(sub)))
@@ -295,7 +306,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 			wh_sub_set_parked(q, sub, sub->parked - 1);
 		return WH_PUSH_BEHIND;
 	}
-	if (lane && from == WH_FROM_STORED && lane_has(lane, d->event->id))
+	if (lane && from == WH_FROM_STORED && wh_lane_has(lane, d->event->id))
 		return WH_PUSH_DUPLICATE;
 	if (lane == NULL && (lane = wh_lane_make(q, sub, d->lane)) == NULL)
 		return WH_PUSH_NO_MEMORY;
@@ -313,12 +324,12 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 		if (lane->stored < lane->held) /* a row nobody told us of at start */
 			wh_lane_set_stored(lane, lane->held);
 	}
-	if (sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0))
-		sub->admit = ADMIT_ONE; /* what comes while it is held is what it has admitted */
+	if (admitted)
+		sub->admit = ADMIT_ONE;
 	/* counted before it is appended, which looks whether all is sane */
 	d->queued_us = now_us;
 	wh_lane_append(q, lane, d);
-	note_full(q, sub, now_us);
+	note_pushed(q, sub, now_us);
 	return WH_PUSHED;
 }
 
@@ -333,6 +344,23 @@ wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
 	wh_sub_rouse(q, sub); /* it rests again, until the right time, when it is its turn */
 }
 
+/* When may it start something, as far as waiting goes? A clock that was set back must not keep it waiting. */
+static int64_t
+start_at(const Sub *sub, int64_t now_us)
+{
+	int64_t at = sub->not_before_us;
+
+	if (waits_for_more(sub))
+	{
+		/* the lane that has been ready for longest; those after it have not waited for more that long */
+		Lane *lane = LINKED(Lane, ready, sub->ready.next);
+		int64_t more_until = lane->waiting.head->queued_us + WH_BATCH_WAIT_US;
+
+		at = more_until > at ? more_until : at;
+	}
+	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
+}
+
 WhDelivery *
 wh_queue_next(WhQueue *q, int64_t now_us, int free)
 {
@@ -342,8 +370,7 @@ wh_queue_next(WhQueue *q, int64_t now_us, int free)
 	for (Link *link = q->runnable.next; free > 0 && link != &q->runnable; link = next)
 	{
 		Sub *sub = LINKED(Sub, runnable, link);
-		Lane *lane;
-		WhDelivery *d;
+		WhDelivery *lead;
 
 		next = link->next;
 		if (sub->in_flight >= free && could_start(sub))
@@ -352,43 +379,34 @@ wh_queue_next(WhQueue *q, int64_t now_us, int free)
 		/* it may have lost what made it runnable since it was put here */
 		if (!could_start(sub))
 			continue;
-		if (sub->not_before_us > now_us && sub->not_before_us <= now_us + WH_QUEUE_REST_MAX_US)
+		if (start_at(sub, now_us) > now_us)
 		{
-			wh_sub_rest(q, sub, sub->not_before_us);
+			wh_sub_rest(q, sub, start_at(sub, now_us));
 			continue;
 		}
-		lane = LINKED(Lane, ready, link_take(&sub->ready));
-		d = wh_lane_pop(q, lane);
-		lane->flying = d;
+		lead = wh_batch_take(q, sub);
+		if (lead == NULL && is_linked(&sub->ready))
+			lead = wh_batch_gather(q, sub);
+		if (lead == NULL)
+			continue; /* a batch whose lane is not free: it comes back when that is */
 		sub->in_flight++;
 		sub->admit = ADMIT_NONE;
 		wh_sub_note(q, sub);
-		wh_lane_sane(lane);
-		return d;
+		return lead;
 	}
 	return NULL;
 }
 
-/* Take the delivery out of flight; returns its lane. */
-static Lane *
-land(WhQueue *q, WhDelivery *d)
+/* One of those that went with a request has ended, as the lead did; the last one of its lane says how that goes on. */
+static void
+land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
 {
-	Sub *sub = wh_sub_find(q, d->subscription_id);
 	Lane *lane = wh_lane_find(q, sub, d->lane);
+	bool again = d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY && !sub->gone;
 
-	assert(lane->flying == d);
-	lane->flying = NULL;
-	sub->in_flight--;
-	return lane;
-}
-
-void
-wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back)
-{
-	Lane *lane = land(q, d);
-	Sub *sub = lane->sub;
-	bool again = d->disposal == WH_DO_RETRY && !sub->gone;
-
+	wh_lane_unbind(lane, d);
+	lane->flying--;
+	sub->flying--;
 	if (sub->gone && d->disposal != WH_DO_FORGET)
 		d->disposal = WH_DO_DROP;
 	if (d->stored)
@@ -397,27 +415,41 @@ wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back)
 		sub->fresh--;
 	if (again != d->stored)
 		wh_lane_set_stored(lane, lane->stored + (again ? 1 : -1));
-
+	if (lane->n_bound > 0)
+		return;
 	if (again)
-	{
-		lane->flying = d; /* so that all others stay behind it */
-		give_back_lane(q, lane, given_back);
-		lane->flying = NULL;
-	}
+		give_back_lane(q, lane, false, given_back);
 	else if (lane->waiting.n > 0)
 		wh_lane_note_ready(q, lane);
 	else
 		wh_lane_note_fetch(q, lane);
 	wh_lane_sane(lane);
 	wh_lane_free_if_idle(q, lane);
+}
+
+void
+wh_queue_done(WhQueue *q, WhDelivery *lead, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+	WhDisposal disposal = lead->disposal;
+
+	sub->in_flight--;
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BEHIND : disposal;
+		land(q, sub, d, given_back);
+	}
 	wh_sub_note(q, sub);
 	wh_sub_free_if_idle(q, sub);
 }
 
 void
-wh_queue_abort(WhQueue *q, WhDelivery *d)
+wh_queue_abort(WhQueue *q, WhDelivery *lead)
 {
-	wh_lane_put_back(q, land(q, d), d);
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+
+	sub->in_flight--;
+	wh_batch_put_back(q, sub, lead);
 }
 
 void

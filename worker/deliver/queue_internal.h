@@ -2,8 +2,8 @@
  * queue_internal.h
  *	  What the parts of the queue share: queue_lanes.c keeps lanes,
  *	  subscriptions and the lists they are in, queue_rest.c those that may start
- *	  only later; queue.c has the rules of order and turns, queue_room.c those
- *	  of memory.
+ *	  only later; queue.c has the rules of order and turns, queue_batch.c those
+ *	  of batches, queue_room.c those of memory.
  *
  * For nobody else. The rules, and what the counts mean, are told at the top of
  * queue.c.
@@ -72,8 +72,11 @@ typedef struct Lane
 	Link fetch;  /* in sub->fetch, if rows of it must be fetched */
 	struct Sub *sub;
 	uint64_t key;
-	WhList waiting;     /* in memory, to be started in this order */
-	WhDelivery *flying; /* the one in flight */
+	WhList waiting;    /* in memory, to be started in this order */
+	WhDelivery *bound; /* in flight, or in a batch that waits: by bound_next, in order */
+	WhDelivery *bound_last;
+	int n_bound;
+	int flying; /* of those, in flight */
 	int stored;
 	int held;
 } Lane;
@@ -103,10 +106,14 @@ typedef struct Sub
 	Admit admit;
 	bool gone; /* removed, but something of it is still in flight */
 	int max_in_flight;
-	int in_flight;
+	int batch_size;
+	WhList batches; /* leads of those that were tried and wait to be tried again */
+	int in_flight;  /* requests */
+	int flying;     /* deliveries in them */
 	int queued;
+	int n_ready;  /* of the queued, those in lanes that could start one */
 	size_t bytes; /* of the events that are queued */
-	int fresh;    /* of both, those without a row in pending */
+	int fresh;    /* of the queued and those in flight, the ones without a row in pending */
 	int blocked;  /* lanes with stored rows */
 	int64_t parked;
 	int64_t full_since_us;
@@ -168,7 +175,15 @@ may_fetch(const Sub *sub)
 static inline bool
 could_start(const Sub *sub)
 {
-	return may_start(sub) && is_linked(&sub->ready) && sub->in_flight < sub->max_in_flight;
+	return may_start(sub) && (is_linked(&sub->ready) || sub->batches.n > 0) &&
+		   sub->in_flight < sub->max_in_flight;
+}
+
+/* Is it worth waiting a moment for a batch to become larger? What is held gets no more. */
+static inline bool
+waits_for_more(const Sub *sub)
+{
+	return sub->n_ready < sub->batch_size && sub->batches.n == 0 && !sub->held;
 }
 
 /* Is it catching up? New events are parked behind what is parked already. */
@@ -189,11 +204,20 @@ has_room_for_more(const WhQueue *q)
 /* Put it into the lists it belongs in, if it does and is not there. */
 extern void wh_sub_note(WhQueue *q, Sub *sub);
 extern void wh_lane_note_ready(WhQueue *q, Lane *lane);
+extern void wh_lane_leave_ready(Lane *lane);
 extern void wh_lane_note_fetch(WhQueue *q, Lane *lane);
+
+/* One of it goes into a batch or into flight, and comes out again. */
+extern void wh_lane_bind(Lane *lane, WhDelivery *d);
+extern void wh_lane_unbind(Lane *lane, WhDelivery *d);
+extern bool wh_lane_has(const Lane *lane, int64_t event_id);
 
 /* Deliveries enter a lane at its end, or come back to its front. */
 extern void wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d);
 extern void wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d);
+/* The same for those of a batch that waits, which are in no lane's list. */
+extern void wh_sub_count_in(WhQueue *q, Sub *sub, const WhDelivery *d);
+extern void wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d);
 /* The first that waits, NULL if none does. The caller says what becomes of it. */
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
@@ -205,6 +229,14 @@ extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
 extern bool wh_rest_reserve(WhQueue *q); /* room for one subscription more; false without memory */
 extern void wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us);
 extern void wh_sub_rouse(WhQueue *q, Sub *sub);
+
+/* queue_batch.c: what goes with one request; a batch that waits */
+extern WhDelivery *wh_batch_gather(WhQueue *q, Sub *sub);
+extern WhDelivery *wh_batch_take(WhQueue *q, Sub *sub);
+extern WhPushed wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us);
+/* It was in flight, and waits again: as it is if it was kept, else in its lanes. */
+extern void wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead);
+extern void wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out);
 
 /* queue.c: give back all that waits of a subscription */
 extern void wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out);
