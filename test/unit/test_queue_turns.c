@@ -264,6 +264,20 @@ test_sated(void **state)
 	assert_false(wh_queue_sated(q, A));
 	assert_true(wh_queue_hungry(q));
 	assert_false(wh_queue_hungry(q));
+	/* where many have rows, each has enough earlier */
+	for (int s = 0; s < 99; s++)
+	{
+		subscribe(100 + s, false, 10);
+		assert_true(wh_queue_restore_lane(q, 100 + s, 1, 5));
+	}
+	wh_queue_restore_parked(q, A, 1);
+	assert_true(wh_queue_sated(q, A));
+	for (int i = 0; i < WH_QUEUE_TOTAL / 2 / 100; i++)
+	{
+		assert_false(wh_queue_sated(q, B));
+		assert_int_equal(push_as(B, (uint64_t) i, i + 1, WH_FROM_LOG), WH_PUSHED);
+	}
+	assert_true(wh_queue_sated(q, B));
 }
 
 int

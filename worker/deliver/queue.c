@@ -86,7 +86,7 @@ give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 			d->disposal = first ? WH_DO_RETRY : WH_DO_BEHIND;
 			d->due_us = 0;
 			if (!d->stored)
-				wh_lane_set_stored(lane, lane->stored + 1);
+				wh_lane_set_stored(q, lane, lane->stored + 1);
 			first = false;
 		}
 		else
@@ -185,7 +185,7 @@ wh_queue_nothing_stored(WhQueue *q, int64_t id)
 		Lane *lane = LINKED(Lane, of_sub, link);
 
 		next = link->next;
-		wh_lane_set_stored(lane, lane->held);
+		wh_lane_set_stored(q, lane, lane->held);
 		wh_lane_free_if_idle(q, lane);
 	}
 }
@@ -224,7 +224,7 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 				sub->fresh++;
 			}
 		lane->held = 0;
-		wh_lane_set_stored(lane, 0);
+		wh_lane_set_stored(q, lane, 0);
 		link_remove(&lane->fetch);
 		wh_lane_free_if_idle(q, lane);
 	}
@@ -253,7 +253,7 @@ wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t key, int rows)
 	lane = wh_lane_find(q, sub, key);
 	if (lane == NULL && (lane = wh_lane_make(q, sub, key)) == NULL)
 		return false;
-	wh_lane_set_stored(lane, rows);
+	wh_lane_set_stored(q, lane, rows);
 	return true;
 }
 
@@ -301,7 +301,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	if (lane &&
 		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_PARKED && lane->stored > lane->held)))
 	{
-		wh_lane_set_stored(lane, lane->stored + 1);
+		wh_lane_set_stored(q, lane, lane->stored + 1);
 		if (from == WH_FROM_PARKED)
 			wh_sub_set_parked(q, sub, sub->parked - 1);
 		return WH_PUSH_BEHIND;
@@ -314,7 +314,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	if (from == WH_FROM_PARKED)
 	{
 		wh_sub_set_parked(q, sub, sub->parked - 1);
-		wh_lane_set_stored(lane, lane->stored + 1);
+		wh_lane_set_stored(q, lane, lane->stored + 1);
 	}
 	if (from == WH_FROM_LOG)
 		sub->fresh++;
@@ -322,7 +322,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	{
 		lane->held++;
 		if (lane->stored < lane->held) /* a row nobody told us of at start */
-			wh_lane_set_stored(lane, lane->held);
+			wh_lane_set_stored(q, lane, lane->held);
 	}
 	if (admitted)
 		sub->admit = ADMIT_ONE;
@@ -414,7 +414,7 @@ land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
 	else
 		sub->fresh--;
 	if (again != d->stored)
-		wh_lane_set_stored(lane, lane->stored + (again ? 1 : -1));
+		wh_lane_set_stored(q, lane, lane->stored + (again ? 1 : -1));
 	if (lane->n_bound > 0)
 		return;
 	if (again)

@@ -138,7 +138,7 @@ wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us)
 		wh_sub_count_in(q, sub, d);
 		d->queued_us = now_us;
 		if (lane->stored < ++lane->held) /* a row nobody told us of at start */
-			wh_lane_set_stored(lane, lane->held);
+			wh_lane_set_stored(q, lane, lane->held);
 		wh_lane_sane(lane);
 	}
 	if (refused != WH_PUSHED)

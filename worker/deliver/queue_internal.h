@@ -119,8 +119,9 @@ typedef struct Sub
 	int64_t full_since_us;
 	int64_t not_before_us; /* its rate limit: nothing may be started before */
 	int64_t rests_until_us;
-	int rests;  /* its place in the queue's heap, from 1; 0: it does not rest */
-	bool sated; /* it was said to have enough in memory */
+	int rests;     /* its place in the queue's heap, from 1; 0: it does not rest */
+	int hungry_at; /* it was said to have enough in memory, until it has no more than that; 0: it was not */
+	bool has_rows; /* in pending, that the queue knows of */
 } Sub;
 
 #define SUB_BUCKETS 4096 /* a power of two */
@@ -141,9 +142,9 @@ struct WhQueue
 	Sub **resting; /* those that rest: a heap, the first one's time first; room for all subscriptions */
 	int n_resting;
 	int cap_resting;
-	int n_parking; /* subscriptions with parked rows */
-	int n_large;   /* those with WH_FETCH_MAX deliveries waiting, or more */
-	bool hungry;   /* one that had enough has no longer */
+	int n_with_rows; /* subscriptions with rows in pending */
+	int n_large;     /* those with WH_FETCH_MAX deliveries waiting, or more */
+	bool hungry;     /* one that had enough has no longer */
 	int64_t total_full_since_us;
 };
 
@@ -221,7 +222,7 @@ extern void wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d);
 /* The first that waits, NULL if none does. The caller says what becomes of it. */
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
-extern void wh_lane_set_stored(Lane *lane, int stored);
+extern void wh_lane_set_stored(WhQueue *q, Lane *lane, int stored);
 extern void wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked);
 extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
 

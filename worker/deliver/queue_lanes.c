@@ -249,11 +249,21 @@ wh_lane_sane(const Lane *lane)
 	(void) lane;
 }
 
+static void
+note_rows(WhQueue *q, Sub *sub)
+{
+	bool has_rows = sub->parked > 0 || sub->blocked > 0;
+
+	q->n_with_rows += has_rows - sub->has_rows;
+	sub->has_rows = has_rows;
+}
+
 void
-wh_lane_set_stored(Lane *lane, int stored)
+wh_lane_set_stored(WhQueue *q, Lane *lane, int stored)
 {
 	lane->sub->blocked += (stored > 0) - (lane->stored > 0);
 	lane->stored = stored;
+	note_rows(q, lane->sub);
 }
 
 void
@@ -326,8 +336,8 @@ wh_lane_note_fetch(WhQueue *q, Lane *lane)
 void
 wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked)
 {
-	q->n_parking += (parked > 0) - (sub->parked > 0);
 	sub->parked = parked;
+	note_rows(q, sub);
 }
 
 void
@@ -343,9 +353,9 @@ void
 wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
 {
 	q->n_large -= sub->queued-- == WH_FETCH_MAX;
-	if (sub->sated && sub->queued <= WH_FETCH_MAX / 2)
+	if (sub->hungry_at > 0 && sub->queued <= sub->hungry_at)
 	{
-		sub->sated = false;
+		sub->hungry_at = 0;
 		q->hungry = true;
 	}
 	sub->bytes -= d->event->size;

@@ -6,11 +6,11 @@
  * A subscription that is full keeps all others waiting, because reading the log
  * stops; so it is given a moment to make room, and else its queue is parked.
  * One that is full and rests, its rate limit being used up, is given none: it
- * will not be quicker than that. Whatever is parked is fetched in portions,
- * small enough that those of all subscriptions that catch up leave half of the
- * memory to others: it is never fetched only to be given back. For the same
- * reason no rows that are due are taken for a subscription that has enough to
- * do; that it wants more is said by wh_queue_hungry.
+ * will not be quicker than that. What is in pending comes back in portions,
+ * small enough that those of all subscriptions together leave half of the
+ * memory to others: nothing is taken only to be given back. That goes for what
+ * is parked, and for what is due: a subscription that has a portion is sated,
+ * and says by wh_queue_hungry when it is no longer.
  *
  * The other half of queue.c, whose top tells the rules of order. Called by
  * deliver.c only.
@@ -107,11 +107,11 @@ wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t key)
 		wh_lane_note_fetch(q, lane);
 }
 
-/* How many parked rows to fetch at once: such that those of all leave half of the memory to others. */
+/* How many rows of one subscription to have in memory: such that those of all leave half of it to others. */
 static int
 portion(const WhQueue *q)
 {
-	int share = WH_QUEUE_TOTAL / 2 / (q->n_parking > 0 ? q->n_parking : 1);
+	int share = WH_QUEUE_TOTAL / 2 / (q->n_with_rows > 0 ? q->n_with_rows : 1);
 
 	if (share > WH_FETCH_MAX)
 		return WH_FETCH_MAX;
@@ -143,7 +143,7 @@ wh_queue_parked_to_fetch(WhQueue *q, int *room)
 bool
 wh_queue_any_sated(const WhQueue *q)
 {
-	return q->n_large > 0;
+	return q->n_large > 0 || q->total > WH_QUEUE_TOTAL / 4;
 }
 
 bool
@@ -151,9 +151,9 @@ wh_queue_sated(WhQueue *q, int64_t id)
 {
 	Sub *sub = wh_sub_find(q, id);
 
-	if (sub->queued >= WH_FETCH_MAX)
-		sub->sated = true;
-	return sub->sated;
+	if (sub->queued >= portion(q))
+		sub->hungry_at = portion(q) / 2;
+	return sub->hungry_at > 0;
 }
 
 bool
@@ -173,7 +173,7 @@ wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t key)
 
 	if (lane == NULL)
 		return;
-	wh_lane_set_stored(lane, lane->held);
+	wh_lane_set_stored(q, lane, lane->held);
 	wh_lane_free_if_idle(q, lane);
 }
 
