@@ -28,7 +28,7 @@
 #define LIMITED_SUB 0 /* it may start one in so many microseconds */
 #define RATE_INTERVAL 2
 #define ENTITIES 20
-#define IN_FLIGHT_MAX 12
+#define IN_FLIGHT_MAX 6
 
 typedef enum RowState
 {

@@ -229,6 +229,26 @@ test_retry(void **state)
 	assert_int_equal(counts(A).blocked, 0);
 }
 
+/* A row that somebody has put before it by hand is in flight: it waits for that, and others pass. */
+static void
+test_lane_in_flight(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	batches(A, 2);
+	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
+	now += WH_BATCH_WAIT_US;
+	d = NEXT_BATCH(1);
+	assert_int_equal(wh_queue_push(q, make_batch(A, IDS(2, 3), LANES(8, 7)), WH_FROM_STORED, now), WH_PUSHED);
+	next(0);
+	push(A, 9, 4);
+	batch_done(NEXT_BATCH(4), WH_DO_FORGET);
+	next(0);
+	batch_done(d, WH_DO_FORGET);
+	batch_done(NEXT_BATCH(2, 3), WH_DO_FORGET);
+}
+
 /* Twice the same: refused as it came, and nothing is bound. */
 static void
 test_duplicate(void **state)

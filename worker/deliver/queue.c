@@ -5,7 +5,8 @@
  *
  * A lane holds what must go one after the other: the deliveries of one entity
  * for one subscription (or, by the subscription's ordering, a single delivery
- * or all of them). At most one of a lane is in flight. A subscription keeps
+ * or all of them). At most one of a lane is in flight, or several of it that go
+ * in order with one request: a batch (queue_batch.c). A subscription keeps
  * its lanes that could start one in a FIFO, and the queue keeps the
  * subscriptions that could start one in a round-robin; so a step costs the
  * same whatever waits. Two things keep a subscription from its turn. One whose
@@ -14,13 +15,14 @@
  * it may have in any case): so one alone takes half of all places at most, two
  * that hang leave a third to all others, n of them 1 / (n + 1), and this
  * without anybody having to find out who hangs. One that has its share keeps
- * its place in the round-robin. To have a share of f it needs f requests under
- * way, so a step passes by fewer than (all places / f) of them.
+ * its place in the round-robin; it has f requests under way where f places are
+ * free, so a step passes by fewer than (all places / f) such subscriptions.
  *
  * What cannot stay in memory is given back to be kept in webhook.pending:
  *
  *	 retry	 it failed; its lane is blocked until it is delivered or dead
- *	 behind	 its lane is blocked by an earlier one
+ *	 behind	 its lane is blocked by an earlier one, or its batch is to be sent
+ *			 again, whose lead is 'retry'
  *	 parked	 its subscription is catching up: paused, held by its breaker, full
  *			 and too slow, or with parked deliveries that must go first
  *
@@ -39,10 +41,13 @@
  *	   become stored rows, and a crash parks the fresh ones as lost, which must
  *	   not be older than a stored row of their lane;
  *	 - a lane with stored rows but none in memory either has a row that is due
- *	   by itself, or is asked for by wh_queue_lane_to_fetch, but while its
+ *	   by itself or with its batch, or is asked for by wh_queue_lane_to_fetch, but while its
  *	   subscription is paused or held;
- *	 - while it is held one delivery at a time is let in, its oldest row or,
- *	   where it has none, the next event; and only when nothing else of it is
+ *	 - the rows of a batch that failed come before all others of their lanes,
+ *	   which are 'behind' them: a lane has no more than one such batch, and no
+ *	   other row of it is due;
+ *	 - while it is held one delivery, or batch, at a time is let in, its oldest row
+ *	   or, where it has none, the next event; and only when nothing else of it is
  *	   in memory, so that no earlier one of its lane can be.
  *
  * What this relies on: whatever has been given back is in pending, and what
