@@ -458,6 +458,7 @@ main(void)
 		in_queue(test_waits_for_more),
 		in_queue(test_lanes),
 		in_queue(test_retry),
+		in_queue(test_lane_in_flight),
 		in_queue(test_duplicate),
 		in_queue(test_no_memory),
 		in_queue(test_give_back),
