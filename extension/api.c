@@ -3,7 +3,7 @@
  *	  The SQL-callable C functions that are neither capture nor about
  *	  signatures (verify.c): checks, the worker's status, and asking for a worker.
  *
- * Run in users' backends. It may call the engine's leaves target and envelope,
+ * Run in users' backends. It may call the engine's leaves target and template,
  * which are plain C over bytes; it keeps nothing between calls.
  */
 #include "postgres.h"
@@ -30,9 +30,11 @@
 #include "counters.h"
 #include "settings.h"
 #include "target.h"
+#include "template.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(webhook_check_url);
+PG_FUNCTION_INFO_V1(webhook_check_template);
 PG_FUNCTION_INFO_V1(webhook_config_changed);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
 PG_FUNCTION_INFO_V1(webhook_start);
@@ -146,6 +148,45 @@ webhook_check_url(PG_FUNCTION_ARGS)
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 			break;
 	}
+	PG_RETURN_VOID();
+}
+
+/* Characters of UTF-8 text. */
+static int
+characters(const char *utf8, size_t bytes)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n += ((unsigned char) utf8[i] & 0xc0) != 0x80;
+	return n;
+}
+
+Datum
+webhook_check_template(PG_FUNCTION_ARGS)
+{
+	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *given = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *utf8 = pg_server_to_any(given, strlen(given), PG_UTF8);
+	bool header = strcmp(kind, "header") == 0;
+	WhTemplateError error;
+	WhTemplate *template;
+
+	if (!header && strcmp(kind, "envelope") != 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown kind of template"),
+				errdetail("Kinds: envelope, header."), errhint("An envelope is JSON, a header is text."));
+	template =
+		wh_template_compile(header ? WH_TEMPLATE_HEADER : WH_TEMPLATE_ENVELOPE, utf8, strlen(utf8), &error);
+	if (template == NULL && error.no_memory)
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	if (template == NULL)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s is not usable", text_to_cstring(PG_GETARG_TEXT_PP(2))),
+				errdetail_internal("At character %d: %s.", characters(utf8, error.at) + 1, error.why),
+				errhint(header ? "A header is text with {name} in it; docs/PROFILES.md lists the variables."
+							   : "An envelope is JSON in which a string \"$name\" stands for a value; "
+								 "docs/PROFILES.md lists the variables."));
+	wh_template_free(template);
 	PG_RETURN_VOID();
 }
 

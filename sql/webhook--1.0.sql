@@ -42,6 +42,15 @@ SELECT pg_catalog.pg_extension_config_dump('webhook.identity', '');
 CREATE TABLE webhook.profile (
 	name             text NOT NULL PRIMARY KEY,
 	description      text NOT NULL,
+	envelope         json NOT NULL,
+	batch_envelope   json,
+	content_type     text NOT NULL DEFAULT 'application/json',
+	batch_content_type text,
+	headers          jsonb NOT NULL DEFAULT '{}',
+	id_header        text,
+	timestamp_header text,
+	event_prefix     text NOT NULL DEFAULT 'evt_',
+	transaction_prefix text NOT NULL DEFAULT 'tx_',
 	algorithm        text NOT NULL DEFAULT 'none',
 	encoding         text,
 	secret_encoding  text,
@@ -49,17 +58,26 @@ CREATE TABLE webhook.profile (
 	signature_header text,
 	signature_format text,
 	separator        text,
-	id_header        text,
-	timestamp_header text,
-	CONSTRAINT profile_header_names CHECK (concat_ws('', signature_header, id_header, timestamp_header) ~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]*$'),
-	CONSTRAINT profile_signature_header CHECK (algorithm = 'none' OR signature_header <> '' IS TRUE),
-	CONSTRAINT profile_signed_id CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{id}%' OR id_header <> '' IS TRUE),
-	CONSTRAINT profile_signed_timestamp CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{timestamp}%'
-		OR (timestamp_header <> '' IS TRUE) <> (signature_format LIKE '%{timestamp}%'))
+	failure          jsonb,
+	failure_text     text[],
+	retry_schedule   interval[],
+	give_up_after    interval,
+	params           jsonb NOT NULL DEFAULT '{}',
+	url_max          integer,
+	shipped          boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers and the signature';
-COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses';
+COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers, the signature, what counts as success, and what it asks of a subscription; docs/PROFILES.md is the reference';
+COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses, 1 to 200 characters';
 COMMENT ON COLUMN webhook.profile.description IS 'what is sent, in one sentence';
+COMMENT ON COLUMN webhook.profile.envelope IS 'the body: JSON in which a string "$name" becomes that variable''s value';
+COMMENT ON COLUMN webhook.profile.batch_envelope IS 'each element of a batch''s array, in the same language; since headers tell the id of the batch, it should hold the event''s own. Null: the receiver takes one event per request';
+COMMENT ON COLUMN webhook.profile.content_type IS 'the request header Content-Type';
+COMMENT ON COLUMN webhook.profile.batch_content_type IS 'that of a batch; null: content_type';
+COMMENT ON COLUMN webhook.profile.headers IS 'further request headers: an object of names and of text with {name} in it; in a batch they tell of its first event';
+COMMENT ON COLUMN webhook.profile.id_header IS 'the request header that carries the event''s id; null: none does';
+COMMENT ON COLUMN webhook.profile.timestamp_header IS 'the request header that carries the time of the attempt in Unix seconds; null: none does';
+COMMENT ON COLUMN webhook.profile.event_prefix IS 'what the ids of events begin with';
+COMMENT ON COLUMN webhook.profile.transaction_prefix IS 'what the ids of transactions begin with';
 COMMENT ON COLUMN webhook.profile.algorithm IS 'how requests are signed: hmac-sha256, hmac-sha1, sha1 (of the content and, behind it, the secret), ed25519, or none; with none the columns from encoding to separator mean nothing';
 COMMENT ON COLUMN webhook.profile.encoding IS 'how a signature is written: hex or base64';
 COMMENT ON COLUMN webhook.profile.secret_encoding IS 'what a secret is: raw (the key is its text, all of it, 1 to 200 bytes) or whsec (the key is the base64 after whsec_; with ed25519 after whsk_)';
@@ -67,36 +85,76 @@ COMMENT ON COLUMN webhook.profile.signed_content IS 'what is signed: text with {
 COMMENT ON COLUMN webhook.profile.signature_header IS 'the request header that carries the signature';
 COMMENT ON COLUMN webhook.profile.signature_format IS 'its value: text with {signature}, and {timestamp} where it is sent there';
 COMMENT ON COLUMN webhook.profile.separator IS 'divides signature_format into entries; the one with {signature} is there once for each live secret, the newest first. Null: the header has room for one signature, and while secrets overlap it is made with the oldest, which is the one that every receiver has';
-COMMENT ON COLUMN webhook.profile.id_header IS 'the request header that carries the event''s id; null: none does';
-COMMENT ON COLUMN webhook.profile.timestamp_header IS 'the request header that carries the time of the attempt in Unix seconds; null: none does';
-INSERT INTO webhook.profile (name, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, separator,
-		id_header, timestamp_header, description) VALUES
-	('entity', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
+COMMENT ON COLUMN webhook.profile.failure IS 'a 2xx is a failure too (outcome rejected) where its body is a JSON object with all of these members, an object of scalars; null: every 2xx is success';
+COMMENT ON COLUMN webhook.profile.failure_text IS 'which members of such a body tell what went wrong; joined, they are the error in webhook.log';
+COMMENT ON COLUMN webhook.profile.retry_schedule IS 'the retry_schedule of subscriptions that are made without one; null: the general default';
+COMMENT ON COLUMN webhook.profile.give_up_after IS 'the same for give_up_after';
+COMMENT ON COLUMN webhook.profile.params IS 'what is asked of a subscription''s params: an object of their names and of rules, {"required": boolean, "type": string, number, boolean, object, array or uuid, "values": [what it, or each member of the object, may be]}; params without a rule are free';
+COMMENT ON COLUMN webhook.profile.url_max IS 'the most characters a subscription''s url may have; null: 2048';
+COMMENT ON COLUMN webhook.profile.shipped IS 'part of the extension, and protected; copy it with webhook.copy_profile and change the copy';
+SELECT pg_catalog.pg_extension_config_dump('webhook.profile', 'WHERE NOT shipped');
+
+INSERT INTO webhook.profile (name, shipped, envelope, batch_envelope, description) VALUES
+	('entity', true,
+		'{"entity_id": "$entity_id", "entity_type": "$entity_type", "action_type": "$action", "result": "$result?"}',
+		'{"event_id": "$id", "entity_id": "$entity_id", "entity_type": "$entity_type", "action_type": "$action", "result": "$result?"}',
 		'entity_id, entity_type, action_type and result as one JSON object, signed with the Standard Webhooks headers'),
-	('standard', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'Standard Webhooks: type, timestamp and data, signed with its headers'),
-	('cloudevents', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'CloudEvents 1.0 in structured mode: attributes and data as one JSON object, signed with the Standard Webhooks headers'),
-	('cloudevents_binary', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers'),
-	('github', 'hmac-sha256', 'hex', 'raw', '{body}', 'X-Hub-Signature-256', 'sha256={signature}', NULL,
-		'X-GitHub-Delivery', NULL,
-		'as GitHub sends them: the event''s name and id in headers, signed with X-Hub-Signature-256'),
-	('stripe', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'Stripe-Signature', 't={timestamp},v1={signature}', ',',
-		NULL, NULL,
-		'as Stripe sends them: an event object with data.object, signed with Stripe-Signature'),
-	('website_toolbox', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers'),
-	('xsolla', 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', NULL,
-		NULL, NULL,
-		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization'),
-	('aghanim', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', NULL,
-		NULL, 'X-Aghanim-Signature-Timestamp',
+	('standard', true,
+		'{"type": "$type", "timestamp": "$timestamp", "data": "$object"}',
+		'{"id": "$id", "type": "$type", "timestamp": "$timestamp", "data": "$object"}',
+		'Standard Webhooks: type, timestamp and data, signed with its headers');
+INSERT INTO webhook.profile (name, shipped, content_type, batch_content_type, params, envelope, batch_envelope, description)
+	SELECT 'cloudevents', true, 'application/cloudevents+json; charset=utf-8', 'application/cloudevents-batch+json; charset=utf-8',
+		'{"source": {"type": "string"}}', e, e,
+		'CloudEvents 1.0 in structured mode: attributes and data as one JSON object, signed with the Standard Webhooks headers'
+	FROM (SELECT '{"specversion": "1.0", "id": "$id", "source": "$param.source|origin", "type": "$type", "subject": "$entity", "time": "$timestamp",
+ "datacontenttype": "application/json", "sequence": "$sequence", "partitionkey": "$entity", "data": "$object"}'::json) x(e);
+INSERT INTO webhook.profile (name, shipped, headers, params, envelope, description) VALUES
+	('cloudevents_binary', true,
+		'{"ce-specversion": "1.0", "ce-id": "{id:percent}", "ce-source": "{param.source|origin:percent}", "ce-type": "{type:percent}",
+			"ce-subject": "{entity:percent}", "ce-time": "{timestamp}", "ce-sequence": "{sequence}", "ce-partitionkey": "{entity:percent}"}',
+		'{"source": {"type": "string"}}',
+		'"$object"',
+		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers');
+INSERT INTO webhook.profile (name, shipped, retry_schedule, give_up_after, params, envelope, description) VALUES
+	('website_toolbox', true, '{1h}', '3 days',
+		'{"event_types": {"type": "object"}}',
+		'{"api_version": "1", "data": {"object": {"...": "$object", "object": "$entity_title"}}, "object": "event", "id": "$number",
+ "type": "$mapped_type|type", "mode": "$mode"}',
+		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers');
+-- all of these are signed as Standard Webhooks has it
+UPDATE webhook.profile SET algorithm = 'hmac-sha256', encoding = 'base64', secret_encoding = 'whsec', signed_content = '{id}.{timestamp}.{body}',
+	signature_header = 'webhook-signature', signature_format = 'v1,{signature}', separator = ' ',
+	id_header = 'webhook-id', timestamp_header = 'webhook-timestamp';
+
+INSERT INTO webhook.profile (name, shipped, headers, id_header, algorithm, encoding, secret_encoding, signed_content, signature_header,
+		signature_format, envelope, description) VALUES
+	('github', true, '{"X-GitHub-Event": "{entity_type}"}', 'X-GitHub-Delivery',
+		'hmac-sha256', 'hex', 'raw', '{body}', 'X-Hub-Signature-256', 'sha256={signature}',
+		'{"action": "$verb", "entity_type": "$entity_type", "entity_id": "$entity_id", "object": "$object", "previous": "$changes?"}',
+		'as GitHub sends them: the event''s name and id in headers, signed with X-Hub-Signature-256');
+INSERT INTO webhook.profile (name, shipped, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format,
+		separator, envelope, description) VALUES
+	('stripe', true, 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'Stripe-Signature', 't={timestamp},v1={signature}', ',',
+		'{"id": "$id", "object": "event", "type": "$type", "created": "$unix", "livemode": "$live",
+ "data": {"object": "$object", "previous_attributes": "$changes?"}}',
+		'as Stripe sends them: an event object with data.object, signed with Stripe-Signature');
+INSERT INTO webhook.profile (name, shipped, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format,
+		url_max, params, envelope, description) VALUES
+	('xsolla', true, 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', 500,
+		'{"project_id": {"type": "uuid", "required": true},
+			"event_types": {"type": "object", "values": ["registration", "authorization", "email_confirmation", "link_social_account", "new_verified_user"]}}',
+		'{"event_type": "$mapped_type|type", "event_time": "$timestamp", "project_id": "$param.project_id", "data": "$object"}',
+		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization');
+INSERT INTO webhook.profile (name, shipped, headers, timestamp_header, event_prefix, transaction_prefix,
+		algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, failure, failure_text, params, envelope, description) VALUES
+	('aghanim', true, '{"User-Agent": "pgwebhook/1.0"}', 'X-Aghanim-Signature-Timestamp', 'whevt_', 'whtx_',
+		'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', '{"status": "error"}', '{code,message}',
+		'{"game_id": {"type": "string"}, "event_types": {"type": "object"}}',
+		'{"event_type": "$mapped_type|entity_action", "event_data": "$object", "event_time": "$unix", "event_id": "$id",
+ "idempotency_key": "$context.idempotency_key", "request_id": "$context.request_id", "sandbox": "$sandbox",
+ "trigger": "$context.trigger", "transaction_id": "$transaction_id",
+ "context": {"?": null, "order": "$context.order", "player": "$context.player"}, "game_id": "$param.game_id"}',
 		'as Aghanim sends them: event_type, event_data and what goes with them, signed with X-Aghanim-Signature');
 
 CREATE TABLE webhook.subscription (
@@ -105,14 +163,14 @@ CREATE TABLE webhook.subscription (
 	url            text        NOT NULL,
 	entity_types   text[],
 	actions        text[],
-	profile        text        NOT NULL DEFAULT 'entity',
+	profile        text        NOT NULL DEFAULT 'entity' REFERENCES webhook.profile,
 	tenant         text,
 	filter         jsonpath,
 	headers        jsonb       NOT NULL DEFAULT '{}',
 	params         jsonb       NOT NULL DEFAULT '{}',
 	active         boolean     NOT NULL DEFAULT true,
-	retry_schedule interval[]  NOT NULL DEFAULT '{5s,5min,30min,2h,5h,10h}',
-	give_up_after  interval    NOT NULL DEFAULT '3 days',
+	retry_schedule interval[]  NOT NULL,
+	give_up_after  interval    NOT NULL,
 	timeout        interval    NOT NULL DEFAULT '15 seconds',
 	max_in_flight  integer     NOT NULL DEFAULT 50,
 	rate_limit     integer,
@@ -134,14 +192,14 @@ COMMENT ON COLUMN webhook.subscription.profile IS 'how this receiver wants to be
 COMMENT ON COLUMN webhook.subscription.tenant IS 'only events of this tenant; null: all';
 COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate is true; null: all';
 COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings';
-COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s envelope may refer to, a JSON object';
+COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s templates may refer to, a JSON object; a profile may have rules for them';
 COMMENT ON COLUMN webhook.subscription.active IS 'false: events that happen meanwhile are not for this subscription (to keep them for later, use webhook.pause)';
-COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the attempts of a delivery that fails; the last one repeats';
-COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter';
+COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the attempts of a delivery that fails; the last one repeats. By default the profile''s, else {5s,5min,30min,2h,5h,10h}';
+COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter. By default the profile''s, else 3 days';
 COMMENT ON COLUMN webhook.subscription.timeout IS 'longest time one request may take, from its start to the end of the response; 100 ms to 10 minutes';
 COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way to this endpoint at once, 1 to 1000';
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
-COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued';
+COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued, each as the profile''s batch_envelope has it';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
 COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. The source must be watched with previous';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
@@ -356,6 +414,10 @@ CREATE FUNCTION webhook.check_url(url text) RETURNS void
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_url';
 COMMENT ON FUNCTION webhook.check_url(text) IS 'raises an error where an endpoint''s URL may not be used: no URL, neither https nor (where allowed) http, credentials in it, a refused address as its host';
 
+CREATE FUNCTION webhook.check_template(kind text, template text, what text DEFAULT 'the template') RETURNS void
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_template';
+COMMENT ON FUNCTION webhook.check_template(text, text, text) IS 'raises an error, with the position and the reason, where a template (kind envelope or header) is not of the language of docs/PROFILES.md. what: its name in the message';
+
 CREATE FUNCTION webhook.check_signing(profile webhook.profile) RETURNS void
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_signing';
 COMMENT ON FUNCTION webhook.check_signing(webhook.profile) IS 'raises an error, with the reason, where the signature columns of a profile describe no way to sign';
@@ -406,14 +468,109 @@ END
 $$;
 COMMENT ON FUNCTION webhook.refuse_nulls(regclass, jsonb) IS 'raises not_null_violation naming the column only: the server''s own message would quote the whole row, with URL, headers or secret';
 
+CREATE FUNCTION webhook.check_retry(retry_schedule interval[], give_up_after interval) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32
+		OR array_position(retry_schedule, NULL) IS NOT NULL
+		OR EXISTS (SELECT FROM unnest(retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'retry_schedule is not usable',
+			DETAIL = 'It is a list of 1 to 32 intervals, each from 100 milliseconds to 30 days.',
+			HINT = 'For example ''{5s,5min,30min,2h}''; the last one repeats until give_up_after.';
+	END IF;
+	IF give_up_after NOT BETWEEN interval '0' AND interval '365 days' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'give_up_after is out of range',
+			DETAIL = format('%s was given; it is from 0 to 365 days.', give_up_after),
+			HINT = 'The default is 3 days.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_retry(interval[], interval) IS 'raises an error where a retry schedule, or how long it lasts, is not usable; nulls are';
+
+CREATE FUNCTION webhook.wrong_param(name text, rule jsonb, given jsonb) RETURNS text
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	type text := rule ->> 'type';
+	other jsonb;
+BEGIN
+	IF given IS NULL OR given = 'null' THEN
+		RETURN CASE WHEN (rule ->> 'required')::boolean THEN format('params.%s is missing.', name) END;
+	END IF;
+	IF type = 'uuid' AND (jsonb_typeof(given) <> 'string' OR given ->> 0 !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+		OR type <> 'uuid' AND type <> jsonb_typeof(given) THEN
+		RETURN format('params.%s must be %s.', name, CASE type WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'object' THEN 'an object'
+			WHEN 'array' THEN 'an array' ELSE 'a ' || type END);
+	END IF;
+	IF rule ? 'values' THEN
+		SELECT g.value INTO other
+			FROM (SELECT o.value FROM jsonb_each(CASE WHEN jsonb_typeof(given) = 'object' THEN given ELSE '{}' END) o
+				UNION ALL SELECT given WHERE jsonb_typeof(given) <> 'object') g
+			WHERE NOT rule -> 'values' @> jsonb_build_array(g.value) ORDER BY 1 LIMIT 1;
+		IF FOUND THEN
+			RETURN format('params.%s has %s, which is none of %s.', name, left(other::text, 100),
+				(SELECT string_agg(w, ', ' ORDER BY n) FROM jsonb_array_elements_text(rule -> 'values') WITH ORDINALITY v(w, n)));
+		END IF;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.wrong_param(text, jsonb, jsonb) IS 'what is wrong with one of a subscription''s params by its profile''s rule, as a sentence; null: nothing';
+
+CREATE FUNCTION webhook.check_use(profile webhook.profile, subscription webhook.subscription) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	header text;
+	wrong text;
+BEGIN
+	SELECT h INTO header FROM jsonb_object_keys(subscription.headers) h
+		WHERE lower(h) IN (SELECT lower(x) FROM jsonb_object_keys(profile.headers) x
+			UNION ALL SELECT lower(x) FROM unnest(ARRAY[profile.signature_header, profile.id_header, profile.timestamp_header]) x)
+		ORDER BY h LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('request header "%s" is not usable', header),
+			DETAIL = format('Profile "%s" sets this header itself.', profile.name),
+			HINT = 'Leave it out of headers.';
+	END IF;
+	SELECT x.wrong INTO wrong FROM (
+		SELECT 1, format('url has %s characters, and this profile allows %s.', length(subscription.url), profile.url_max)
+			WHERE length(subscription.url) > profile.url_max
+		UNION ALL SELECT 2, 'batch_size is more than 1, and this profile sends one event per request: its batch_envelope is null.'
+			WHERE subscription.batch_size > 1 AND profile.batch_envelope IS NULL
+		UNION ALL SELECT 3, webhook.wrong_param(r.key, r.value, subscription.params -> r.key) FROM jsonb_each(profile.params) r
+		ORDER BY 1, 2) x(n, wrong) WHERE x.wrong IS NOT NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('subscription "%s" is not as profile "%s" asks for', subscription.name, profile.name),
+			DETAIL = wrong,
+			HINT = 'SELECT url_max, batch_envelope, params FROM webhook.profile shows what a profile asks for; webhook.copy_profile() makes one of your own.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_use(webhook.profile, webhook.subscription) IS 'raises an error, which names the field, where a subscription''s url, batch_size, params or headers are not as its profile asks for';
+
 CREATE FUNCTION webhook.check_subscription() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	word text;
 	h record;
+	p webhook.profile;
 BEGIN
-	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url' - 'profile');
+	SELECT * INTO p FROM webhook.profile x WHERE x.name = NEW.profile;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_profile(NEW.profile);
+	END IF;
+	IF TG_OP = 'INSERT' THEN
+		NEW.retry_schedule := coalesce(NEW.retry_schedule, p.retry_schedule, '{5s,5min,30min,2h,5h,10h}');
+		NEW.give_up_after := coalesce(NEW.give_up_after, p.give_up_after, interval '3 days');
+	END IF;
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url');
 	IF TG_OP = 'INSERT' OR NEW.name IS DISTINCT FROM OLD.name THEN
 		IF NEW.name IS NULL OR NEW.name = '' OR length(NEW.name) > 200 THEN
 			RAISE invalid_parameter_value USING
@@ -436,9 +593,6 @@ BEGIN
 	END IF;
 	IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
 		PERFORM webhook.check_url(NEW.url);
-	END IF;
-	IF NEW.profile IS NULL OR NOT EXISTS (SELECT FROM webhook.profile p WHERE p.name = NEW.profile) THEN
-		PERFORM webhook.no_such_profile(NEW.profile);
 	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
@@ -497,20 +651,7 @@ BEGIN
 			DETAIL = format('%s was given; it is from 100 milliseconds to 10 minutes.', NEW.timeout),
 			HINT = 'The default is 15 seconds.';
 	END IF;
-	IF cardinality(NEW.retry_schedule) NOT BETWEEN 1 AND 32
-		OR array_position(NEW.retry_schedule, NULL) IS NOT NULL
-		OR EXISTS (SELECT FROM unnest(NEW.retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'retry_schedule is not usable',
-			DETAIL = 'It is a list of 1 to 32 intervals, each from 100 milliseconds to 30 days.',
-			HINT = 'For example ''{5s,5min,30min,2h}''; the last one repeats until give_up_after.';
-	END IF;
-	IF NEW.give_up_after NOT BETWEEN interval '0' AND interval '365 days' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'give_up_after is out of range',
-			DETAIL = format('%s was given; it is from 0 to 365 days.', NEW.give_up_after),
-			HINT = 'The default is 3 days.';
-	END IF;
+	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
 	IF NEW.filter IS NOT NULL THEN
 		RAISE feature_not_supported USING
 			MESSAGE = 'filter is not supported yet',
@@ -537,6 +678,10 @@ BEGIN
 				HINT = 'Leave it out of headers.';
 		END IF;
 	END LOOP;
+	IF TG_OP = 'INSERT' OR (NEW.profile, NEW.url, NEW.headers, NEW.params, NEW.batch_size)
+		IS DISTINCT FROM (OLD.profile, OLD.url, OLD.headers, OLD.params, OLD.batch_size) THEN
+		PERFORM webhook.check_use(p, NEW);
+	END IF;
 	RETURN NEW;
 END
 $$;
@@ -560,15 +705,137 @@ END
 $$;
 COMMENT ON FUNCTION webhook.after_subscription() IS 'gives a new subscription a secret, sees that one given another profile has secrets that fit it, and takes a removed one''s pending deliveries away';
 
+CREATE FUNCTION webhook.refuse_profile(name text, detail text, hint text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE invalid_parameter_value USING
+		MESSAGE = format('profile "%s" is not usable', refuse_profile.name),
+		DETAIL = refuse_profile.detail,
+		HINT = refuse_profile.hint;
+END
+$$;
+COMMENT ON FUNCTION webhook.refuse_profile(text, text, text) IS 'raises the error invalid_parameter_value for a profile';
+
+CREATE FUNCTION webhook.check_profile_headers(profile webhook.profile) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own text[] := array_remove(ARRAY[profile.signature_header, profile.id_header, profile.timestamp_header], NULL);
+	names text[];
+	h record;
+BEGIN
+	IF profile.content_type !~ '^[!-~][ -~]*$' OR profile.batch_content_type !~ '^[!-~][ -~]*$' THEN
+		PERFORM webhook.refuse_profile(profile.name, 'content_type and batch_content_type are made of visible ASCII characters and blanks.',
+			'For example application/json.');
+	END IF;
+	IF jsonb_typeof(profile.headers) <> 'object' THEN
+		PERFORM webhook.refuse_profile(profile.name, 'headers must be a JSON object.', 'For example ''{"X-Event": "{type}"}''.');
+	END IF;
+	SELECT own || array_agg(k ORDER BY k) INTO names FROM jsonb_object_keys(profile.headers) k;
+	FOR h IN SELECT n.name, count(*) OVER (PARTITION BY lower(n.name)) AS times, n.number > cardinality(own) AS further,
+			profile.headers -> n.name AS json, profile.headers ->> n.name AS text
+		FROM unnest(names) WITH ORDINALITY n(name, number) ORDER BY n.number LOOP
+		IF h.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' THEN
+			PERFORM webhook.refuse_profile(profile.name, format('"%s" is no name of a header.', h.name),
+				'It is made of letters, digits and hyphens; see RFC 9110, section 5.');
+		END IF;
+		IF lower(h.name) IN ('content-length', 'content-type', 'host', 'transfer-encoding', 'connection', 'expect') THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The header "%s" is set by the worker itself.', h.name),
+				'The type of the body has the column content_type.');
+		END IF;
+		IF h.times > 1 THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The header "%s" is there twice, in headers or in a column of its own.', h.name),
+				'Names of headers are the same whatever their case.');
+		END IF;
+		IF h.further AND (jsonb_typeof(h.json) <> 'string' OR length(h.text) > 4000) THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The value of the header "%s" is no string, or longer than 4000 characters.', h.name),
+				'For example ''{"X-Event": "{type}"}''.');
+		END IF;
+		IF h.further THEN
+			PERFORM webhook.check_template('header', h.text, format('header "%s" of profile "%s"', h.name, profile.name));
+		END IF;
+	END LOOP;
+	IF cardinality(names) > 32 THEN
+		PERFORM webhook.refuse_profile(profile.name, format('It has %s headers; 32 is the most.', cardinality(names)), 'Send what belongs to the event in its body.');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_profile_headers(webhook.profile) IS 'raises an error where a profile''s headers or content types cannot be sent';
+
 CREATE FUNCTION webhook.check_profile() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	refused text;
 BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		refused := 'profiles cannot be truncated';
+	ELSIF TG_OP <> 'INSERT' AND OLD.shipped THEN
+		refused := format('profile "%s" cannot be changed or removed', OLD.name);
+	ELSIF TG_OP <> 'DELETE' AND NEW.shipped THEN
+		refused := format('profile "%s" cannot be a shipped one', NEW.name);
+	END IF;
+	IF refused IS NOT NULL THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = refused,
+			DETAIL = 'Profiles that are shipped with the extension come and change with its versions only.',
+			HINT = 'Make a copy with webhook.copy_profile() and change that.';
+	END IF;
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW)); -- the server's own message would quote headers
+	IF NEW.name = '' OR length(NEW.name) > 200 THEN
+		PERFORM webhook.refuse_profile(NEW.name, format('Its name has %s characters; it is 1 to 200.', length(NEW.name)), 'Name it after the receiver.');
+	END IF;
+	PERFORM webhook.check_template('envelope', NEW.envelope::text, format('the envelope of profile "%s"', NEW.name));
+	PERFORM webhook.check_template('envelope', NEW.batch_envelope::text, format('the batch_envelope of profile "%s"', NEW.name));
+	IF NEW.event_prefix !~ '^[A-Za-z0-9_-]{0,32}$' OR NEW.transaction_prefix !~ '^[A-Za-z0-9_-]{0,32}$' THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'event_prefix and transaction_prefix are at most 32 letters, digits, hyphens and underscores.', 'For example ''evt_''.');
+	END IF;
 	PERFORM webhook.check_signing(NEW);
+	IF NEW.algorithm <> 'none' AND (NEW.signature_header IS NULL OR NEW.signed_content LIKE '%{id}%' AND NEW.id_header IS NULL
+		OR NEW.signed_content LIKE '%{timestamp}%' AND (NEW.timestamp_header IS NOT NULL) = (NEW.signature_format LIKE '%{timestamp}%')) THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'What is signed must be sent: there is no signature_header, or the id is signed and there is no id_header, or the timestamp is signed and not in exactly one of timestamp_header and signature_format.',
+			'SELECT * FROM webhook.profile shows how others are described.');
+	END IF;
+	PERFORM webhook.check_profile_headers(NEW);
+	IF jsonb_typeof(NEW.failure) <> 'object' OR NEW.failure = '{}'
+		OR EXISTS (SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(NEW.failure) = 'object' THEN NEW.failure END) f WHERE jsonb_typeof(f.value) IN ('object', 'array'))
+		OR cardinality(NEW.failure_text) NOT BETWEEN 1 AND 8
+		OR EXISTS (SELECT FROM unnest(NEW.failure_text) w WHERE (w ~ '^[A-Za-z0-9_-]+$') IS NOT TRUE) THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'failure is an object of strings, numbers, booleans and nulls; failure_text is a list of 1 to 8 names, of letters, digits, hyphens and underscores.',
+			'For example ''{"status": "error"}'' and ''{code,message}''.');
+	END IF;
+	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
+	IF NEW.url_max NOT BETWEEN 1 AND 2048 THEN
+		PERFORM webhook.refuse_profile(NEW.name, format('url_max is %s; it is a number of characters from 1 to 2048.', NEW.url_max), 'Leave it null for 2048.');
+	END IF;
+	IF jsonb_typeof(NEW.params) <> 'object' OR EXISTS (
+		SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(NEW.params) = 'object' THEN NEW.params END) r
+			WHERE jsonb_typeof(r.value) <> 'object' OR r.value - '{type,required,values}'::text[] <> '{}'
+				OR r.value ->> 'type' NOT IN ('string', 'number', 'boolean', 'object', 'array', 'uuid')
+				OR jsonb_typeof(r.value -> 'required') <> 'boolean' OR jsonb_typeof(r.value -> 'values') <> 'array') THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'params is an object of rules, each an object with type (string, number, boolean, object, array or uuid), required (true or false) and values (an array), or some of them.',
+			'For example ''{"project_id": {"type": "uuid", "required": true}}''.');
+	END IF;
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.check_profile() IS 'the rules of webhook.profile that its constraints cannot say';
+COMMENT ON FUNCTION webhook.check_profile() IS 'the rules of webhook.profile that its constraints cannot say, and the protection of those shipped';
+
+CREATE FUNCTION webhook.after_profile() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook.check_use(NEW, s) FROM webhook.subscription s WHERE s.profile = NEW.name;
+	PERFORM webhook.check_secret(NEW, k.secret) FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id
+		WHERE s.profile = NEW.name;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.after_profile() IS 'sees that the subscriptions of a profile that was changed, and their secrets, are still as it asks for';
 
 CREATE FUNCTION webhook.before_secret() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -599,8 +866,14 @@ CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON
 	FOR EACH ROW EXECUTE FUNCTION webhook.after_subscription();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
-CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE ON webhook.profile
+CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE OR DELETE ON webhook.profile
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_profile();
+CREATE TRIGGER protect_profiles BEFORE TRUNCATE ON webhook.profile
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.check_profile();
+CREATE TRIGGER after_profile AFTER UPDATE ON webhook.profile
+	FOR EACH ROW EXECUTE FUNCTION webhook.after_profile();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON webhook.profile
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
 CREATE TRIGGER before_secret BEFORE INSERT OR UPDATE ON webhook.secret
 	FOR EACH ROW EXECUTE FUNCTION webhook.before_secret();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.secret
@@ -856,6 +1129,21 @@ END
 $$;
 COMMENT ON FUNCTION webhook.rotate_secret(text, text, interval) IS 'gives a subscription a new signing secret (generated where none is given) and returns it; those it had expire after overlap, at once where that is 0. Until then requests carry a signature by each; where the profile''s header has room for one only, the oldest goes on signing until it expires. Error undefined_object where there is no such subscription, program_limit_exceeded where four secrets are live';
 
+CREATE FUNCTION webhook.copy_profile(from_profile text, to_profile text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO webhook.profile
+		SELECT c.* FROM webhook.profile p,
+			jsonb_populate_record(p, jsonb_build_object('name', to_profile, 'shipped', false)) c
+		WHERE p.name = from_profile;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_profile(from_profile);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.copy_profile(text, text) IS 'makes a profile of your own from another: a row of webhook.profile to be changed by UPDATE, dumped with the database. Errors undefined_object where there is no from_profile, unique_violation where there is a to_profile';
+
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -946,7 +1234,7 @@ CREATE FUNCTION webhook.event_id(id bigint) RETURNS text
 AS $$
 	SELECT 'evt_' || (SELECT i.instance FROM webhook.identity i ORDER BY i.enabled_at DESC LIMIT 1) || '_' || event_id.id
 $$;
-COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it, from webhook.outbox.id';
+COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it (a profile may have another event_prefix), from webhook.outbox.id';
 
 CREATE FUNCTION webhook.header(headers jsonb, name text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

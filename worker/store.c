@@ -261,7 +261,8 @@ static const struct
 } needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
 			  {"secret", "secret"},      {"outbox", "xid"},
 			  {"attempt", "outcome"},    {"pending", "lane"},
-			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
+			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"},
+			  {"profile", "envelope"}};
 
 WhPresence
 wh_store_find_extension(const char **why_not)

@@ -117,6 +117,12 @@ typedef struct WhRoute
 extern List *wh_store_subscriptions(void);
 
 /*
+ * store_profile.c: give each of them its profile and params. Takes out those
+ * that have gone since they were read.
+ */
+extern List *wh_store_profiles(List *routes);
+
+/*
  * store_read.c: reading the outbox by position
  */
 

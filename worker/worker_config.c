@@ -111,7 +111,7 @@ wh_config_load(WhLoaded *loaded)
 	loaded->context =
 		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
 	wh_tx_results = loaded->context;
-	loaded->routes = wh_store_subscriptions();
+	loaded->routes = wh_store_profiles(wh_store_subscriptions());
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
 }

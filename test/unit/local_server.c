@@ -129,6 +129,13 @@ answer(Connection *c, const char *path)
 	}
 	else if (strncmp(path, "/hang", 5) == 0)
 		return;
+	else if (strncmp(path, "/refuse", 7) == 0)
+	{
+		static const char json[] =
+			"{\"status\": \"error\", \"code\": \"not_found\", \"message\": \"no such player\"}";
+
+		send_answer(c, 200, "", json, sizeof(json) - 1);
+	}
 	else if (strncmp(path, "/redirect", 9) == 0)
 		send_answer(c, 302, "Location: /status/200\r\n", "", 0);
 	else if (strncmp(path, "/long", 5) == 0)

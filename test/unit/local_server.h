@@ -12,6 +12,7 @@
  *	  /partial      closed in the midst of the body
  *	  /last         200, and then the connection is closed
  *	  /redirect     302 to /status/200
+ *	  /refuse       200 with a JSON body that says it failed
  *	  /garbage      by something that is not HTTP
  *	  /long         200 with 9999 bytes of "é" from the second byte on
  *	  /dirty        200 with what is not UTF-8, NUL bytes and a cut character

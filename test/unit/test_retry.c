@@ -25,6 +25,7 @@ static const struct
 	WhClass class;
 } kinds[] = {
 	{WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED},
+	{WH_OUT_REJECTED, "rejected", WH_CLASS_RETRY},
 	{WH_OUT_REDIRECT, "redirect", WH_CLASS_RETRY},
 	{WH_OUT_BAD_REQUEST, "bad_request", WH_CLASS_RETRY},
 	{WH_OUT_UNAUTHORIZED, "unauthorized", WH_CLASS_RETRY},

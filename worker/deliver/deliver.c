@@ -1,11 +1,11 @@
 /*
  * deliver.c
- *	  The engine's public face and its pipeline: queue -> envelope ->
+ *	  The engine's public face and its pipeline: queue -> template ->
  *	  signature -> request -> verdict -> outcome.
  *
  * The only file that knows all leaves of the engine; they do not know each
- * other. What is kept of each subscription is in deliver_endpoint.c, what
- * becomes of them by their breakers in deliver_breakers.c, how a request is
+ * other. What is kept of each subscription is in deliver_endpoint.c, and of
+ * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, how a request is
  * made of a delivery in deliver_request.c, and what is shared by those that go
  * with one request in deliver_batch.c. A delivery made
  * here moves queue -> transfer -> outcome list and is freed by whoever takes it
@@ -37,6 +37,7 @@ struct WhDeliver
 	WhQueue *queue;
 	WhHttp *http;
 	Breakers breakers;
+	Profile *profiles; /* those that endpoints hold */
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
@@ -145,24 +146,32 @@ add_endpoint(WhDeliver *e, Endpoint *endpoint)
 	return true;
 }
 
+static bool
+no_memory(WhSubscription *copy, Profile *profile)
+{
+	wh_endpoint_free_copy(copy);
+	wh_profile_let_go(profile);
+	return false;
+}
+
 bool
 wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription->id);
-	WhSubscription copy;
+	Profile *profile = wh_profile_hold(&e->profiles, subscription->profile);
+	WhSubscription copy = {0};
 	WhList given_back = {0};
 	bool anew;
 
-	if (!wh_endpoint_copy(&copy, subscription))
-		return false;
+	if (profile == NULL || !wh_endpoint_copy(&copy, subscription))
+		return no_memory(&copy, profile);
 	if (endpoint == NULL)
 	{
 		endpoint = calloc(1, sizeof(Endpoint));
 		if (endpoint == NULL || !add_endpoint(e, endpoint))
 		{
 			free(endpoint);
-			wh_endpoint_free_copy(&copy);
-			return false;
+			return no_memory(&copy, profile);
 		}
 	}
 	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
@@ -171,13 +180,12 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		/* only a new one can fail, and it is the last of the array */
 		e->n_endpoints--;
 		free(endpoint);
-		wh_endpoint_free_copy(&copy);
-		return false;
+		return no_memory(&copy, profile);
 	}
 	/* somebody has changed where it goes, or said that it shall go on */
 	anew = endpoint->sub.url &&
 		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
-	wh_endpoint_set(endpoint, &copy, subscription);
+	wh_endpoint_set(endpoint, &copy, profile, subscription);
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
 	take_back(e, &given_back);
@@ -318,6 +326,8 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	int64_t asked_us = wh_retry_after(t->retry_after, now);
 
 	e->now_us = now;
+	if (endpoint)
+		wh_profile_judge(endpoint->profile, t);
 	wh_batch_ended(d, t, endpoint ? &endpoint->sub.retry : NULL, now, asked_us, e->config.random());
 	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
 		wh_endpoint_count(endpoint, each, now);

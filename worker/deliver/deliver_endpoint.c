@@ -22,6 +22,7 @@ wh_endpoint_free_copy(WhSubscription *copy)
 	for (int i = 0; i < copy->n_headers; i++)
 		free(copy->headers[i]);
 	free(copy->headers);
+	free(copy->params);
 	memset(copy, 0, sizeof(*copy));
 }
 
@@ -32,11 +33,13 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 
 	*to = *from;
 	to->n_headers = to->n_secrets = 0;
+	to->profile = NULL;
 	memset(to->secrets, 0, sizeof(to->secrets));
 	to->name = strdup(from->name);
 	to->url = strdup(from->url);
 	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
-	ok = to->name && to->url && to->headers;
+	to->params = from->params ? strdup(from->params) : NULL;
+	ok = to->name && to->url && to->headers && (to->params || from->params == NULL);
 	for (int i = 0; ok && i < from->n_headers; i++)
 	{
 		to->headers[i] = strdup(from->headers[i]);
@@ -57,16 +60,18 @@ wipe_keys(Endpoint *endpoint)
 }
 
 void
-wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from)
+wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, const WhSubscription *from)
 {
 	const char *why;
 
 	wh_endpoint_free_copy(&endpoint->sub);
 	endpoint->sub = *copy;
 	memset(copy, 0, sizeof(*copy));
+	wh_profile_let_go(endpoint->profile);
+	endpoint->profile = profile;
 	wipe_keys(endpoint);
 	for (int i = 0; i < from->n_secrets; i++)
-		if (wh_secret_decode(&wh_signing_standard, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
+		if (wh_secret_decode(&profile->signing, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
 			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
 }
 
@@ -85,6 +90,7 @@ void
 wh_endpoint_free(Endpoint *endpoint)
 {
 	wh_endpoint_free_copy(&endpoint->sub);
+	wh_profile_let_go(endpoint->profile);
 	wipe_keys(endpoint);
 	free(endpoint);
 }

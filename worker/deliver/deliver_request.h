@@ -1,7 +1,7 @@
 /*
  * deliver_request.h
- *	  A delivery, or a batch of them, becomes a request: envelopes, signature,
- *	  headers.
+ *	  A delivery, or a batch of them, becomes a request: body, signature,
+ *	  headers, as the endpoint's profile says.
  *
  * Called by deliver.c only.
  */

@@ -105,6 +105,33 @@ typedef struct WhRetryPolicy
 	int64_t give_up_us;                /* counted from the first attempt */
 } WhRetryPolicy;
 
+/*
+ * A row of webhook.profile as text; NULL where the column is null. Nothing but
+ * strings, so that deliver_profile.c can copy and compare it as an array.
+ */
+typedef struct WhProfile
+{
+	const char *name;
+	const char *envelope;       /* a template */
+	const char *batch_envelope; /* of an element of a batch; NULL: as envelope */
+	const char *content_type;
+	const char *batch_content_type; /* NULL: content_type */
+	const char *headers;            /* templates, a line each: "Name: text" */
+	const char *id_header;
+	const char *timestamp_header;
+	const char *event_prefix;
+	const char *transaction_prefix;
+	const char *algorithm; /* from here on see sign.h */
+	const char *encoding;
+	const char *secret_encoding;
+	const char *signed_content;
+	const char *signature_header;
+	const char *signature_format;
+	const char *separator;
+	const char *failure;      /* a JSON object: see answer.h */
+	const char *failure_text; /* names, a line each */
+} WhProfile;
+
 /* What the engine knows of a subscription: a copy of its row, decoded. */
 typedef struct WhSubscription
 {
@@ -123,6 +150,8 @@ typedef struct WhSubscription
 	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
 	int n_headers;                             /* the operator's own request headers, "Name: value" */
 	char **headers;
+	char *params; /* a JSON object; NULL: none */
+	const WhProfile *profile;
 } WhSubscription;
 
 /*
@@ -133,6 +162,7 @@ typedef struct WhSubscription
 typedef enum WhOutcomeKind
 {
 	WH_OUT_DELIVERED, /* 2xx */
+	WH_OUT_REJECTED,  /* 2xx, but the profile's rule takes what it says for a failure */
 	/* a response with another status; http.c calls them all HTTP_ERROR, retry.c tells them apart */
 	WH_OUT_REDIRECT,          /* 3xx: never followed */
 	WH_OUT_BAD_REQUEST,       /* 400 */
