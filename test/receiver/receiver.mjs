@@ -13,6 +13,7 @@
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
 //   /hold               200 when released (see below)
+//   /json/NNN/TEXT      that status and JSON body, given in base64url
 //   anything else       200 "ok"
 //
 // More path segments may follow (/status/500/crm), to tell endpoints apart.
@@ -188,6 +189,11 @@ function decide(req, res, path) {
     case 'status': {
       const status = Number(first) || 500;
       return { status, answer: () => send(res, status, status === 204 || status === 304 ? '' : `status ${status}\n`) };
+    }
+    case 'json': {
+      const status = Number(first);
+      const body = Buffer.from(second, 'base64url').toString();
+      return { status, answer: () => send(res, status, body, { 'content-type': 'application/json' }) };
     }
     case 'hold':
       return { status: 200, answer: () => held.push({ path, answer: () => send(res, 200, 'ok\n') }) };
