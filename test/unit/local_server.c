@@ -152,9 +152,17 @@ answer(Connection *c, const char *path)
 		send_many(c, "X-More: 0123456789abcdef0123456789abcdef\r\n", 1024 * 1024);
 		hang_up(c);
 	}
+	else if (strncmp(path, "/line", 5) == 0)
+	{
+		send_text(c, "HTTP/1.1 200 Whatever\r\nX-More: ");
+		send_many(c, "0123456789abcdef", 1024 * 1024);
+		hang_up(c);
+	}
 	else
 	{
-		if (strncmp(path, "/partial", 8) == 0)
+		if (strncmp(path, "/cut", 4) == 0)
+			send_text(c, "HTTP/1.1 200 Whatever\r\nContent-Type: text/plain\r\n");
+		else if (strncmp(path, "/partial", 8) == 0)
 			send_text(c, "HTTP/1.1 200 Whatever\r\nContent-Length: 100\r\n\r\nhalf of it");
 		else if (strncmp(path, "/garbage", 8) == 0)
 			send_text(c, "220 mail.example ESMTP\r\n\r\n");

@@ -176,10 +176,16 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 		slot->too_large = true;
 		return 0;
 	}
-	if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
+	if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
+		slot->headers_ended = true;
+	else if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
 		keep_retry_after(slot, bytes + 12, len - 12);
 	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
-		slot->transfer.retry_after[0] = '\0'; /* a new response: what came before was interim */
+	{
+		/* a new response: what came before was interim */
+		slot->transfer.retry_after[0] = '\0';
+		slot->headers_ended = false;
+	}
 	return len;
 }
 
@@ -363,7 +369,7 @@ wh_http_acquire(WhHttp *http)
 		return NULL;
 	http->free_list = slot->next;
 	http->in_use++;
-	slot->address_refused = slot->too_large = false;
+	slot->address_refused = slot->too_large = slot->headers_ended = false;
 	slot->received = slot->header_received = slot->kept = 0;
 	slot->message[0] = '\0';
 	wh_buffer_reset(&slot->transfer.body);
