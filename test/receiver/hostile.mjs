@@ -105,6 +105,9 @@ const ANSWERS = {
   'switch-protocols': (s) => s.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: nonsense\r\n\r\nok'),
   // HTTP, with a body that is no text
   dirty: (s) => s.end(Buffer.concat([Buffer.from(`${OK}Content-Length: 9\r\n\r\n`), Buffer.from('6100ff62c0afeda080', 'hex')])),
+  folded: (s) => s.end(`HTTP/1.1 200 OK\r\n of: nothing\r\nContent-Length: 2\r\n\r\nok`),
+  'status-too-large': (s) => s.end('HTTP/2 99999 No\r\nContent-Length: 0\r\n\r\n'),
+  'status-negative': (s) => s.end('HTTP/2 -200 No\r\nContent-Length: 0\r\n\r\n'),
   'nul-header': (s) => s.end(`${OK}X-Nul: a\0b\r\nContent-Length: 2\r\n\r\nok`),
   // compressed, though nobody asked
   'gzip-bomb': (s) => s.end(Buffer.concat([Buffer.from(`${OK}Content-Encoding: gzip\r\nContent-Length: ${bomb.length}\r\n\r\n`), bomb])),

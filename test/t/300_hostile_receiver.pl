@@ -86,6 +86,9 @@ my @endpoints = (
 	# no text
 	[ 'dirty',      'http', 'delivered', 200 ],
 	[ 'h2-dirty',   'h2',   'delivered', 200 ],
+	[ 'folded',     'http', 'reset',     200 ],             # a first line that continues the one before
+	[ 'status-too-large', 'http', 'reset', '' ],
+	[ 'status-negative',  'http', 'reset', '' ],
 	[ 'nul-header', 'http', 'reset',     200 ],
 	[ 'gzip-bomb',  'http', 'delivered', 200 ],             # kept as it came
 	# elsewhere

@@ -152,6 +152,8 @@ answer(Connection *c, const char *path)
 		send_many(c, "X-More: 0123456789abcdef0123456789abcdef\r\n", 1024 * 1024);
 		hang_up(c);
 	}
+	else if (strncmp(path, "/folded", 7) == 0)
+		send_answer(c, 200, " of: nothing\r\n", "", 0);
 	else if (strncmp(path, "/line", 5) == 0)
 	{
 		send_text(c, "HTTP/1.1 200 Whatever\r\nX-More: ");

@@ -11,6 +11,7 @@
  *	  /close        the connection is closed instead
  *	  /partial      closed in the midst of the body
  *	  /cut          closed in the midst of the headers, after a status of 200
+ *	  /folded       200, whose headers begin with a folded line
  *	  /last         200, and then the connection is closed
  *	  /redirect     302 to /status/200
  *	  /garbage      by something that is not HTTP

@@ -128,6 +128,32 @@ test_redirect_is_not_followed(void **state)
 	wh_delivery_free(d);
 }
 
+/*
+ * A response whose first header continues the last one: of the response before,
+ * as libcurl 7.88 would have it, in memory that it has freed (T2). What it is
+ * called does not matter, that it is no use of that memory does: ASan sees it.
+ */
+static void
+test_folded_header(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		WhDelivery *d;
+
+		subscribe(1, at("/status/200"));
+		submit(1, 1, "a");
+		delivered(1);
+		wh_deliver_unsubscribe(e, 1);
+		subscribe(1, at("/folded"));
+		submit(1, 2, "a");
+		d = outcome();
+		assert_true(d->kind == WH_OUT_RESET || d->kind == WH_OUT_DELIVERED);
+		wh_delivery_free(d);
+		wh_deliver_unsubscribe(e, 1);
+	}
+}
+
 static void
 test_long_response(void **state)
 {
@@ -415,12 +441,19 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_outcomes),       with_engine(test_redirect_is_not_followed),
-		with_engine(test_long_response),  with_engine(test_refused_port),
-		with_engine(test_timeout),        with_engine(test_timeout_when_clock_is_set_back),
-		with_engine(test_schedule),       with_engine(test_secrets),
-		with_engine(test_counts),         with_engine(test_connect_timeout),
-		with_engine(test_body_too_large), with_engine(test_retry_after),
+		with_engine(test_folded_header),
+		with_engine(test_outcomes),
+		with_engine(test_redirect_is_not_followed),
+		with_engine(test_long_response),
+		with_engine(test_refused_port),
+		with_engine(test_timeout),
+		with_engine(test_timeout_when_clock_is_set_back),
+		with_engine(test_schedule),
+		with_engine(test_secrets),
+		with_engine(test_counts),
+		with_engine(test_connect_timeout),
+		with_engine(test_body_too_large),
+		with_engine(test_retry_after),
 	};
 
 	return cmocka_run_group_tests_name("deliver_outcomes", tests, NULL, NULL);

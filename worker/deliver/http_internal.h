@@ -15,8 +15,7 @@ typedef struct Slot
 	WhTransfer transfer; /* first, so that a WhTransfer is a Slot */
 	struct Slot *next;   /* in the free or the finished list */
 	struct WhHttp *http;
-	CURL *easy;
-	unsigned int settings; /* the generation of http.c's settings that easy was set up with */
+	CURL *easy; /* NULL but between start and release */
 	struct curl_slist *headers;
 	bool under_way;
 	bool address_refused;
