@@ -31,8 +31,11 @@ my %must = (
 	'worker/deliver/retry.c'        => qr/\breturn\b/,
 	'worker/deliver/deliver.c'      => qr/= WH_DO_/,
 	'worker/store_settle.c'         => qr/./,
-	'worker/worker_settle.c'        => qr/./,
-	'worker/books.c'                => qr/./);
+	'worker/worker_settle.c'        => qr/./);
+# nor these, each for its own reason
+my %unreached = (
+	'return WH_OUT_TLS;'     => 'faults of a certificate that none of the tests has, told apart from those that they have',
+	'return first_ended_at;' => '500 outcomes between two turns of the worker: a matter of luck');
 # but not these, which are for what no test can bring about from outside
 my $errors = qr/\b(ereport|elog|errcode|errmsg|errdetail|errhint|Assert|PANIC|out of memory)\b/;
 
@@ -56,7 +59,9 @@ for my $name (sort keys %must)
 	my @text = <$source>;
 	for my $i (sort { $a <=> $b } keys %{ $lines{$name} // {} })
 	{
-		push @missed, "$name:$i: $text[$i - 1]" if $lines{$name}{$i} == 0 && $text[ $i - 1 ] =~ $must{$name} && $text[ $i - 1 ] !~ $errors;
+		my ($code) = $text[ $i - 1 ] =~ /^\s*(.*?)\s*$/;
+		next if $lines{$name}{$i} > 0 || $code !~ $must{$name} || $code =~ $errors || $unreached{$code};
+		push @missed, "$name:$i: $code\n";
 	}
 	my $ok = $lines{$name} && !@missed;
 	$n++;
