@@ -118,6 +118,7 @@ const ANSWERS = {
     s.write('HTTP/1.1 302 There\r\nLocation: http://169.254.169.254/latest/meta-data/\r\nContent-Length: 0\r\n\r\n'),
   'redirect-file': (s) => s.write('HTTP/1.1 301 There\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n'),
   // not hostile: for the test
+  utf8: (s) => s.write(`${OK}Content-Length: 4\r\n\r\nzoë`),
   _count: (s) => {
     const body = JSON.stringify({ internal });
     s.end(`${OK}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);

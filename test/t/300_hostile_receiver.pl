@@ -205,6 +205,13 @@ $r->wait_for_requests(601, '/ok/well');
 pass('and delivers');
 unlike(slurp_file($t->node->logfile), qr/was terminated by signal|TRAP|PANIC/, 'T2: no process crashed');
 
+# A database that cannot hold every character.
+$t->sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+$t->node->safe_psql('latin', "CREATE EXTENSION webhook; CREATE TABLE item (id int PRIMARY KEY); SELECT webhook.watch('item')");
+$t->node->safe_psql('latin', "SELECT webhook.subscribe('utf8', 'http://127.0.0.1:$ports->{http}/utf8'); INSERT INTO item VALUES (1)");
+poll_until('the request from it is logged', sub { $t->node->safe_psql('latin', 'SELECT count(*) FROM webhook.log') == 1 });
+is($t->node->safe_psql('latin', 'SELECT outcome, response FROM webhook.log'), 'delivered|zo??', 'T30: in another encoding what is not ASCII is question marks');
+
 close $alive;
 $t->stop;
 done_testing();
