@@ -342,17 +342,10 @@ server_stop(void)
 	close(wake[1]);
 }
 
-void
-server_release(void)
+/* What is asked or counted next belongs to what comes after the command. */
+static void
+wait_until_obeyed(void)
 {
-	command('r');
-}
-
-void
-server_forget(void)
-{
-	command('f');
-	/* wait until it is done: what is counted next belongs to the next test */
 	for (bool done = false; !done;)
 	{
 		struct pollfd fd = {.fd = wake[0], .events = POLLIN};
@@ -361,6 +354,20 @@ server_forget(void)
 		done = poll(&fd, 1, 0) == 0;
 		pthread_mutex_unlock(&lock);
 	}
+}
+
+void
+server_release(void)
+{
+	command('r');
+	wait_until_obeyed();
+}
+
+void
+server_forget(void)
+{
+	command('f');
+	wait_until_obeyed();
 }
 
 int
