@@ -9,6 +9,7 @@
 //   /status/NNN         that status                /hang           never
 //   /slow/MS            200 after MS milliseconds  /drip           200, then a byte a second
 //   /flaky/PERCENT/SEED 500 for so many, repeatable for a seed
+//   /random/SEED        200, 500, 503, never, or connection destroyed, repeatable for a seed
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
@@ -171,6 +172,13 @@ function decide(req, res, path) {
       };
     case 'flaky': {
       const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
+      return { status, answer: () => send(res, status, `${status}\n`) };
+    }
+    case 'random': {
+      const dice = roll(path, Number(first) | 0);
+      if (dice < 0.03) return { status: null, answer: () => {} };
+      if (dice < 0.08) return { status: null, answer: () => destroy(req) };
+      const status = dice < 0.12 ? 503 : dice < 0.2 ? 500 : 200;
       return { status, answer: () => send(res, status, `${status}\n`) };
     }
     case 'fail-first': {
