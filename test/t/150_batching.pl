@@ -119,6 +119,23 @@ SQL
 		7, 'those after them have the new size');
 };
 
+subtest 'a batch whose lead is gone' => sub {
+	source('lead');
+	subscribe('lead', 'lead', '/ok/lead', batch_size => 5, retry_schedule => "'{1h}'");
+	$r->mode('/ok/lead', '/status/400/lead');
+	$t->sql('INSERT INTO lead SELECT g FROM generate_series(1, 5) g');
+	$t->poll_sql('it has failed', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'behind') AND batch IS NOT NULL", 5);
+	$t->sql('DELETE FROM webhook.pending WHERE event_id = batch');
+	my $worker = $t->worker_pid;
+	$r->mode('/ok/lead', undef);
+	kill 'KILL', $worker;
+	$t->wait_for_worker($worker);
+	$t->wait_until_settled;
+	load('/ok/lead');
+	is($t->sql('SELECT count(DISTINCT event_id) FROM element WHERE status = 200'), 4, 'the others arrive without it');
+	is($t->sql('SELECT count(*) FROM batch b JOIN batch f ON f.id = b.id AND f.status = 400 WHERE b.status = 200'), 0, 'as another batch, under another id');
+};
+
 subtest 'crashes, failures and each ordering' => sub {
 	source('crash');
 	my %by = (entity => 'entity', none => undef, strict => '1');
