@@ -23,6 +23,7 @@ extern int wh_max_in_flight;      /* webhook.max_in_flight, requests under way a
 extern bool wh_allow_http;        /* webhook.allow_http */
 extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
+extern char *wh_key_file;         /* webhook.key_file, "": secrets are kept as they are */
 extern char *wh_context;          /* webhook.context, a JSON object or "" */
 
 /* Seconds that a drawer is written before the next one's turn comes. */

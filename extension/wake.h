@@ -13,7 +13,7 @@
 #include "storage/dsm.h"
 
 #define WH_MAX_DATABASES 64 /* databases of one cluster that may have a worker */
-#define WH_REASON_MAX 160   /* bytes of a worker's reason, with its NUL */
+#define WH_REASON_MAX 256   /* bytes of a worker's reason, with its NUL */
 
 typedef enum WhSlotState
 {

@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 
 #include "aside.h"
+#include "recovered.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -28,6 +29,7 @@ int wh_max_in_flight = WH_DEFAULT_MAX_IN_FLIGHT;
 bool wh_allow_http = false;
 char *wh_allowed_networks = NULL;
 char *wh_ca_file = NULL;
+char *wh_key_file = NULL;
 char *wh_context = NULL;
 
 static shmem_request_hook_type previous_shmem_request = NULL;
@@ -87,6 +89,10 @@ define_settings(void)
 	DefineCustomStringVariable("webhook.ca_file",
 							   "File of the certificate authorities that endpoints are verified by.",
 							   "Empty: the system's.", &wh_ca_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("webhook.key_file", "File of the keys that secrets are sealed under.",
+							   "A line for each: an id, a blank and the base64 of 32 random bytes; the first "
+							   "one seals. Empty: secrets are kept as they are.",
+							   &wh_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"webhook.context", "A JSON object stored with each event of the transaction.",
 		"SET LOCAL it to a request id, an actor, an origin: whatever a receiver wants to know.", &wh_context,
@@ -115,6 +121,7 @@ _PG_init(void)
 	define_settings();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	wh_note_recovery();
 	previous_shmem_request = shmem_request_hook;
 	shmem_request_hook = request_shmem;
 	/* pg_upgrade's temporary servers must send nothing */

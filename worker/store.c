@@ -20,10 +20,12 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "common/string.h"
 #include "mb/pg_wchar.h"
 
+#include "recovered.h"
 #include "store.h"
 #include "wake.h"
 
@@ -131,6 +133,43 @@ wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char 
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	return ok;
+}
+
+bool
+wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
+								   error->detail ? error->detail : ""));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
 	return ok;
 }
 
@@ -301,39 +340,69 @@ wh_store_find_extension(const char **why_not)
  * Configuration
  */
 
+/*
+ * The cluster's timeline is not the one that was known: a standby was promoted,
+ * or a backup was recovered. Either way it is written down, so that a restart
+ * does not change the answer. NULL, or why this database may not deliver.
+ */
+static const char *
+look_at_timeline(TimeLineID known)
+{
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1", 1, {INT4OID}};
+	const char *why = wh_not_promoted_since(known);
+	Datum timeline = Int32GetDatum(why ? 0 : (int32) wh_timeline());
+
+	if (known != 0 && known != wh_timeline())
+		wh_plan_run(&plan, &timeline, NULL, SPI_OK_UPDATE);
+	return why;
+}
+
 bool
 wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 {
-	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2"
+	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
 								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
 						  2,
 						  {INT8OID, OIDOID}};
 	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
-	bool ok = false;
+	const char *why = NULL;
+	TimeLineID timeline = 0;
+	uint64 rows;
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	*reason = "delivery is not enabled in this database: call webhook.enable()";
-	for (uint64 i = 0; i < SPI_processed; i++)
+	rows = SPI_processed;
+	for (uint64 i = 0; i < rows; i++)
 	{
+		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		ok = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
-		if (!ok)
-		{
-			*reason = "this database is a copy of another: call webhook.enable() if it shall deliver in its "
-					  "own name";
-			return false;
-		}
+		if (!DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+			why = "this database is a copy of another";
 		if (i == 0)
-			strlcpy(instance, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1),
-					WH_INSTANCE_LEN + 1);
+		{
+			strlcpy(instance, SPI_getvalue(row, SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+		}
 	}
-	return ok;
+	if (rows > 0 && why == NULL)
+		why = look_at_timeline(timeline);
+	if (rows == 0)
+		*reason = "delivery is not enabled in this database: call webhook.enable()";
+	else if (why)
+		*reason = MemoryContextStrdup(
+			wh_tx_results,
+			psprintf("%s: call webhook.enable() if this copy shall deliver in its own name, or "
+					 "webhook.enable(moved => true) if it is the original, moved",
+					 why));
+	else
+		*reason = NULL;
+	return *reason == NULL;
 }
 
-/* A text[] column as C strings in UTF-8, in the upper context; -1 and NULL where the column is null. */
+/* A text[] column as C strings, in UTF-8 or as they are, in the upper context; -1 and NULL where the column is null. */
 static int
-string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
+string_array(Datum datum, bool isnull, bool utf8, MemoryContext context, char ***out)
 {
 	Datum *elements;
 	bool *nulls;
@@ -352,7 +421,7 @@ string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
 		if (nulls[i])
 			continue;
 		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(context, wh_to_utf8(string));
+		(*out)[kept++] = MemoryContextStrdup(context, utf8 ? wh_to_utf8(string) : string);
 	}
 	return kept;
 }
@@ -388,6 +457,26 @@ read_schedule(Datum datum, WhRetryPolicy *policy)
 		policy->delay_us[i] = DatumGetInt64(elements[i]);
 }
 
+/* What a subscription asks for of an event's content: the columns changed, exclude_origins and filter from `at` on. */
+static void
+read_content(WhRoute *route, HeapTuple row, TupleDesc desc, int at, MemoryContext context)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, desc, at, &isnull);
+
+	route->n_changed = string_array(value, isnull, false, context, &route->changed);
+	value = SPI_getbinval(row, desc, at + 1, &isnull);
+	route->n_exclude_origins = string_array(value, isnull, false, context, &route->exclude_origins);
+	value = SPI_getbinval(row, desc, at + 2, &isnull);
+	if (!isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		route->filter = PG_DETOAST_DATUM_COPY(value);
+		MemoryContextSwitchTo(old);
+	}
+}
+
 static WhRoute *
 read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 {
@@ -395,6 +484,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	WhSubscription *sub = &route->sub;
 	char *ordering = SPI_getvalue(row, desc, 6);
 	char **secrets;
+	Datum *expires;
 	bool isnull;
 	Datum value;
 	int n;
@@ -412,21 +502,31 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->retry.give_up_us = int_column(row, desc, 9);
 	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
 	value = SPI_getbinval(row, desc, 11, &isnull);
-	n = string_array(value, isnull, context, &secrets);
+	n = string_array(value, isnull, true, context, &secrets);
 	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
-	memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
+	if (sub->n_secrets > 0)
+	{
+		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
+		value = SPI_getbinval(row, desc, 16, &isnull);
+		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
+						  NULL, &n);
+		for (int i = 0; i < sub->n_secrets; i++)
+			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
+	}
 	value = SPI_getbinval(row, desc, 12, &isnull);
-	sub->n_headers = Max(0, string_array(value, isnull, context, &sub->headers));
+	sub->n_headers = Max(0, string_array(value, isnull, true, context, &sub->headers));
 	value = SPI_getbinval(row, desc, 13, &isnull);
-	route->n_entity_types = string_array(value, isnull, context, &route->entity_types);
+	route->n_entity_types = string_array(value, isnull, true, context, &route->entity_types);
 	value = SPI_getbinval(row, desc, 14, &isnull);
-	route->n_actions = string_array(value, isnull, context, &route->actions);
+	route->n_actions = string_array(value, isnull, true, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
-	sub->rate_limit = (int) int_column(row, desc, 16);
-	sub->batch_size = (int) int_column(row, desc, 17);
+	sub->rate_limit = (int) int_column(row, desc, 17);
+	sub->batch_size = (int) int_column(row, desc, 18);
+	read_content(route, row, desc, 19, context);
 	return route;
 }
 
+/* As for expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch. */
 List *
 wh_store_subscriptions(void)
 {
@@ -438,11 +538,18 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
 			   "ORDINALITY u(w, n)"
 			   " ORDER BY n),"
-			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
-			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
+			   " k.secrets,"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, coalesce(s.rate_limit, 0)::bigint, s.batch_size::bigint"
-			   " FROM webhook.subscription s ORDER BY s.id",
+			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
+			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter"
+			   " FROM webhook.subscription s"
+			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
+			   " array_agg(CASE WHEN isfinite(k.expires_at)"
+			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+			   " ORDER BY k.id DESC) AS expires"
+			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
+			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+			   " ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;
 	List *routes = NIL;

@@ -50,6 +50,8 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	char signature[WH_SIGNATURE_MAX];
 	char line[WH_SIGNATURE_MAX + 64];
 	int64_t timestamp = d->started_us / 1000000;
+	const WhKey *keys[WH_SECRETS_MAX];
+	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
 	bool ok;
 
 	if (d->event->size > WH_BODY_MAX)
@@ -69,8 +71,8 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 		wh_batch_id(instance, d, id);
 	snprintf(t->error, sizeof(t->error),
 			 "the request could not be signed: the subscription has no usable secret");
-	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,
-											 t->body.len, signature, sizeof(signature)))
+	if (!wh_sign(&wh_signing_standard, keys, n_keys, &(WhMessage){id, timestamp, t->body.data, t->body.len},
+				 signature, sizeof(signature)))
 		return false;
 
 	snprintf(t->error, sizeof(t->error), "out of memory");

@@ -1,0 +1,25 @@
+/*
+ * key_file.h
+ *	  How secrets are kept: as they are, sealed under the key of
+ *	  webhook.key_file, or as the name of a file that holds them.
+ */
+#ifndef WEBHOOK_KEY_FILE_H
+#define WEBHOOK_KEY_FILE_H
+
+#include "postgres.h"
+
+/*
+ * A secret as its row keeps it, palloc'd: sealed if webhook.key_file is set,
+ * else as given; what is sealed already, or a reference to a file, stays.
+ * `owner` names the row (see seal.h). Errors: where the key file cannot be
+ * used, and for a reference given by somebody who is no superuser.
+ */
+extern char *wh_secret_to_keep(const char *owner, const char *secret);
+
+/*
+ * The secret that a row keeps, palloc'd; the caller wipes it. NULL where it
+ * cannot be had now: `why` says why, for people, and quotes nothing of it.
+ */
+extern char *wh_secret_kept(const char *owner, const char *kept, const char **why);
+
+#endif /* WEBHOOK_KEY_FILE_H */

@@ -1,0 +1,201 @@
+# The promise: a copy of the database stays silent until somebody says that it
+# shall deliver, and then it sends new events only; a standby is silent until it
+# is promoted, and then goes on with what was pending; what was moved goes on
+# when it is told that it was moved.
+#
+# Covers T19 (dump and restore to lower and higher xids), T20 (standby,
+# failover), T30 (restore and clone are detected and told), T66 (what a dump
+# holds), and of the traps of the terrain 5 and 6.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use WebhookTest;
+
+my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\nwal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
+my $node = $t->node;
+my $r    = $t->receiver(args => ['--no-http2']);
+
+$t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)');
+$t->watch('item');
+$t->subscribe('crm', $r->url('/ok/crm'), retry_schedule => "'{1s}'");
+$t->sql('INSERT INTO item VALUES (1)');
+$t->wait_until_settled;
+my $instance = $t->sql('SELECT instance FROM webhook.identity');
+
+# of a cluster: what its worker says of itself
+sub worker
+{
+	my ($cluster, $db) = @_;
+	return $cluster->safe_psql($db // 'postgres', "SELECT state || coalesce(': ' || reason, '') FROM webhook.worker_status()");
+}
+
+sub wait_for_worker_of
+{
+	my ($cluster, $pattern, $db) = @_;
+	my $last = '';
+	eval { poll_until('', sub { ($last = worker($cluster, $db)) =~ $pattern }); 1 }
+	  or die "the worker says \"$last\" and not $pattern\n";
+	return $last;
+}
+
+# The ids that have arrived since the n-th request, in order.
+sub ids_since
+{
+	my ($n) = @_;
+	my @all = $r->requests('/ok/crm');
+	return map { $_->{headers}{'webhook-id'} } @all[ $n .. $#all ];
+}
+
+# A whole copy of the files, recovered as a standby or from the backup.
+sub copy_of
+{
+	my ($name, $backup, %args) = @_;
+	my $copy = PostgreSQL::Test::Cluster->new($name);
+	$copy->init_from_backup($node, $backup, has_streaming => $args{standby} ? 1 : 0);
+	append_to_file($copy->data_dir . '/recovery.signal', '') unless $args{standby};
+	$copy->append_conf('postgresql.conf', "restore_command = 'false'\n") unless $args{standby};
+	$copy->start;
+	return $copy;
+}
+
+#
+# Pending deliveries, and copies of the files made while they are
+#
+$r->mode('/ok/crm', '/status/503/crm');
+$t->sql('INSERT INTO item SELECT g FROM generate_series(2, 6) g');
+$t->poll_sql('five deliveries are pending', 'SELECT count(*) FROM webhook.pending', 5);
+$node->backup('copy');
+
+my $standby = copy_of('standby', 'copy', standby => 1);
+$node->wait_for_catchup('standby', 'replay', $node->lsn('flush'));
+is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'"),
+	0, 'a standby has no worker');
+my $restored = copy_of('restored', 'copy');
+my $moved    = copy_of('moved', 'copy');
+
+for my $copy ($restored, $moved)
+{
+	my $says = wait_for_worker_of($copy, qr/^silent/);
+	like($says, qr/recovered from a backup.*webhook\.enable\(\)/, $copy->name . ': a recovered backup is silent and says why');
+	$copy->restart;
+	is(wait_for_worker_of($copy, qr/^silent/), $says, 'also after another restart');
+	is($copy->safe_psql('postgres', "SELECT count(*) FROM webhook.pending"), 5, 'it keeps what was pending');
+}
+
+#
+# The primary fails, the standby is promoted
+#
+$node->stop('fast');
+my $before = $r->count('/ok/crm');
+$r->mode('/ok/crm', undef);
+my $start = time;
+$standby->promote;
+$r->wait_for_requests($before + 1, '/ok/crm');
+my $took = time - $start;
+cmp_ok($took, '<', 5, sprintf('promoted, it begins at once: %.2f s', $took));
+$r->wait_for_requests($before + 5, '/ok/crm');
+is_deeply([ sort(ids_since($before)) ], [ map { "evt_${instance}_$_" } 2 .. 6 ], 'with what was pending, under the same ids');
+$standby->safe_psql('postgres', 'INSERT INTO item VALUES (7)');
+$r->wait_for_requests($before + 6, '/ok/crm');
+is((ids_since($before + 5))[0], "evt_${instance}_7", 'and goes on as the primary did');
+is($standby->safe_psql('postgres', 'SELECT timeline FROM webhook.identity'), 2, 'the new timeline is known');
+$standby->restart;
+$standby->safe_psql('postgres', 'INSERT INTO item VALUES (8)');
+$r->wait_for_requests($before + 7, '/ok/crm');
+pass('also after a restart');
+
+#
+# The recovered backup, enabled: a copy in its own name
+#
+$before = $r->count('/ok/crm');
+$restored->safe_psql('postgres', 'INSERT INTO item VALUES (100)');
+$restored->safe_psql('postgres', 'SELECT webhook.enable()');
+wait_for_worker_of($restored, qr/^running$/);
+$restored->safe_psql('postgres', 'INSERT INTO item VALUES (101)');
+$r->wait_for_requests($before + 1, '/ok/crm');
+my ($id) = ids_since($before);
+like($id, qr/^evt_[0-9a-f]{8}_\d+$/, 'a copy that is enabled delivers');
+unlike($id, qr/$instance/, 'in its own name');
+like(($r->requests('/ok/crm'))[$before]{body}, qr/"entity_id":"101"/, 'new events only: not what was pending, nor what happened before');
+is($restored->safe_psql('postgres', 'SELECT count(*) FROM webhook.pending'), 0, 'of which nothing is left');
+
+#
+# The same, told that it is the original: a disaster recovered from
+#
+$before = $r->count('/ok/crm');
+$moved->safe_psql('postgres', 'SELECT webhook.enable(moved => true)');
+$r->wait_for_requests($before + 5, '/ok/crm');
+is_deeply([ sort(ids_since($before)) ], [ map { "evt_${instance}_$_" } 2 .. 6 ], 'what was moved delivers what was pending, under the same ids');
+is($moved->safe_psql('postgres', 'SELECT instance FROM webhook.identity'), $instance, 'and keeps its instance');
+$_->stop('fast') for $restored, $moved;
+
+#
+# A copy within the cluster
+#
+$r->mode('/ok/crm', '/status/503/crm');
+$standby->safe_psql('postgres', 'INSERT INTO item VALUES (9)');
+poll_until('one delivery is pending', sub { $standby->safe_psql('postgres', 'SELECT count(*) FROM webhook.pending') eq 1 });
+$standby->safe_psql('template1', 'CREATE DATABASE twin TEMPLATE postgres');
+like(wait_for_worker_of($standby, qr/^silent/, 'twin'), qr/copy of another/, 'a copy by TEMPLATE is silent and says why');
+$r->mode('/ok/crm', undef);
+$before = $r->count('/ok/crm');
+$standby->safe_psql('twin', 'SELECT webhook.enable()');
+wait_for_worker_of($standby, qr/^running$/, 'twin');
+$standby->safe_psql('twin', 'INSERT INTO item VALUES (200)');
+poll_until('the twin has sent its event', sub { grep { $_->{body} =~ /"entity_id":"200"/ } $r->requests('/ok/crm') });
+poll_until('the original has sent its own', sub { grep { /^evt_${instance}_9$/ } ids_since($before) });
+is(scalar(grep { $_->{body} =~ /"entity_id":"9"/ } ($r->requests('/ok/crm'))[ $before .. $r->count('/ok/crm') - 1 ]),
+	1, 'enabled it does not send what was pending in the original');
+
+#
+# Dump and restore, to a cluster with lower and one with higher xids
+#
+my $dump = $standby->basedir . '/dump.sql';
+$standby->safe_psql('postgres', <<'SQL');
+DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$;
+SQL
+$standby->run_log([ 'pg_dump', '-f', $dump, '-d', $standby->connstr('postgres') ]);
+unlike(slurp_file($dump), qr/COPY webhook\.(outbox|attempt|pending|checkpoint)/, 'a dump holds none of the logs and queues');
+my $xid = $standby->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+for my $name ('lower', 'higher')
+{
+	my $to = PostgreSQL::Test::Cluster->new($name);
+	$to->init(extra => [ '-E', 'UTF8', '--no-locale' ]);
+	$to->append_conf('postgresql.conf', <<CONF);
+shared_preload_libraries = 'webhook'
+webhook.naptime = '500ms'
+webhook.allowed_networks = '127.0.0.0/8, ::1/128'
+webhook.ca_file = '$t->{certs}/ca.pem'
+CONF
+	$to->start;
+	$to->safe_psql('postgres', 'DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$')
+	  if $name eq 'higher';
+	my $there = $to->safe_psql('postgres', 'SELECT pg_current_xact_id()');
+	cmp_ok($there, $name eq 'lower' ? '<' : '>', $xid, "a cluster with $name xids: $there, and $xid in the original");
+	$before = $r->count('/ok/crm');
+	$to->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $to->connstr('postgres') ], "$name: restored");
+	is( $to->safe_psql('postgres', 'SELECT name, url FROM webhook.subscription'),
+		$standby->safe_psql('postgres', 'SELECT name, url FROM webhook.subscription'), 'the configuration has arrived');
+	is($to->safe_psql('postgres', 'SELECT source FROM webhook.source'), 'item', 'and what is watched');
+	like(wait_for_worker_of($to, qr/^silent/), qr/copy of another/, 'it is silent and says why');
+	$to->safe_psql('postgres', 'INSERT INTO item VALUES (300)');
+	my ($rc, $out, $err) = $to->psql('postgres', 'SELECT webhook.enable(moved => true)');
+	like($err, qr/was not moved/, 'a dump cannot be the original, moved');
+	$to->safe_psql('postgres', 'SELECT webhook.enable()');
+	wait_for_worker_of($to, qr/^running$/);
+	$to->safe_psql('postgres', 'INSERT INTO item VALUES (301)');
+	$r->wait_for_requests($before + 2, '/ok/crm');
+	is_deeply([ map { $_->{body} =~ /"entity_id":"(\d+)"/ } ($r->requests('/ok/crm'))[ $before .. $r->count('/ok/crm') - 1 ] ],
+		[ 300, 301 ], 'enabled it sends its own events, all of which happened since it was restored');
+	unlike($_, qr/$instance/, 'in its own name') for ids_since($before);
+	$to->stop('fast');
+}
+$standby->stop('fast');
+$_->stop for $r;
+done_testing();
