@@ -99,7 +99,7 @@ engine_knows_no_postgres() {
 
 leaves_know_no_leaf() {
   local leaf file
-  for leaf in queue envelope template sign http target retry breaker seal; do
+  for leaf in queue envelope template sign http target retry breaker rate seal; do
     # a leaf may have several files, and a header that they share
     for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
       search "$include\"" "$file" | grep -vE "\"(types|buffer|$leaf|${leaf}_internal)\.h\"" || true
@@ -108,7 +108,7 @@ leaves_know_no_leaf() {
 }
 
 store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(deliver|queue|envelope|template|sign|http|target|retry|breaker)(_[a-z]+)?\.h\"" worker/store*.[ch]
+  search "$include\"([^\"]*/)?(deliver|queue|envelope|template|sign|http|target|retry|breaker|rate)(_[a-z]+)?\.h\"" worker/store*.[ch]
   search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
 }
 

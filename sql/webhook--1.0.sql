@@ -277,6 +277,7 @@ CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) W
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
 CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
+CREATE INDEX pending_batch_idx ON webhook.pending (subscription_id, batch) WHERE batch IS NOT NULL;
 
 CREATE TABLE webhook.dead_letter (
 	subscription_id bigint      NOT NULL,

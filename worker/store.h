@@ -212,6 +212,7 @@ typedef struct WhTaken
 	uint64 lane;
 	int attempts;
 	TimestampTz first_at; /* 0: never */
+	int64 batch;          /* the event id of the batch's lead; 0: by itself */
 } WhTaken;
 
 #define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
@@ -219,7 +220,9 @@ typedef struct WhTaken
 /*
  * Take what is due, at most `max`, but of those subscriptions that are held;
  * or the further rows of a lane; or parked rows of a subscription; or its
- * oldest row, whatever that waits for (`parked`: until it has caught up).
+ * oldest row, whatever that waits for (`parked`: until it has caught up). A
+ * batch is taken whole, whatever `max` says, and is together in the list, in
+ * order, its lead first.
  */
 extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);

@@ -137,11 +137,12 @@ write_pending(WhDelivery *const *deliveries, int n)
 	static WhPlan plan = {
 		.sql =
 			"INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
-			"first_at, last_error, drawer, size)"
+			"first_at, last_error, drawer, size, batch)"
 			" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
-			"k.last_error, k.drawer, k.size"
-			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size)"
+			"k.last_error, k.drawer, k.size, k.batch"
+			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size,"
+			" batch)"
 			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 			/* rotation may have made it a dead letter meanwhile */
 			" AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = k.event_id AND o.drawer = k.drawer "
@@ -150,16 +151,16 @@ write_pending(WhDelivery *const *deliveries, int n)
 			"state = excluded.state, attempts = "
 			"excluded.attempts,"
 			" due_at = excluded.due_at, first_at = excluded.first_at,"
-			" last_error = coalesce(excluded.last_error, pending.last_error)",
-		10,
+			" last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
+		11,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID}};
-	static const Oid types[10] = {INT8OID,        INT8OID,        INT8OID, TEXTOID, INT4OID,
-								  TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID};
-	Column c[10];
-	Datum values[10];
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID}};
+	static const Oid types[11] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID};
+	Column c[11];
+	Datum values[11];
 
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
@@ -197,10 +198,11 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
+		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_PARK);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 		values[i] = column_array(&c[i]);
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }

@@ -13,6 +13,7 @@
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
+//   /hold               200 when released (see below)
 //   anything else       200 "ok"
 //
 // More path segments may follow (/status/500/crm), to tell endpoints apart.
@@ -20,6 +21,9 @@
 //
 //   GET  /_control/count                              {"count": N}
 //   GET  /_control/requests?since=N                   the requests after the first N, as JSON lines
+//   GET  /_control/concurrent?path=P[&reset=1]        {"now": N, "most": M}: requests under way at P and below it,
+//                                                     and at most so far, or since the last reset
+//   POST /_control/release {"path": P, "n": N}        answer the first N held at P and below it
 //   POST /_control/mode {"path": P, "behave": B}      P and all below it now behave as B; B null: as before
 //
 // When ready it prints {"port", "http_port", "pid"} as one line, and writes the
@@ -119,6 +123,34 @@ const modes = new Map(); // path -> the path it behaves as
 const seen = new Map(); // /fail-first: path and webhook-id -> requests so far
 const dice = new Map(); // /flaky: path -> state of its random numbers
 
+const held = []; // /hold: those not yet released, in order
+
+// A path and all above it: /a/b -> /, /a, /a/b
+function* above(path) {
+  const parts = path.split('/').filter(Boolean);
+  for (let n = 0; n <= parts.length; n++) yield '/' + parts.slice(0, n).join('/');
+}
+
+const underWay = new Map(); // path -> {now, most}, for each path and all above it
+
+function concurrency(path) {
+  if (!underWay.has(path)) underWay.set(path, { now: 0, most: 0 });
+  return underWay.get(path);
+}
+
+function count(path, res) {
+  for (const p of above(path)) {
+    const c = concurrency(p);
+    c.most = Math.max(c.most, ++c.now);
+  }
+  // it has ended before the client may see that: the next one may come before our 'close' does
+  res.ended = () => {
+    for (const p of above(path)) concurrency(p).now--;
+    res.ended = () => {};
+  };
+  res.once('close', () => res.ended());
+}
+
 // The path whose behaviour applies: the longest steered one at or above this.
 function behaviour(path) {
   let best = '';
@@ -140,6 +172,7 @@ function roll(path, seed) {
 
 function send(res, status, body, headers = {}) {
   res.writeHead(status, { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(body), ...headers });
+  res.ended?.();
   res.end(body);
 }
 
@@ -157,6 +190,8 @@ function decide(req, res, path) {
       const status = Number(first) || 500;
       return { status, answer: () => send(res, status, status === 204 || status === 304 ? '' : `status ${status}\n`) };
     }
+    case 'hold':
+      return { status: 200, answer: () => held.push({ path, answer: () => send(res, 200, 'ok\n') }) };
     case 'hang':
       return { status: null, answer: () => {} };
     case 'slow':
@@ -239,6 +274,7 @@ function onRequest(req, res) {
   const conn = number(connection);
   const tls = tlsOf(connection, req.stream ? connection.socket : req.socket);
   const chunks = [];
+  if (!req.url.startsWith('/_control/')) count(req.url.split('?')[0], res);
   const ignore = () => {}; // the other side may go away at any moment
   req.on('error', ignore);
   res.on('error', ignore);
@@ -269,6 +305,20 @@ function control(req, res, body) {
       return send(res, 200, recorded.slice(Number(url.searchParams.get('since') ?? 0)).join(''), {
         'content-type': 'application/jsonl',
       });
+    case 'GET /_control/concurrent': {
+      const c = concurrency(url.searchParams.get('path') ?? '/');
+      const answer = { ...c };
+      if (url.searchParams.get('reset')) c.most = c.now;
+      return json(answer);
+    }
+    case 'POST /_control/release': {
+      const { path, n } = JSON.parse(body);
+      const covered = (h) => h.path === path || h.path.startsWith(path + '/');
+      const now = held.filter(covered).slice(0, n);
+      for (const h of now) held.splice(held.indexOf(h), 1);
+      for (const h of now) h.answer();
+      return json({ released: now.length });
+    }
     case 'POST /_control/mode': {
       let mode;
       try {

@@ -338,6 +338,21 @@ sub mode
 	return;
 }
 
+# Answer the first N requests that are held (/hold) at PATH and below it.
+sub release
+{
+	my ($self, $path, $n) = @_;
+	$self->control('POST', 'release', { path => $path, n => 0 + $n });
+	return;
+}
+
+# Requests under way at PATH and below it: { now, most }; with RESET, the most is counted anew from now on.
+sub concurrent
+{
+	my ($self, $path, $reset) = @_;
+	return JSON::PP::decode_json($self->control('GET', "concurrent?path=$path" . ($reset ? '&reset=1' : '')));
+}
+
 # How many requests have arrived, of all or of those to a path and what is below it.
 sub count
 {

@@ -98,6 +98,7 @@ subscription(int64_t id, const char *to)
 							.name = "test",
 							.url = (char *) to,
 							.max_in_flight = 100,
+							.batch_size = 1,
 							.timeout_us = 10 * SECOND,
 							.retry = {3, {SECOND, 2 * SECOND, 5 * SECOND}, 3600 * SECOND},
 							.n_secrets = 1,

@@ -119,7 +119,7 @@ answer(Connection *c, const char *path)
 		send_answer(c, atoi(path + 13), more, "", 0);
 	}
 	else if (strncmp(path, "/recover", 8) == 0)
-		send_answer(c, released ? 200 : 500, "", "", 0);
+		send_answer(c, released ? 200 : 500, "", released ? "well" : "ill_", 4);
 	else if (strncmp(path, "/wait", 5) == 0)
 	{
 		c->waiting = true;

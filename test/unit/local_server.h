@@ -6,7 +6,7 @@
  *	  /status/NNN   with that status; 200 also says what the body was
  *	  /retry-after/NNN/...  with that status and that header, "_" for a blank
  *	  /wait         200, but not before server_release
- *	  /recover      500, and 200 after server_release
+ *	  /recover      500 and "ill_", and 200 and "well" after server_release
  *	  /hang         never
  *	  /close        the connection is closed instead
  *	  /partial      closed in the midst of the body

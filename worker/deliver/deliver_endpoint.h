@@ -9,6 +9,7 @@
 #define WEBHOOK_DELIVER_ENDPOINT_H
 
 #include "breaker.h"
+#include "rate.h"
 #include "types.h"
 
 typedef struct Endpoint
@@ -19,6 +20,7 @@ typedef struct Endpoint
 	int64_t key_expires_us[WH_SECRETS_MAX];
 	int index; /* in the engine's array */
 	WhBreaker breaker;
+	WhRate rate;
 	bool to_probe; /* a row of it shall be taken as a probe */
 	bool to_hurry; /* it is well again: its retries shall be made due */
 	int64_t delivered;

@@ -68,12 +68,20 @@ append_string(WhBuffer *b, const char *s)
 	APPEND_LITERAL(b, "\"");
 }
 
-bool
-wh_envelope_entity(const WhEvent *event, WhBuffer *body)
+/* `event_id`: NULL where it is told by a header. */
+static bool
+append_entity(const WhEvent *event, const char *event_id, WhBuffer *body)
 {
 	size_t start = body->len;
 
-	APPEND_LITERAL(body, "{\"entity_id\":");
+	APPEND_LITERAL(body, "{");
+	if (event_id)
+	{
+		APPEND_LITERAL(body, "\"event_id\":");
+		append_string(body, event_id);
+		APPEND_LITERAL(body, ",");
+	}
+	APPEND_LITERAL(body, "\"entity_id\":");
 	append_string(body, event->entity_id);
 	APPEND_LITERAL(body, ",\"entity_type\":");
 	append_string(body, event->entity_type);
@@ -93,4 +101,16 @@ wh_envelope_entity(const WhEvent *event, WhBuffer *body)
 		body->data[start] = '\0';
 	}
 	return !body->failed;
+}
+
+bool
+wh_envelope_entity(const WhEvent *event, WhBuffer *body)
+{
+	return append_entity(event, NULL, body);
+}
+
+bool
+wh_envelope_entity_of_batch(const WhEvent *event, const char *event_id, WhBuffer *body)
+{
+	return append_entity(event, event_id, body);
 }

@@ -30,4 +30,10 @@ extern void wh_event_id(const char *instance, int64_t id, char out[WH_EVENT_ID_M
  */
 extern bool wh_envelope_entity(const WhEvent *event, WhBuffer *body);
 
+/*
+ * The same as an element of a batch: with event_id, as of wh_event_id, before
+ * all others, since the header webhook-id is that of the batch.
+ */
+extern bool wh_envelope_entity_of_batch(const WhEvent *event, const char *event_id, WhBuffer *body);
+
 #endif /* WEBHOOK_ENVELOPE_H */

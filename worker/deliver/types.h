@@ -201,6 +201,14 @@ typedef enum WhDisposal
 	WH_DO_DROP    /* its subscription is gone */
 } WhDisposal;
 
+/* A list of deliveries in order. */
+typedef struct WhList
+{
+	struct WhDelivery *head;
+	struct WhDelivery *tail;
+	int n;
+} WhList;
+
 /*
  * One event for one subscription. Made by deliver.c, owned by the queue while
  * it waits, by the transfer while it is in flight, by the outcome list when it
@@ -219,6 +227,16 @@ typedef struct WhDelivery
 	int64_t queued_us;
 	uint64_t page; /* the page it was read with, for the worker's books */
 
+	/*
+	 * The batch it goes with: the event id of its lead, which is the lowest in
+	 * it; 0: it goes by itself. The lead alone is in whichever list the batch
+	 * is, and holds the others in order of their event ids.
+	 */
+	int64_t batch;
+	bool kept; /* of a lead: the batch has been tried before, and stays as it is */
+	WhList others;
+	struct WhDelivery *bound_next; /* the queue's: in its lane */
+
 	/* how it ended */
 	WhDisposal disposal;
 	bool attempted; /* a request was made: the fields below tell of it */
@@ -234,14 +252,6 @@ typedef struct WhDelivery
 } WhDelivery;
 
 extern void wh_delivery_free(WhDelivery *d);
-
-/* A list of deliveries in order. */
-typedef struct WhList
-{
-	WhDelivery *head;
-	WhDelivery *tail;
-	int n;
-} WhList;
 
 static inline void
 wh_list_push(WhList *list, WhDelivery *d)
@@ -269,6 +279,13 @@ wh_list_pop(WhList *list)
 		d->next = NULL;
 	}
 	return d;
+}
+
+/* The next of a batch, in order, beginning with the lead; NULL: there are no more. Of a single delivery, itself alone. */
+static inline WhDelivery *
+wh_batch_next(const WhDelivery *lead, const WhDelivery *d)
+{
+	return d == lead ? lead->others.head : d->next;
 }
 
 #endif /* WEBHOOK_TYPES_H */
