@@ -9,9 +9,13 @@
 //   /status/NNN         that status                /hang           never
 //   /slow/MS            200 after MS milliseconds  /drip           200, then a byte a second
 //   /flaky/PERCENT/SEED 500 for so many, repeatable for a seed
+//   /erratic/PERCENT/SEED/MS   the same, answered after up to so many milliseconds
+//   /chaos/PERCENT/SEED for so many one of 500, 404, 503, no answer, reset and closed early
+//   /poison/PERCENT     422 for so many of the webhook-ids, whenever they come
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
+//   /count/NAME         200 "ok"; counted by path, and not recorded
 //   anything else       200 "ok"
 //
 // More path segments may follow (/status/500/crm), to tell endpoints apart.
@@ -19,6 +23,8 @@
 //
 //   GET  /_control/count                              {"count": N}
 //   GET  /_control/requests?since=N                   the requests after the first N, as JSON lines
+//   GET  /_control/counted?path=P                     {"requests": N, "ok": N, "distinct": N}: of P below /count;
+//                                                     ok were answered with 200, distinct are their webhook-ids
 //   POST /_control/mode {"path": P, "behave": B}      P and all below it now behave as B; B null: as before
 //
 // When ready it prints {"port", "http_port", "pid"} as one line, and writes the
@@ -32,8 +38,11 @@
 // when the head of the request had arrived), conn (number of the connection),
 // method, path, httpVersion, headers (names in lower case), rawHeaders (HTTP/1
 // only: names and values as received), body, status (null where none was
-// sent), tls, and with --secret also verified and error.
+// sent), beside and beside_entity (requests to the same path, and of them those
+// with the same entity_id, that had come and not been answered), tls, and with
+// --secret also verified and error.
 
+import { createHash } from 'node:crypto';
 import { openSync, writeSync, writeFileSync, renameSync, readFileSync, mkdirSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
@@ -112,6 +121,49 @@ if (options.secret.length > 0) {
   };
 }
 
+// Requests that have come and have not been answered: by path, and by path and entity.
+const unanswered = new Map();
+
+function comes(req, res, path, body) {
+  const entity = /^\{"entity_id":("(?:[^"\\]|\\.)*")/.exec(body)?.[1];
+  const keys = entity === undefined ? [path] : [path, `${path} ${entity}`];
+  const beside = keys.map((key) => unanswered.get(key) ?? 0);
+  keys.forEach((key, i) => unanswered.set(key, beside[i] + 1));
+  let gone = false;
+  const goes = () => {
+    if (gone) return;
+    gone = true;
+    for (const key of keys) {
+      if (unanswered.get(key) === 1) unanswered.delete(key);
+      else unanswered.set(key, unanswered.get(key) - 1);
+    }
+  };
+  // whoever sent it knows the answer when it has its last byte, so it counts as answered just before
+  const end = res.end;
+  res.end = (...args) => {
+    goes();
+    return end.apply(res, args);
+  };
+  res.on('close', goes);
+  return { beside: beside[0], beside_entity: beside[1] };
+}
+
+// Paths below /count: too many requests to remember each.
+const tallies = new Map();
+
+function tally(path) {
+  if (!tallies.has(path)) tallies.set(path, { requests: 0, ok: 0, ids: new Set() });
+  return tallies.get(path);
+}
+
+function count(path, req, status) {
+  const t = tally(path);
+  t.requests++;
+  if (status !== 200) return;
+  t.ok++;
+  t.ids.add(Number(/\d+$/.exec(req.headers['webhook-id'] ?? '')?.[0]));
+}
+
 // ------------------------------------------------------------- the behaviour
 
 const modes = new Map(); // path -> the path it behaves as
@@ -150,7 +202,11 @@ function destroy(req) {
 
 // What will be done about a request: the status to record, and how to answer.
 function decide(req, res, path) {
-  const [, kind, first, second] = behaviour(path).split('/');
+  return decideAs(behaviour(path), req, res, path);
+}
+
+function decideAs(as, req, res, path) {
+  const [, kind, first, second, third] = as.split('/');
   switch (kind) {
     case 'status': {
       const status = Number(first) || 500;
@@ -172,6 +228,20 @@ function decide(req, res, path) {
     case 'flaky': {
       const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
       return { status, answer: () => send(res, status, `${status}\n`) };
+    }
+    case 'erratic': {
+      const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
+      const ms = Math.floor(roll(path, 0) * (Number(third) + 1));
+      return { status, answer: () => (ms ? setTimeout(send, ms, res, status, `${status}\n`) : send(res, status, `${status}\n`)) };
+    }
+    case 'chaos': {
+      const fates = ['/status/500', '/status/404', '/status/503', '/hang', '/reset', '/close-early'];
+      const fate = Math.floor((roll(path, Number(second) | 0) * 100 * fates.length) / Number(first));
+      return decideAs(fates[fate] ?? '/ok', req, res, path);
+    }
+    case 'poison': {
+      const hash = createHash('sha1').update(String(req.headers['webhook-id'])).digest().readUInt32BE();
+      return decideAs((hash / 2 ** 32) * 100 < Number(first) ? '/status/422' : '/ok', req, res, path);
     }
     case 'fail-first': {
       const key = `${path} ${req.headers['webhook-id']}`;
@@ -242,11 +312,17 @@ function onRequest(req, res) {
       control(req, res, body);
       return;
     }
+    const beside = comes(req, res, path, body);
     const { status, answer } = decide(req, res, path);
+    if (path.startsWith('/count/')) {
+      count(path, req, status);
+      answer();
+      return;
+    }
     const entry = { n: 0, at, conn, method: req.method, path: req.url, httpVersion: req.httpVersion };
     entry.headers = req.headers;
     if (!req.stream) entry.rawHeaders = req.rawHeaders;
-    Object.assign(entry, { body, status, tls }, verify(body, req.headers));
+    Object.assign(entry, { body, status, ...beside, tls }, verify(body, req.headers));
     record(entry, answer);
   });
 }
@@ -261,6 +337,10 @@ function control(req, res, body) {
       return send(res, 200, recorded.slice(Number(url.searchParams.get('since') ?? 0)).join(''), {
         'content-type': 'application/jsonl',
       });
+    case 'GET /_control/counted': {
+      const { requests, ok, ids } = tally(url.searchParams.get('path'));
+      return json({ requests, ok, distinct: ids.size });
+    }
     case 'POST /_control/mode': {
       let mode;
       try {
