@@ -90,6 +90,15 @@ sub sql
 	return $self->{node}->safe_psql($DB, $sql, %params);
 }
 
+# Its output, or undef where the server does not answer or the statement fails.
+sub try_sql
+{
+	my ($self, $sql) = @_;
+	# a psql that ends before it has read the statement breaks our pipe to it, of which IPC::Run dies
+	my ($rc, $out) = eval { $self->{node}->psql($DB, $sql) };
+	return defined $rc && $rc == 0 ? $out : undef;
+}
+
 sub poll_sql
 {
 	my ($self, $what, $sql, $expected, $seconds) = @_;
@@ -177,9 +186,7 @@ sub wait_for_worker
 	poll_until(
 		'a worker runs',
 		sub {
-			my ($rc, $out) = $self->{node}->psql($DB,
-				"SELECT pid FROM webhook.worker_status() WHERE state = 'running'");
-			$pid = defined $rc && $rc == 0 ? $out : '';
+			$pid = $self->try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'") // '';
 			return $pid ne '' && $pid ne ($not // '');
 		},
 		$seconds);
