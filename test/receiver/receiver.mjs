@@ -15,13 +15,14 @@
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
+//   /unicode            200 "Zoë 🦊"
 //   /count/NAME         200 "ok"; counted by path, and not recorded
 //   anything else       200 "ok"
 //
 // More path segments may follow (/status/500/crm), to tell endpoints apart.
 // On the plain listener a test may ask and steer:
 //
-//   GET  /_control/count                              {"count": N}
+//   GET  /_control/count?path=P                       {"count": N}: of all, or of those to P and below
 //   GET  /_control/requests?since=N                   the requests after the first N, as JSON lines
 //   GET  /_control/counted?path=P                     {"requests": N, "ok": N, "distinct": N}: of P below /count;
 //                                                     ok were answered with 200, distinct are their webhook-ids
@@ -74,12 +75,13 @@ for (const needed of ['dir', 'cert', 'key']) {
 mkdirSync(options.dir, { recursive: true });
 const file = openSync(join(options.dir, 'requests.jsonl'), 'a');
 const recorded = []; // every line written, for /_control/requests
+const perPath = new Map(); // path -> how many of them
 let waiting = []; // lines not yet written, each with what answers its request
 
 // All requests of one turn of the event loop share one write.
 function record(entry, answer) {
   entry.n = recorded.length + waiting.length + 1;
-  if (waiting.push({ line: JSON.stringify(entry) + '\n', answer }) === 1) setImmediate(flush);
+  if (waiting.push({ path: entry.path, line: JSON.stringify(entry) + '\n', answer }) === 1) setImmediate(flush);
 }
 
 function flush() {
@@ -87,10 +89,19 @@ function flush() {
   waiting = [];
   const bytes = Buffer.from(batch.map((w) => w.line).join(''));
   for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
-  for (const { line, answer } of batch) {
+  for (const { path, line, answer } of batch) {
     recorded.push(line);
+    perPath.set(path, (perPath.get(path) ?? 0) + 1);
     answer();
   }
+}
+
+// How many are recorded: of all, or of those to a path and what is below it.
+function countOf(path) {
+  if (path === null) return recorded.length;
+  let n = 0;
+  for (const [at, times] of perPath) if (at === path || /^[/?]/.test(at.slice(path.length)) && at.startsWith(path)) n += times;
+  return n;
 }
 
 // Date.now() has whole milliseconds only. Find its offset to the monotonic
@@ -254,6 +265,8 @@ function decideAs(as, req, res, path) {
       return { status: 302, answer: () => send(res, 302, '', { location: '/ok/redirected' }) };
     case 'big':
       return { status: 200, answer: () => send(res, 200, 'x'.repeat(Number(first))) };
+    case 'unicode':
+      return { status: 200, answer: () => send(res, 200, 'Zoë 🦊') };
     case 'reset':
       return { status: null, answer: () => destroy(req) };
     case 'close-early':
@@ -332,7 +345,7 @@ function control(req, res, body) {
   const json = (value) => send(res, 200, JSON.stringify(value) + '\n', { 'content-type': 'application/json' });
   switch (`${req.method} ${url.pathname}`) {
     case 'GET /_control/count':
-      return json({ count: recorded.length });
+      return json({ count: countOf(url.searchParams.get('path')) });
     case 'GET /_control/requests':
       return send(res, 200, recorded.slice(Number(url.searchParams.get('since') ?? 0)).join(''), {
         'content-type': 'application/jsonl',

@@ -351,8 +351,7 @@ sub mode
 sub count
 {
 	my ($self, $path) = @_;
-	return JSON::PP::decode_json($self->control('GET', 'count'))->{count} unless defined $path;
-	return scalar $self->requests($path);
+	return JSON::PP::decode_json($self->control('GET', 'count' . (defined $path ? "?path=$path" : '')))->{count};
 }
 
 # What was counted at a path below /count: (requests, answered with 200, different ids of those)
