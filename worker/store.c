@@ -285,6 +285,7 @@ void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
+	wh_store_parked_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
 

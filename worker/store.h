@@ -229,6 +229,15 @@ extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
 extern List *wh_store_take_parked(int64 subscription_id, int max);
 extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
 
+/*
+ * Where the parked rows of a subscription begin, so that those taken before are
+ * not passed again: it has been taken up to this event, for good; one is parked
+ * here; or nobody knows.
+ */
+extern void wh_store_parked_taken(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_at(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_anywhere(void);
+
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);
 

@@ -181,6 +181,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 			case WH_DO_PARK:
 				state = "parked";
 				due = GetCurrentTimestamp();
+				wh_store_parked_at(d->subscription_id, d->event->id);
 				break;
 			default:
 				continue;

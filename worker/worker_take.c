@@ -179,6 +179,8 @@ take(Taking *t)
 	}
 	if (t->what == TAKE_PARKED && t->taken == NIL)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
+	else if (t->what == TAKE_PARKED) /* not before it is committed; they come in the order of ids */
+		wh_store_parked_taken(t->subscriptions[0], ((WhTaken *) llast(t->taken))->event_id);
 	if (t->what == TAKE_PROBE && t->taken == NIL)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
 	return true;
