@@ -162,6 +162,10 @@ CREATE TABLE webhook.attempt (
 	error           text,
 	duration_ms     real,
 	response        text,
+	subscription    text        COLLATE "C",
+	entity_type     text,
+	entity_id       text        COLLATE "C",
+	action_type     text,
 	drawer          smallint    NOT NULL
 ) PARTITION BY LIST (drawer);
 COMMENT ON TABLE webhook.attempt IS 'one row per HTTP request made, appended when it has ended; recycled like webhook.outbox';
@@ -174,6 +178,10 @@ COMMENT ON COLUMN webhook.attempt.http_status IS 'the response''s status; null w
 COMMENT ON COLUMN webhook.attempt.error IS 'what went wrong, for people; null when delivered';
 COMMENT ON COLUMN webhook.attempt.duration_ms IS 'milliseconds from the start of the request to its end';
 COMMENT ON COLUMN webhook.attempt.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.attempt.subscription IS 'its name at that time; null: it was removed before the request had ended';
+COMMENT ON COLUMN webhook.attempt.entity_type IS 'of the event; kept here so that the log is found by it, at no cost to the application';
+COMMENT ON COLUMN webhook.attempt.entity_id IS 'of the event, its first 500 characters';
+COMMENT ON COLUMN webhook.attempt.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.attempt.drawer IS 'which partition of the ring the row is in';
 
 DO $$
@@ -185,7 +193,8 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE webhook.outbox_%s IS %L', d, 'drawer ' || d || ' of webhook.outbox');
 		EXECUTE format('CREATE TABLE webhook.attempt_%s PARTITION OF webhook.attempt FOR VALUES IN (%s)', d, d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (event_id)', d);
-		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription_id, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (entity_id, at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (at)', d);
 		EXECUTE format('COMMENT ON TABLE webhook.attempt_%s IS %L', d, 'drawer ' || d || ' of webhook.attempt');
 	END LOOP;
@@ -797,6 +806,29 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it, from webhook.outbox.id';
 
+CREATE FUNCTION webhook.event_number(event_id text) RETURNS bigint
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts text[] := regexp_match(event_number.event_id, '^\s*(?:[A-Za-z]+_([0-9a-f]{8})_)?([0-9]{1,18})\s*$');
+BEGIN
+	IF parts IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('"%s" is not the id of an event', left(event_number.event_id, 100)),
+			DETAIL = 'An event''s id is the webhook-id that its receiver got, or its number in webhook.outbox.',
+			HINT = 'For example ''evt_0123abcd_42'' or ''42''; webhook.log shows both.';
+	END IF;
+	IF parts[1] IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.identity i WHERE i.instance = parts[1]) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not of this database', left(event_number.event_id, 100)),
+			DETAIL = format('Its instance is %s; this database has another.', parts[1]),
+			HINT = 'Give its number alone if it was made here before webhook.enable() was called anew.';
+	END IF;
+	RETURN parts[2]::bigint;
+END
+$$;
+COMMENT ON FUNCTION webhook.event_number(text) IS 'the number of an event (webhook.outbox.id) from the id that its receiver got, or from that number as text. Error invalid_parameter_value where it is neither, or of another database';
+
 --
 -- Views
 --
@@ -847,20 +879,18 @@ COMMENT ON COLUMN webhook.source.trigger IS 'the trigger''s name';
 COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or disabled';
 COMMENT ON COLUMN webhook.source.problem IS 'what in its settings no longer fits the table; null: nothing';
 
+-- a plain projection, so that conditions on it use the indexes of webhook.attempt
 CREATE VIEW webhook.log AS
-	SELECT a.at, webhook.event_id(a.event_id) AS event, s.name AS subscription,
-		o.entity_type, o.entity_id, o.action_type, a.attempt, a.outcome, a.http_status, a.error,
-		a.duration_ms, a.response
+	SELECT a.at, webhook.event_id(a.event_id) AS event, a.subscription, a.entity_type, a.entity_id, a.action_type,
+		a.attempt, a.outcome, a.http_status, a.error, a.duration_ms, a.response, a.event_id
 	FROM webhook.attempt a
-	LEFT JOIN webhook.outbox o ON o.id = a.event_id
-	LEFT JOIN webhook.subscription s ON s.id = a.subscription_id
 	ORDER BY a.at DESC;
-COMMENT ON VIEW webhook.log IS 'the requests made, newest first';
+COMMENT ON VIEW webhook.log IS 'the requests made, newest first; fast by subscription, by entity_id, by event_id and by at';
 COMMENT ON COLUMN webhook.log.at IS 'when the request was started';
 COMMENT ON COLUMN webhook.log.event IS 'the event''s id as the receiver sees it';
-COMMENT ON COLUMN webhook.log.subscription IS 'for whom; null: it was removed since';
-COMMENT ON COLUMN webhook.log.entity_type IS 'of the event; null: its drawer was emptied since';
-COMMENT ON COLUMN webhook.log.entity_id IS 'of the event';
+COMMENT ON COLUMN webhook.log.subscription IS 'for whom: its name at that time';
+COMMENT ON COLUMN webhook.log.entity_type IS 'of the event';
+COMMENT ON COLUMN webhook.log.entity_id IS 'of the event, its first 500 characters';
 COMMENT ON COLUMN webhook.log.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.log.attempt IS 'number of the attempt, from 1';
 COMMENT ON COLUMN webhook.log.outcome IS 'one word: delivered, or what went wrong';
@@ -868,6 +898,7 @@ COMMENT ON COLUMN webhook.log.http_status IS 'the response''s status; null: ther
 COMMENT ON COLUMN webhook.log.error IS 'what went wrong, for people';
 COMMENT ON COLUMN webhook.log.duration_ms IS 'milliseconds from start to end';
 COMMENT ON COLUMN webhook.log.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.log.event_id IS 'the event''s number, by which it is found: WHERE event_id = webhook.event_number(''evt_...'')';
 
 CREATE FUNCTION webhook.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean, OUT breaker text,

@@ -64,7 +64,7 @@ typedef struct WhPlan
 {
 	const char *sql;
 	int n_args;
-	Oid args[12];
+	Oid args[16];
 	SPIPlanPtr plan;
 } WhPlan;
 

@@ -22,6 +22,7 @@
 #include "buffer.h"
 #include "deliver_breakers.h"
 #include "deliver_endpoint.h"
+#include "deliver_tests.h"
 #include "envelope.h"
 #include "http.h"
 #include "queue.h"
@@ -39,6 +40,7 @@ struct WhDeliver
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
+	WhList tests; /* to be sent */
 	WhList outcomes;
 	bool draining; /* nothing more is started */
 };
@@ -124,24 +126,6 @@ take_back(WhDeliver *e, WhList *given_back)
 		wh_list_push(&e->outcomes, d);
 }
 
-static bool
-add_endpoint(WhDeliver *e, Endpoint *endpoint)
-{
-	if (e->n_endpoints == e->cap_endpoints)
-	{
-		int cap = e->cap_endpoints ? e->cap_endpoints * 2 : 64;
-		Endpoint **larger = realloc(e->endpoints, (size_t) cap * sizeof(Endpoint *));
-
-		if (larger == NULL)
-			return false;
-		e->endpoints = larger;
-		e->cap_endpoints = cap;
-	}
-	endpoint->index = e->n_endpoints;
-	e->endpoints[e->n_endpoints++] = endpoint;
-	return true;
-}
-
 bool
 wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 {
@@ -155,7 +139,8 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	if (endpoint == NULL)
 	{
 		endpoint = calloc(1, sizeof(Endpoint));
-		if (endpoint == NULL || !add_endpoint(e, endpoint))
+		if (endpoint == NULL ||
+			!wh_endpoints_add(&e->endpoints, &e->n_endpoints, &e->cap_endpoints, endpoint))
 		{
 			free(endpoint);
 			wh_endpoint_free_copy(&copy);
@@ -208,6 +193,14 @@ wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, in
 	return wh_queue_restore_lane(e->queue, subscription_id, lane, rows);
 }
 
+uint64_t
+wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event)
+{
+	const Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
+
+	return endpoint ? wh_endpoint_lane(endpoint, event) : 0;
+}
+
 /*
  * Deliveries
  */
@@ -230,6 +223,11 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 	d->first_us = submit->first_us;
 	event->refs++;
 
+	if (!d->stored && wh_event_is_test(event))
+	{
+		wh_tests_add(&e->tests, d, submit->from, &e->outcomes);
+		return true;
+	}
 	switch (wh_queue_push(e->queue, d, submit->from, e->config.now_us()))
 	{
 		case WH_PUSHED:
@@ -324,6 +322,12 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	t->response = NULL;
 	memcpy(d->error, t->error, sizeof(d->error));
 
+	if (d->test)
+	{
+		wh_tests_ended(d);
+		wh_list_push(&e->outcomes, d);
+		return;
+	}
 	if (endpoint)
 		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now, asked_us,
 								   e->config.random());
@@ -366,7 +370,8 @@ start_what_may_start(WhDeliver *e)
 
 		if (t == NULL)
 			return;
-		if ((d = wh_queue_next(e->queue)) == NULL)
+		d = wh_tests_next(&e->tests, e->queue, &e->outcomes);
+		if (d == NULL && (d = wh_queue_next(e->queue)) == NULL)
 		{
 			wh_http_release(e->http, t);
 			return;
@@ -376,7 +381,8 @@ start_what_may_start(WhDeliver *e)
 			d->first_us = d->started_us;
 		t->owner = d;
 		endpoint = wh_queue_owner(e->queue, d->subscription_id);
-		wh_breakers_started(&e->breakers, endpoint, d);
+		if (!d->test)
+			wh_breakers_started(&e->breakers, endpoint, d);
 		if (!start_request(e, endpoint, d, t))
 		{
 			conclude(e, d, t);
@@ -404,9 +410,7 @@ wh_deliver_run(WhDeliver *e)
 WhDelivery *
 wh_deliver_take(WhDeliver *e)
 {
-	WhDelivery *d = wh_list_pop(&e->outcomes);
-
-	return d;
+	return wh_list_pop(&e->outcomes);
 }
 
 int
@@ -422,7 +426,7 @@ wh_deliver_has_room(WhDeliver *e)
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
 
 	take_back(e, &given_back);
-	return room;
+	return room && e->tests.n < WH_TESTS_MAX;
 }
 
 bool
@@ -459,16 +463,7 @@ wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
 int
 wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max)
 {
-	int n = 0;
-
-	for (int i = 0; i < e->n_endpoints && n < e->breakers.n_held; i++)
-		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED)
-		{
-			if (n < max)
-				subscription_ids[n] = e->endpoints[i]->sub.id;
-			n++;
-		}
-	return n;
+	return wh_breakers_held(&e->breakers, e->endpoints, e->n_endpoints, subscription_ids, max);
 }
 
 int64_t
@@ -513,13 +508,20 @@ void
 wh_deliver_stop(WhDeliver *e)
 {
 	WhList given_back = {0};
+	WhDelivery *d;
 	WhTransfer *t;
 
 	while ((t = wh_http_abort_one(e->http)) != NULL)
 	{
-		wh_queue_abort(e->queue, t->owner);
+		d = t->owner;
+		if (d->test)
+			wh_tests_drop(d, &e->outcomes);
+		else
+			wh_queue_abort(e->queue, d);
 		wh_http_release(e->http, t);
 	}
+	while ((d = wh_list_pop(&e->tests)) != NULL)
+		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
 	take_back(e, &given_back);
 }
@@ -581,11 +583,6 @@ wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts 
 	memset(out, 0, sizeof(*out));
 	*subscription_id = endpoint->sub.id;
 	wh_queue_counts(e->queue, endpoint->sub.id, out);
-	out->breaker = endpoint->breaker.state;
-	out->delivered = endpoint->delivered;
-	out->failed = endpoint->failed;
-	out->last_success_us = endpoint->last_success_us;
-	out->last_failure_us = endpoint->last_failure_us;
-	out->last_error = endpoint->last_error;
+	wh_endpoint_counts(endpoint, out);
 	return true;
 }

@@ -161,3 +161,18 @@ wh_breakers_to_hurry(Breakers *all, Endpoint **endpoints, int n)
 		}
 	return 0;
 }
+
+int
+wh_breakers_held(const Breakers *all, Endpoint *const *endpoints, int n, int64_t *ids, int max)
+{
+	int found = 0;
+
+	for (int i = 0; i < n && found < all->n_held; i++)
+		if (endpoints[i]->breaker.state != WH_BREAKER_CLOSED)
+		{
+			if (found < max)
+				ids[found] = endpoints[i]->sub.id;
+			found++;
+		}
+	return found;
+}

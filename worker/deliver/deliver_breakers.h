@@ -37,6 +37,9 @@ extern void wh_breakers_look_soon(Breakers *all);
 /* Which open ones are due for a probe? Costs nothing until look_at_us. */
 extern void wh_breakers_look(Breakers *all, Endpoint **endpoints, int n, int64_t now_us);
 
+/* The subscriptions whose breakers are not closed: at most `max` of their ids; returns how many there are. */
+extern int wh_breakers_held(const Breakers *all, Endpoint *const *endpoints, int n, int64_t *ids, int max);
+
 /* A subscription of which one row shall be taken as a probe; whose retries shall be made due; 0: none. */
 extern int64_t wh_breakers_to_probe(Breakers *all, Endpoint **endpoints, int n);
 extern void wh_breakers_hurry(Breakers *all, Endpoint *endpoint); /* ask for it again */
