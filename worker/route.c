@@ -26,6 +26,10 @@ wh_route_matches(const WhRoute *route, const WhEvent *event)
 		return event->subscription_id == route->sub.id;
 	if (!route->active)
 		return false;
+	/* what happens to subscriptions is for those that ask for it by name, and never for the one it happened to */
+	if (strcmp(event->entity_type, WH_OPERATIONAL) == 0 &&
+		(route->n_entity_types < 0 || (event->entity_id && strcmp(event->entity_id, route->sub.name) == 0)))
+		return false;
 	if (!listed(route->n_entity_types, route->entity_types, event->entity_type))
 		return false;
 	if (!listed(route->n_actions, route->actions, event->action))

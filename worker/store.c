@@ -424,6 +424,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	route->tenant = string_column(row, desc, 15, context);
 	sub->rate_limit = (int) int_column(row, desc, 16);
 	sub->batch_size = (int) int_column(row, desc, 17);
+	route->asked = DatumGetBool(SPI_getbinval(row, desc, 18, &isnull));
 	return route;
 }
 
@@ -431,18 +432,22 @@ List *
 wh_store_subscriptions(void)
 {
 	static WhPlan plan = {
-		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, "
-			   "s.max_in_flight::bigint,"
-			   " (extract(epoch FROM s.timeout) * 1000000)::bigint,"
-			   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
-			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
-			   "ORDINALITY u(w, n)"
-			   " ORDER BY n),"
-			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
-			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
-			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, coalesce(s.rate_limit, 0)::bigint, s.batch_size::bigint"
-			   " FROM webhook.subscription s ORDER BY s.id",
+		.sql =
+			"SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, "
+			"s.max_in_flight::bigint,"
+			" (extract(epoch FROM s.timeout) * 1000000)::bigint,"
+			" (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
+			" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
+			"ORDINALITY u(w, n)"
+			" ORDER BY n),"
+			" ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
+			" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
+			" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
+			" s.entity_types, s.actions, s.tenant, coalesce(s.rate_limit, 0)::bigint, s.batch_size::bigint,"
+			/* a subquery with a limit: looked up by index for each, whatever the planner thinks */
+			" coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id AND p.state = "
+			"'asked' LIMIT 1), false)"
+			" FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;
 	List *routes = NIL;

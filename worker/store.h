@@ -111,6 +111,7 @@ typedef struct WhRoute
 	int n_actions; /* -1: all */
 	char **actions;
 	char *tenant; /* NULL: all */
+	bool asked;   /* has rows in pending that people have asked for */
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
@@ -178,9 +179,25 @@ extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
 /* Write down how these deliveries have ended. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
+/* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
+extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+
 /*
- * store_pending.c: what is to be sent again
+ * store_pending.c: what is to be sent again; store_asked.c: what people have asked for
  */
+
+/* A row of pending that webhook.redeliver() or webhook.replay() made. */
+typedef struct WhAsked
+{
+	int64 event_id;
+	uint64 lane; /* the caller's to fill in */
+	WhEvent
+		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
+} WhAsked;
+
+/* The oldest of a subscription, at most `max`; and park them, each in its lane. Returns how many were parked. */
+extern int wh_store_asked(int64 subscription_id, WhAsked *rows, int max);
+extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken

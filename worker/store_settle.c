@@ -335,3 +335,14 @@ wh_store_settle(WhDelivery *const *deliveries, int n)
 	delete_pending(deliveries, n);
 	disable_subscriptions(deliveries, n);
 }
+
+void
+wh_store_note_change(int64 subscription_id, const char *change, const char *reason)
+{
+	static WhPlan plan = {
+		.sql = "SELECT webhook.note_change($1, $2, $3, NULL)", 3, {INT8OID, TEXTOID, TEXTOID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), CStringGetTextDatum(change),
+					   reason ? CStringGetTextDatum(reason) : (Datum) 0};
+
+	wh_plan_run(&plan, values, reason ? "   " : "  n", SPI_OK_SELECT);
+}

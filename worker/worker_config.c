@@ -95,6 +95,9 @@ apply_routes(List *fresh, MemoryContext context)
 		MemoryContextDelete(config_context);
 	config_context = context;
 	routes = fresh;
+	foreach (lc, routes)
+		if (((WhRoute *) lfirst(lc))->asked)
+			wh_asked_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
 void
