@@ -791,54 +791,51 @@ CREATE FUNCTION webhook.current_drawer() RETURNS smallint
 COMMENT ON FUNCTION webhook.current_drawer() IS 'the drawer that is written now';
 
 -- The rule itself is in worker/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
-CREATE FUNCTION webhook.matches(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+CREATE FUNCTION webhook.matches_content(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s CONSTANT webhook.subscription := matches.subscription;
-	e CONSTANT webhook.outbox := matches.event;
+	s CONSTANT webhook.subscription := matches_content.subscription;
+	e CONSTANT webhook.outbox := matches_content.event;
 BEGIN
-	IF e.subscription_id IS NOT NULL THEN
-		RETURN e.subscription_id = s.id;
-	END IF;
-	IF NOT s.active OR NOT coalesce(e.entity_type = ANY (s.entity_types), e.entity_type <> 'webhook_subscription')
-		OR e.entity_type = 'webhook_subscription' AND e.entity_id = s.name
-		OR NOT coalesce(e.action_type = ANY (s.actions), true)
-		OR s.tenant IS NOT NULL AND s.tenant IS DISTINCT FROM e.tenant THEN
+	IF s.exclude_origins IS NOT NULL AND jsonb_typeof(e.context::jsonb -> 'origin') = 'string'
+		AND e.context::jsonb ->> 'origin' = ANY (s.exclude_origins) THEN
 		RETURN false;
 	END IF;
-	IF s.exclude_origins IS NULL AND s.changed IS NULL AND s.filter IS NULL THEN
-		RETURN true;
+	IF s.changed IS NOT NULL AND e.action_type = 'update' AND e.previous IS NOT NULL
+		AND NOT (jsonb_typeof(e.previous::jsonb) = 'object' AND e.previous::jsonb ?| s.changed) THEN
+		RETURN false;
 	END IF;
-	BEGIN
-		IF s.exclude_origins IS NOT NULL AND jsonb_typeof(e.context::jsonb -> 'origin') = 'string'
-			AND e.context::jsonb ->> 'origin' = ANY (s.exclude_origins) THEN
-			RETURN false;
-		END IF;
-		IF s.changed IS NOT NULL AND e.action_type = 'update' AND e.previous IS NOT NULL
-			AND NOT (jsonb_typeof(e.previous::jsonb) = 'object' AND e.previous::jsonb ?| s.changed) THEN
-			RETURN false;
-		END IF;
-		RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
-			jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
-				'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
-	EXCEPTION -- json may hold what jsonb does not take, such as \u0000
-		WHEN data_exception OR feature_not_supported THEN
-			RETURN NULL;
-	END;
+	RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
+		jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
+			'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
+EXCEPTION -- json may hold what jsonb does not take, such as \u0000
+	WHEN data_exception OR feature_not_supported THEN
+		RETURN NULL;
 END
 $$;
+COMMENT ON FUNCTION webhook.matches_content(webhook.subscription, webhook.outbox) IS 'the part of webhook.matches() that looks into the event: exclude_origins, changed, filter';
+
+-- a body that is parsed now: it depends on nobody's search_path, and is inlined
+CREATE FUNCTION webhook.matches(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+	LANGUAGE sql STABLE
+	RETURN CASE
+		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id = (subscription).id
+		WHEN NOT (subscription).active THEN false
+		WHEN NOT coalesce((event).entity_type = ANY ((subscription).entity_types), (event).entity_type <> 'webhook_subscription') THEN false
+		WHEN (event).entity_type = 'webhook_subscription' AND (event).entity_id = (subscription).name THEN false
+		WHEN NOT coalesce((event).action_type = ANY ((subscription).actions), true) THEN false
+		WHEN (subscription).tenant IS NOT NULL AND (subscription).tenant IS DISTINCT FROM (event).tenant THEN false
+		WHEN (subscription).exclude_origins IS NULL AND (subscription).changed IS NULL AND (subscription).filter IS NULL THEN true
+		ELSE webhook.matches_content(subscription, event)
+	END;
 COMMENT ON FUNCTION webhook.matches(webhook.subscription, webhook.outbox) IS 'is this event for this subscription, as it is configured now? Null where what the event holds does not let that be told';
 
 CREATE FUNCTION webhook.event_size(event webhook.outbox) RETURNS integer
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	RETURN 200 + coalesce(octet_length(event.entity_id), 0) + octet_length(event.entity_type) + coalesce(octet_length(event.tenant), 0)
-		+ coalesce(octet_length(event.result::text), 0) + coalesce(octet_length(event.previous::text), 0)
-		+ coalesce(octet_length(event.context::text), 0);
-END
-$$;
+	LANGUAGE sql STABLE
+	RETURN 200 + coalesce(octet_length((event).entity_id), 0) + octet_length((event).entity_type) + coalesce(octet_length((event).tenant), 0)
+		+ coalesce(octet_length((event).result::text), 0) + coalesce(octet_length((event).previous::text), 0)
+		+ coalesce(octet_length((event).context::text), 0);
 COMMENT ON FUNCTION webhook.event_size(webhook.outbox) IS 'about as many bytes as the event takes in the worker''s memory';
 
 CREATE FUNCTION webhook.revive(event_id bigint) RETURNS webhook.outbox

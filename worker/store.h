@@ -195,8 +195,8 @@ typedef struct WhAsked
 		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
 } WhAsked;
 
-/* The oldest of a subscription, at most `max`; and park them, each in its lane. Returns how many were parked. */
-extern int wh_store_asked(int64 subscription_id, WhAsked *rows, int max);
+/* The oldest of a subscription after an event, at most `max`; and park them, each in its lane. Return how many. */
+extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
 extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */

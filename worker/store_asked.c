@@ -24,17 +24,18 @@ utf8_column(HeapTuple row, TupleDesc desc, int column)
 }
 
 int
-wh_store_asked(int64 subscription_id, WhAsked *rows, int max)
+wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 {
 	static WhPlan plan = {
 		.sql = "SELECT p.event_id, o.entity_type, o.entity_id"
 			   " FROM (SELECT * FROM webhook.pending q WHERE q.subscription_id = $1 AND q.state = 'asked'"
+			   " AND q.event_id > $3"
 			   " ORDER BY q.subscription_id, q.event_id LIMIT $2) p"
 			   " LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = "
 			   "p.drawer OFFSET 0) o ON true",
-		2,
-		{INT8OID, INT8OID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(max)};
+		3,
+		{INT8OID, INT8OID, INT8OID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum(max), Int64GetDatum(after)};
 	int n;
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
