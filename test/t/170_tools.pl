@@ -35,6 +35,23 @@ sub call_test { return $t->sql("CALL webhook.test($_[0])") }
 
 sub bodies { my ($path, $from) = @_; my @all = $r->requests($path); return map { $_->{body} } @all[ $from .. $#all ] }
 
+# Run scripts in as many sessions, all of which have begun before the first goes on. True: none fails.
+sub at_once
+{
+	my (@scripts) = @_;
+	my $holder = $node->background_psql($WebhookTest::DB);
+	# what they have in common: they lock rows of it, and may look at it before
+	$holder->query_safe('BEGIN; LOCK TABLE webhook.dead_letter IN EXCLUSIVE MODE');
+	my @sessions = $t->sessions(@scripts);
+	$t->poll_sql('all have begun', "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'webhook.dead_letter'::regclass",
+		scalar @scripts);
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my @failed = $t->finish_sessions(@sessions);
+	diag($_) for @failed;
+	return !@failed;
+}
+
 # ---------------------------------------------------------------- pause
 
 $t->sql("SELECT webhook.pause('crm')");
@@ -135,8 +152,7 @@ sub make_dead
 	return split /\n/, $t->sql('SELECT event_id FROM webhook.dead_letter ORDER BY event_id');
 }
 my @dead = make_dead(5);
-my @sessions = $t->sessions(("SELECT webhook.redeliver('$dead[0]')") x 8);
-is_deeply([ $t->finish_sessions(@sessions) ], [], 'eight sessions redeliver a dead letter');
+ok(at_once(("SELECT webhook.redeliver('$dead[0]')") x 8), 'eight sessions at once redeliver a dead letter');
 $t->wait_until_settled;
 is(scalar(grep { $_ == $dead[0] } ids('/ok/crm')), 2, 'it is sent once more');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'and is dead no more');
@@ -152,8 +168,7 @@ my $gone = $t->sql('SELECT DISTINCT event_id FROM webhook.dead_letter');
 my $body = (grep { $_->{headers}{'webhook-id'} =~ /_$gone$/ } $r->requests('/ok/crm'))[0]{body};
 $t->sql('TRUNCATE webhook.outbox');
 $before = $r->count('/ok/crm');
-@sessions = $t->sessions(map { ("SELECT webhook.redeliver('$gone', '$_')") x 3 } 'crm', 'second');
-is_deeply([ $t->finish_sessions(@sessions) ], [], 'sessions redeliver it to both subscriptions');
+ok(at_once(map { ("SELECT webhook.redeliver('$gone', '$_')") x 3 } 'crm', 'second'), 'six sessions at once redeliver it to both');
 $t->wait_until_settled;
 is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id = $gone"), 1, 'the event is back in the outbox, once');
 is_deeply([ bodies('/ok/crm', $before) ], [ $body, $body ], 'it is sent to each once, with the same body');
@@ -262,18 +277,21 @@ INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, su
 ANALYZE webhook.attempt;
 SQL
 for my $q (
-	[ 'by subscription', "subscription = 'sub42'",                      'ORDER BY at DESC LIMIT 10', 10 ],
-	[ 'by entity',       "entity_type = 'user' AND entity_id = '42'",   'ORDER BY at DESC LIMIT 10', 10 ],
-	[ 'by event',        "event_id = webhook.event_number('1000042')", '',                          1 ],
-	[ 'the newest',      'true',                                        'LIMIT 10',                  10 ])
+	[ 'by subscription', "subscription = 'sub42'",                    10 ],
+	[ 'by entity',       "entity_type = 'user' AND entity_id = '42'", 10 ],
+	[ 'by event',        "event_id = webhook.event_number('1000042')", 1 ],
+	[ 'the newest',      'true',                                      10 ])
 {
-	my ($what, $where, $order, $rows) = @$q;
-	my $query = "SELECT * FROM webhook.log WHERE $where $order";
+	my ($what, $where, $rows) = @$q;
+	my $query = "SELECT * FROM webhook.log WHERE $where LIMIT 10";
 	my $plan  = $t->sql("EXPLAIN (ANALYZE, COSTS off, TIMING off) $query");
-	is(scalar(split /\n/, $t->sql($query)), $rows, "the log $what");
-	unlike($plan, qr/Seq Scan|Sort Key/, "is found without a scan or a sort: $what") or diag($plan);
-	my @read = $plan =~ /Index Scan.*rows=(\d+)/g;
-	cmp_ok(eval { my $sum = 0; $sum += $_ for @read; $sum }, '<=', 40, "hardly more is read than shown: $what") or diag($plan);
+	my $read  = 0;
+	$read += $_ for $plan =~ /(?:Index|Bitmap Heap) Scan.*rows=(\d+)/g;
+	is($t->sql("SELECT count(*) FROM ($query) x"), $rows, "the log $what");
+	unlike($plan, qr/Seq Scan/, "is found without a scan: $what") or diag($plan);
+	cmp_ok($read, '<=', 40, "hardly more is read than shown: $what") or diag($plan);
+	unlike($t->sql("EXPLAIN SELECT * FROM webhook.log WHERE $where ORDER BY at DESC LIMIT 10"),
+		qr/Seq Scan on attempt/, "nor is there a scan with an order of one's own: $what") unless $where eq 'true';
 }
 
 $t->stop;
