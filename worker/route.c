@@ -95,6 +95,14 @@ asks_for_action(const WhRoute *route, const char *action)
 	return route->n_actions < 0;
 }
 
+/* What happens to subscriptions is for those that ask for it by name, and never for the one it happened to. */
+static bool
+may_be_told(const WhRoute *route, const WhEvent *event)
+{
+	return route->n_entity_types >= 0 &&
+		   (event->entity_id == NULL || strcmp(event->entity_id, route->sub.name) != 0);
+}
+
 static void
 add(Walk *walk, const WhRoute *route, const char *why)
 {
@@ -113,6 +121,7 @@ static void
 route_event(Walk *walk)
 {
 	const WhEvent *event = walk->page->events[walk->event];
+	bool operational = strcmp(event->entity_type, WH_OPERATIONAL) == 0;
 
 	if (event->subscription_id != 0)
 	{
@@ -135,7 +144,7 @@ route_event(Walk *walk)
 	{
 		const char *why = NULL;
 
-		if (!asks_for_action(walk->route, event->action))
+		if (!asks_for_action(walk->route, event->action) || (operational && !may_be_told(walk->route, event)))
 			continue;
 		if (!wh_content_asked(walk->route) || wh_content_matches(&walk->content, walk->route, &why))
 			add(walk, walk->route, why);

@@ -524,6 +524,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->rate_limit = (int) int_column(row, desc, 17);
 	sub->batch_size = (int) int_column(row, desc, 18);
 	read_content(route, row, desc, 19, context);
+	route->asked = DatumGetBool(SPI_getbinval(row, desc, 22, &isnull));
 	return route;
 }
 
@@ -542,7 +543,10 @@ wh_store_subscriptions(void)
 			   " k.secrets,"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
 			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
-			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter"
+			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter,"
+			   /* a subquery with a limit: looked up by index for each, whatever the planner thinks */
+			   " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id AND p.state = "
+			   "'asked' LIMIT 1), false)"
 			   " FROM webhook.subscription s"
 			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
 			   " array_agg(CASE WHEN isfinite(k.expires_at)"

@@ -72,7 +72,7 @@ typedef struct WhPlan
 {
 	const char *sql;
 	int n_args;
-	Oid args[12];
+	Oid args[16];
 	SPIPlanPtr plan;
 } WhPlan;
 
@@ -125,6 +125,7 @@ typedef struct WhRoute
 	int n_exclude_origins; /* -1: none */
 	char **exclude_origins;
 	struct varlena *filter; /* a jsonpath; NULL: all */
+	bool asked;             /* has rows in pending that people have asked for */
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
@@ -199,9 +200,25 @@ extern int wh_pair_compare(const void *a, const void *b); /* that order */
 /* Write down how these deliveries have ended. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
+/* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
+extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+
 /*
- * store_pending.c: what is to be sent again
+ * store_pending.c: what is to be sent again; store_asked.c: what people have asked for
  */
+
+/* A row of pending that webhook.redeliver() or webhook.replay() made. */
+typedef struct WhAsked
+{
+	int64 event_id;
+	uint64 lane; /* the caller's to fill in */
+	WhEvent
+		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
+} WhAsked;
+
+/* The oldest of a subscription after an event, at most `max`; and park them, each in its lane. Return how many. */
+extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
+extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken

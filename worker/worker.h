@@ -9,6 +9,8 @@
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_take.c		when pending deliveries are due
+ *	  worker_ops.c		which breakers were told to be open
+ *	  worker_asked.c	what people have asked for and is not parked yet
  *
  * One process, one thread: no locking.
  */
@@ -119,5 +121,23 @@ extern TimestampTz wh_settle_last(void);
 extern bool wh_take_pending(TimestampTz now); /* true: something was taken */
 extern void wh_take_look_at(TimestampTz due); /* something may be due then */
 extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
+
+/*
+ * worker_ops.c
+ */
+
+/* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
+extern void wh_ops_look(void);
+extern void wh_ops_see(int64 subscription_id, const WhCounts *counts);
+extern void wh_ops_tell(void);
+
+/*
+ * worker_asked.c
+ */
+
+/* This subscription has rows that people have asked for: from now on it is catching up. */
+extern void wh_asked_note(int64 subscription_id);
+extern bool wh_asked_park(void);                  /* park some; true: there were any */
+extern bool wh_asked_left(int64 subscription_id); /* are there any that are not parked? */
 
 #endif /* WEBHOOK_WORKER_H */

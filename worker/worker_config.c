@@ -95,6 +95,9 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 		MemoryContextDelete(config_context);
 	config_context = context;
 	routes = fresh;
+	foreach (lc, fresh->all)
+		if (((WhRoute *) lfirst(lc))->asked)
+			wh_asked_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
 void

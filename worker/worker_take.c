@@ -210,6 +210,8 @@ look_at_breakers(void)
 	{
 		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
 
+		if (wh_asked_left(subscription_id)) /* its oldest may not be parked yet; the engine asks again */
+			continue;
 		if (!take(&probe)) /* the engine asks again */
 			return any;
 		any = true;
@@ -239,6 +241,7 @@ wh_take_pending(TimestampTz now)
 	}
 	if (!wh_settle_clear())
 		return any;
+	any = wh_asked_park() || any;
 	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
@@ -251,7 +254,7 @@ wh_take_pending(TimestampTz now)
 	}
 	/* what is parked while recovering may be older than what is parked already: wait until all is there */
 	subscription_id = wh_read_recovering() ? 0 : wh_deliver_parked_to_fetch(wh_engine, &room);
-	if (subscription_id != 0)
+	if (subscription_id != 0 && !wh_asked_left(subscription_id))
 	{
 		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};
 

@@ -517,9 +517,9 @@ UNION ALL
 SELECT 'column', t.attrelid::regclass || '.' || t.attname, a.privilege_type FROM pg_attribute t, aclexplode(t.attacl) a
 	WHERE t.attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webhook'::regnamespace) AND a.grantee = 0
 ORDER BY 1, 2;
--- functions resolve names where they mean to
+-- functions resolve names where they mean to; a procedure that commits cannot, and names all in full
 SELECT p.oid::regprocedure AS search_path_is_the_callers FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace = 'webhook'::regnamespace AND l.lanname <> 'c' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
+	WHERE p.pronamespace = 'webhook'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL AND p.prokind <> 'p' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
 -- all of it belongs to the extension
 SELECT c.oid::regclass AS not_a_member FROM pg_class c WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i', 'a')) ORDER BY 1;

@@ -57,6 +57,12 @@ extern int wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKe
  */
 extern uint64_t wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event);
 
+/* Put it into an array that grows, and note where; false without memory. */
+extern bool wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint);
+
+/* What has been counted of it. */
+extern void wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out);
+
 /* A request of it has ended, as the delivery tells. */
 extern void wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us);
 
