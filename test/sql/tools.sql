@@ -25,7 +25,7 @@ SELECT webhook.event_number('evt_42');
 SELECT webhook.event_number('evt_0000000g_42');
 SELECT webhook.event_number('99999999999999999999');
 SELECT webhook.event_number(NULL);
-INSERT INTO webhook.identity VALUES ('0123abcd', 1, 1);
+INSERT INTO webhook.identity VALUES ('0123abcd', 1, 1, 1);
 SELECT webhook.event_number('evt_0123abcd_42') AS of_this_database;
 DELETE FROM webhook.identity WHERE instance = '0123abcd';
 SELECT webhook.event_number('evt_0123abcd_42');
