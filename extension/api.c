@@ -36,6 +36,7 @@
 PG_FUNCTION_INFO_V1(webhook_check_url);
 PG_FUNCTION_INFO_V1(webhook_check_template);
 PG_FUNCTION_INFO_V1(webhook_config_changed);
+PG_FUNCTION_INFO_V1(webhook_tell_worker);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
 PG_FUNCTION_INFO_V1(webhook_start);
 PG_FUNCTION_INFO_V1(webhook_counters);
@@ -195,21 +196,34 @@ webhook_check_template(PG_FUNCTION_ARGS)
  * webhook.subscription, which reaches the worker exactly when and only if
  * this transaction commits, and wake it then.
  */
+static void
+tell_worker(void)
+{
+	Oid subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
+
+	if (OidIsValid(subscription))
+		CacheInvalidateRelcacheByRelid(subscription);
+	wh_config_changed_at_commit();
+}
+
 Datum
 webhook_config_changed(PG_FUNCTION_ARGS)
 {
-	Oid subscription;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("webhook.config_changed was not called as a trigger"),
 				errdetail("It tells the worker that its configuration has changed."),
 				errhint("The tables of this extension have it already."));
-	subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
-	if (OidIsValid(subscription))
-		CacheInvalidateRelcacheByRelid(subscription);
-	wh_config_changed_at_commit();
+	tell_worker();
 	return PointerGetDatum(NULL);
+}
+
+/* The same for what has been asked for in webhook.pending: the worker finds it with its subscriptions. */
+Datum
+webhook_tell_worker(PG_FUNCTION_ARGS)
+{
+	tell_worker();
+	PG_RETURN_VOID();
 }
 
 /*

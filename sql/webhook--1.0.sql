@@ -190,7 +190,7 @@ COMMENT ON COLUMN webhook.subscription.entity_types IS 'only events of these ent
 COMMENT ON COLUMN webhook.subscription.actions IS 'only these actions (new, update, delete, truncate, test); null: all';
 COMMENT ON COLUMN webhook.subscription.profile IS 'how this receiver wants to be spoken to: a name in webhook.profile';
 COMMENT ON COLUMN webhook.subscription.tenant IS 'only events of this tenant; null: all';
-COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate is true; null: all';
+COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate, over {"new": result, "old": previous, "entity_type", "action_type", "tenant", "context"}, is true, as jsonb_path_match in silent mode; null: all. One that it cannot be evaluated for goes to webhook.dead_letter';
 COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings';
 COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s templates may refer to, a JSON object; a profile may have rules for them';
 COMMENT ON COLUMN webhook.subscription.active IS 'false: events that happen meanwhile are not for this subscription (to keep them for later, use webhook.pause)';
@@ -201,7 +201,7 @@ COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
 COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued, each as the profile''s batch_envelope has it';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
-COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. The source must be watched with previous';
+COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
@@ -272,6 +272,10 @@ CREATE TABLE webhook.attempt (
 	error           text,
 	duration_ms     real,
 	response        text,
+	subscription    text        COLLATE "C",
+	entity_type     text,
+	entity_id       text        COLLATE "C",
+	action_type     text,
 	drawer          smallint    NOT NULL
 ) PARTITION BY LIST (drawer);
 COMMENT ON TABLE webhook.attempt IS 'one row per HTTP request made, appended when it has ended; recycled like webhook.outbox';
@@ -284,6 +288,10 @@ COMMENT ON COLUMN webhook.attempt.http_status IS 'the response''s status; null w
 COMMENT ON COLUMN webhook.attempt.error IS 'what went wrong, for people; null when delivered';
 COMMENT ON COLUMN webhook.attempt.duration_ms IS 'milliseconds from the start of the request to its end';
 COMMENT ON COLUMN webhook.attempt.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.attempt.subscription IS 'its name at that time; null: it was removed before the request had ended';
+COMMENT ON COLUMN webhook.attempt.entity_type IS 'of the event; kept here so that the log is found by it, at no cost to the application';
+COMMENT ON COLUMN webhook.attempt.entity_id IS 'of the event, its first 500 characters';
+COMMENT ON COLUMN webhook.attempt.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.attempt.drawer IS 'which partition of the ring the row is in';
 
 DO $$
@@ -295,7 +303,8 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE webhook.outbox_%s IS %L', d, 'drawer ' || d || ' of webhook.outbox');
 		EXECUTE format('CREATE TABLE webhook.attempt_%s PARTITION OF webhook.attempt FOR VALUES IN (%s)', d, d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (event_id)', d);
-		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription_id, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (entity_id, at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (at)', d);
 		EXECUTE format('COMMENT ON TABLE webhook.attempt_%s IS %L', d, 'drawer ' || d || ' of webhook.attempt');
 	END LOOP;
@@ -306,7 +315,7 @@ CREATE TABLE webhook.pending (
 	subscription_id bigint      NOT NULL,
 	event_id        bigint      NOT NULL,
 	lane            bigint      NOT NULL,
-	state           text        NOT NULL CHECK (state IN ('retry', 'behind', 'parked', 'sending')),
+	state           text        NOT NULL CHECK (state IN ('retry', 'behind', 'parked', 'sending', 'asked')),
 	attempts        integer     NOT NULL DEFAULT 0,
 	due_at          timestamptz NOT NULL,
 	first_at        timestamptz,
@@ -321,7 +330,7 @@ COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to 
 COMMENT ON COLUMN webhook.pending.subscription_id IS 'for whom';
 COMMENT ON COLUMN webhook.pending.event_id IS 'what: webhook.outbox.id';
 COMMENT ON COLUMN webhook.pending.lane IS 'which deliveries of the subscription must go one after the other: a hash of the entity, or as ordering says';
-COMMENT ON COLUMN webhook.pending.state IS 'retry: tried, due again at due_at; behind: waits for an earlier delivery of its lane; parked: waits until the subscription catches up; sending: taken by the worker, back to retry if it dies';
+COMMENT ON COLUMN webhook.pending.state IS 'retry: tried, due again at due_at; behind: waits for an earlier delivery of its lane; parked: waits until the subscription catches up; asked: by webhook.redeliver() or webhook.replay(), the worker will park it; sending: taken by the worker, back to retry if it dies';
 COMMENT ON COLUMN webhook.pending.attempts IS 'requests already made, counted before they leave';
 COMMENT ON COLUMN webhook.pending.due_at IS 'when it is to be tried again; infinity while behind';
 COMMENT ON COLUMN webhook.pending.first_at IS 'when it was first tried; null: not yet';
@@ -334,6 +343,7 @@ COMMENT ON COLUMN webhook.pending.batch IS 'the batch it was sent with, and is t
 CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
+CREATE INDEX pending_asked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'asked';
 CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
 CREATE INDEX pending_batch_idx ON webhook.pending (subscription_id, batch) WHERE batch IS NOT NULL;
 
@@ -356,6 +366,7 @@ CREATE TABLE webhook.dead_letter (
 	created_at      timestamptz NOT NULL,
 	PRIMARY KEY (subscription_id, event_id)
 );
+CREATE INDEX dead_letter_event_idx ON webhook.dead_letter (event_id);
 COMMENT ON TABLE webhook.dead_letter IS 'deliveries given up, with their whole event, until someone redelivers or purges them';
 COMMENT ON COLUMN webhook.dead_letter.subscription_id IS 'for whom it was';
 COMMENT ON COLUMN webhook.dead_letter.event_id IS 'what it was: webhook.outbox.id';
@@ -652,11 +663,29 @@ BEGIN
 			HINT = 'The default is 15 seconds.';
 	END IF;
 	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
-	IF NEW.filter IS NOT NULL THEN
-		RAISE feature_not_supported USING
-			MESSAGE = 'filter is not supported yet',
-			DETAIL = 'This version routes by entity type, action and tenant.',
-			HINT = 'Leave filter null.';
+	IF NEW.changed IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.changed IS DISTINCT FROM OLD.changed
+			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types)
+		AND has_table_privilege('webhook.source', 'SELECT') THEN
+		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word FROM webhook.source s
+			WHERE NOT s.previous AND 'update' = ANY (s.actions)
+				AND (NEW.entity_types IS NULL OR s.entity_type = ANY (NEW.entity_types));
+		IF word IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = 'changed cannot hold back updates of every source',
+				DETAIL = format('Watched without previous, so that nobody can tell what an update changed: %s.', word),
+				HINT = 'Watch them with previous => true; until then all their updates are sent.';
+		END IF;
+	END IF;
+	IF NEW.filter IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.filter::text IS DISTINCT FROM OLD.filter::text) THEN
+		-- a predicate is true, false or unknown for whatever it looks at; anything else yields nothing here
+		BEGIN
+			PERFORM jsonb_path_match('{}', NEW.filter);
+		EXCEPTION WHEN OTHERS THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = 'filter is not usable',
+				DETAIL = format('It must be a predicate, which says yes or no to any event. Tried on an empty one: %s.', SQLERRM),
+				HINT = 'For example ''$.new.total > 100'', or ''exists($.old.status)''.';
+		END;
 	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR jsonb_typeof(NEW.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING
@@ -987,6 +1016,12 @@ BEGIN
 			DETAIL = 'columns lists what is sent, exclude what is not.',
 			HINT = 'Give one of them.';
 	END IF;
+	IF watch.entity_type = 'webhook_subscription' THEN
+		RAISE reserved_name USING
+			MESSAGE = 'the entity type "webhook_subscription" is taken',
+			DETAIL = 'It is that of the events that tell of subscriptions in trouble.',
+			HINT = 'Name what a row of the table is.';
+	END IF;
 	IF watch.entity_type = '' OR length(watch.entity_type) > 200 THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'an entity type has 1 to 200 characters',
@@ -1182,6 +1217,214 @@ END
 $$;
 COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order. Error undefined_object where there is none';
 
+CREATE FUNCTION webhook.tell_worker() RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_tell_worker';
+COMMENT ON FUNCTION webhook.tell_worker() IS 'makes the worker look at its subscriptions, and at what has been asked for, when this transaction commits';
+
+CREATE FUNCTION webhook.current_drawer() RETURNS smallint
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_current_drawer';
+COMMENT ON FUNCTION webhook.current_drawer() IS 'the drawer that is written now';
+
+-- The rule itself is in worker/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
+CREATE FUNCTION webhook.matches_content(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s CONSTANT webhook.subscription := matches_content.subscription;
+	e CONSTANT webhook.outbox := matches_content.event;
+BEGIN
+	IF s.exclude_origins IS NOT NULL AND jsonb_typeof(e.context::jsonb -> 'origin') = 'string'
+		AND e.context::jsonb ->> 'origin' = ANY (s.exclude_origins) THEN
+		RETURN false;
+	END IF;
+	IF s.changed IS NOT NULL AND e.action_type = 'update' AND e.previous IS NOT NULL
+		AND NOT (jsonb_typeof(e.previous::jsonb) = 'object' AND e.previous::jsonb ?| s.changed) THEN
+		RETURN false;
+	END IF;
+	RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
+		jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
+			'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
+EXCEPTION -- json may hold what jsonb does not take, such as \u0000
+	WHEN data_exception OR feature_not_supported THEN
+		RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.matches_content(webhook.subscription, webhook.outbox) IS 'the part of webhook.matches() that looks into the event: exclude_origins, changed, filter';
+
+-- a body that is parsed now: it depends on nobody's search_path, and is inlined
+CREATE FUNCTION webhook.matches(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+	LANGUAGE sql STABLE
+	RETURN CASE
+		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id = (subscription).id
+		WHEN NOT (subscription).active THEN false
+		WHEN NOT coalesce((event).entity_type = ANY ((subscription).entity_types), (event).entity_type <> 'webhook_subscription') THEN false
+		WHEN (event).entity_type = 'webhook_subscription' AND (event).entity_id = (subscription).name THEN false
+		WHEN NOT coalesce((event).action_type = ANY ((subscription).actions), true) THEN false
+		WHEN (subscription).tenant IS NOT NULL AND (subscription).tenant IS DISTINCT FROM (event).tenant THEN false
+		WHEN (subscription).exclude_origins IS NULL AND (subscription).changed IS NULL AND (subscription).filter IS NULL THEN true
+		ELSE webhook.matches_content(subscription, event)
+	END;
+COMMENT ON FUNCTION webhook.matches(webhook.subscription, webhook.outbox) IS 'is this event for this subscription, as it is configured now? Null where what the event holds does not let that be told';
+
+CREATE FUNCTION webhook.event_size(event webhook.outbox) RETURNS integer
+	LANGUAGE sql STABLE
+	RETURN 200 + coalesce(octet_length((event).entity_id), 0) + octet_length((event).entity_type) + coalesce(octet_length((event).tenant), 0)
+		+ coalesce(octet_length((event).result::text), 0) + coalesce(octet_length((event).previous::text), 0)
+		+ coalesce(octet_length((event).context::text), 0);
+COMMENT ON FUNCTION webhook.event_size(webhook.outbox) IS 'about as many bytes as the event takes in the worker''s memory';
+
+CREATE FUNCTION webhook.revive(event_id bigint) RETURNS webhook.outbox
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	event webhook.outbox;
+BEGIN
+	-- With its own id and xid it is below every position the worker can be at, and none of the transactions that it
+	-- still watches: so it is not read as a new event, for anybody. The caller holds the locks on its dead letters.
+	INSERT INTO webhook.outbox (id, xid, entity_id, entity_type, action_type, result, previous, tenant, context, created_at, drawer)
+		SELECT d.event_id, d.xid, d.entity_id, d.entity_type, d.action_type, d.result, d.previous, d.tenant, d.context, d.created_at,
+			webhook.current_drawer()
+		FROM webhook.dead_letter d WHERE d.event_id = revive.event_id ORDER BY d.subscription_id LIMIT 1
+		RETURNING * INTO event;
+	RETURN event;
+END
+$$;
+COMMENT ON FUNCTION webhook.revive(bigint) IS 'puts an event whose drawer was emptied back into webhook.outbox, with all it had, from its dead letter; null where there is none. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.redeliver(event_id text, subscription text DEFAULT NULL) RETURNS integer
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	number CONSTANT bigint := webhook.event_number(redeliver.event_id);
+	event  webhook.outbox;
+	dead   bigint[];
+	locked bigint[];
+	wanted bigint[];
+	queued integer;
+BEGIN
+	IF redeliver.subscription IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = redeliver.subscription) THEN
+		PERFORM webhook.no_such_subscription(redeliver.subscription);
+	END IF;
+	-- whoever redelivers what is dead does so one after the other; what another has taken meanwhile is his
+	dead := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number);
+	locked := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number ORDER BY d.subscription_id FOR UPDATE);
+	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = number;
+	IF NOT FOUND THEN
+		event := webhook.revive(number);
+	END IF;
+	IF event.id IS NULL THEN
+		RAISE undefined_object USING
+			MESSAGE = format('event "%s" does not exist', left(redeliver.event_id, 100)),
+			DETAIL = 'It is neither in webhook.outbox nor in webhook.dead_letter.',
+			HINT = 'Events are kept for webhook.retention; those given up until they are redelivered or purged.';
+	END IF;
+	IF event.action_type = 'test' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is a test', left(redeliver.event_id, 100)),
+			DETAIL = 'A test is sent once.',
+			HINT = 'CALL webhook.test() again.';
+	END IF;
+	wanted := ARRAY(
+		SELECT s.id FROM webhook.subscription s
+		WHERE (redeliver.subscription IS NULL OR s.name = redeliver.subscription)
+			AND (s.id = ANY (dead) OR webhook.matches(s, event)
+				OR EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = number AND a.subscription_id = s.id))
+		ORDER BY s.id);
+	IF redeliver.subscription IS NOT NULL AND wanted = '{}' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not for subscription "%s"', left(redeliver.event_id, 100), redeliver.subscription),
+			DETAIL = 'The subscription does not match it, and it was never sent there.',
+			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, actions, tenant, filter.';
+	END IF;
+	INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer, webhook.event_size(event)
+		FROM unnest(wanted) w(id) WHERE w.id <> ALL (dead) OR w.id = ANY (locked) ORDER BY w.id
+		ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL
+			DO UPDATE SET due_at = excluded.due_at WHERE pending.state = 'retry';
+	GET DIAGNOSTICS queued = ROW_COUNT;
+	DELETE FROM webhook.dead_letter d WHERE d.event_id = number AND d.subscription_id = ANY (wanted);
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone. Attempts and give_up_after begin anew. Returns the deliveries queued';
+
+CREATE FUNCTION webhook.replay(subscription text, since timestamptz, until timestamptz DEFAULT now()) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	s webhook.subscription;
+	queued bigint;
+BEGIN
+	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = replay.subscription;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_subscription(replay.subscription);
+	END IF;
+	IF replay.since IS NULL OR replay.until IS NULL OR replay.since >= replay.until THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the time range to replay is empty',
+			DETAIL = format('It begins at %s and ends before %s.', coalesce(replay.since::text, 'null'), coalesce(replay.until::text, 'null')),
+			HINT = 'since is earlier than until; ''-infinity'' replays all that is kept.';
+	END IF;
+	IF NOT s.active THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('subscription "%s" is inactive', replay.subscription),
+			DETAIL = 'No event is for an inactive subscription.',
+			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
+	END IF;
+	WITH again AS (
+		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer, webhook.event_size(o)
+			FROM webhook.outbox o
+			WHERE o.created_at >= replay.since AND o.created_at < replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
+			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
+			RETURNING pending.event_id),
+	alive AS (
+		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
+	SELECT count(*) INTO queued FROM again;
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled. Events committed after this call follow behind. Returns the deliveries queued. Reads the whole outbox';
+
+CREATE FUNCTION webhook.purge_dead_letters(older_than interval DEFAULT NULL, subscription text DEFAULT NULL) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	purged bigint;
+BEGIN
+	IF older_than IS NULL AND purge_dead_letters.subscription IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'which dead letters to purge is not said',
+			DETAIL = 'Neither older_than nor subscription is given.',
+			HINT = 'Give one of them or both; older_than => ''0'' purges all.';
+	END IF;
+	IF older_than < interval '0' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'older_than is out of range',
+			DETAIL = format('%s was given; it is an age, hence not negative.', older_than),
+			HINT = 'For example ''30 days''.';
+	END IF;
+	-- those of a subscription that was removed have nothing but its name
+	IF purge_dead_letters.subscription IS NOT NULL
+		AND NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = purge_dead_letters.subscription)
+		AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.subscription = purge_dead_letters.subscription) THEN
+		PERFORM webhook.no_such_subscription(purge_dead_letters.subscription);
+	END IF;
+	DELETE FROM webhook.dead_letter d
+		WHERE (older_than IS NULL OR d.dead_at <= clock_timestamp() - older_than)
+			AND (purge_dead_letters.subscription IS NULL OR d.subscription = purge_dead_letters.subscription
+				OR d.subscription_id = (SELECT s.id FROM webhook.subscription s WHERE s.name = purge_dead_letters.subscription));
+	GET DIAGNOSTICS purged = ROW_COUNT;
+	RETURN purged;
+END
+$$;
+COMMENT ON FUNCTION webhook.purge_dead_letters(interval, text) IS 'deletes dead letters given up longer ago than older_than, or those of a subscription (also one that was removed), or both. Returns how many. Their events are gone for good where their drawer was emptied';
+
 CREATE FUNCTION webhook.request_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_request_worker';
 COMMENT ON FUNCTION webhook.request_worker() IS 'asks the launcher for a worker in this database when this transaction commits; nothing happens where there is no launcher';
@@ -1280,6 +1523,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
+CREATE FUNCTION webhook.event_number(event_id text) RETURNS bigint
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts text[] := regexp_match(event_number.event_id, '^\s*(?:[A-Za-z0-9_-]{0,32}([0-9a-f]{8})_)?([0-9]{1,18})\s*$');
+BEGIN
+	IF parts IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('"%s" is not the id of an event', left(event_number.event_id, 100)),
+			DETAIL = 'An event''s id is the webhook-id that its receiver got, or its number in webhook.outbox.',
+			HINT = 'For example ''evt_0123abcd_42'' or ''42''; webhook.log shows both.';
+	END IF;
+	IF parts[1] IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.identity i WHERE i.instance = parts[1]) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not of this database', left(event_number.event_id, 100)),
+			DETAIL = format('Its instance is %s; this database has another.', parts[1]),
+			HINT = 'Give its number alone if it was made here before webhook.enable() was called anew.';
+	END IF;
+	RETURN parts[2]::bigint;
+END
+$$;
+COMMENT ON FUNCTION webhook.event_number(text) IS 'the number of an event (webhook.outbox.id) from the id that its receiver got, or from that number as text. Error invalid_parameter_value where it is neither, or of another database';
 
 --
 -- Views
@@ -1331,20 +1596,18 @@ COMMENT ON COLUMN webhook.source.trigger IS 'the trigger''s name';
 COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or disabled';
 COMMENT ON COLUMN webhook.source.problem IS 'what in its settings no longer fits the table; null: nothing';
 
+-- a plain projection, so that conditions on it use the indexes of webhook.attempt
 CREATE VIEW webhook.log AS
-	SELECT a.at, webhook.event_id(a.event_id) AS event, s.name AS subscription,
-		o.entity_type, o.entity_id, o.action_type, a.attempt, a.outcome, a.http_status, a.error,
-		a.duration_ms, a.response
+	SELECT a.at, webhook.event_id(a.event_id) AS event, a.subscription, a.entity_type, a.entity_id, a.action_type,
+		a.attempt, a.outcome, a.http_status, a.error, a.duration_ms, a.response, a.event_id
 	FROM webhook.attempt a
-	LEFT JOIN webhook.outbox o ON o.id = a.event_id
-	LEFT JOIN webhook.subscription s ON s.id = a.subscription_id
 	ORDER BY a.at DESC;
-COMMENT ON VIEW webhook.log IS 'the requests made, newest first';
+COMMENT ON VIEW webhook.log IS 'the requests made, newest first; fast by subscription, by entity_id, by event_id and by at';
 COMMENT ON COLUMN webhook.log.at IS 'when the request was started';
 COMMENT ON COLUMN webhook.log.event IS 'the event''s id as the receiver sees it';
-COMMENT ON COLUMN webhook.log.subscription IS 'for whom; null: it was removed since';
-COMMENT ON COLUMN webhook.log.entity_type IS 'of the event; null: its drawer was emptied since';
-COMMENT ON COLUMN webhook.log.entity_id IS 'of the event';
+COMMENT ON COLUMN webhook.log.subscription IS 'for whom: its name at that time';
+COMMENT ON COLUMN webhook.log.entity_type IS 'of the event';
+COMMENT ON COLUMN webhook.log.entity_id IS 'of the event, its first 500 characters';
 COMMENT ON COLUMN webhook.log.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.log.attempt IS 'number of the attempt, from 1';
 COMMENT ON COLUMN webhook.log.outcome IS 'one word: delivered, or what went wrong';
@@ -1352,6 +1615,7 @@ COMMENT ON COLUMN webhook.log.http_status IS 'the response''s status; null: ther
 COMMENT ON COLUMN webhook.log.error IS 'what went wrong, for people';
 COMMENT ON COLUMN webhook.log.duration_ms IS 'milliseconds from start to end';
 COMMENT ON COLUMN webhook.log.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.log.event_id IS 'the event''s number, by which it is found: WHERE event_id = webhook.event_number(''evt_...'')';
 
 CREATE FUNCTION webhook.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean, OUT breaker text,
@@ -1409,12 +1673,241 @@ COMMENT ON COLUMN webhook.status.last_failure IS 'the last failed attempt';
 COMMENT ON COLUMN webhook.status.last_error IS 'its outcome, one word';
 
 --
+-- Operational events: what happens to subscriptions, for others to be told
+--
+
+CREATE FUNCTION webhook.append_event(
+	entity_type text, entity_id text, action_type text, result json, tenant text, subscription_id bigint
+) RETURNS bigint
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_append_event';
+COMMENT ON FUNCTION webhook.append_event(text, text, text, json, text, bigint) IS 'appends an event to the outbox as capture does, and returns its number. subscription_id: for this one alone, null for all that match';
+
+CREATE FUNCTION webhook.note_change(subscription_id bigint, change text, reason text, event_id bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s webhook.subscription;
+BEGIN
+	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
+	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
+			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
+		RETURN;
+	END IF;
+	PERFORM webhook.append_event('webhook_subscription', s.name, 'update',
+		json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
+			'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp()), s.tenant, NULL);
+END
+$$;
+COMMENT ON FUNCTION webhook.note_change(bigint, text, text, bigint) IS 'appends an event of entity type webhook_subscription, where another subscription asks for those by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. Holds neither URL nor secret, nor what an endpoint or a library has said';
+
+CREATE FUNCTION webhook.note_state() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NEW.state = 'disabled' THEN
+		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL);
+	ELSIF OLD.state = 'disabled' AND NEW.state = 'live' THEN
+		PERFORM webhook.note_change(NEW.id, 'resumed', NULL, NULL);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or live again after that';
+
+CREATE FUNCTION webhook.note_dead_letters() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- the word of its last attempt; the reason for people may name a host
+	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', CASE WHEN d.reason LIKE 'older than webhook.retention%'
+			THEN 'older than webhook.retention'
+			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE a.event_id = d.event_id AND a.subscription_id = d.subscription_id
+				ORDER BY a.at DESC LIMIT 1) END, d.event_id)
+		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.note_dead_letters() IS 'tells of deliveries that were given up, but for those that would have told of another';
+
+CREATE TRIGGER note_state AFTER UPDATE OF state ON webhook.subscription
+	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION webhook.note_state();
+CREATE TRIGGER note_dead_letters AFTER INSERT ON webhook.dead_letter REFERENCING NEW TABLE AS dead
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.note_dead_letters();
+
+--
+-- webhook.test, after the views that it looks at
+--
+
+CREATE FUNCTION webhook.captured(source regclass, trigger name, "row" record, OUT entity_id text, OUT result json, OUT tenant text)
+	LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'webhook_captured';
+COMMENT ON FUNCTION webhook.captured(regclass, name, record) IS 'what this trigger of a watched table would tell of a row: with its columns, and without those it leaves out';
+
+CREATE FUNCTION webhook.test_row(
+	source webhook.source, wanted text, only_tenant text, OUT entity_id text, OUT result json, OUT tenant text
+)
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_keys text[];
+	conditions  text[] := '{}';
+	col         record;
+BEGIN
+	IF wanted IS NOT NULL THEN
+		wanted_keys := CASE WHEN cardinality(source.id_columns) = 1 THEN ARRAY[wanted]
+			ELSE ARRAY(SELECT jsonb_array_elements_text(wanted::jsonb)) END;
+		IF source.id_columns = '{}' OR cardinality(wanted_keys) <> cardinality(source.id_columns) THEN
+			RETURN;
+		END IF;
+		FOR col IN SELECT k.key, a.attname, format_type(a.atttypid, a.atttypmod) AS type
+			FROM unnest(wanted_keys, source.id_columns) k(key, name)
+			JOIN pg_attribute a ON a.attrelid = source.source AND a.attname = k.name LOOP
+			conditions := conditions || format('t.%I = %L::%s', col.attname, col.key, col.type);
+		END LOOP;
+	END IF;
+	IF only_tenant IS NOT NULL AND source.tenant IS NOT NULL THEN
+		conditions := conditions || format('t.%I::text = %L', source.tenant, only_tenant);
+	END IF;
+	-- the highest key stands for the newest row: it is found by the key's index
+	EXECUTE format('SELECT c.* FROM (SELECT t FROM %s %s t WHERE %s %s LIMIT 1) q CROSS JOIN LATERAL webhook.captured(%L, %L, q.t) c',
+		CASE WHEN (SELECT c.relkind FROM pg_class c WHERE c.oid = source.source) = 'p' THEN '' ELSE 'ONLY' END,
+		source.source, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'),
+		(SELECT 'ORDER BY ' || string_agg(format('t.%I DESC', k.name), ', ' ORDER BY k.n)
+			FROM unnest(source.id_columns) WITH ORDINALITY k(name, n)),
+		source.source, source.trigger)
+		INTO entity_id, result, tenant;
+EXCEPTION -- what was wanted is no key of this table
+	WHEN data_exception THEN
+		entity_id := NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.test_row(webhook.source, text, text) IS 'the row of a watched table with this entity_id, or the newest one, as capture would tell of it; nulls where there is none. Read with the caller''s rights. Part of webhook.test()';
+
+CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, OUT event bigint, OUT error text)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s      webhook.subscription;
+	source webhook.source;
+	shown  record;
+	sample webhook.outbox;
+	worker record;
+BEGIN
+	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = send_test.subscription;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_subscription(send_test.subscription);
+	END IF;
+	IF send_test.entity_id IS NOT NULL AND send_test.entity_type IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'an entity_id needs an entity_type',
+			DETAIL = 'Entities of several types may have the same id.',
+			HINT = 'SELECT source, entity_type FROM webhook.source shows the types.';
+	END IF;
+	IF send_test.entity_type IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.source w WHERE w.entity_type = send_test.entity_type) THEN
+		RAISE undefined_object USING
+			MESSAGE = format('no table is watched as "%s"', send_test.entity_type),
+			DETAIL = 'No source has this entity type.',
+			HINT = 'SELECT source, entity_type FROM webhook.source shows the watched tables.';
+	END IF;
+	SELECT * INTO worker FROM webhook.worker_status();
+	IF worker.state IN ('none', 'silent') THEN
+		error := format('not sent: the worker is %s%s', worker.state, ': ' || worker.reason);
+		RETURN;
+	END IF;
+
+	-- of the rows that this subscription might be told of; whether it takes updates, or is active, is not what is tested
+	s.active := true;
+	s.actions := NULL;
+	s.changed := NULL;
+	sample.action_type := 'update';
+	FOR source IN SELECT * FROM webhook.source w
+		WHERE coalesce(w.entity_type = send_test.entity_type, w.entity_type = ANY (s.entity_types), true)
+		ORDER BY w.entity_type, w.source::text LOOP
+		shown := webhook.test_row(source, send_test.entity_id, s.tenant);
+		sample.entity_type := source.entity_type;
+		sample.entity_id := shown.entity_id;
+		sample.result := shown.result;
+		sample.tenant := shown.tenant;
+		EXIT WHEN shown.result IS NOT NULL AND webhook.matches(s, sample);
+		sample.result := NULL;
+	END LOOP;
+	IF sample.result IS NULL AND send_test.entity_id IS NOT NULL THEN
+		RAISE no_data_found USING
+			MESSAGE = format('there is no %s "%s" for subscription "%s"', send_test.entity_type, send_test.entity_id, send_test.subscription),
+			DETAIL = 'No row has this key, or the subscription''s entity_types, tenant or filter keep it from being told of it.',
+			HINT = 'Leave entity_id out to have the newest row.';
+	END IF;
+	IF sample.result IS NULL THEN
+		sample.entity_type := coalesce(send_test.entity_type, s.entity_types[1], 'test');
+		sample.entity_id := 'test';
+		sample.tenant := s.tenant;
+		sample.result := json_build_object('test', true, 'subscription', s.name);
+	END IF;
+	event := webhook.append_event(sample.entity_type, sample.entity_id, 'test', sample.result, sample.tenant, s.id);
+END
+$$;
+COMMENT ON FUNCTION webhook.send_test(text, text, text) IS 'appends the event of a test, or says why not. Part of webhook.test()';
+
+CREATE FUNCTION webhook.test_result(event bigint, since timestamptz, wait interval, OUT finished boolean, OUT http_status integer, OUT error text)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	SELECT a.http_status, CASE WHEN a.outcome <> 'delivered' THEN concat_ws(': ', a.outcome, a.error) END
+		INTO http_status, error FROM webhook.attempt a WHERE a.event_id = test_result.event;
+	finished := FOUND OR clock_timestamp() >= since + wait;
+	IF NOT FOUND AND finished THEN
+		error := format('no answer within %s%s', wait, (SELECT ': the worker is ' || concat_ws(': ', w.state, w.reason)
+			FROM webhook.worker_status() w WHERE w.state <> 'running'));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.test_result(bigint, timestamptz, interval) IS 'has the request of a test ended, or has it been waited for long enough? Part of webhook.test()';
+
+CREATE PROCEDURE webhook.require_own_transaction()
+	LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_require_own_transaction';
+COMMENT ON PROCEDURE webhook.require_own_transaction() IS 'raises active_sql_transaction where its caller could not COMMIT. Part of webhook.test()';
+
+-- It commits, so it can neither SET search_path nor be SECURITY DEFINER: everything in it is named in full.
+CREATE PROCEDURE webhook.test(
+	subscription      text,
+	entity_type       text     DEFAULT NULL,
+	entity_id         text     DEFAULT NULL,
+	wait              interval DEFAULT '10 seconds',
+	INOUT http_status integer  DEFAULT NULL,
+	INOUT error       text     DEFAULT NULL
+)
+	LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+	event    pg_catalog.int8;
+	since    pg_catalog.timestamptz;
+	finished pg_catalog.bool;
+BEGIN
+	CALL webhook.require_own_transaction();
+	http_status := NULL;
+	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id) t;
+	COMMIT;
+	IF event IS NULL THEN
+		RETURN;
+	END IF;
+	since := pg_catalog.clock_timestamp();
+	LOOP
+		SELECT r.finished, r.http_status, r.error INTO finished, http_status, error FROM webhook.test_result(event, since, wait) r;
+		COMMIT; -- hold no snapshot while waiting
+		EXIT WHEN finished;
+		PERFORM pg_catalog.pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights';
+
+--
 -- Grants: nothing for anybody but the owner; capture needs none
 --
 
 REVOKE ALL ON SCHEMA webhook FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA webhook FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA webhook FROM PUBLIC;
 
 SELECT webhook.enable();
 

@@ -53,6 +53,14 @@ extern bool wh_tx_try(void (*step)(void *), void *arg);
 extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint);
 
 /*
+ * Run `step` in a subtransaction of the open transaction, in which it writes
+ * nothing. False where it failed: `why`, in the current memory context and
+ * UTF-8, says so for people. Where somebody wants the process to stop, that
+ * goes on.
+ */
+extern bool wh_tx_guarded(void (*step)(void *), void *arg, const char **why);
+
+/*
  * Text of the database in UTF-8, for the engine. What cannot be converted (a
  * database in SQL_ASCII may hold any bytes) becomes "?": an event must not be
  * able to stop the worker.
@@ -64,7 +72,7 @@ typedef struct WhPlan
 {
 	const char *sql;
 	int n_args;
-	Oid args[12];
+	Oid args[16];
 	SPIPlanPtr plan;
 } WhPlan;
 
@@ -111,6 +119,13 @@ typedef struct WhRoute
 	int n_actions; /* -1: all */
 	char **actions;
 	char *tenant; /* NULL: all */
+	/* in the database's encoding: */
+	int n_changed; /* -1: all */
+	char **changed;
+	int n_exclude_origins; /* -1: none */
+	char **exclude_origins;
+	struct varlena *filter; /* a jsonpath; NULL: all */
+	bool asked;             /* has rows in pending that people have asked for */
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
@@ -145,6 +160,7 @@ typedef struct WhPage
 {
 	WhEvent *events[WH_PAGE_EVENTS]; /* each with a reference that is the caller's */
 	int n;
+	int max;   /* events to be read at most */
 	bool more; /* the page was full: read on at once */
 } WhPage;
 
@@ -169,13 +185,19 @@ extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
 
-/* Which of these events have been dealt with for which subscription, by a log row, pending or dead_letter. */
-typedef struct WhDealt
+/* An event for a subscription. */
+typedef struct WhPair
 {
 	int64 event_id;
 	int64 subscription_id;
-} WhDealt;
-extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
+} WhPair;
+
+/*
+ * Which have been dealt with, by a log row, pending or dead_letter: all of the
+ * pairs given that have, and perhaps others of the same events, in order.
+ */
+extern WhPair *wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n);
+extern int wh_pair_compare(const void *a, const void *b); /* that order */
 
 /*
  * store_settle.c: how deliveries have ended
@@ -184,9 +206,25 @@ extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
 /* Write down how these deliveries have ended. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
+/* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
+extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+
 /*
- * store_pending.c: what is to be sent again
+ * store_pending.c: what is to be sent again; store_asked.c: what people have asked for
  */
+
+/* A row of pending that webhook.redeliver() or webhook.replay() made. */
+typedef struct WhAsked
+{
+	int64 event_id;
+	uint64 lane; /* the caller's to fill in */
+	WhEvent
+		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
+} WhAsked;
+
+/* The oldest of a subscription after an event, at most `max`; and park them, each in its lane. Return how many. */
+extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
+extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken
@@ -213,6 +251,15 @@ extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
 extern List *wh_store_take_parked(int64 subscription_id, int max);
 extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
+
+/*
+ * Where the parked rows of a subscription begin, so that those taken before are
+ * not passed again: it has been taken up to this event, for good; one is parked
+ * here; or nobody knows.
+ */
+extern void wh_store_parked_taken(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_at(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_anywhere(void);
 
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);

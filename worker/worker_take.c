@@ -179,6 +179,8 @@ take(Taking *t)
 	}
 	if (t->what == TAKE_PARKED && t->taken == NIL)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
+	else if (t->what == TAKE_PARKED) /* not before it is committed; they come in the order of ids */
+		wh_store_parked_taken(t->subscriptions[0], ((WhTaken *) llast(t->taken))->event_id);
 	if (t->what == TAKE_PROBE && t->taken == NIL)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
 	return true;
@@ -208,6 +210,8 @@ look_at_breakers(void)
 	{
 		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
 
+		if (wh_asked_left(subscription_id)) /* its oldest may not be parked yet; the engine asks again */
+			continue;
 		if (!take(&probe)) /* the engine asks again */
 			return any;
 		any = true;
@@ -237,6 +241,7 @@ wh_take_pending(TimestampTz now)
 	}
 	if (!wh_settle_clear())
 		return any;
+	any = wh_asked_park() || any;
 	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
@@ -249,7 +254,7 @@ wh_take_pending(TimestampTz now)
 	}
 	/* what is parked while recovering may be older than what is parked already: wait until all is there */
 	subscription_id = wh_read_recovering() ? 0 : wh_deliver_parked_to_fetch(wh_engine, &room);
-	if (subscription_id != 0)
+	if (subscription_id != 0 && !wh_asked_left(subscription_id))
 	{
 		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};
 

@@ -160,6 +160,8 @@ subtest 'rate_limit' => sub {
 	$r->wait_for_requests(4000, '/ok/free');
 	cmp_ok($r->count('/ok/rate'), '<', 2000, 'a subscription without a limit has everything while one with a limit has not');
 	$t->poll_sql('what is beyond the limit is parked', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'parked'");
+	$t->poll_sql('the statistics of that are in',
+		q{SELECT n_tup_ins >= (SELECT count(*) FROM webhook.pending) FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
 	$t->sql('SELECT pg_stat_reset()');
 	my $then = $r->count('/ok/rate');
 	$r->wait_for_requests($then + 120, '/ok/rate');

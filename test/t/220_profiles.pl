@@ -147,6 +147,7 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 		[ map { "evt_${instance}_$_" } split /\n/, $t->sql('SELECT id FROM webhook.outbox ORDER BY id') ], 'GitHub: the id of the delivery');
 	my $changed = $json->decode(($r->requests('/ok/stripe'))[1]{body})->{data};
 	is_deeply($changed->{previous_attributes}, { name => "J\x{fc}rgen \"J\"", paid => JSON::PP::true }, 'Stripe: previous_attributes');
+	$t->wait_until_settled;
 	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE outcome <> 'delivered'"), 0, 'all were delivered at once');
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
 };
@@ -166,6 +167,7 @@ subtest 'EventInsight: users and companies' => sub {
 	same_json($got{'company update'}, '{"entity_id": "8", "entity_type": "company", "action_type": "update",
 		"result": {"id": 8, "name": "Acme Ltd."}}', 'update: its new value');
 	same_json($got{'company delete'}, '{"entity_id": "8", "entity_type": "company", "action_type": "delete"}', 'delete: no result');
+	$t->wait_until_settled;
 	my $log = $t->sql("SELECT entity_id, action_type, outcome, http_status, response FROM webhook.log WHERE entity_type = 'company' ORDER BY at DESC LIMIT 10");
 	is($log, "8|delete|delivered|200|ok\n\n8|update|delivered|200|ok\n\n8|new|delivered|200|ok\n", 'the log has the last requests');
 };
@@ -250,6 +252,7 @@ JSON
 	like($h->{'user-agent'}, qr{^\w+/\d+(\.\d+)*$}, 'User-Agent: product and version');
 	like($h->{'x-aghanim-signature-timestamp'}, qr/^\d{10}$/, 'the timestamp in Unix seconds');
 	is($h->{'x-aghanim-signature'}, hmac_sha256_hex("$h->{'x-aghanim-signature-timestamp'}.$request->{body}", $secret{aghanim_player}), 'the signature');
+	is($t->sql("SELECT webhook.event_number('whevt_${instance}_$event->{id}')"), $event->{id}, 'its event_id is known under its own prefix');
 	is($json->decode($second->{body})->{transaction_id}, "whtx_${instance}_$event->{xid}", 'events of one transaction have one transaction_id');
 	# all of it from the context
 	$t->sql(<<'SQL');
@@ -284,14 +287,15 @@ subtest 'a test event marks itself in each dialect' => sub {
 		aghanim         => sub { $_[0]{sandbox} && $_[0]{event_type} eq 'user.test' },
 		stripe          => sub { !$_[0]{livemode} },
 		xsolla          => sub { $_[0]{event_type} eq 'user.test' });
-	subscribe_as($_, "test_$_", "entity_types => '{nothing}'") for sort keys %mark;
-	$t->sql(<<'SQL');
-INSERT INTO webhook.outbox (id, xid, entity_id, entity_type, action_type, result, subscription_id, created_at, drawer)
-	SELECT nextval('webhook.outbox_id_seq'), pg_current_xact_id(), '1', 'user', 'test', '{"id": 1}', s.id, clock_timestamp(),
-		(SELECT drawer FROM webhook.outbox ORDER BY id DESC LIMIT 1)
-	FROM webhook.subscription s WHERE s.name LIKE 'test\_%'
-SQL
-	ok($mark{$_}->($json->decode(request("test_$_", 1)->{body})), $_) for sort keys %mark;
+	subscribe_as($_, "test_$_", "actions => '{truncate}'") for sort keys %mark;
+	for my $profile (sort keys %mark)
+	{
+		is($t->sql("CALL webhook.test('test_$profile', 'user', '7')"), '200|', "$profile: webhook.test says that it arrived");
+		my $request = request("test_$profile", 1);
+		ok($mark{$profile}->($json->decode($request->{body})), "$profile: it is marked as a test");
+		like($request->{body}, qr/"name":"Ada"/, "$profile: with the data of a real entity");
+		is(judged($profile, $secret{"test_$profile"}, $request), qq({"requests":1,"verified":1,"failed":0,"failures":[]}\n), "$profile: signed");
+	}
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name LIKE 'test\\_%'");
 };
 

@@ -10,6 +10,8 @@
  *	  /hang         never
  *	  /close        the connection is closed instead
  *	  /partial      closed in the midst of the body
+ *	  /cut          closed in the midst of the headers, after a status of 200
+ *	  /folded       200, whose headers begin with a folded line
  *	  /last         200, and then the connection is closed
  *	  /redirect     302 to /status/200
  *	  /refuse       200 with a JSON body that says it failed
@@ -18,6 +20,7 @@
  *	  /dirty        200 with what is not UTF-8, NUL bytes and a cut character
  *	  /large        200 with 8 MB
  *	  /headers      200 with 1 MB of headers
+ *	  /line         200 with a header of 1 MB
  *
  * It allocates nothing, so that the test may let allocations fail.
  */

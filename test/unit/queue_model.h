@@ -105,6 +105,7 @@ typedef struct Model
 	int probed;
 	int batches; /* started, of more than one */
 	int kept;    /* of those, again */
+	int leads_lost;
 	WhList outcomes;
 	WhDelivery *flying[IN_FLIGHT_MAX];
 	int n_flying;

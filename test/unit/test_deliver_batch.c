@@ -59,9 +59,9 @@ test_body(void **state)
 	ServerRequest r;
 	char id[64];
 	const char *signature;
+	int64_t timestamp;
 	const char *why;
 	WhKey key;
-	bool right = false;
 
 	(void) state;
 	subscribe_batches(1, at("/status/200"), 3);
@@ -78,12 +78,11 @@ test_body(void **state)
 	assert_memory_equal(id, "bat_" INSTANCE "_7_", 15);
 	assert_int_equal(strlen(id), 15 + 16);
 	assert_int_equal(strspn(id + 15, "0123456789abcdef"), 16);
+	timestamp = atoll(request_header(&r, "webhook-timestamp"));
 	signature = request_header(&r, "webhook-signature");
 	assert_true(wh_secret_decode(&wh_signing_standard, SECRET, &key, &why));
-	for (int64_t ago = 0; ago < 2; ago++)
-		right |= wh_verify(&wh_signing_standard, &key,
-						   &(WhMessage){id, clock_last / SECOND - ago, r.body, r.body_len}, signature);
-	assert_true(right);
+	assert_true(
+		wh_verify(&wh_signing_standard, &key, &(WhMessage){id, timestamp, r.body, r.body_len}, signature));
 	wh_key_wipe(&key);
 }
 

@@ -411,6 +411,22 @@ forget(WhList *list)
 		wh_delivery_free(d);
 }
 
+/* The drawer of a batch's lead is emptied: it becomes a dead letter, and the worker begins anew. */
+static void
+rotate(void)
+{
+	for (int s = 0; s < SUBS; s++)
+		for (int e = 0; m.db.exists[s] && e < m.written; e++)
+			if (m.db.rows[s][e].batch == e + 1 && percent(30))
+			{
+				m.db.rows[s][e].state = NONE;
+				m.db.rows[s][e].batch = 0;
+				m.db.rows[s][e].finished = true;
+				m.ended_times[s][e]++;
+				m.leads_lost++;
+			}
+}
+
 /* The worker ends; with a crash of the server also what was not flushed is gone. */
 static void
 begin_anew(bool crash)
@@ -431,6 +447,8 @@ begin_anew(bool crash)
 		m.calm = calm;
 	}
 	forget(&m.ended);
+	if (percent(30))
+		rotate();
 	restore();
 }
 
@@ -502,12 +520,14 @@ begin(unsigned seed)
 	int probed = m.probed;
 	int batches = m.batches;
 	int kept = m.kept;
+	int leads_lost = m.leads_lost;
 
 	memset(&m, 0, sizeof(m));
 	m.opened = opened;
 	m.probed = probed;
 	m.batches = batches;
 	m.kept = kept;
+	m.leads_lost = leads_lost;
 	m.seed = seed;
 	m.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	m.crashes = seed % 2 == 0;
@@ -565,7 +585,7 @@ test_model(void **state)
 	}
 	/* it has not passed for want of trying */
 	assert_true(m.opened > SEEDS && m.probed > m.opened);
-	assert_true(m.batches > 10 * SEEDS && m.kept > SEEDS);
+	assert_true(m.batches > 10 * SEEDS && m.kept > SEEDS && m.leads_lost > SEEDS / 10);
 }
 
 int

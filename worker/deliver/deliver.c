@@ -24,6 +24,7 @@
 #include "deliver_breakers.h"
 #include "deliver_endpoint.h"
 #include "deliver_request.h"
+#include "deliver_tests.h"
 #include "http.h"
 #include "queue.h"
 #include "rate.h"
@@ -41,6 +42,7 @@ struct WhDeliver
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
+	WhList tests; /* to be sent */
 	WhList outcomes;
 	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
 	bool draining;      /* nothing more is started */
@@ -128,32 +130,6 @@ take_back(WhDeliver *e, WhList *given_back)
 		wh_list_push(&e->outcomes, d);
 }
 
-static bool
-add_endpoint(WhDeliver *e, Endpoint *endpoint)
-{
-	if (e->n_endpoints == e->cap_endpoints)
-	{
-		int cap = e->cap_endpoints ? e->cap_endpoints * 2 : 64;
-		Endpoint **larger = realloc(e->endpoints, (size_t) cap * sizeof(Endpoint *));
-
-		if (larger == NULL)
-			return false;
-		e->endpoints = larger;
-		e->cap_endpoints = cap;
-	}
-	endpoint->index = e->n_endpoints;
-	e->endpoints[e->n_endpoints++] = endpoint;
-	return true;
-}
-
-static bool
-no_memory(WhSubscription *copy, Profile *profile)
-{
-	wh_endpoint_free_copy(copy);
-	wh_profile_let_go(profile);
-	return false;
-}
-
 bool
 wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 {
@@ -164,14 +140,15 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	bool anew;
 
 	if (profile == NULL || !wh_endpoint_copy(&copy, subscription))
-		return no_memory(&copy, profile);
+		return wh_endpoint_discard(&copy, profile);
 	if (endpoint == NULL)
 	{
 		endpoint = calloc(1, sizeof(Endpoint));
-		if (endpoint == NULL || !add_endpoint(e, endpoint))
+		if (endpoint == NULL ||
+			!wh_endpoints_add(&e->endpoints, &e->n_endpoints, &e->cap_endpoints, endpoint))
 		{
 			free(endpoint);
-			return no_memory(&copy, profile);
+			return wh_endpoint_discard(&copy, profile);
 		}
 	}
 	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
@@ -180,7 +157,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		/* only a new one can fail, and it is the last of the array */
 		e->n_endpoints--;
 		free(endpoint);
-		return no_memory(&copy, profile);
+		return wh_endpoint_discard(&copy, profile);
 	}
 	/* somebody has changed where it goes, or said that it shall go on */
 	anew = endpoint->sub.url &&
@@ -220,6 +197,14 @@ bool
 wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows)
 {
 	return wh_queue_restore_lane(e->queue, subscription_id, lane, rows);
+}
+
+uint64_t
+wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event)
+{
+	const Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
+
+	return endpoint ? wh_endpoint_lane(endpoint, event) : 0;
 }
 
 /*
@@ -285,6 +270,11 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 		return refuse(e, d);
 	if (lead == NULL)
 		return true;
+	if (!d->stored && wh_event_is_test(d->event))
+	{
+		wh_tests_add(&e->tests, d, submit->from, &e->outcomes);
+		return true;
+	}
 	switch (wh_queue_push(e->queue, lead, submit->from, e->config.now_us()))
 	{
 		case WH_PUSHED:
@@ -329,6 +319,12 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	if (endpoint)
 		wh_profile_judge(endpoint->profile, t);
 	wh_batch_ended(d, t, endpoint ? &endpoint->sub.retry : NULL, now, asked_us, e->config.random());
+	if (d->test)
+	{
+		wh_tests_ended(d);
+		wh_list_push(&e->outcomes, d);
+		return;
+	}
 	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
 		wh_endpoint_count(endpoint, each, now);
 	wh_queue_done(e->queue, d, &given_back);
@@ -349,7 +345,8 @@ start_one(WhDeliver *e)
 
 	if (t == NULL)
 		return false;
-	if ((d = wh_queue_next(e->queue, e->now_us, free)) == NULL)
+	d = wh_tests_next(&e->tests, e->queue, &e->outcomes);
+	if (d == NULL && (d = wh_queue_next(e->queue, e->now_us, free)) == NULL)
 	{
 		wh_http_release(e->http, t);
 		return false;
@@ -357,9 +354,12 @@ start_one(WhDeliver *e)
 	wh_batch_started(d, e->config.now_us());
 	t->owner = d;
 	endpoint = wh_queue_owner(e->queue, d->subscription_id);
-	wh_rate_take(&endpoint->rate, d->started_us);
-	wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
-	wh_breakers_started(&e->breakers, endpoint, d);
+	if (!d->test)
+	{
+		wh_rate_take(&endpoint->rate, d->started_us);
+		wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
+		wh_breakers_started(&e->breakers, endpoint, d);
+	}
 	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
 	{
 		conclude(e, d, t);
@@ -396,9 +396,7 @@ wh_deliver_run(WhDeliver *e)
 WhDelivery *
 wh_deliver_take(WhDeliver *e)
 {
-	WhDelivery *d = wh_list_pop(&e->outcomes);
-
-	return d;
+	return wh_list_pop(&e->outcomes);
 }
 
 int
@@ -414,7 +412,7 @@ wh_deliver_has_room(WhDeliver *e)
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
 
 	take_back(e, &given_back);
-	return room;
+	return room && e->tests.n < WH_TESTS_MAX;
 }
 
 bool
@@ -510,13 +508,20 @@ void
 wh_deliver_stop(WhDeliver *e)
 {
 	WhList given_back = {0};
+	WhDelivery *d;
 	WhTransfer *t;
 
 	while ((t = wh_http_abort_one(e->http)) != NULL)
 	{
-		wh_queue_abort(e->queue, t->owner);
+		d = t->owner;
+		if (d->test)
+			wh_tests_drop(d, &e->outcomes);
+		else
+			wh_queue_abort(e->queue, d);
 		wh_http_release(e->http, t);
 	}
+	while ((d = wh_list_pop(&e->tests)) != NULL)
+		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
 	take_back(e, &given_back);
 }
@@ -581,11 +586,6 @@ wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts 
 	memset(out, 0, sizeof(*out));
 	*subscription_id = endpoint->sub.id;
 	wh_queue_counts(e->queue, endpoint->sub.id, out);
-	out->breaker = endpoint->breaker.state;
-	out->delivered = endpoint->delivered;
-	out->failed = endpoint->failed;
-	out->last_success_us = endpoint->last_success_us;
-	out->last_failure_us = endpoint->last_failure_us;
-	out->last_error = endpoint->last_error;
+	wh_endpoint_counts(endpoint, out);
 	return true;
 }

@@ -36,6 +36,9 @@ extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
 extern void wh_deliver_restore_parked(WhDeliver *e, int64_t subscription_id, int64_t rows);
 extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
 
+/* The lane an event would be in, for a row of pending that somebody else made; 0: no such subscription. */
+extern uint64_t wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event);
+
 /*
  * Take over one delivery. It comes back through wh_deliver_take in any case,
  * but: false without memory or where the subscription is unknown, then

@@ -51,6 +51,14 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 	return ok;
 }
 
+bool
+wh_endpoint_discard(WhSubscription *copy, Profile *profile)
+{
+	wh_endpoint_free_copy(copy);
+	wh_profile_let_go(profile);
+	return false;
+}
+
 static void
 wipe_keys(Endpoint *endpoint)
 {
@@ -137,4 +145,33 @@ wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
 		endpoint->last_failure_us = now_us;
 		endpoint->last_error = d->word;
 	}
+}
+
+void
+wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out)
+{
+	out->breaker = endpoint->breaker.state;
+	out->delivered = endpoint->delivered;
+	out->failed = endpoint->failed;
+	out->last_success_us = endpoint->last_success_us;
+	out->last_failure_us = endpoint->last_failure_us;
+	out->last_error = endpoint->last_error;
+}
+
+bool
+wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint)
+{
+	if (*n == *cap)
+	{
+		int larger = *cap ? *cap * 2 : 64;
+		Endpoint **grown = realloc(*list, (size_t) larger * sizeof(Endpoint *));
+
+		if (grown == NULL)
+			return false;
+		*list = grown;
+		*cap = larger;
+	}
+	endpoint->index = *n;
+	(*list)[(*n)++] = endpoint;
+	return true;
 }

@@ -36,6 +36,9 @@ typedef struct Endpoint
 extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
 extern void wh_endpoint_free_copy(WhSubscription *copy);
 
+/* Neither is needed after all. Always false, for a caller that is out of memory. */
+extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
+
 /*
  * From now on it is `copy`, with the profile, which it both owns, and the
  * secrets of `from`. Secrets that cannot be decoded as the profile asks for are
@@ -59,6 +62,12 @@ extern int wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKe
  * are otherwise unharmed.
  */
 extern uint64_t wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event);
+
+/* Put it into an array that grows, and note where; false without memory. */
+extern bool wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint);
+
+/* What has been counted of it. */
+extern void wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out);
 
 /* A request of it has ended, as the delivery tells. */
 extern void wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us);

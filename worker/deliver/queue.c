@@ -361,7 +361,8 @@ start_at(const Sub *sub, int64_t now_us)
 		Lane *lane = LINKED(Lane, ready, sub->ready.next);
 		int64_t more_until = lane->waiting.head->queued_us + WH_BATCH_WAIT_US;
 
-		at = more_until > at ? more_until : at;
+		if (more_until > at && more_until <= now_us + WH_BATCH_WAIT_US)
+			at = more_until;
 	}
 	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
 }

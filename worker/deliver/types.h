@@ -228,7 +228,7 @@ typedef enum WhDisposal
 	WH_DO_BEHIND, /* keep behind an earlier delivery of its lane */
 	WH_DO_PARK,   /* keep until the subscription has caught up */
 	WH_DO_BURY,   /* give up: dead letter */
-	WH_DO_DROP    /* its subscription is gone */
+	WH_DO_DROP    /* its subscription is gone, or it was a test: no more of it */
 } WhDisposal;
 
 /* A list of deliveries in order. */
@@ -251,6 +251,7 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
+	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
