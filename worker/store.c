@@ -448,7 +448,6 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
 	if (sub->n_secrets > 0)
 	{
-		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
 		value = SPI_getbinval(row, desc, 16, &isnull);
 		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
 						  NULL, &n);
