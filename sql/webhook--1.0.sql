@@ -132,7 +132,7 @@ COMMENT ON COLUMN webhook.subscription.entity_types IS 'only events of these ent
 COMMENT ON COLUMN webhook.subscription.actions IS 'only these actions (new, update, delete, truncate, test); null: all';
 COMMENT ON COLUMN webhook.subscription.profile IS 'how this receiver wants to be spoken to: a name in webhook.profile';
 COMMENT ON COLUMN webhook.subscription.tenant IS 'only events of this tenant; null: all';
-COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate is true; null: all';
+COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate, over {"new": result, "old": previous, "entity_type", "action_type", "tenant", "context"}, is true, as jsonb_path_match in silent mode; null: all. One that it cannot be evaluated for goes to webhook.dead_letter';
 COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings';
 COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s envelope may refer to, a JSON object';
 COMMENT ON COLUMN webhook.subscription.active IS 'false: events that happen meanwhile are not for this subscription (to keep them for later, use webhook.pause)';
@@ -143,7 +143,7 @@ COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
 COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
-COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. The source must be watched with previous';
+COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
@@ -518,11 +518,29 @@ BEGIN
 			DETAIL = format('%s was given; it is from 0 to 365 days.', NEW.give_up_after),
 			HINT = 'The default is 3 days.';
 	END IF;
-	IF NEW.filter IS NOT NULL THEN
-		RAISE feature_not_supported USING
-			MESSAGE = 'filter is not supported yet',
-			DETAIL = 'This version routes by entity type, action and tenant.',
-			HINT = 'Leave filter null.';
+	IF NEW.changed IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.changed IS DISTINCT FROM OLD.changed
+			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types)
+		AND has_table_privilege('webhook.source', 'SELECT') THEN
+		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word FROM webhook.source s
+			WHERE NOT s.previous AND 'update' = ANY (s.actions)
+				AND (NEW.entity_types IS NULL OR s.entity_type = ANY (NEW.entity_types));
+		IF word IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = 'changed cannot hold back updates of every source',
+				DETAIL = format('Watched without previous, so that nobody can tell what an update changed: %s.', word),
+				HINT = 'Watch them with previous => true; until then all their updates are sent.';
+		END IF;
+	END IF;
+	IF NEW.filter IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.filter::text IS DISTINCT FROM OLD.filter::text) THEN
+		-- a predicate is true, false or unknown for whatever it looks at; anything else yields nothing here
+		BEGIN
+			PERFORM jsonb_path_match('{}', NEW.filter);
+		EXCEPTION WHEN OTHERS THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = 'filter is not usable',
+				DETAIL = format('It must be a predicate, which says yes or no to any event. Tried on an empty one: %s.', SQLERRM),
+				HINT = 'For example ''$.new.total > 100'', or ''exists($.old.status)''.';
+		END;
 	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR jsonb_typeof(NEW.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING

@@ -20,6 +20,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "common/string.h"
 #include "mb/pg_wchar.h"
@@ -132,6 +133,43 @@ wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char 
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	return ok;
+}
+
+bool
+wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
+								   error->detail ? error->detail : ""));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
 	return ok;
 }
 
@@ -362,9 +400,9 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	return *reason == NULL;
 }
 
-/* A text[] column as C strings in UTF-8, in the upper context; -1 and NULL where the column is null. */
+/* A text[] column as C strings, in UTF-8 or as they are, in the upper context; -1 and NULL where the column is null. */
 static int
-string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
+string_array(Datum datum, bool isnull, bool utf8, MemoryContext context, char ***out)
 {
 	Datum *elements;
 	bool *nulls;
@@ -383,7 +421,7 @@ string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
 		if (nulls[i])
 			continue;
 		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(context, wh_to_utf8(string));
+		(*out)[kept++] = MemoryContextStrdup(context, utf8 ? wh_to_utf8(string) : string);
 	}
 	return kept;
 }
@@ -419,6 +457,26 @@ read_schedule(Datum datum, WhRetryPolicy *policy)
 		policy->delay_us[i] = DatumGetInt64(elements[i]);
 }
 
+/* What a subscription asks for of an event's content: the columns changed, exclude_origins and filter from `at` on. */
+static void
+read_content(WhRoute *route, HeapTuple row, TupleDesc desc, int at, MemoryContext context)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, desc, at, &isnull);
+
+	route->n_changed = string_array(value, isnull, false, context, &route->changed);
+	value = SPI_getbinval(row, desc, at + 1, &isnull);
+	route->n_exclude_origins = string_array(value, isnull, false, context, &route->exclude_origins);
+	value = SPI_getbinval(row, desc, at + 2, &isnull);
+	if (!isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		route->filter = PG_DETOAST_DATUM_COPY(value);
+		MemoryContextSwitchTo(old);
+	}
+}
+
 static WhRoute *
 read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 {
@@ -444,7 +502,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->retry.give_up_us = int_column(row, desc, 9);
 	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
 	value = SPI_getbinval(row, desc, 11, &isnull);
-	n = string_array(value, isnull, context, &secrets);
+	n = string_array(value, isnull, true, context, &secrets);
 	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
 	if (sub->n_secrets > 0)
 	{
@@ -455,14 +513,15 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
 	}
 	value = SPI_getbinval(row, desc, 12, &isnull);
-	sub->n_headers = Max(0, string_array(value, isnull, context, &sub->headers));
+	sub->n_headers = Max(0, string_array(value, isnull, true, context, &sub->headers));
 	value = SPI_getbinval(row, desc, 13, &isnull);
-	route->n_entity_types = string_array(value, isnull, context, &route->entity_types);
+	route->n_entity_types = string_array(value, isnull, true, context, &route->entity_types);
 	value = SPI_getbinval(row, desc, 14, &isnull);
-	route->n_actions = string_array(value, isnull, context, &route->actions);
+	route->n_actions = string_array(value, isnull, true, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
 	sub->rate_limit = (int) int_column(row, desc, 17);
 	sub->batch_size = (int) int_column(row, desc, 18);
+	read_content(route, row, desc, 19, context);
 	return route;
 }
 
@@ -481,7 +540,7 @@ wh_store_subscriptions(void)
 			   " k.secrets,"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
 			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
-			   "s.batch_size::bigint"
+			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter"
 			   " FROM webhook.subscription s"
 			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
 			   " array_agg(CASE WHEN isfinite(k.expires_at)"

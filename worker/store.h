@@ -53,6 +53,14 @@ extern bool wh_tx_try(void (*step)(void *), void *arg);
 extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint);
 
 /*
+ * Run `step` in a subtransaction of the open transaction, in which it writes
+ * nothing. False where it failed: `why`, in the current memory context and
+ * UTF-8, says so for people. Where somebody wants the process to stop, that
+ * goes on.
+ */
+extern bool wh_tx_guarded(void (*step)(void *), void *arg, const char **why);
+
+/*
  * Text of the database in UTF-8, for the engine. What cannot be converted (a
  * database in SQL_ASCII may hold any bytes) becomes "?": an event must not be
  * able to stop the worker.
@@ -111,6 +119,12 @@ typedef struct WhRoute
 	int n_actions; /* -1: all */
 	char **actions;
 	char *tenant; /* NULL: all */
+	/* in the database's encoding: */
+	int n_changed; /* -1: all */
+	char **changed;
+	int n_exclude_origins; /* -1: none */
+	char **exclude_origins;
+	struct varlena *filter; /* a jsonpath; NULL: all */
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
@@ -139,6 +153,7 @@ typedef struct WhPage
 {
 	WhEvent *events[WH_PAGE_EVENTS]; /* each with a reference that is the caller's */
 	int n;
+	int max;   /* events to be read at most */
 	bool more; /* the page was full: read on at once */
 } WhPage;
 
@@ -163,13 +178,19 @@ extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
 
-/* Which of these events have been dealt with for which subscription, by a log row, pending or dead_letter. */
-typedef struct WhDealt
+/* An event for a subscription. */
+typedef struct WhPair
 {
 	int64 event_id;
 	int64 subscription_id;
-} WhDealt;
-extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
+} WhPair;
+
+/*
+ * Which have been dealt with, by a log row, pending or dead_letter: all of the
+ * pairs given that have, and perhaps others of the same events, in order.
+ */
+extern WhPair *wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n);
+extern int wh_pair_compare(const void *a, const void *b); /* that order */
 
 /*
  * store_settle.c: how deliveries have ended

@@ -241,7 +241,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
 		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
-		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), false);
+		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->drawer), false);
 	}
 	if (c[0].n == 0)

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "deliver.h"
+#include "route.h"
 #include "store.h"
 
 #define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -67,14 +68,15 @@ typedef struct WhLoaded
 	WhPresence presence; /* of the extension; the rest only where it is present */
 	bool may_deliver;
 	const char *why_not;
-	List *routes;
+	WhRoutes *routes;
 	MemoryContext context;
 } WhLoaded;
 
 extern WhDeliverConfig wh_config_engine(void);
-extern void wh_config_load(WhLoaded *loaded);  /* in a transaction */
-extern void wh_config_apply(WhLoaded *loaded); /* may end the process */
-extern List *wh_config_routes(void);
+extern void wh_config_load(WhLoaded *loaded);   /* in a transaction */
+extern void wh_config_apply(WhLoaded *loaded);  /* may end the process */
+extern List *wh_config_routes(void);            /* of WhRoute, ordered by id */
+extern const WhRoutes *wh_config_routing(void); /* the same, as events are matched with them */
 
 /*
  * worker_read.c
@@ -98,10 +100,11 @@ extern uint64 wh_read_events(void);    /* events read since the start */
  */
 
 extern void wh_settle_from(WhPosition *settled);
-extern void wh_settle_collect(void);    /* take what has ended from the engine */
-extern void wh_settle_pages(void);      /* look whether pages have ended */
-extern bool wh_settle(void);            /* write it all down; false: could not get a lock */
-extern TimestampTz wh_settle_due(void); /* DT_NOEND: nothing to be settled */
+extern void wh_settle_collect(void);      /* take what has ended from the engine */
+extern void wh_settle_add(WhDelivery *d); /* one that the engine never had */
+extern void wh_settle_pages(void);        /* look whether pages have ended */
+extern bool wh_settle(void);              /* write it all down; false: could not get a lock */
+extern TimestampTz wh_settle_due(void);   /* DT_NOEND: nothing to be settled */
 /* A read found nothing new: if nothing is on its way either, all before this position is settled. */
 extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */

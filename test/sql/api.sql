@@ -309,8 +309,35 @@ CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action
 -- a list that nothing can match
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', actions => '{}') $$);
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', entity_types => '{}') $$);
--- not in this version: refused, rather than ignored
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.total > 10') $$);
+-- a filter is a predicate: true, false or unknown for any event, and nothing else
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new.total') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new.total > $limit') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => 'strict $.new') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new ? (@.total > 10)') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '"2024-01-01".datetime() < "2024-01-01 00:00:00+00".datetime()') $$);
+CALL wrong_each('SELECT webhook.subscribe(''s'', ''https://hooks.example.com/'', filter => %L)', '$.new.total > 10', 'strict $.new.total > 10',
+	'exists($.new ? (@.total > 10))', '$.old.status == "open" && !($.new.status == "open")', '$.tenant starts with "a"',
+	'$.new.name like_regex "^a"', '($.new.at.datetime() < "2030-01-01".datetime()) is unknown');
+INSERT INTO webhook.subscription (name, url, filter) VALUES ('filtered', 'https://hooks.example.com/', '$.new.total > 10');
+UPDATE webhook.subscription SET filter = '$.new.total > 20', timeout = '1s' WHERE name = 'filtered';
+CALL wrong_code($$ UPDATE webhook.subscription SET filter = '$.new' WHERE name = 'filtered' $$);
+SELECT filter FROM webhook.subscription WHERE name = 'filtered';
+SELECT webhook.unsubscribe('filtered');
+-- changed: said where it cannot be told what an update changed, and only then
+CREATE TABLE with_previous (id int PRIMARY KEY, v int);
+CREATE TABLE without_previous (id int PRIMARY KEY, v int);
+CREATE TABLE without_updates (id int PRIMARY KEY, v int);
+SELECT webhook.watch('with_previous', 'one', previous => true);
+SELECT webhook.watch('without_previous', 'two');
+SELECT webhook.watch('without_updates', 'three', actions => '{new,delete}');
+INSERT INTO webhook.subscription (name, url, changed, entity_types) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one,three}');
+UPDATE webhook.subscription SET entity_types = NULL WHERE name = 'changed';
+UPDATE webhook.subscription SET timeout = '1s' WHERE name = 'changed';
+SELECT webhook.watch('without_previous', 'two', previous => true);
+UPDATE webhook.subscription SET changed = '{v,w}' WHERE name = 'changed';
+SELECT webhook.unsubscribe('changed');
+DROP TABLE with_previous, without_previous, without_updates;
 -- headers and params
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', headers => '[]') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', params => '"x"') $$);
