@@ -216,8 +216,10 @@ webhook_kept_secret(PG_FUNCTION_ARGS)
 	char *secret = wh_secret_kept(owner, kept, &why);
 
 	if (secret == NULL)
-		ereport(ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),
-				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));
+		ereport(
+			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),
+			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+			errhint(
+				"Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));
 	PG_RETURN_TEXT_P(cstring_to_text(secret));
 }
