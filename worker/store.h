@@ -2,10 +2,11 @@
  * store.h
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
- * store.c has the bookends of a transaction and the configuration,
- * store_read.c the outbox and the checkpoints, store_settle.c what is written
- * about deliveries, store_pending.c what is to be sent again, store_rotate.c
- * the ring of drawers. All of them run inside
+ * store.c has the bookends of a transaction and the identity,
+ * store_subscriptions.c and store_profile.c the configuration, store_read.c the
+ * outbox and the checkpoints, store_settle.c what is written about deliveries,
+ * store_pending.c what is to be sent again, store_asked.c what people have
+ * asked for, store_rotate.c the ring of drawers. All of them run inside
  * a transaction that the caller has opened with wh_tx_begin; what they return
  * outlives it, in the memory context the caller was in before, or in malloc
  * where the engine is to own it.
@@ -23,7 +24,7 @@
 #include "types.h"
 
 /*
- * store.c: transactions, configuration
+ * store.c: transactions, the extension, the identity; and store_subscriptions.c
  */
 
 /*
@@ -96,6 +97,8 @@ extern WhPresence wh_store_find_extension(const char **why_not);
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
+/* What is outside the database (the key file, a secret in a file) may have changed: read all of it again. */
+extern void wh_store_config_reread(void);
 /* The same without a look at invalidations, outside a transaction: may say no too often. */
 extern bool wh_store_config_hint(void);
 /*
