@@ -379,6 +379,14 @@ CREATE FUNCTION webhook.generate_secret(profile webhook.profile) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
 
+CREATE FUNCTION webhook.keep_secret(owner text, secret text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_keep_secret';
+COMMENT ON FUNCTION webhook.keep_secret(text, text) IS 'a secret as its row keeps it: sealed under the first key of webhook.key_file, where that is set. A reference to a file (file:/path) is kept as it is, and takes a superuser';
+
+CREATE FUNCTION webhook.kept_secret(owner text, kept text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_kept_secret';
+COMMENT ON FUNCTION webhook.kept_secret(text, text) IS 'the secret that a row keeps, from what webhook.keep_secret() made of it. Error config_file_error where webhook.key_file does not have its key';
+
 CREATE FUNCTION webhook.signature_matches(profile webhook.profile, secret text, id text, "timestamp" text, signature text, body text,
 		earliest bigint, latest bigint) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_signature_matches';
@@ -571,6 +579,13 @@ END
 $$;
 COMMENT ON FUNCTION webhook.check_subscription() IS 'the rules of webhook.subscription, with the same errors for the functions and for direct writes';
 
+CREATE FUNCTION webhook.secret_owner(subscription_id bigint, id integer) RETURNS text
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('secret %s %s', secret_owner.subscription_id, secret_owner.id)
+$$;
+COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
+
 CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -579,7 +594,8 @@ BEGIN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
 			SELECT NEW.id, webhook.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
 	ELSIF TG_OP = 'UPDATE' THEN
-		PERFORM webhook.check_secret(p, k.secret) FROM webhook.profile p, webhook.secret k
+		PERFORM webhook.check_secret(p, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+			FROM webhook.profile p, webhook.secret k
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
@@ -604,8 +620,10 @@ CREATE FUNCTION webhook.before_secret() RETURNS trigger
 AS $$
 BEGIN
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
+	-- what is sealed (restored with a dump) or in a file was or will be looked at elsewhere
 	PERFORM webhook.check_secret(p, NEW.secret) FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile
-		WHERE s.id = NEW.subscription_id;
+		WHERE s.id = NEW.subscription_id AND NEW.secret !~ '^(sealed|file):';
+	NEW.secret := webhook.keep_secret(webhook.secret_owner(NEW.subscription_id, NEW.id), NEW.secret);
 	IF TG_OP = 'INSERT' THEN
 		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.generated;
 	END IF;
@@ -840,7 +858,8 @@ BEGIN
 	IF subscribe.secret IS NOT NULL THEN
 		INSERT INTO webhook.secret (subscription_id, secret) VALUES (new_id, subscribe.secret);
 	END IF;
-	SELECT s.secret INTO STRICT signing_secret FROM webhook.secret s WHERE s.subscription_id = new_id;
+	SELECT coalesce(subscribe.secret, webhook.kept_secret(webhook.secret_owner(s.subscription_id, s.id), s.secret))
+		INTO STRICT signing_secret FROM webhook.secret s WHERE s.subscription_id = new_id;
 	RETURN signing_secret;
 END
 $$;
@@ -902,6 +921,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.unsubscribe(text) IS 'removes a subscription, its secrets and its pending deliveries; its dead letters and its log stay. Error undefined_object where there is none';
+
+CREATE FUNCTION webhook.reseal() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n bigint;
+BEGIN
+	UPDATE webhook.secret k SET secret = webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret)
+		WHERE k.secret NOT LIKE 'file:%';
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION webhook.reseal() IS 'seals all secrets anew under the first key of webhook.key_file: when that was set for the first time, or has a new first key. Afterwards the old key may go. Returns their number';
 
 CREATE FUNCTION webhook.pause(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -25,6 +25,7 @@
 #include "common/string.h"
 #include "mb/pg_wchar.h"
 
+#include "key_file.h"
 #include "recovered.h"
 #include "store.h"
 #include "wake.h"
@@ -282,6 +283,12 @@ wh_store_config_hint(void)
 }
 
 void
+wh_store_config_reread(void)
+{
+	config_stale = true;
+}
+
+void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
@@ -478,17 +485,56 @@ read_content(WhRoute *route, HeapTuple row, TupleDesc desc, int at, MemoryContex
 	}
 }
 
+/*
+ * The secrets, opened. One that cannot be is left out: what would be signed with
+ * it alone fails as "internal" and waits, by its schedule, for it to be mended.
+ */
+static void
+read_secrets(WhSubscription *sub, HeapTuple row, TupleDesc desc, int secrets, int expires, int owners,
+			 MemoryContext context)
+{
+	Datum *expires_us;
+	char **kept;
+	char **owner;
+	bool isnull;
+	Datum value = SPI_getbinval(row, desc, secrets, &isnull);
+	int n = string_array(value, isnull, false, CurrentMemoryContext, &kept);
+
+	if (n < 1)
+		return;
+	value = SPI_getbinval(row, desc, owners, &isnull);
+	string_array(value, isnull, false, CurrentMemoryContext, &owner);
+	value = SPI_getbinval(row, desc, expires, &isnull);
+	deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires_us,
+					  NULL, &n);
+	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
+	{
+		const char *why;
+		char *secret = wh_secret_kept(owner[i], kept[i], &why);
+
+		if (secret)
+		{
+			sub->secrets[sub->n_secrets] = MemoryContextStrdup(context, wh_to_utf8(secret));
+			sub->secret_expires_us[sub->n_secrets++] = DatumGetInt64(expires_us[i]);
+			explicit_bzero(secret, strlen(secret));
+		}
+		else
+			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
+					errmsg("webhook worker cannot use a secret of subscription \"%s\"", sub->name),
+					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+					errhint("Its requests are kept until it can; then reload, or change the subscription."));
+		explicit_bzero(kept[i], strlen(kept[i]));
+	}
+}
+
 static WhRoute *
 read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 {
 	WhRoute *route = MemoryContextAllocZero(context, sizeof(WhRoute));
 	WhSubscription *sub = &route->sub;
 	char *ordering = SPI_getvalue(row, desc, 6);
-	char **secrets;
-	Datum *expires;
 	bool isnull;
 	Datum value;
-	int n;
 
 	sub->id = int_column(row, desc, 1);
 	sub->name = string_column(row, desc, 2, context);
@@ -502,18 +548,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->timeout_us = int_column(row, desc, 8);
 	sub->retry.give_up_us = int_column(row, desc, 9);
 	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
-	value = SPI_getbinval(row, desc, 11, &isnull);
-	n = string_array(value, isnull, true, context, &secrets);
-	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
-	if (sub->n_secrets > 0)
-	{
-		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
-		value = SPI_getbinval(row, desc, 16, &isnull);
-		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
-						  NULL, &n);
-		for (int i = 0; i < sub->n_secrets; i++)
-			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
-	}
+	read_secrets(sub, row, desc, 11, 16, 23, context);
 	value = SPI_getbinval(row, desc, 12, &isnull);
 	sub->n_headers = Max(0, string_array(value, isnull, true, context, &sub->headers));
 	value = SPI_getbinval(row, desc, 13, &isnull);
@@ -546,12 +581,13 @@ wh_store_subscriptions(void)
 			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter,"
 			   /* a subquery with a limit: looked up by index for each, whatever the planner thinks */
 			   " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id AND p.state = "
-			   "'asked' LIMIT 1), false)"
+			   "'asked' LIMIT 1), false), k.owners"
 			   " FROM webhook.subscription s"
 			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
 			   " array_agg(CASE WHEN isfinite(k.expires_at)"
 			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-			   " ORDER BY k.id DESC) AS expires"
+			   " ORDER BY k.id DESC) AS expires,"
+			   " array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS owners"
 			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
 			   " ORDER BY s.id",

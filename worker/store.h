@@ -96,6 +96,8 @@ extern WhPresence wh_store_find_extension(const char **why_not);
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
+/* What is outside the database (the key file, a secret in a file) may have changed: read all of it again. */
+extern void wh_store_config_reread(void);
 /* The same without a look at invalidations, outside a transaction: may say no too often. */
 extern bool wh_store_config_hint(void);
 /*

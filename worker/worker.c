@@ -282,6 +282,7 @@ wait_until(TimestampTz now, TimestampTz deadline)
 			ereport(LOG, errmsg("webhook worker keeps its old settings"),
 					errdetail("webhook.ca_file or webhook.allowed_networks could not be used."));
 		next_rotation = 0;
+		wh_store_config_reread();
 	}
 }
 
