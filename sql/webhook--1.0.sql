@@ -1311,7 +1311,7 @@ CREATE FUNCTION webhook.counters(
 	OUT delivered bigint, OUT failed bigint, OUT last_success timestamptz, OUT last_failure timestamptz, OUT last_error text
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_counters';
-COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription; no rows while there is none';
+COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription that the caller may see; no rows while there is none';
 
 CREATE FUNCTION webhook.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read timestamptz,
@@ -1789,25 +1789,49 @@ COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 
 -- Operators apart from each other, where the owner of the database wants that
 --
 
--- The policies are made here and not once for all: pg_dump takes what a table of an extension has of them for somebody's own,
--- so it would make them again; this way a dump says what was chosen.
+CREATE TABLE webhook.separation (
+	separate boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (separate),
+	since    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE webhook.separation IS 'has a row while operators are kept apart from each other: webhook.separate_operators(). Row security of an extension''s tables is not dumped, this is, and switches it on where it is restored';
+COMMENT ON COLUMN webhook.separation.separate IS 'true';
+COMMENT ON COLUMN webhook.separation.since IS 'since when';
+SELECT pg_catalog.pg_extension_config_dump('webhook.separation', '');
+
+-- of no effect until row security is switched on
+CREATE POLICY own ON webhook.subscription
+	USING (owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')));
+CREATE POLICY own ON webhook.pending USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.dead_letter USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.attempt USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+
+CREATE FUNCTION webhook.switch_separation() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	what CONSTANT text := CASE WHEN EXISTS (SELECT FROM webhook.separation) THEN 'ENABLE' ELSE 'DISABLE' END;
+BEGIN
+	EXECUTE format('ALTER TABLE webhook.subscription %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.pending %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.dead_letter %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.attempt %s ROW LEVEL SECURITY', what);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.switch_separation() IS 'switches row security as webhook.separation says';
+
+CREATE TRIGGER switch_separation AFTER INSERT OR DELETE OR TRUNCATE ON webhook.separation
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.switch_separation();
+
 CREATE FUNCTION webhook.separate_operators(separate boolean DEFAULT true) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	target regclass;
 BEGIN
-	FOREACH target IN ARRAY '{webhook.subscription,webhook.pending,webhook.dead_letter,webhook.attempt}'::regclass[] LOOP
-		EXECUTE format('DROP POLICY IF EXISTS own ON %s', target);
-		IF separate THEN
-			EXECUTE format('CREATE POLICY own ON %s USING (%s)', target, CASE WHEN target = 'webhook.subscription'::regclass
-				THEN 'owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, ''USAGE''))'
-				ELSE 'subscription_id IN (SELECT s.id FROM webhook.subscription s)' END);
-			EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
-		ELSE
-			EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target);
-		END IF;
-	END LOOP;
+	IF separate_operators.separate THEN
+		INSERT INTO webhook.separation DEFAULT VALUES ON CONFLICT DO NOTHING;
+	ELSE
+		DELETE FROM webhook.separation;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION webhook.separate_operators(boolean) IS 'from now on a subscription, its pending deliveries, its dead letters and its log are only for members of the role that owns it (row security; the owner of the extension and superusers see all). With false: for all who have the grants, as at first. Only the owner of the tables may call it';
