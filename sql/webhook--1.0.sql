@@ -1376,15 +1376,27 @@ CREATE FUNCTION webhook.note_change(subscription_id bigint, change text, reason 
 AS $$
 DECLARE
 	s webhook.subscription;
+	e webhook.outbox;
 BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
 	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
 			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
 		RETURN;
 	END IF;
-	PERFORM webhook.append_event('webhook_subscription', s.name, 'update',
-		json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
-			'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp()), s.tenant, NULL);
+	e.entity_type := 'webhook_subscription';
+	e.entity_id := s.name;
+	e.action_type := 'update';
+	e.result := json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
+		'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp());
+	e.tenant := s.tenant;
+	IF NOT EXISTS (SELECT FROM webhook.separation) THEN
+		PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL);
+		RETURN;
+	END IF;
+	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
+	PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, l.id)
+		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner JOIN pg_roles o ON o.rolname = s.owner
+		WHERE 'webhook_subscription' = ANY (l.entity_types) AND pg_has_role(r.oid, o.oid, 'USAGE') AND webhook.matches(l, e);
 END
 $$;
 COMMENT ON FUNCTION webhook.note_change(bigint, text, text, bigint) IS 'appends an event of entity type webhook_subscription, where another subscription asks for those by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. Holds neither URL nor secret, nor what an endpoint or a library has said';
@@ -1703,6 +1715,8 @@ BEGIN
 	sample.action_type := 'update';
 	FOR source IN SELECT * FROM webhook.source w
 		WHERE coalesce(w.entity_type = send_test.entity_type, w.entity_type = ANY (s.entity_types), true)
+			-- a table that was not asked for and that the caller may not read is left alone
+			AND (send_test.entity_type IS NOT NULL OR has_table_privilege(w.source, 'SELECT'))
 		ORDER BY w.entity_type, w.source::text LOOP
 		shown := webhook.test_row(source, send_test.entity_id, s.tenant);
 		sample.entity_type := source.entity_type;
@@ -1783,7 +1797,7 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights';
+COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights: of tables not named, only of those that he may read';
 
 --
 -- Operators apart from each other, where the owner of the database wants that

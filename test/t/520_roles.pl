@@ -78,6 +78,11 @@ $t->wait_until_settled;
 is($r->count('/ok/crm'), 1, 'and the event is delivered');
 like(as('ann', "CALL webhook.test('crm', 'item', '1')"), qr/^200\|$/, 'an operator sends a test, made of a row');
 is(($r->requests('/ok/crm'))[-1]{body}, '{"entity_id":"1","entity_type":"item","action_type":"test","result":{"id":1,"v":"one"}}', 'which is the row as JSON');
+$t->sql('REVOKE SELECT ON item FROM ann');
+like(as('ann', "CALL webhook.test('crm')"), qr/^200\|$/, 'also where he may not read the table');
+is(($r->requests('/ok/crm'))[-1]{body}, '{"entity_id":"test","entity_type":"test","action_type":"test","result":{"test" : true, "subscription" : "crm"}}',
+	'which is then made up');
+like(as('ann', "CALL webhook.test('crm', 'item')"), qr/^ERROR:  permission denied for table item/, 'but not as a row of it');
 is(as('ann', "SELECT webhook.pause('crm')"), '', 'pauses');
 as('app', "UPDATE item SET v = 'two'");
 is(as('ann', "SELECT webhook.resume('crm')"), '', 'and resumes');
@@ -86,7 +91,7 @@ is(as('ann', "SELECT webhook.redeliver((SELECT min(event_id)::text FROM webhook.
 $t->wait_until_settled;
 is(as('ann', "SELECT webhook.replay('crm', '-infinity')"), 2, 'or all there are');
 $t->wait_until_settled;
-is($r->count('/ok/crm'), 6, 'all of which has arrived');
+is($r->count('/ok/crm'), 7, 'all of which has arrived');
 my $second = as('ann', "SELECT webhook.rotate_secret('crm')");
 like($second, qr/^whsec_/, 'an operator gives a new secret, and is shown it');
 isnt($second, $secret, 'which is another');
@@ -202,8 +207,18 @@ like(as('bob', "UPDATE webhook.subscription SET owner = 'ann'"), qr/^ERROR:  mus
 is(as('kim', "SELECT string_agg(coalesce(subscription, state), ',' ORDER BY subscription) FROM webhook.status"), 'bobs,crm,given,worker running', 'who shall see all does');
 is(as('eve', "SELECT string_agg(coalesce(subscription, state), ',' ORDER BY subscription) FROM webhook.status"), 'worker running', 'another viewer sees none');
 is($t->sql('SELECT count(*) FROM webhook.subscription'), 3, 'the owner sees all');
-# a removed subscription's traces are not for whoever comes next
-as('bob', "SELECT webhook.redeliver('1')");
+# nor is he told of hers
+for my $who ('ann', 'bob')
+{
+	as($who, "SELECT webhook.subscribe('ops of $who', '" . $r->url("/ok/ops/$who") . "', entity_types => '{webhook_subscription}')");
+}
+$t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'for this test' WHERE name = 'crm'");
+as('ann', "SELECT webhook.resume('crm')");
+$t->wait_until_settled;
+is($r->count('/ok/ops/ann'), 2, 'of what happens to her subscription, she is told');
+is($r->count('/ok/ops/bob'), 0, 'and he is not');
+as($_, "SELECT webhook.unsubscribe('ops of $_')") for 'ann', 'bob';
+# teams
 $t->sql('CREATE ROLE team; GRANT team TO ann, bob; GRANT webhook_operator TO team');
 is(as('bob', "UPDATE webhook.subscription SET owner = 'team' WHERE name = 'bobs'"), '', 'he can share it with a team he is in');
 is(as('ann', "SELECT count(*) FROM webhook.subscription WHERE name = 'bobs'"), 1, 'whose members then see it');
