@@ -1,11 +1,10 @@
 /*
  * api.c
- *	  The SQL-callable C functions that are not capture: checks, secrets, the
- *	  worker's status, and asking for a worker.
+ *	  The SQL-callable C functions that are neither capture nor about
+ *	  signatures (verify.c): checks, the worker's status, and asking for a worker.
  *
- * Run in users' backends. It may call the engine's leaves sign and target
- * (and envelope), which are plain C over bytes; it keeps nothing between
- * calls.
+ * Run in users' backends. It may call the engine's leaves target and envelope,
+ * which are plain C over bytes; it keeps nothing between calls.
  */
 #include "postgres.h"
 
@@ -30,13 +29,10 @@
 #include "compat.h"
 #include "counters.h"
 #include "settings.h"
-#include "sign.h"
 #include "target.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(webhook_check_url);
-PG_FUNCTION_INFO_V1(webhook_check_secret);
-PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_config_changed);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
 PG_FUNCTION_INFO_V1(webhook_start);
@@ -151,39 +147,6 @@ webhook_check_url(PG_FUNCTION_ARGS)
 			break;
 	}
 	PG_RETURN_VOID();
-}
-
-Datum
-webhook_check_secret(PG_FUNCTION_ARGS)
-{
-	char *secret = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	WhKey key;
-	const char *why = NULL;
-	bool ok = wh_secret_decode(secret, &key, &why);
-
-	wh_key_wipe(&key);
-	if (!ok)
-		ereport(
-			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			errmsg("the signing secret is not a Standard Webhooks secret"),
-			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-			errhint(
-				"It is whsec_ and the base64 of 24 to 64 random bytes; leave it out to have one generated."));
-	PG_RETURN_VOID();
-}
-
-Datum
-webhook_generate_secret(PG_FUNCTION_ARGS)
-{
-	unsigned char bytes[32];
-	char secret[WH_SECRET_TEXT_MAX];
-
-	if (!pg_strong_random(bytes, sizeof(bytes)))
-		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
-				errdetail("The operating system gave no random bytes."), errhint("Try again."));
-	if (!wh_secret_encode(bytes, sizeof(bytes), secret, sizeof(secret)))
-		elog(ERROR, "signing secret does not fit");
-	PG_RETURN_TEXT_P(cstring_to_text(secret));
 }
 
 /*

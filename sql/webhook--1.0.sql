@@ -40,14 +40,64 @@ SELECT pg_catalog.pg_extension_config_dump('webhook.identity', '');
 --
 
 CREATE TABLE webhook.profile (
-	name        text NOT NULL PRIMARY KEY,
-	description text NOT NULL
+	name             text NOT NULL PRIMARY KEY,
+	description      text NOT NULL,
+	algorithm        text NOT NULL DEFAULT 'none',
+	encoding         text,
+	secret_encoding  text,
+	signed_content   text,
+	signature_header text,
+	signature_format text,
+	separator        text,
+	id_header        text,
+	timestamp_header text,
+	CONSTRAINT profile_header_names CHECK (concat_ws('', signature_header, id_header, timestamp_header) ~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]*$'),
+	CONSTRAINT profile_signature_header CHECK (algorithm = 'none' OR signature_header <> '' IS TRUE),
+	CONSTRAINT profile_signed_id CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{id}%' OR id_header <> '' IS TRUE),
+	CONSTRAINT profile_signed_timestamp CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{timestamp}%'
+		OR (timestamp_header <> '' IS TRUE) <> (signature_format LIKE '%{timestamp}%'))
 );
 COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers and the signature';
 COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses';
 COMMENT ON COLUMN webhook.profile.description IS 'what is sent, in one sentence';
-INSERT INTO webhook.profile VALUES
-	('entity', 'entity_id, entity_type, action_type and result as one JSON object, signed with the Standard Webhooks headers');
+COMMENT ON COLUMN webhook.profile.algorithm IS 'how requests are signed: hmac-sha256, hmac-sha1, sha1 (of the content and, behind it, the secret), ed25519, or none; with none the columns from encoding to separator mean nothing';
+COMMENT ON COLUMN webhook.profile.encoding IS 'how a signature is written: hex or base64';
+COMMENT ON COLUMN webhook.profile.secret_encoding IS 'what a secret is: raw (the key is its text, all of it, 1 to 200 bytes) or whsec (the key is the base64 after whsec_; with ed25519 after whsk_)';
+COMMENT ON COLUMN webhook.profile.signed_content IS 'what is signed: text with {id}, {timestamp} and {body}';
+COMMENT ON COLUMN webhook.profile.signature_header IS 'the request header that carries the signature';
+COMMENT ON COLUMN webhook.profile.signature_format IS 'its value: text with {signature}, and {timestamp} where it is sent there';
+COMMENT ON COLUMN webhook.profile.separator IS 'divides signature_format into entries; the one with {signature} is there once for each live secret, the newest first. Null: the header has room for one signature, and while secrets overlap it is made with the oldest, which is the one that every receiver has';
+COMMENT ON COLUMN webhook.profile.id_header IS 'the request header that carries the event''s id; null: none does';
+COMMENT ON COLUMN webhook.profile.timestamp_header IS 'the request header that carries the time of the attempt in Unix seconds; null: none does';
+INSERT INTO webhook.profile (name, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, separator,
+		id_header, timestamp_header, description) VALUES
+	('entity', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
+		'webhook-id', 'webhook-timestamp',
+		'entity_id, entity_type, action_type and result as one JSON object, signed with the Standard Webhooks headers'),
+	('standard', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
+		'webhook-id', 'webhook-timestamp',
+		'Standard Webhooks: type, timestamp and data, signed with its headers'),
+	('cloudevents', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
+		'webhook-id', 'webhook-timestamp',
+		'CloudEvents 1.0 in structured mode: attributes and data as one JSON object, signed with the Standard Webhooks headers'),
+	('cloudevents_binary', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
+		'webhook-id', 'webhook-timestamp',
+		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers'),
+	('github', 'hmac-sha256', 'hex', 'raw', '{body}', 'X-Hub-Signature-256', 'sha256={signature}', NULL,
+		'X-GitHub-Delivery', NULL,
+		'as GitHub sends them: the event''s name and id in headers, signed with X-Hub-Signature-256'),
+	('stripe', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'Stripe-Signature', 't={timestamp},v1={signature}', ',',
+		NULL, NULL,
+		'as Stripe sends them: an event object with data.object, signed with Stripe-Signature'),
+	('website_toolbox', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
+		'webhook-id', 'webhook-timestamp',
+		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers'),
+	('xsolla', 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', NULL,
+		NULL, NULL,
+		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization'),
+	('aghanim', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', NULL,
+		NULL, 'X-Aghanim-Signature-Timestamp',
+		'as Aghanim sends them: event_type, event_data and what goes with them, signed with X-Aghanim-Signature');
 
 CREATE TABLE webhook.subscription (
 	id             bigint      GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -110,11 +160,11 @@ CREATE TABLE webhook.secret (
 	expires_at      timestamptz,
 	PRIMARY KEY (subscription_id, id)
 );
-COMMENT ON TABLE webhook.secret IS 'signing secrets; readable by the owner of the extension only';
+COMMENT ON TABLE webhook.secret IS 'signing secrets, at most four live ones a subscription; readable by the owner of the extension only';
 COMMENT ON COLUMN webhook.secret.subscription_id IS 'whose secret it is';
-COMMENT ON COLUMN webhook.secret.id IS 'number of the secret within its subscription';
-COMMENT ON COLUMN webhook.secret.secret IS 'the secret as the receiver knows it: whsec_ and the base64 of 24 to 64 random bytes';
-COMMENT ON COLUMN webhook.secret.generated IS 'true: made for a subscription that was given none; a row with the same number takes its place';
+COMMENT ON COLUMN webhook.secret.id IS 'number of the secret within its subscription; the highest is the newest';
+COMMENT ON COLUMN webhook.secret.secret IS 'the secret as the receiver knows it, in the form that the profile''s secret_encoding asks for';
+COMMENT ON COLUMN webhook.secret.generated IS 'true: made for a subscription that was given none; the first row that is inserted takes its place (webhook.rotate_secret keeps it for the overlap)';
 COMMENT ON COLUMN webhook.secret.created_at IS 'when the secret was made';
 COMMENT ON COLUMN webhook.secret.expires_at IS 'until when it signs; null: until it is removed';
 SELECT pg_catalog.pg_extension_config_dump('webhook.secret', '');
@@ -305,13 +355,34 @@ CREATE FUNCTION webhook.check_url(url text) RETURNS void
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_url';
 COMMENT ON FUNCTION webhook.check_url(text) IS 'raises an error where an endpoint''s URL may not be used: no URL, neither https nor (where allowed) http, credentials in it, a refused address as its host';
 
-CREATE FUNCTION webhook.check_secret(secret text) RETURNS void
-	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_secret';
-COMMENT ON FUNCTION webhook.check_secret(text) IS 'raises an error, which quotes no part of it, where a text is no Standard Webhooks secret: whsec_ and the base64 of 24 to 64 bytes';
+CREATE FUNCTION webhook.check_signing(profile webhook.profile) RETURNS void
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_signing';
+COMMENT ON FUNCTION webhook.check_signing(webhook.profile) IS 'raises an error, with the reason, where the signature columns of a profile describe no way to sign';
 
-CREATE FUNCTION webhook.generate_secret() RETURNS text
-	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
-COMMENT ON FUNCTION webhook.generate_secret() IS 'a new signing secret: whsec_ and the base64 of 32 random bytes';
+CREATE FUNCTION webhook.check_secret(profile webhook.profile, secret text) RETURNS void
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_secret';
+COMMENT ON FUNCTION webhook.check_secret(webhook.profile, text) IS 'raises an error, which quotes no part of it, where a secret does not have the form that the profile asks for';
+
+CREATE FUNCTION webhook.generate_secret(profile webhook.profile) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
+COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
+
+CREATE FUNCTION webhook.signature_matches(profile webhook.profile, secret text, id text, "timestamp" text, signature text, body text,
+		earliest bigint, latest bigint) RETURNS boolean
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_signature_matches';
+COMMENT ON FUNCTION webhook.signature_matches(webhook.profile, text, text, text, text, text, bigint, bigint) IS 'what webhook.verify does, with the headers found: is the signature right, and the timestamp from earliest to latest (Unix seconds)? In constant time. False for a null where something is needed; an error for a secret that does not fit';
+
+CREATE FUNCTION webhook.no_such_profile(name text) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE undefined_object USING
+		MESSAGE = format('webhook profile "%s" does not exist', no_such_profile.name),
+		DETAIL = (SELECT format('Profiles: %s.', string_agg(p.name, ', ' ORDER BY p.name)) FROM webhook.profile p),
+		HINT = 'SELECT name, description FROM webhook.profile shows what each sends.';
+END
+$$;
+COMMENT ON FUNCTION webhook.no_such_profile(text) IS 'raises the error undefined_object for a profile''s name';
 
 CREATE FUNCTION webhook.refuse_nulls(relation regclass, new_row jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -366,10 +437,7 @@ BEGIN
 		PERFORM webhook.check_url(NEW.url);
 	END IF;
 	IF NEW.profile IS NULL OR NOT EXISTS (SELECT FROM webhook.profile p WHERE p.name = NEW.profile) THEN
-		RAISE undefined_object USING
-			MESSAGE = format('webhook profile "%s" does not exist', NEW.profile),
-			DETAIL = (SELECT format('Profiles: %s.', string_agg(p.name, ', ' ORDER BY p.name)) FROM webhook.profile p),
-			HINT = 'SELECT name, description FROM webhook.profile shows what each sends.';
+		PERFORM webhook.no_such_profile(NEW.profile);
 	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
@@ -478,35 +546,60 @@ CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN
-		INSERT INTO webhook.secret (subscription_id, secret, generated) VALUES (NEW.id, webhook.generate_secret(), true);
+		INSERT INTO webhook.secret (subscription_id, secret, generated)
+			SELECT NEW.id, webhook.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
+	ELSIF TG_OP = 'UPDATE' THEN
+		PERFORM webhook.check_secret(p, k.secret) FROM webhook.profile p, webhook.secret k
+			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
 	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION webhook.after_subscription() IS 'gives a new subscription a secret, and takes a removed one''s pending deliveries away';
+COMMENT ON FUNCTION webhook.after_subscription() IS 'gives a new subscription a secret, sees that one given another profile has secrets that fit it, and takes a removed one''s pending deliveries away';
+
+CREATE FUNCTION webhook.check_profile() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook.check_signing(NEW);
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_profile() IS 'the rules of webhook.profile that its constraints cannot say';
 
 CREATE FUNCTION webhook.before_secret() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
-	PERFORM webhook.check_secret(NEW.secret);
+	PERFORM webhook.check_secret(p, NEW.secret) FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile
+		WHERE s.id = NEW.subscription_id;
 	IF TG_OP = 'INSERT' THEN
-		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.id = NEW.id AND s.generated;
+		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.generated;
+	END IF;
+	IF (NEW.expires_at > clock_timestamp()) IS NOT FALSE
+		AND 4 <= (SELECT count(*) FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id
+			AND (s.expires_at > clock_timestamp()) IS NOT FALSE AND (TG_OP = 'INSERT' OR s.id <> OLD.id)) THEN
+		RAISE program_limit_exceeded USING
+			MESSAGE = 'a subscription has at most four live secrets',
+			DETAIL = 'Each request carries a signature by each of them, and four have not expired.',
+			HINT = 'Wait until one expires, or rotate with an overlap of 0, which ends the old ones at once.';
 	END IF;
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret, and lets it take the place of a generated one with its number (as when a dump is restored)';
+COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and lets it take the place of the generated one (as when a dump is restored: left beside it, that one would sign with a key which no receiver has)';
 
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_subscription();
-CREATE TRIGGER after_subscription AFTER INSERT OR DELETE ON webhook.subscription
+CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.after_subscription();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
+CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE ON webhook.profile
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_profile();
 CREATE TRIGGER before_secret BEFORE INSERT OR UPDATE ON webhook.secret
 	FOR EACH ROW EXECUTE FUNCTION webhook.before_secret();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.secret
@@ -729,6 +822,39 @@ END
 $$;
 COMMENT ON FUNCTION webhook.no_such_subscription(text) IS 'raises the error undefined_object for a subscription''s name';
 
+CREATE FUNCTION webhook.rotate_secret(subscription text, secret text DEFAULT NULL, overlap interval DEFAULT '24 hours') RETURNS text
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	new_id integer;
+	new_secret text;
+BEGIN
+	SELECT x.id, x.profile INTO s FROM webhook.subscription x WHERE x.name = rotate_secret.subscription FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_subscription(rotate_secret.subscription);
+	END IF;
+	IF (rotate_secret.overlap BETWEEN interval '0' AND interval '365 days') IS NOT TRUE THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'overlap is out of range',
+			DETAIL = format('%s was given; it is from 0 to 365 days.', coalesce(rotate_secret.overlap::text, 'null')),
+			HINT = 'The default is 24 hours; 0 ends the old secrets at once.';
+	END IF;
+	new_secret := rotate_secret.secret;
+	IF new_secret IS NULL THEN
+		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p WHERE p.name = s.profile;
+	END IF;
+	SELECT coalesce(max(k.id), 0) + 1 INTO new_id FROM webhook.secret k WHERE k.subscription_id = s.id;
+	DELETE FROM webhook.secret k WHERE k.subscription_id = s.id
+		AND (rotate_secret.overlap = interval '0' OR k.expires_at <= clock_timestamp());
+	UPDATE webhook.secret k SET expires_at = least(k.expires_at, clock_timestamp() + rotate_secret.overlap), generated = false
+		WHERE k.subscription_id = s.id;
+	INSERT INTO webhook.secret (subscription_id, id, secret) VALUES (s.id, new_id, new_secret);
+	RETURN new_secret;
+END
+$$;
+COMMENT ON FUNCTION webhook.rotate_secret(text, text, interval) IS 'gives a subscription a new signing secret (generated where none is given) and returns it; those it had expire after overlap, at once where that is 0. Until then requests carry a signature by each; where the profile''s header has room for one only, the oldest goes on signing until it expires. Error undefined_object where there is no such subscription, program_limit_exceeded where four secrets are live';
+
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -820,6 +946,51 @@ AS $$
 	SELECT 'evt_' || (SELECT i.instance FROM webhook.identity i ORDER BY i.enabled_at DESC LIMIT 1) || '_' || event_id.id
 $$;
 COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it, from webhook.outbox.id';
+
+CREATE FUNCTION webhook.header(headers jsonb, name text) RETURNS text
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN count(*) = 1 THEN min(h.value) END FROM jsonb_each_text(header.headers) h
+		WHERE lower(h.key COLLATE "C") = lower(header.name COLLATE "C")
+$$;
+COMMENT ON FUNCTION webhook.header(jsonb, text) IS 'a request header''s value, whatever the case of its name; null where there is none, or several that differ in case';
+
+CREATE FUNCTION webhook.verify(profile text, secret text, headers jsonb, body text, tolerance interval DEFAULT '5 minutes') RETURNS boolean
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	p webhook.profile;
+	now numeric := extract(epoch FROM clock_timestamp());
+	seconds numeric := extract(epoch FROM verify.tolerance);
+BEGIN
+	SELECT * INTO p FROM webhook.profile x WHERE x.name = verify.profile;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_profile(verify.profile);
+	END IF;
+	IF p.algorithm = 'none' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('requests of profile "%s" are not signed', p.name),
+			DETAIL = 'Its algorithm is none, so there is nothing that could be verified.',
+			HINT = 'SELECT name, algorithm FROM webhook.profile shows which profiles sign.';
+	END IF;
+	IF (seconds >= 0) IS NOT TRUE THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'tolerance is out of range',
+			DETAIL = format('%s was given; it is an interval of 0 or more.', coalesce(verify.tolerance::text, 'null')),
+			HINT = 'The default is 5 minutes.';
+	END IF;
+	IF jsonb_typeof(verify.headers) <> 'object' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'headers must be a JSON object',
+			DETAIL = format('headers is of type %s.', jsonb_typeof(verify.headers)),
+			HINT = 'Give names and values, such as ''{"webhook-id": "evt_1"}''.';
+	END IF;
+	RETURN webhook.signature_matches(p, verify.secret, webhook.header(verify.headers, p.id_header),
+		webhook.header(verify.headers, p.timestamp_header), webhook.header(verify.headers, p.signature_header),
+		verify.body, ceil(now - seconds)::bigint, floor(now + seconds)::bigint);
+END
+$$;
+COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
 
 --
 -- Views

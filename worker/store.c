@@ -426,6 +426,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	WhSubscription *sub = &route->sub;
 	char *ordering = SPI_getvalue(row, desc, 6);
 	char **secrets;
+	Datum *expires;
 	bool isnull;
 	Datum value;
 	int n;
@@ -445,7 +446,15 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	value = SPI_getbinval(row, desc, 11, &isnull);
 	n = string_array(value, isnull, context, &secrets);
 	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
-	memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
+	if (sub->n_secrets > 0)
+	{
+		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
+		value = SPI_getbinval(row, desc, 16, &isnull);
+		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
+						  NULL, &n);
+		for (int i = 0; i < sub->n_secrets; i++)
+			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
+	}
 	value = SPI_getbinval(row, desc, 12, &isnull);
 	sub->n_headers = Max(0, string_array(value, isnull, context, &sub->headers));
 	value = SPI_getbinval(row, desc, 13, &isnull);
@@ -453,11 +462,12 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	value = SPI_getbinval(row, desc, 14, &isnull);
 	route->n_actions = string_array(value, isnull, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
-	sub->rate_limit = (int) int_column(row, desc, 16);
-	sub->batch_size = (int) int_column(row, desc, 17);
+	sub->rate_limit = (int) int_column(row, desc, 17);
+	sub->batch_size = (int) int_column(row, desc, 18);
 	return route;
 }
 
+/* As for expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch. */
 List *
 wh_store_subscriptions(void)
 {
@@ -469,11 +479,18 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
 			   "ORDINALITY u(w, n)"
 			   " ORDER BY n),"
-			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
-			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
+			   " k.secrets,"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, coalesce(s.rate_limit, 0)::bigint, s.batch_size::bigint"
-			   " FROM webhook.subscription s ORDER BY s.id",
+			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
+			   "s.batch_size::bigint"
+			   " FROM webhook.subscription s"
+			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
+			   " array_agg(CASE WHEN isfinite(k.expires_at)"
+			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+			   " ORDER BY k.id DESC) AS expires"
+			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
+			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+			   " ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;
 	List *routes = NIL;

@@ -225,7 +225,7 @@ SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user,invoice}
 SELECT name, entity_types, actions, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
 SELECT s.name, k.id, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given, generated, expires_at
 	FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id ORDER BY s.id;
-SELECT count(DISTINCT webhook.generate_secret()) FROM generate_series(1, 100);
+SELECT count(DISTINCT webhook.generate_secret(p)) FROM generate_series(1, 100), webhook.profile p WHERE p.name = 'entity';
 -- shown for each
 SELECT subscription, state, reason, breaker, queued, in_flight, pending, oldest_pending, dead, delivered, failed FROM webhook.status ORDER BY subscription;
 -- paused, live again, gone
@@ -405,7 +405,7 @@ BEGIN
 	END LOOP;
 END
 $$;
--- several at once, and again after a restore: a row with the number of a generated secret takes its place, others are added
+-- several at once, and again after a restore: a row that is inserted takes the place of the generated secret, whatever its number
 WITH new AS (INSERT INTO webhook.subscription (name, url) SELECT 's' || n, 'https://hooks.example.com/' || n FROM generate_series(1, 3) n RETURNING id)
 SELECT count(*) FROM new;
 INSERT INTO webhook.secret (subscription_id, secret) SELECT id, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' FROM webhook.subscription WHERE name = 's1';

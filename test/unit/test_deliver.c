@@ -54,9 +54,11 @@ test_request(void **state)
 	assert_in_range(timestamp, START / SECOND, clock_last / SECOND);
 	value = request_header(&r, "webhook-signature");
 	assert_non_null(value);
-	assert_true(wh_secret_decode(SECRET, &key, &why));
-	assert_true(wh_verify_v1(&key, "evt_" INSTANCE "_42", timestamp, r.body, r.body_len, value));
-	assert_false(wh_verify_v1(&key, "evt_" INSTANCE "_43", timestamp, r.body, r.body_len, value));
+	assert_true(wh_secret_decode(&wh_signing_standard, SECRET, &key, &why));
+	assert_true(wh_verify(&wh_signing_standard, &key,
+						  &(WhMessage){"evt_" INSTANCE "_42", timestamp, r.body, r.body_len}, value));
+	assert_false(wh_verify(&wh_signing_standard, &key,
+						   &(WhMessage){"evt_" INSTANCE "_43", timestamp, r.body, r.body_len}, value));
 	wh_key_wipe(&key);
 }
 

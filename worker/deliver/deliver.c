@@ -271,6 +271,8 @@ start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTra
 	char signature[WH_SIGNATURE_MAX];
 	char line[WH_SIGNATURE_MAX + 64];
 	int64_t timestamp = d->started_us / 1000000;
+	const WhKey *keys[WH_SECRETS_MAX];
+	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
 	bool ok;
 
 	if (d->event->size > WH_BODY_MAX)
@@ -287,8 +289,8 @@ start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTra
 	wh_event_id(e->config.instance, d->event->id, id);
 	snprintf(t->error, sizeof(t->error),
 			 "the request could not be signed: the subscription has no usable secret");
-	if (endpoint->n_keys == 0 || !wh_sign_v1(endpoint->keys, endpoint->n_keys, id, timestamp, t->body.data,
-											 t->body.len, signature, sizeof(signature)))
+	if (!wh_sign(&wh_signing_standard, keys, n_keys, &(WhMessage){id, timestamp, t->body.data, t->body.len},
+				 signature, sizeof(signature)))
 		return false;
 
 	snprintf(t->error, sizeof(t->error), "out of memory");

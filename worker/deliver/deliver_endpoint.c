@@ -66,8 +66,19 @@ wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *
 	memset(copy, 0, sizeof(*copy));
 	wipe_keys(endpoint);
 	for (int i = 0; i < from->n_secrets; i++)
-		if (wh_secret_decode(from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
-			endpoint->n_keys++;
+		if (wh_secret_decode(&wh_signing_standard, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
+			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
+}
+
+int
+wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKey *live[WH_SECRETS_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < endpoint->n_keys; i++)
+		if (endpoint->key_expires_us[i] == 0 || endpoint->key_expires_us[i] > now_us)
+			live[n++] = &endpoint->keys[i];
+	return n;
 }
 
 void

@@ -15,8 +15,9 @@ typedef struct Endpoint
 {
 	WhSubscription sub; /* deep copy, but for the secrets */
 	int n_keys;
-	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded */
-	int index;                  /* in the engine's array */
+	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
+	int64_t key_expires_us[WH_SECRETS_MAX];
+	int index; /* in the engine's array */
 	WhBreaker breaker;
 	bool to_probe; /* a row of it shall be taken as a probe */
 	bool to_hurry; /* it is well again: its retries shall be made due */
@@ -38,6 +39,13 @@ extern void wh_endpoint_free_copy(WhSubscription *copy);
  */
 extern void wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from);
 extern void wh_endpoint_free(Endpoint *endpoint);
+
+/*
+ * The keys that sign at this time, the newest first; returns how many. A
+ * secret ends when its time has come, whether or not the configuration has
+ * been read again since.
+ */
+extern int wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKey *live[WH_SECRETS_MAX]);
 
 /*
  * The lane of a delivery: 64-bit FNV-1a over what must go one after the

@@ -1,388 +1,444 @@
 /*
  * sign.c
- *	  Signatures of requests: Standard Webhooks v1 (HMAC-SHA256) and v1a
- *	  (ed25519).
+ *	  The header that carries signatures: written and read as a profile's
+ *	  format says.
  *
- * Called by deliver.c once per request, so v1 must be cheap: the HMAC context
- * is made once and given a new key for each signature, because in OpenSSL 3 it
- * is the look-up of an algorithm, not the hashing, that costs. v1a is signed
- * for a few receivers only and is dear in itself; it keeps nothing.
- *
- * Ownership: keys belong to the caller; nothing here keeps a pointer to one.
- * The HMAC context holds a schedule of the key last used until the next key
- * replaces it or wh_key_wipe frees it. One thread, hence no lock.
+ * The face of the leaf sign; see sign.h. Called by deliver.c once per request.
+ * It keeps nothing between calls and allocates nothing: formats are short
+ * texts, read anew each time, which costs far less than the digest.
  */
-#include "sign.h"
+#include "sign_internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 
-#include "buffer.h"
-
-#define SHA256_LEN 32
-#define ED25519_SEED_LEN 32
-#define ED25519_PUBLIC_LEN 32
-#define ED25519_SIGNATURE_LEN 64
-
-#define BASE64_LEN(n) (((n) + 2) / 3 * 4) /* characters for n bytes */
-#define BASE64_MAX BASE64_LEN(64)         /* nothing here is longer than 64 bytes */
-#define DECODED_MAX (BASE64_MAX / 4 * 3)  /* what that many characters may stand for */
-
-#define STAMP_MAX 24 /* "." int64 "." and NUL */
-
-static EVP_MAC_CTX *hmac_sha256; /* NULL until first used */
+const WhSigning wh_signing_standard = {.algorithm = WH_ALGORITHM_HMAC_SHA256,
+									   .encoding = WH_ENCODING_BASE64,
+									   .secret_encoding = WH_SECRET_WHSEC,
+									   .content = "{id}.{timestamp}.{body}",
+									   .format = "v1,{signature}",
+									   .separator = " "};
 
 /*
- * Decode `len` characters into at most DECODED_MAX bytes; returns their
- * number, or -1 where the text is not base64. OpenSSL's decoder forgives
- * blanks, missing bits and misplaced padding; we do not, since two texts of
- * one secret are one too many. So what it read is written again, and must be
- * the same.
+ * Entries: what stands between separators, of a format or of a header
  */
+
+typedef struct Entry
+{
+	const char *text;
+	size_t len;
+} Entry;
+
+/* The next entry that is not empty; false at the end. */
+static bool
+next_entry(const char **rest, const char *separator, Entry *entry)
+{
+	size_t separator_len = strlen(separator);
+
+	while (**rest != '\0')
+	{
+		const char *end = separator_len > 0 ? strstr(*rest, separator) : NULL;
+
+		entry->text = *rest;
+		entry->len = end ? (size_t) (end - *rest) : strlen(*rest);
+		*rest += entry->len + (end ? separator_len : 0);
+		if (entry->len > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where in a format's entry is this variable? -1: nowhere. */
 static int
-base64_decode(const char *text, size_t len, unsigned char out[DECODED_MAX])
+find_variable(const Entry *entry, const char *name)
 {
-	char again[BASE64_MAX + 1];
-	int n;
-	bool same;
+	const char *end = entry->text + entry->len;
+	const char *c = entry->text;
 
-	if (len == 0 || len % 4 != 0 || len > BASE64_MAX)
-		return -1;
-	n = EVP_DecodeBlock(out, (const unsigned char *) text, (int) len);
-	if (n < 0)
-		return -1;
-	/* it counts padding as bytes */
-	for (size_t i = len; i > len - 2 && text[i - 1] == '='; i--)
-		n--;
-	EVP_EncodeBlock((unsigned char *) again, out, n);
-	same = strlen(again) == len && CRYPTO_memcmp(again, text, len) == 0;
-	OPENSSL_cleanse(again, sizeof(again));
-	return same ? n : -1;
+	while (c < end && (c = memchr(c, '{', (size_t) (end - c))) != NULL)
+	{
+		size_t len = wh_variable(c, name);
+
+		if (len > 0 && len <= (size_t) (end - c))
+			return (int) (c - entry->text);
+		c++;
+	}
+	return -1;
 }
 
 /*
- * Decode `prefix` and base64 into a key of min to max bytes. The three reasons
- * for failure are the caller's: prefix, then base64, then length are looked at.
+ * Does an entry of a header look as one of the format that holds the variable?
+ * Then `value` is what stands in the variable's place.
  */
 static bool
-key_decode(const char *text, const char *prefix, size_t min, size_t max, WhKey *key, const char **why,
-		   const char *const reasons[3])
+match_entry(const Entry *format, const char *name, const Entry *entry, Entry *value)
 {
-	unsigned char decoded[DECODED_MAX];
-	const char *digits;
-	size_t len;
-	int n;
+	int at = find_variable(format, name);
+	size_t before;
+	size_t after;
 
-	key->len = 0;
-	*why = NULL;
-	if (strncmp(text, prefix, strlen(prefix)) != 0)
-	{
-		*why = reasons[0];
+	if (at < 0)
 		return false;
-	}
-	digits = text + strlen(prefix);
-	len = strlen(digits);
-	n = base64_decode(digits, len, decoded);
-	if (len > BASE64_MAX)
-		*why = reasons[2];
-	else if (n < 0)
-		*why = reasons[1];
-	else if ((size_t) n < min || (size_t) n > max)
-		*why = reasons[2];
-	else
-	{
-		memcpy(key->bytes, decoded, (size_t) n);
-		key->len = (size_t) n;
-	}
-	OPENSSL_cleanse(decoded, sizeof(decoded));
-	return *why == NULL;
-}
-
-bool
-wh_secret_decode(const char *text, WhKey *key, const char **why)
-{
-	static const char *const reasons[3] = {"it does not begin with whsec_",
-										   "what follows whsec_ is not valid base64",
-										   "it does not hold 24 to 64 bytes"};
-
-	return key_decode(text, "whsec_", WH_SECRET_BYTES_MIN, WH_SECRET_BYTES_MAX, key, why, reasons);
-}
-
-bool
-wh_secret_encode(const unsigned char *bytes, size_t len, char *out, size_t out_size)
-{
-	static const char prefix[] = "whsec_";
-	const size_t prefix_len = sizeof(prefix) - 1;
-
-	if (out_size > 0)
-		out[0] = '\0';
-	if (len < WH_SECRET_BYTES_MIN || len > WH_SECRET_BYTES_MAX || out_size < sizeof(prefix) + BASE64_LEN(len))
+	before = (size_t) at;
+	after = format->len - before - strlen(name) - 2;
+	if (entry->len <= before + after || memcmp(entry->text, format->text, before) != 0 ||
+		memcmp(entry->text + entry->len - after, format->text + format->len - after, after) != 0)
 		return false;
-	memcpy(out, prefix, prefix_len);
-	EVP_EncodeBlock((unsigned char *) out + prefix_len, bytes, (int) len);
+	value->text = entry->text + before;
+	value->len = entry->len - before - after;
 	return true;
 }
 
-void
-wh_key_wipe(WhKey *key)
+/* The format's entry that holds the variable; there is at most one. */
+static bool
+format_entry(const WhSigning *signing, const char *name, Entry *found)
 {
-	OPENSSL_cleanse(key, sizeof(*key));
-	EVP_MAC_CTX_free(hmac_sha256); /* scrubs what it frees */
-	hmac_sha256 = NULL;
+	const char *rest = signing->format;
+
+	while (next_entry(&rest, signing->separator, found))
+		if (find_variable(found, name) >= 0)
+			return true;
+	return false;
 }
 
-/* The one HMAC context, or NULL where OpenSSL has none to give. */
-static EVP_MAC_CTX *
-hmac_context(void)
-{
-	EVP_MAC *mac;
-	EVP_MAC_CTX *made;
-	char digest[] = "SHA256";
-	OSSL_PARAM params[2];
+/*
+ * Reading the description
+ */
 
-	if (hmac_sha256 != NULL)
-		return hmac_sha256;
-	mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	if (mac == NULL)
-		return NULL;
-	made = EVP_MAC_CTX_new(mac);
-	EVP_MAC_free(mac); /* the context has its own reference */
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
-	params[1] = OSSL_PARAM_construct_end();
-	if (made == NULL || !EVP_MAC_CTX_set_params(made, params))
+/* Is every brace in the text that of a variable named? `counts`: how often each is there. */
+static bool
+variables_known(const char *text, const char *const *names, int *counts, int n)
+{
+	memset(counts, 0, (size_t) n * sizeof(int));
+	while (*text)
 	{
-		EVP_MAC_CTX_free(made);
-		return NULL;
+		size_t taken = 0;
+
+		for (int i = 0; i < n && taken == 0; i++)
+			if ((taken = wh_variable(text, names[i])) > 0)
+				counts[i]++;
+		if (taken == 0 && (*text == '{' || *text == '}'))
+			return false;
+		text += taken > 0 ? taken : 1;
 	}
-	hmac_sha256 = made;
-	return made;
-}
-
-/* The part of the signed bytes between id and body; returns its length. */
-static size_t
-format_stamp(int64_t timestamp, char out[STAMP_MAX])
-{
-	return (size_t) snprintf(out, STAMP_MAX, ".%" PRId64 ".", timestamp);
-}
-
-static bool
-hmac_message(const WhKey *key, const char *id, int64_t timestamp, const char *body, size_t body_len,
-			 unsigned char out[SHA256_LEN])
-{
-	EVP_MAC_CTX *ctx = hmac_context();
-	char stamp[STAMP_MAX];
-	size_t stamp_len = format_stamp(timestamp, stamp);
-	size_t n = 0;
-
-	if (ctx == NULL || key->len < WH_SECRET_BYTES_MIN || key->len > WH_SECRET_BYTES_MAX)
-		return false;
-	return EVP_MAC_init(ctx, key->bytes, key->len, NULL) &&
-		   EVP_MAC_update(ctx, (const unsigned char *) id, strlen(id)) &&
-		   EVP_MAC_update(ctx, (const unsigned char *) stamp, stamp_len) &&
-		   EVP_MAC_update(ctx, (const unsigned char *) body, body_len) &&
-		   EVP_MAC_final(ctx, out, &n, SHA256_LEN) && n == SHA256_LEN;
-}
-
-/* Append one entry, version "," base64, to the header being built in `out`; false where it does not fit. */
-static bool
-append_entry(char *out, size_t out_size, size_t *used, const char *version, const unsigned char *raw,
-			 size_t raw_len)
-{
-	size_t version_len = strlen(version);
-	size_t blank = *used > 0 ? 1 : 0;
-	size_t need = blank + version_len + 1 + BASE64_LEN(raw_len);
-
-	if (out_size - *used <= need) /* one more for the NUL */
-		return false;
-	if (blank)
-		out[(*used)++] = ' ';
-	memcpy(out + *used, version, version_len);
-	*used += version_len;
-	out[(*used)++] = ',';
-	*used += (size_t) EVP_EncodeBlock((unsigned char *) out + *used, raw, (int) raw_len);
 	return true;
 }
 
-bool
-wh_sign_v1(const WhKey *keys, int n_keys, const char *id, int64_t timestamp, const char *body,
-		   size_t body_len, char *out, size_t out_size)
+/* Nothing but what may stand in a header: visible ASCII and blanks. */
+static bool
+is_printable(const char *text)
 {
-	unsigned char digest[SHA256_LEN];
-	size_t used = 0;
-	bool ok = n_keys > 0;
-
-	for (int i = 0; ok && i < n_keys; i++)
-		ok = hmac_message(&keys[i], id, timestamp, body, body_len, digest) &&
-			 append_entry(out, out_size, &used, "v1", digest, sizeof(digest));
-	if (!ok && out_size > 0)
-		out[0] = '\0';
-	return ok;
+	for (; *text; text++)
+		if (*text < ' ' || *text > '~')
+			return false;
+	return true;
 }
 
-/* The next blank-separated entry of a signature header, and its length; NULL at the end. */
+/* The number of a word among others; -1: it is none of them. */
+static int
+word(const char *text, const char *const *words, int n)
+{
+	for (int i = 0; text != NULL && i < n; i++)
+		if (strcmp(text, words[i]) == 0)
+			return i;
+	return -1;
+}
+
 static const char *
-next_entry(const char **cursor, size_t *len)
+check_content(const char *content)
 {
-	const char *entry = *cursor + strspn(*cursor, " ");
+	static const char *const names[] = {"id", "timestamp", "body"};
+	int counts[3];
 
-	*len = strcspn(entry, " ");
-	*cursor = entry + *len;
-	return *len > 0 ? entry : NULL;
+	if (content == NULL || !variables_known(content, names, counts, 3))
+		return "the signed_content may hold {id}, {timestamp} and {body} and no other braces";
+	if (counts[2] == 0)
+		return "the signed_content does not hold {body}";
+	return NULL;
+}
+
+static const char *
+check_format(const WhSigning *signing)
+{
+	static const char *const names[] = {"timestamp", "signature"};
+	int counts[2];
+	Entry entry;
+
+	if (signing->format == NULL || !variables_known(signing->format, names, counts, 2))
+		return "the signature_format may hold {timestamp} and {signature} and no other braces";
+	if (counts[1] != 1 || counts[0] > 1)
+		return "the signature_format does not hold {signature} once, and {timestamp} at most once";
+	if (strlen(signing->format) > WH_SIGNATURE_FORMAT_MAX || strlen(signing->separator) > WH_SEPARATOR_MAX)
+		return "the signature_format is longer than 128 bytes, or the separator longer than 8";
+	if (!is_printable(signing->format) || !is_printable(signing->separator))
+		return "the signature_format and the separator may hold nothing but printable ASCII characters";
+	if (strpbrk(signing->separator, "{}") != NULL)
+		return "the separator holds a brace";
+	if ((counts[0] > 0 && !format_entry(signing, "timestamp", &entry)) ||
+		!format_entry(signing, "signature", &entry))
+		return "the separator is within a variable of signature_format";
+	if (find_variable(&entry, "timestamp") >= 0)
+		return "{timestamp} and {signature} must be divided by the separator";
+	return NULL;
 }
 
 bool
-wh_verify_v1(const WhKey *key, const char *id, int64_t timestamp, const char *body, size_t body_len,
-			 const char *header)
+wh_signing_parse(const char *algorithm, const char *encoding, const char *secret_encoding,
+				 const char *content, const char *format, const char *separator, WhSigning *signing,
+				 const char **why)
 {
-	char right[WH_SIGNATURE_MAX];
-	const char *entry;
-	size_t right_len;
-	size_t len;
-	bool found = false;
+	/* in the order of the enums */
+	static const char *const algorithms[] = {"none", "hmac-sha256", "hmac-sha1", "sha1", "ed25519"};
+	static const char *const encodings[] = {"hex", "base64"};
+	static const char *const secret_encodings[] = {"raw", "whsec"};
+	int a = word(algorithm, algorithms, 5);
+	int e = word(encoding, encodings, 2);
+	int s = word(secret_encoding, secret_encodings, 2);
 
-	if (!wh_sign_v1(key, 1, id, timestamp, body, body_len, right, sizeof(right)))
-		return false;
-	/* compared as text: base64 has one spelling, and the length is no secret */
-	right_len = strlen(right);
-	while ((entry = next_entry(&header, &len)) != NULL)
-		if (len == right_len && CRYPTO_memcmp(entry, right, len) == 0)
-			found = true;
-	OPENSSL_cleanse(right, sizeof(right));
-	return found;
-}
+	*why = NULL;
+	memset(signing, 0, sizeof(*signing));
+	signing->content = signing->format = signing->separator = "";
+	if (a == WH_ALGORITHM_NONE)
+		return true;
 
-bool
-wh_secret_decode_v1a(const char *text, WhKey *key, const char **why)
-{
-	static const char *const reasons[3] = {"it does not begin with whsk_",
-										   "what follows whsk_ is not valid base64",
-										   "it does not hold 64 bytes"};
-	const size_t len = ED25519_SEED_LEN + ED25519_PUBLIC_LEN;
-	unsigned char public[ED25519_PUBLIC_LEN];
-	size_t public_len = sizeof(public);
-	EVP_PKEY *pkey;
-
-	if (!key_decode(text, "whsk_", len, len, key, why, reasons))
-		return false;
-	/* a secret beside the wrong public half would sign what nobody can verify */
-	pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->bytes, ED25519_SEED_LEN);
-	if (pkey == NULL || !EVP_PKEY_get_raw_public_key(pkey, public, &public_len))
-		*why = "OpenSSL does not take it as an ed25519 key";
-	else if (CRYPTO_memcmp(public, key->bytes + ED25519_SEED_LEN, sizeof(public)) != 0)
-		*why = "its public half does not belong to its secret half";
-	EVP_PKEY_free(pkey);
+	signing->content = content;
+	signing->format = format;
+	signing->separator = separator ? separator : "";
+	if (a < 0)
+		*why = "the algorithm is none of hmac-sha256, hmac-sha1, sha1, ed25519 and none";
+	else if (e < 0)
+		*why = "the encoding is neither hex nor base64";
+	else if (s < 0)
+		*why = "the encoding of secrets is neither raw nor whsec";
+	else if (a == WH_ALGORITHM_ED25519 && s == WH_SECRET_RAW)
+		*why = "secrets for ed25519 are encoded as whsec";
+	else if ((*why = check_content(content)) == NULL)
+		*why = check_format(signing);
 	if (*why != NULL)
-		OPENSSL_cleanse(key, sizeof(*key));
-	return *why == NULL;
-}
-
-bool
-wh_public_decode_v1a(const char *text, WhKey *key, const char **why)
-{
-	static const char *const reasons[3] = {"it does not begin with whpk_",
-										   "what follows whpk_ is not valid base64",
-										   "it does not hold 32 bytes"};
-
-	return key_decode(text, "whpk_", ED25519_PUBLIC_LEN, ED25519_PUBLIC_LEN, key, why, reasons);
-}
-
-/* Put the signed bytes together: ed25519 reads its message twice and wants it in one piece. */
-static bool
-build_message(WhBuffer *message, const char *id, int64_t timestamp, const char *body, size_t body_len)
-{
-	char stamp[STAMP_MAX];
-	size_t stamp_len = format_stamp(timestamp, stamp);
-
-	wh_buffer_init(message, strlen(id) + stamp_len + body_len);
-	wh_buffer_puts(message, id);
-	wh_buffer_append(message, stamp, stamp_len);
-	if (body_len > 0)
-		wh_buffer_append(message, body, body_len);
-	return !message->failed;
-}
-
-static bool
-ed25519_sign(const WhKey *key, const WhBuffer *message, unsigned char out[ED25519_SIGNATURE_LEN])
-{
-	EVP_PKEY *pkey;
-	EVP_MD_CTX *ctx;
-	size_t n = ED25519_SIGNATURE_LEN;
-	bool ok;
-
-	if (key->len != ED25519_SEED_LEN + ED25519_PUBLIC_LEN)
 		return false;
-	pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key->bytes, ED25519_SEED_LEN);
-	ctx = EVP_MD_CTX_new();
-	ok = pkey != NULL && ctx != NULL && EVP_DigestSignInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
-		 EVP_DigestSign(ctx, out, &n, (const unsigned char *) message->data, message->len) == 1 &&
-		 n == ED25519_SIGNATURE_LEN;
-	EVP_MD_CTX_free(ctx);
-	EVP_PKEY_free(pkey);
-	return ok;
+	signing->algorithm = (WhAlgorithm) a;
+	signing->encoding = (WhEncoding) e;
+	signing->secret_encoding = (WhSecretEncoding) s;
+	return true;
+}
+
+/*
+ * Signing
+ */
+
+/* The signature as text; returns its length, 0 where it could not be made. */
+static size_t
+sign_once(const WhSigning *signing, const WhKey *key, const WhMessage *message, char out[WH_ENCODED_MAX + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char raw[WH_DIGEST_MAX];
+	size_t n = wh_digest(signing, key, message, raw);
+
+	out[0] = '\0';
+	if (n == 0)
+		return 0;
+	if (signing->encoding == WH_ENCODING_BASE64)
+		return (size_t) EVP_EncodeBlock((unsigned char *) out, raw, (int) n);
+	for (size_t i = 0; i < n; i++)
+	{
+		out[2 * i] = digits[raw[i] >> 4];
+		out[2 * i + 1] = digits[raw[i] & 15];
+	}
+	out[2 * n] = '\0';
+	return 2 * n;
+}
+
+/* Text of a size that is not to be exceeded. */
+typedef struct Text
+{
+	char *at;
+	size_t used;
+	size_t size; /* with the NUL */
+	bool failed;
+} Text;
+
+static void
+append(Text *text, const char *bytes, size_t len)
+{
+	if (text->failed || len >= text->size - text->used)
+	{
+		text->failed = true;
+		return;
+	}
+	memcpy(text->at + text->used, bytes, len);
+	text->used += len;
+}
+
+/* An entry of the format, with values for its variables, behind those that are there. */
+static void
+append_entry(Text *text, const WhSigning *signing, const Entry *format, int64_t timestamp,
+			 const char *signature)
+{
+	const char *end = format->text + format->len;
+	char stamp[WH_STAMP_MAX];
+
+	if (text->used > 0)
+		append(text, signing->separator, strlen(signing->separator));
+	for (const char *c = format->text; c < end;)
+	{
+		size_t taken;
+
+		if ((taken = wh_variable(c, "signature")) > 0)
+			append(text, signature, strlen(signature));
+		else if ((taken = wh_variable(c, "timestamp")) > 0)
+			append(text, stamp, wh_stamp(timestamp, stamp));
+		else
+		{
+			const char *brace = memchr(c, '{', (size_t) (end - c));
+
+			taken = (size_t) ((brace ? brace : end) - c);
+			append(text, c, taken);
+		}
+		c += taken;
+	}
 }
 
 bool
-wh_sign_v1a(const WhKey *keys, int n_keys, const char *id, int64_t timestamp, const char *body,
-			size_t body_len, char *out, size_t out_size)
+wh_sign(const WhSigning *signing, const WhKey *const *keys, int n_keys, const WhMessage *message, char *out,
+		size_t out_size)
 {
-	unsigned char signature[ED25519_SIGNATURE_LEN];
-	WhBuffer message;
-	size_t used = 0;
-	bool ok = build_message(&message, id, timestamp, body, body_len) && n_keys > 0;
+	Text text = {.at = out, .size = out_size, .failed = out_size == 0};
+	char signature[WH_ENCODED_MAX + 1];
+	const char *rest = signing->format;
+	Entry entry;
 
-	for (int i = 0; ok && i < n_keys; i++)
-		ok = ed25519_sign(&keys[i], &message, signature) &&
-			 append_entry(out, out_size, &used, "v1a", signature, sizeof(signature));
-	wh_buffer_free(&message);
-	if (!ok && out_size > 0)
+	if (!text.failed)
 		out[0] = '\0';
-	return ok;
+	if (signing->algorithm == WH_ALGORITHM_NONE)
+		return !text.failed;
+	if (n_keys <= 0)
+		return false;
+	while (!text.failed && next_entry(&rest, signing->separator, &entry))
+	{
+		/* where there is room for one signature, the oldest key makes it */
+		int first = signing->separator[0] != '\0' ? 0 : n_keys - 1;
+		int last = n_keys - 1;
+
+		if (find_variable(&entry, "signature") < 0)
+			append_entry(&text, signing, &entry, message->timestamp, "");
+		else
+			for (int i = first; i <= last && !text.failed; i++)
+			{
+				text.failed = sign_once(signing, keys[i], message, signature) == 0;
+				append_entry(&text, signing, &entry, message->timestamp, signature);
+			}
+	}
+	if (out_size > 0)
+		out[text.failed ? 0 : text.used] = '\0';
+	return !text.failed;
 }
 
-/* Is this entry, "v1a," and base64, a signature of the message by `pkey`? */
-static bool
-ed25519_verify(EVP_PKEY *pkey, const WhBuffer *message, const char *entry, size_t len)
-{
-	unsigned char signature[DECODED_MAX];
-	EVP_MD_CTX *ctx;
-	bool ok;
+/*
+ * Verifying
+ */
 
-	if (len < 4 || memcmp(entry, "v1a,", 4) != 0 ||
-		base64_decode(entry + 4, len - 4, signature) != ED25519_SIGNATURE_LEN)
+bool
+wh_timestamp_parse(const char *text, size_t len, int64_t *timestamp)
+{
+	int64_t value = 0;
+
+	/* 18 digits always fit */
+	if (len == 0 || len > 18 || (text[0] == '0' && len > 1))
 		return false;
-	ctx = EVP_MD_CTX_new();
-	ok = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) == 1 &&
-		 EVP_DigestVerify(ctx, signature, ED25519_SIGNATURE_LEN, (const unsigned char *) message->data,
-						  message->len) == 1;
-	EVP_MD_CTX_free(ctx);
-	return ok;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		value = value * 10 + (text[i] - '0');
+	}
+	*timestamp = value;
+	return true;
 }
 
 bool
-wh_verify_v1a(const WhKey *key, const char *id, int64_t timestamp, const char *body, size_t body_len,
-			  const char *header)
+wh_signature_has_timestamp(const WhSigning *signing)
 {
-	/* the public half is all of a public key, and the end of a secret one */
-	const unsigned char *public = key->len > ED25519_PUBLIC_LEN ? key->bytes + ED25519_SEED_LEN : key->bytes;
-	WhBuffer message;
-	EVP_PKEY *pkey;
-	const char *entry;
-	size_t len;
-	bool found = false;
+	Entry entry;
 
-	if (key->len != ED25519_PUBLIC_LEN && key->len != ED25519_SEED_LEN + ED25519_PUBLIC_LEN)
+	return format_entry(signing, "timestamp", &entry);
+}
+
+bool
+wh_signature_timestamp(const WhSigning *signing, const char *header, int64_t *timestamp)
+{
+	Entry format;
+	Entry entry;
+	Entry value;
+	int found = 0;
+
+	if (!format_entry(signing, "timestamp", &format))
 		return false;
-	pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public, ED25519_PUBLIC_LEN);
-	if (build_message(&message, id, timestamp, body, body_len) && pkey != NULL)
-		while (!found && (entry = next_entry(&header, &len)) != NULL)
-			found = ed25519_verify(pkey, &message, entry, len);
-	EVP_PKEY_free(pkey);
-	wh_buffer_free(&message);
+	while (next_entry(&header, signing->separator, &entry))
+		if (match_entry(&format, "timestamp", &entry, &value))
+		{
+			if (!wh_timestamp_parse(value.text, value.len, timestamp))
+				return false;
+			found++;
+		}
+	return found == 1; /* of several, which one would be signed? */
+}
+
+static int
+hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* An ed25519 signature's 64 bytes from its text. */
+static bool
+decode_signature(const WhSigning *signing, const Entry *value, unsigned char raw[WH_DECODED_MAX])
+{
+	if (signing->encoding == WH_ENCODING_BASE64)
+		return wh_base64_decode(value->text, value->len, raw) == WH_DIGEST_MAX;
+	if (value->len != 2 * WH_DIGEST_MAX)
+		return false;
+	for (size_t i = 0; i < WH_DIGEST_MAX; i++)
+	{
+		int high = hex_digit(value->text[2 * i]);
+		int low = hex_digit(value->text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		raw[i] = (unsigned char) (high << 4 | low);
+	}
+	return true;
+}
+
+bool
+wh_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message, const char *header)
+{
+	char right[WH_ENCODED_MAX + 1] = "";
+	size_t right_len = 0;
+	Entry format;
+	Entry entry;
+	Entry value;
+	bool found = false;
+	bool public = signing->algorithm == WH_ALGORITHM_ED25519;
+
+	if (signing->algorithm == WH_ALGORITHM_NONE || !format_entry(signing, "signature", &format))
+		return false;
+	if (!public && (right_len = sign_once(signing, key, message, right)) == 0)
+		return false;
+	while (next_entry(&header, signing->separator, &entry))
+	{
+		unsigned char raw[WH_DECODED_MAX];
+
+		if (!match_entry(&format, "signature", &entry, &value))
+			continue;
+		if (public)
+			found = found ||
+					(decode_signature(signing, &value, raw) && wh_ed25519_verify(signing, key, message, raw));
+		/* compared as text: it has one spelling, and the length is no secret */
+		else
+			found |= value.len == right_len && CRYPTO_memcmp(value.text, right, right_len) == 0;
+	}
+	OPENSSL_cleanse(right, sizeof(right));
 	return found;
 }

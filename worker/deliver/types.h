@@ -18,6 +18,7 @@
 #define WH_RESPONSE_KEPT 4096 /* bytes of a response body that the log keeps */
 #define WH_ERROR_MAX 256      /* bytes of an error text, with its NUL */
 #define WH_SECRETS_MAX 4      /* live secrets of one subscription */
+#define WH_KEY_MAX 200        /* bytes of a signing key */
 #define WH_SCHEDULE_MAX 32    /* intervals of a retry schedule */
 #define WH_INSTANCE_LEN 8     /* hex digits that tell one database's events from another's */
 
@@ -93,7 +94,7 @@ typedef enum WhOrdering
 /* A signing key, decoded. Wiped when freed. */
 typedef struct WhKey
 {
-	unsigned char bytes[64];
+	unsigned char bytes[WH_KEY_MAX];
 	size_t len;
 } WhKey;
 
@@ -118,8 +119,9 @@ typedef struct WhSubscription
 	int64_t timeout_us;
 	WhRetryPolicy retry;
 	int n_secrets;
-	char *secrets[WH_SECRETS_MAX]; /* as text; whoever frees them wipes them */
-	int n_headers;                 /* the operator's own request headers, "Name: value" */
+	char *secrets[WH_SECRETS_MAX];             /* as text, the newest first; whoever frees them wipes them */
+	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
+	int n_headers;                             /* the operator's own request headers, "Name: value" */
 	char **headers;
 } WhSubscription;
 

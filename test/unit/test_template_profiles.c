@@ -1,0 +1,455 @@
+/*
+ * test_template_profiles.c
+ *	  The nine profiles shipped, as docs/PROFILES.md shows them: what each puts
+ *	  on the wire. The record of Website Toolbox's documentation and the
+ *	  player.update of Aghanim's come out as their pages print them, but for
+ *	  the order of keys and the ids, which are ours.
+ */
+#include "template_unit.h"
+
+#include "envelope.h"
+
+#define MAX_HEADERS 12
+
+/* One profile of the page. */
+typedef struct Profile
+{
+	char envelope[2000];
+	char content_type[100];
+	int n_headers;
+	char headers[MAX_HEADERS][100];
+	char signed_content[100];
+	char signature_format[100];
+} Profile;
+
+static const char *const names[] = {
+	"entity",          "standard", "cloudevents", "cloudevents_binary", "github", "stripe",
+	"website_toolbox", "xsolla",   "aghanim",
+};
+
+/* Take one line of a profile's text block. */
+static void
+take_line(Profile *p, const char *line)
+{
+	char word[32];
+	char rest[100];
+
+	if (sscanf(line, "%31s %99[^\n]", word, rest) != 2)
+		fail_msg("not a line of a profile: %s", line);
+	if (strcmp(word, "content_type") == 0)
+		strcpy(p->content_type, rest);
+	else if (strcmp(word, "header") == 0)
+	{
+		assert_true(p->n_headers < MAX_HEADERS);
+		strcpy(p->headers[p->n_headers++], rest);
+	}
+	else if (strcmp(word, "signed_content") == 0)
+		strcpy(p->signed_content, rest);
+	else if (strcmp(word, "signature_format") == 0)
+		strcpy(p->signature_format, rest);
+	else if (strcmp(word, "algorithm") != 0 && strcmp(word, "separator") != 0)
+		fail_msg("unknown word: %s", line);
+}
+
+/* Read a profile from the page: a heading, a block of JSON, a block of text. */
+static Profile
+load(const char *name)
+{
+	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
+	Profile p = {.n_headers = 0};
+	char line[1024];
+	char heading[100];
+	enum
+	{
+		BEFORE,
+		INSIDE,
+		JSON,
+		TEXT
+	} where = BEFORE;
+
+	assert_non_null(doc);
+	snprintf(heading, sizeof(heading), "### `%s`\n", name);
+	while (fgets(line, sizeof(line), doc))
+	{
+		if (strncmp(line, "###", 3) == 0)
+			where = strcmp(line, heading) == 0 ? INSIDE : BEFORE;
+		else if (where == INSIDE && strcmp(line, "```json\n") == 0)
+			where = JSON;
+		else if (where == INSIDE && strcmp(line, "```text\n") == 0)
+			where = TEXT;
+		else if (where > INSIDE && strcmp(line, "```\n") == 0)
+			where = INSIDE;
+		else if (where == JSON)
+			strncat(p.envelope, line, sizeof(p.envelope) - strlen(p.envelope) - 1);
+		else if (where == TEXT)
+			take_line(&p, line);
+	}
+	fclose(doc);
+	if (p.envelope[0] == '\0' || p.content_type[0] == '\0')
+		fail_msg("docs/PROFILES.md has no profile %s", name);
+	return p;
+}
+
+/* The page has these profiles and no others. */
+static void
+test_names(void **state)
+{
+	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
+	char line[1024];
+	char name[32];
+	size_t n = 0;
+
+	(void) state;
+	assert_non_null(doc);
+	while (fgets(line, sizeof(line), doc))
+	{
+		if (sscanf(line, "### `%31[a-z_]`", name) != 1)
+			continue;
+		assert_true(n < lengthof(names));
+		assert_string_equal(name, names[n++]);
+	}
+	fclose(doc);
+	assert_int_equal(n, lengthof(names));
+}
+
+/* user 42: as new, as updated with what it was, as deleted with and without what it was, as tested */
+typedef enum Story
+{
+	NEW,
+	UPDATE,
+	DELETE,
+	DELETE_KEPT,
+	TEST
+} Story;
+
+static void
+tell(Sample *s, Story story)
+{
+	static const char *const actions[] = {"new", "update", "delete", "delete", "test"};
+
+	sample_init(s);
+	s->event.action = actions[story];
+	if (story != DELETE && story != DELETE_KEPT)
+		sample_result(s, "{\"id\":42,\"plan\":\"pro\"}");
+	if (story == UPDATE)
+		sample_previous(s, "{\"plan\":\"free\"}");
+	if (story == DELETE_KEPT)
+		sample_previous(s, "{\"id\":42,\"plan\":\"free\"}");
+	sample_params(
+		s, "{\"project_id\":\"0a1b\",\"game_id\":\"gm_1\",\"event_types\":{\"user.new\":\"registration\"}}");
+}
+
+#define TIME "2024-09-05T15:00:50.001200Z"
+#define CE_HEAD(type)                                                                                        \
+	"{\"specversion\":\"1.0\",\"id\":\"evt_0123abcd_1534\",\"source\":\"/webhook/"                           \
+	"0123abcd\",\"type\":\"user." type "\","                                                                 \
+	"\"subject\":\"user/42\",\"time\":\"" TIME "\",\"datacontenttype\":\"application/json\","                \
+	"\"sequence\":\"0000000000000001534\",\"partitionkey\":\"user/42\",\"data\":"
+#define AGHANIM_TAIL(sandbox)                                                                                \
+	",\"event_time\":1725548450,\"event_id\":\"evt_0123abcd_1534\",\"idempotency_key\":null,\"request_id\":" \
+	"null,"                                                                                                  \
+	"\"sandbox\":" sandbox ",\"trigger\":null,\"transaction_id\":\"tx_0123abcd_77\",\"context\":null,"       \
+	"\"game_id\":\"gm_1\"}"
+
+static const struct
+{
+	const char *profile;
+	Story story;
+	const char *body;
+} bodies[] = {
+	{"entity", NEW,
+	 "{\"entity_id\":\"42\",\"entity_type\":\"user\",\"action_type\":\"new\",\"result\":{\"id\":42,\"plan\":"
+	 "\"pro\"}}"},
+	{"entity", DELETE, "{\"entity_id\":\"42\",\"entity_type\":\"user\",\"action_type\":\"delete\"}"},
+	{"entity", DELETE_KEPT, "{\"entity_id\":\"42\",\"entity_type\":\"user\",\"action_type\":\"delete\"}"},
+	{"entity", TEST,
+	 "{\"entity_id\":\"42\",\"entity_type\":\"user\",\"action_type\":\"test\",\"result\":{\"id\":42,\"plan\":"
+	 "\"pro\"}}"},
+	{"standard", UPDATE,
+	 "{\"type\":\"user.updated\",\"timestamp\":\"" TIME "\",\"data\":{\"id\":42,\"plan\":\"pro\"}}"},
+	{"standard", DELETE, "{\"type\":\"user.deleted\",\"timestamp\":\"" TIME "\",\"data\":{\"id\":\"42\"}}"},
+	{"cloudevents", NEW, CE_HEAD("created") "{\"id\":42,\"plan\":\"pro\"}}"},
+	{"cloudevents", DELETE_KEPT, CE_HEAD("deleted") "{\"id\":42,\"plan\":\"free\"}}"},
+	{"cloudevents_binary", NEW, "{\"id\":42,\"plan\":\"pro\"}"},
+	{"cloudevents_binary", DELETE, "{\"id\":\"42\"}"},
+	{"github", NEW,
+	 "{\"action\":\"created\",\"entity_type\":\"user\",\"entity_id\":\"42\",\"object\":{\"id\":42,\"plan\":"
+	 "\"pro\"}}"},
+	{"github", UPDATE,
+	 "{\"action\":\"updated\",\"entity_type\":\"user\",\"entity_id\":\"42\",\"object\":{\"id\":42,\"plan\":"
+	 "\"pro\"},"
+	 "\"previous\":{\"plan\":\"free\"}}"},
+	{"stripe", NEW,
+	 "{\"id\":\"evt_0123abcd_1534\",\"object\":\"event\",\"type\":\"user.created\",\"created\":1725548450,"
+	 "\"livemode\":true,\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\"}}}"},
+	{"stripe", UPDATE,
+	 "{\"id\":\"evt_0123abcd_1534\",\"object\":\"event\",\"type\":\"user.updated\",\"created\":1725548450,"
+	 "\"livemode\":true,\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\"},\"previous_attributes\":{\"plan\":"
+	 "\"free\"}}}"},
+	{"stripe", DELETE_KEPT,
+	 "{\"id\":\"evt_0123abcd_1534\",\"object\":\"event\",\"type\":\"user.deleted\",\"created\":1725548450,"
+	 "\"livemode\":true,\"data\":{\"object\":{\"id\":42,\"plan\":\"free\"}}}"},
+	{"stripe", TEST,
+	 "{\"id\":\"evt_0123abcd_1534\",\"object\":\"event\",\"type\":\"user.test\",\"created\":1725548450,"
+	 "\"livemode\":false,\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\"}}}"},
+	{"website_toolbox", UPDATE,
+	 "{\"api_version\":\"1\",\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\",\"object\":\"User\"}},"
+	 "\"object\":\"event\","
+	 "\"id\":1534,\"type\":\"user.updated\",\"mode\":\"live\"}"},
+	{"website_toolbox", DELETE,
+	 "{\"api_version\":\"1\",\"data\":{\"object\":{\"id\":\"42\",\"object\":\"User\"}},\"object\":\"event\","
+	 "\"id\":1534,\"type\":\"user.deleted\",\"mode\":\"live\"}"},
+	{"website_toolbox", TEST,
+	 "{\"api_version\":\"1\",\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\",\"object\":\"User\"}},"
+	 "\"object\":\"event\","
+	 "\"id\":1534,\"type\":\"user.test\",\"mode\":\"test\"}"},
+	{"xsolla", NEW,
+	 "{\"event_type\":\"registration\",\"event_time\":\"" TIME
+	 "\",\"project_id\":\"0a1b\",\"data\":{\"id\":42,\"plan\":"
+	 "\"pro\"}}"},
+	{"xsolla", UPDATE,
+	 "{\"event_type\":\"user.updated\",\"event_time\":\"" TIME
+	 "\",\"project_id\":\"0a1b\",\"data\":{\"id\":42,\"plan\":"
+	 "\"pro\"}}"},
+	{"aghanim", NEW,
+	 "{\"event_type\":\"registration\",\"event_data\":{\"id\":42,\"plan\":\"pro\"}" AGHANIM_TAIL("false")},
+	{"aghanim", DELETE,
+	 "{\"event_type\":\"user.delete\",\"event_data\":{\"id\":\"42\"}" AGHANIM_TAIL("false")},
+	{"aghanim", TEST,
+	 "{\"event_type\":\"user.test\",\"event_data\":{\"id\":42,\"plan\":\"pro\"}" AGHANIM_TAIL("true")},
+};
+
+static void
+test_bodies(void **state)
+{
+	(void) state;
+	for (size_t i = 0; i < lengthof(bodies); i++)
+	{
+		Profile p = load(bodies[i].profile);
+		Sample s;
+
+		tell(&s, bodies[i].story);
+		check_render(WH_TEMPLATE_ENVELOPE, p.envelope, &s, bodies[i].body);
+	}
+}
+
+/* The user of Website Toolbox's page; `object` is the template's, all else the record's */
+static void
+test_website_toolbox_page(void **state)
+{
+	Profile p = load("website_toolbox");
+	Sample s;
+
+	(void) state;
+	sample_init(&s);
+	s.event.entity_id = "181855";
+	sample_result(
+		&s, "{\"signature\":\"Thanks, John.\",\"name\":\"John Doe\",\"allowEmails\":false,"
+			"\"lastPostTimestamp\":0,\"userGroups\":[7440,2452,52423],\"userTitle\":\"Power User\","
+			"\"reputation\":423,\"username\":\"john\",\"postCount\":32,\"userId\":181855,"
+			"\"lastVisitTimestamp\":1322811119,\"instantMessagingType\":\"\",\"instantMessagingId\":\"\","
+			"\"object\":\"a column of that name\",\"invisible\":false,\"email\":\"johnDoe@gmail.com\","
+			"\"avatarUrl\":\"https://test.com/images/avatar.png\",\"joinDateTimestamp\":1322811119,"
+			"\"enableMessages\":true}");
+	check_render(
+		WH_TEMPLATE_ENVELOPE, p.envelope, &s,
+		"{\"api_version\":\"1\",\"data\":{\"object\":{\"signature\":\"Thanks, John.\",\"name\":\"John Doe\","
+		"\"allowEmails\":false,\"lastPostTimestamp\":0,\"userGroups\":[7440,2452,52423],\"userTitle\":"
+		"\"Power User\",\"reputation\":423,\"username\":\"john\",\"postCount\":32,\"userId\":181855,"
+		"\"lastVisitTimestamp\":1322811119,\"instantMessagingType\":\"\",\"instantMessagingId\":\"\","
+		"\"invisible\":false,\"email\":\"johnDoe@gmail.com\",\"avatarUrl\":"
+		"\"https://test.com/images/avatar.png\",\"joinDateTimestamp\":1322811119,\"enableMessages\":true,"
+		"\"object\":\"User\"}},\"object\":\"event\",\"id\":1534,\"type\":\"user.created\",\"mode\":"
+		"\"live\"}");
+}
+
+/* The player.update of Aghanim's page, nulls included; then one with a context and in a sandbox */
+static void
+test_aghanim_page(void **state)
+{
+	Profile p = load("aghanim");
+	Sample s;
+
+	(void) state;
+	sample_init(&s);
+	s.event.entity_id = "2D2R-OP3C";
+	s.event.entity_type = "player";
+	s.event.action = "update";
+	s.values.event_prefix = "whevt_";
+	s.values.transaction_prefix = "whtx_";
+	sample_result(&s, "{\"player_id\":\"2D2R-OP3C\",\"email\":\"PlayerOne@aghanim.com\"}");
+	sample_params(&s, "{\"game_id\": \"gm_exTAyxPsVwh\"}");
+	s.event.context =
+		"{\"request_id\": \"d1593e9c-c291-4004-8846-6679c2e5810b\", \"trigger\": \"hub.profile_update\"}";
+	check_render(
+		WH_TEMPLATE_ENVELOPE, p.envelope, &s,
+		"{\"event_type\":\"player.update\",\"event_data\":{\"player_id\":\"2D2R-OP3C\",\"email\":"
+		"\"PlayerOne@aghanim.com\"},\"event_time\":1725548450,\"event_id\":\"whevt_0123abcd_1534\","
+		"\"idempotency_key\":null,\"request_id\":\"d1593e9c-c291-4004-8846-6679c2e5810b\",\"sandbox\":false,"
+		"\"trigger\":\"hub.profile_update\",\"transaction_id\":\"whtx_0123abcd_77\",\"context\":null,"
+		"\"game_id\":\"gm_exTAyxPsVwh\"}");
+
+	s.event.context = "{\"sandbox\": true, \"idempotency_key\": \"k\", \"player\": {\"level\": 3}}";
+	sample_params(&s, NULL);
+	check_render(
+		WH_TEMPLATE_ENVELOPE, p.envelope, &s,
+		"{\"event_type\":\"player.update\",\"event_data\":{\"player_id\":\"2D2R-OP3C\",\"email\":"
+		"\"PlayerOne@aghanim.com\"},\"event_time\":1725548450,\"event_id\":\"whevt_0123abcd_1534\","
+		"\"idempotency_key\":\"k\",\"request_id\":null,\"sandbox\":true,\"trigger\":null,\"transaction_id\":"
+		"\"whtx_0123abcd_77\",\"context\":{\"order\":null,\"player\":{\"level\": 3}},\"game_id\":null}");
+}
+
+#define WEBHOOK_HEADERS                                                                                      \
+	"webhook-id: evt_0123abcd_1534", "webhook-timestamp: 1725548460", "webhook-signature: (SIGNATURES)"
+#define WEBHOOK_SIGNED "evt_0123abcd_1534.1725548460.(BODY)"
+
+/* Everything around the body. SIG, SIGNATURES and BODY are as the engine would bring them. */
+static const struct
+{
+	const char *profile;
+	const char *content_type;
+	const char *signed_content;
+	const char *signature_format;
+	const char *headers[MAX_HEADERS];
+} around[] = {
+	{"entity", "application/json", WEBHOOK_SIGNED, "v1,(SIG)", {WEBHOOK_HEADERS}},
+	{"standard", "application/json", WEBHOOK_SIGNED, "v1,(SIG)", {WEBHOOK_HEADERS}},
+	{"cloudevents",
+	 "application/cloudevents+json; charset=utf-8",
+	 WEBHOOK_SIGNED,
+	 "v1,(SIG)",
+	 {WEBHOOK_HEADERS}},
+	{"cloudevents_binary",
+	 "application/json",
+	 WEBHOOK_SIGNED,
+	 "v1,(SIG)",
+	 {"ce-specversion: 1.0", "ce-id: evt_0123abcd_1534", "ce-source: /webhook/0123abcd",
+	  "ce-type: us%C3%A9r.created", "ce-subject: us%C3%A9r/4%202", "ce-time: " TIME,
+	  "ce-sequence: 0000000000000001534", "ce-partitionkey: us%C3%A9r/4%202", WEBHOOK_HEADERS}},
+	{"github",
+	 "application/json",
+	 "(BODY)",
+	 "sha256=(SIG)",
+	 {"X-GitHub-Event: us\xc3\xa9r", "X-GitHub-Delivery: evt_0123abcd_1534",
+	  "X-Hub-Signature-256: (SIGNATURES)"}},
+	{"stripe",
+	 "application/json",
+	 "1725548460.(BODY)",
+	 "v1=(SIG)",
+	 {"Stripe-Signature: t=1725548460,(SIGNATURES)"}},
+	{"website_toolbox", "application/json", WEBHOOK_SIGNED, "v1,(SIG)", {WEBHOOK_HEADERS}},
+	{"xsolla", "application/json", "(BODY)", "(SIG)", {"Authorization: Signature (SIGNATURES)"}},
+	{"aghanim",
+	 "application/json",
+	 "1725548460.(BODY)",
+	 "(SIG)",
+	 {"User-Agent: pgwebhook/1.0", "X-Aghanim-Signature: (SIGNATURES)",
+	  "X-Aghanim-Signature-Timestamp: 1725548460"}},
+};
+
+static void
+test_around_the_body(void **state)
+{
+	(void) state;
+	assert_int_equal(lengthof(around), lengthof(names));
+	for (size_t i = 0; i < lengthof(around); i++)
+	{
+		Profile p = load(around[i].profile);
+		Sample s;
+		int n = 0;
+
+		sample_init(&s);
+		s.event.entity_type = "us\xc3\xa9r";
+		s.event.entity_id = "4 2";
+		s.values.signature = "(SIG)";
+		s.values.signatures = "(SIGNATURES)";
+		s.values.body = "(BODY)";
+		s.values.body_len = strlen(s.values.body);
+		check_row(around[i].profile, strcmp(p.content_type, around[i].content_type) == 0);
+		check_render(WH_TEMPLATE_SIGNED, p.signed_content, &s, around[i].signed_content);
+		check_render(WH_TEMPLATE_SIGNATURE, p.signature_format, &s, around[i].signature_format);
+		while (n < MAX_HEADERS && around[i].headers[n] != NULL)
+		{
+			check_row(around[i].profile, n < p.n_headers);
+			check_render(WH_TEMPLATE_HEADER, p.headers[n], &s, around[i].headers[n]);
+			n++;
+		}
+		check_row(around[i].profile, n == p.n_headers);
+	}
+}
+
+/* Params can name the source of CloudEvents. */
+static void
+test_cloudevents_source(void **state)
+{
+	Profile p = load("cloudevents_binary");
+	Sample s;
+
+	(void) state;
+	sample_init(&s);
+	sample_params(&s, "{\"source\": \"https://shop.example/a b\"}");
+	check_render(WH_TEMPLATE_HEADER, p.headers[2], &s, "ce-source: https://shop.example/a%20b");
+}
+
+/* The template of `entity` says what wh_envelope_entity says, to the byte. */
+static void
+test_entity_as_before(void **state)
+{
+	static const char *const texts[] = {NULL,
+										"",
+										"42",
+										"[\"a\", 1]",
+										"\"\\\\\"",
+										"a\tb\nc\x01\x1f",
+										"\x7f/<\xc3\xa9",
+										"\xf0\x9f\x98\x80",
+										"new",
+										"truncate",
+										"\xe2\x80\xa8"};
+	static const char *const results[] = {
+		NULL, "", "{\"id\": 42}", " { \"a\" :\n\"\\u0000\" , \"a\":1e400 }\t", "[]", "0", "\"null\""};
+	Profile p = load("entity");
+	WhTemplate *t = compiled(WH_TEMPLATE_ENVELOPE, p.envelope);
+	WhBuffer by_template;
+	WhBuffer by_hand;
+	Sample s;
+
+	(void) state;
+	sample_init(&s);
+	wh_buffer_init(&by_template, TEMPLATE_LIMIT);
+	wh_buffer_init(&by_hand, TEMPLATE_LIMIT);
+	for (size_t i = 0; i < lengthof(texts); i++)
+		for (size_t j = 0; j < lengthof(texts); j++)
+			for (size_t k = 0; k < lengthof(results); k++)
+			{
+				s.event.entity_id = texts[i];
+				s.event.entity_type = texts[j];
+				s.event.action = texts[lengthof(texts) - 1 - i];
+				sample_result(&s, results[k]);
+				wh_buffer_reset(&by_template);
+				wh_buffer_reset(&by_hand);
+				assert_int_equal(wh_template_render(t, &s.values, &by_template), WH_RENDERED);
+				assert_true(wh_envelope_entity(&s.event, &by_hand));
+				assert_int_equal(by_template.len, by_hand.len);
+				assert_memory_equal(by_template.data, by_hand.data, by_hand.len);
+			}
+	wh_buffer_free(&by_template);
+	wh_buffer_free(&by_hand);
+	wh_template_free(t);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_bodies),
+		cmocka_unit_test(test_website_toolbox_page),
+		cmocka_unit_test(test_aghanim_page),
+		cmocka_unit_test(test_around_the_body),
+		cmocka_unit_test(test_cloudevents_source),
+		cmocka_unit_test(test_entity_as_before),
+	};
+
+	return cmocka_run_group_tests_name("template_profiles", tests, NULL, NULL);
+}
