@@ -21,6 +21,7 @@
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -346,6 +347,23 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 	return PointerGetDatum(construct_array(xids, *n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/*
+ * The snapshot must be younger than the locks. ALTER TABLE that rewrites the
+ * outbox makes all rows as new as itself; under a snapshot taken before its
+ * commit, while we wait for its lock, none of them would be visible, and
+ * stragglers would be taken for read.
+ */
+static void
+lock_then_take_snapshot(void)
+{
+	Oid outbox = get_relname_relid("outbox", get_namespace_oid("webhook", false));
+
+	LockRelationOid(outbox, AccessShareLock);
+	(void) find_all_inheritors(outbox, AccessShareLock, NULL);
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
 void
 wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 {
@@ -368,8 +386,8 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 								  " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500",
 						   1,
 						   {INT8OID}};
-	char *snapshot = current_snapshot();
-	FullTransactionId next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
+	char *snapshot;
+	FullTransactionId next_xid;
 	MemoryContext old;
 	WhPosition *p;
 	size_t bytes = 0;
@@ -379,6 +397,9 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	Datum xids = straggler_xids(from->snapshot, from->next_xid, &n_xids);
 
 	StaticAssertStmt(WH_PAGE_EVENTS == 500, "the statement's literal limit differs");
+	lock_then_take_snapshot();
+	snapshot = current_snapshot();
+	next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
 	page->n = 0;
 	if (n_xids > 0)
 	{
