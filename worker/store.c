@@ -12,10 +12,12 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -41,12 +43,27 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
+/*
+ * DROP EXTENSION, which locks the extension before it drops anything, waits
+ * for the end of this short transaction, or has ended before: our statements
+ * find either all of our tables or nothing to be run for.
+ */
+static void
+hold_extension(void)
+{
+	Oid extension = get_extension_oid("webhook", true);
+
+	if (OidIsValid(extension))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+}
+
 void
 wh_tx_begin(const char *label)
 {
 	wh_tx_results = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	hold_extension();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -185,6 +185,9 @@ extern void wh_store_trim_checkpoints(void);
 	" o.context::text, o.subscription_id, o.created_at, o.drawer"
 extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 
+/* Locks the outbox and takes the snapshot that this transaction reads under: before wh_store_read. */
+extern void wh_store_begin_reading(void);
+
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
 

@@ -21,6 +21,7 @@
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -344,6 +345,23 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 	for (uint64 xid = xmax; xid < next; xid++)
 		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
 	return PointerGetDatum(construct_array(xids, *n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * The snapshot must be younger than the locks. ALTER TABLE that rewrites the
+ * outbox makes all rows as new as itself; under a snapshot taken before its
+ * commit, while we wait for its lock, none of them would be visible, and
+ * stragglers would be taken for read.
+ */
+void
+wh_store_begin_reading(void)
+{
+	Oid outbox = get_relname_relid("outbox", get_namespace_oid("webhook", false));
+
+	LockRelationOid(outbox, AccessShareLock);
+	(void) find_all_inheritors(outbox, AccessShareLock, NULL);
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void

@@ -306,17 +306,22 @@ insist(void (*step)(void *), void *arg)
 		wait_until(GetCurrentTimestamp(), not_before);
 }
 
-/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
-static bool
-look_again(bool broken)
+typedef struct Look
 {
-	const char *why;
+	bool broken;
 	bool mended;
+} Look;
+
+/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
+static void
+look_again_step(void *arg)
+{
+	Look *look = arg;
+	const char *why;
 
 	wh_tx_begin("webhook: looking at the configuration");
-	mended = broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
+	look->mended = look->broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
 	wh_tx_commit(false);
-	return mended;
 }
 
 /* This database may not deliver, or cannot: say so, and wait until something about that changes. */
@@ -324,6 +329,7 @@ static void
 pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 {
 	TimestampTz next_look = 0;
+	Look look = {.broken = broken};
 
 	silent = true;
 	strlcpy(silent_reason, reason, sizeof(silent_reason));
@@ -336,7 +342,8 @@ pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
 		if (broken ? GetCurrentTimestamp() < next_look : !wh_worker_woken())
 			continue;
-		if (look_again(broken))
+		insist(look_again_step, &look);
+		if (look.mended)
 			wh_leave();
 		next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
 	}

@@ -154,6 +154,7 @@ read_step(void *arg)
 	bool flush = false;
 
 	wh_tx_begin("webhook: reading");
+	wh_store_begin_reading();
 	wh_store_read(position, &page, &r->next);
 
 	/*
