@@ -51,7 +51,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
 
-.PHONY: demo test unit lint format bench help
+.PHONY: demo test test-long unit lint asan fuzz valgrind coverage soak format bench help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
@@ -59,11 +59,29 @@ demo: ## show the main job on real input (KEEP=1 leaves it running)
 test: ## set up, then run every test (ONLY="lint unit regress isolation tap", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
+test-long: ## all of the five that follow after lint, in about 15 minutes
+	@ONLY=long bash scripts/test.sh
+
 unit: ## the engine's unit tests alone, without a server
 	@$(MAKE) --no-print-directory -C test/unit check
 
 lint: ## the dependency rules, formatting and cppcheck
 	@bash scripts/lint.sh
+
+asan: ## the engine under ASan and UBSan: unit tests and the fuzzers' corpora
+	@ONLY=asan bash scripts/test.sh
+
+fuzz: ## every fuzzer of test/fuzz (SECONDS=60 for each)
+	@ONLY=fuzz SECONDS_EACH='$(or $(SECONDS),60)' bash scripts/test.sh
+
+valgrind: ## a server under memcheck, delivering
+	@ONLY=valgrind bash scripts/test.sh
+
+coverage: ## gcov over unit and some TAP tests (COVERED="050 080 120 300")
+	@ONLY=coverage bash scripts/test.sh
+
+soak: ## load and random faults (MINUTES=2), then exact accounting
+	@ONLY=soak MINUTES='$(or $(MINUTES),2)' bash scripts/test.sh
 
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
@@ -75,5 +93,5 @@ help: ## this list
 	@echo "make             build (PG_CONFIG=... picks the PostgreSQL; default major: $(PG_MAJOR))"
 	@echo "make install     install into that PostgreSQL"
 	@echo "make clean       remove what was built"
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
 		| while read -r make target text; do printf 'make %-11s %s\n' "$$target" "$$text"; done

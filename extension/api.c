@@ -3,7 +3,7 @@
  *	  The SQL-callable C functions that are neither capture nor about
  *	  signatures (verify.c): checks, the worker's status, and asking for a worker.
  *
- * Run in users' backends. It may call the engine's leaves target and envelope,
+ * Run in users' backends. It may call the engine's leaves target and template,
  * which are plain C over bytes; it keeps nothing between calls.
  */
 #include "postgres.h"
@@ -13,6 +13,7 @@
 #include "catalog/pg_database.h"
 #include "commands/trigger.h"
 #include "common/jsonapi.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -30,10 +31,13 @@
 #include "counters.h"
 #include "settings.h"
 #include "target.h"
+#include "template.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(webhook_check_url);
+PG_FUNCTION_INFO_V1(webhook_check_template);
 PG_FUNCTION_INFO_V1(webhook_config_changed);
+PG_FUNCTION_INFO_V1(webhook_tell_worker);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
 PG_FUNCTION_INFO_V1(webhook_start);
 PG_FUNCTION_INFO_V1(webhook_counters);
@@ -149,26 +153,78 @@ webhook_check_url(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Characters of UTF-8 text. */
+static int
+characters(const char *utf8, size_t bytes)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n += ((unsigned char) utf8[i] & 0xc0) != 0x80;
+	return n;
+}
+
+Datum
+webhook_check_template(PG_FUNCTION_ARGS)
+{
+	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *given = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *utf8 = pg_server_to_any(given, strlen(given), PG_UTF8);
+	bool header = strcmp(kind, "header") == 0;
+	WhTemplateError error;
+	WhTemplate *template;
+
+	if (!header && strcmp(kind, "envelope") != 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown kind of template"),
+				errdetail("Kinds: envelope, header."), errhint("An envelope is JSON, a header is text."));
+	template =
+		wh_template_compile(header ? WH_TEMPLATE_HEADER : WH_TEMPLATE_ENVELOPE, utf8, strlen(utf8), &error);
+	if (template == NULL && error.no_memory)
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	if (template == NULL)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s is not usable", text_to_cstring(PG_GETARG_TEXT_PP(2))),
+				errdetail_internal("At character %d: %s.", characters(utf8, error.at) + 1, error.why),
+				errhint(header ? "A header is text with {name} in it; docs/PROFILES.md lists the variables."
+							   : "An envelope is JSON in which a string \"$name\" stands for a value; "
+								 "docs/PROFILES.md lists the variables."));
+	wh_template_free(template);
+	PG_RETURN_VOID();
+}
+
 /*
  * Configuration has changed: send a relcache invalidation of
  * webhook.subscription, which reaches the worker exactly when and only if
  * this transaction commits, and wake it then.
  */
+static void
+tell_worker(void)
+{
+	Oid subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
+
+	if (OidIsValid(subscription))
+		CacheInvalidateRelcacheByRelid(subscription);
+	wh_config_changed_at_commit();
+}
+
 Datum
 webhook_config_changed(PG_FUNCTION_ARGS)
 {
-	Oid subscription;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("webhook.config_changed was not called as a trigger"),
 				errdetail("It tells the worker that its configuration has changed."),
 				errhint("The tables of this extension have it already."));
-	subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
-	if (OidIsValid(subscription))
-		CacheInvalidateRelcacheByRelid(subscription);
-	wh_config_changed_at_commit();
+	tell_worker();
 	return PointerGetDatum(NULL);
+}
+
+/* The same for what has been asked for in webhook.pending: the worker finds it with its subscriptions. */
+Datum
+webhook_tell_worker(PG_FUNCTION_ARGS)
+{
+	tell_worker();
+	PG_RETURN_VOID();
 }
 
 /*
@@ -208,6 +264,36 @@ webhook_start(PG_FUNCTION_ARGS)
  * Status
  */
 
+/* The ids of the subscriptions that the current user may see, row security included; ascending. */
+static int64 *
+visible_subscriptions(uint64 *n)
+{
+	int64 *ids;
+
+	SPI_connect();
+	if (SPI_execute("SELECT s.id FROM webhook.subscription s ORDER BY s.id", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "webhook.subscription cannot be read");
+	*n = SPI_processed;
+	ids = SPI_palloc(Max(1, *n) * sizeof(int64));
+	for (uint64 i = 0; i < *n; i++)
+	{
+		bool isnull;
+
+		ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	SPI_finish();
+	return ids;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
 Datum
 webhook_counters(PG_FUNCTION_ARGS)
 {
@@ -215,6 +301,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 	WhSlotView slot;
 	WhCounter *rows = NULL;
 	int n = 0;
+	uint64 n_visible;
+	int64 *visible = visible_subscriptions(&n_visible);
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
@@ -224,6 +312,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 		Datum values[10];
 		bool nulls[10] = {0};
 
+		if (bsearch(&rows[i].subscription_id, visible, n_visible, sizeof(int64), compare_ids) == NULL)
+			continue;
 		values[0] = Int64GetDatum(rows[i].subscription_id);
 		values[1] = Int32GetDatum(rows[i].queued);
 		values[2] = Int32GetDatum(rows[i].in_flight);

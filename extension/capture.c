@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "capture.h"
 #include "capture_source.h"
 #include "commands/trigger.h"
 #include "compat.h"
@@ -148,6 +149,14 @@ begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, cons
 	event->entity_id = entity_id(source, row);
 	if (source->tenant != NULL)
 		event->tenant = wh_json_column_text(source->tenant, row);
+}
+
+void
+wh_capture_row(CaptureSource *source, TupleTableSlot *row, OutboxEvent *event)
+{
+	slot_getsomeattrs(row, source->last_attribute);
+	begin_event(event, source, row, NULL);
+	event->result = row_text(source, row, &event->result_len);
 }
 
 /*

@@ -2,7 +2,7 @@
  * outbox.c
  *	  Append an event to the current drawer of webhook.outbox.
  *
- * Called by capture.c in the application's backend, once per event. The row is
+ * Called by capture.c in the application's backend, once per event, and by tools.c. The row is
  * put into the drawer's table and indexes directly: SPI would cost more than
  * all the rest, and would bring in the caller's privileges, row security and
  * search_path, of which an event must not depend on any. Where an expression
@@ -69,6 +69,8 @@ fill_slot(TupleTableSlot *slot, const DrawerShape *shape, const OutboxEvent *eve
 	set_text(slot, shape, COLUMN_RESULT, event->result, event->result_len);
 	set_text(slot, shape, COLUMN_PREVIOUS, event->previous, event->previous_len);
 	set_string(slot, shape, COLUMN_TENANT, event->tenant);
+	if (event->subscription_id != 0)
+		set_value(slot, shape, COLUMN_SUBSCRIPTION_ID, Int64GetDatum(event->subscription_id));
 	if (wh_context != NULL && wh_context[0] != '\0')
 		set_string(slot, shape, COLUMN_CONTEXT, wh_context);
 }
@@ -175,7 +177,7 @@ epoch_seconds(TimestampTz at)
  * a row holds its row lock until commit, one writer's id is taken after the
  * other's commit: per entity, id order is commit order.
  */
-void
+int64
 wh_outbox_append(const OutboxEvent *event)
 {
 	FullTransactionId xid = GetTopFullTransactionId();
@@ -185,6 +187,7 @@ wh_outbox_append(const OutboxEvent *event)
 	Relation relation;
 	Relation ids;
 	TupleTableSlot *slot;
+	int64 id;
 
 	relation = wh_open_drawer(drawer, &shape);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
@@ -193,7 +196,8 @@ wh_outbox_append(const OutboxEvent *event)
 	set_value(slot, shape, COLUMN_CREATED_AT, TimestampTzGetDatum(now));
 	set_value(slot, shape, COLUMN_DRAWER, Int16GetDatum(drawer));
 	ids = wh_open_outbox_sequence();
-	set_value(slot, shape, COLUMN_ID, Int64GetDatum(wh_next_outbox_id(ids)));
+	id = wh_next_outbox_id(ids);
+	set_value(slot, shape, COLUMN_ID, Int64GetDatum(id));
 	relation_close(ids, NoLock);
 
 	insert_as_owner(relation, shape, slot);
@@ -201,4 +205,5 @@ wh_outbox_append(const OutboxEvent *event)
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(relation, NoLock);
 	wh_wake_at_commit();
+	return id;
 }

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "common/string.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -27,6 +28,9 @@ utf8_of(Datum datum)
 {
 	char *string = TextDatumGetCString(datum);
 
+	/* not every encoding can be converted, and secrets are nearly always ASCII */
+	if (pg_is_ascii(string))
+		return string;
 	return pg_server_to_any(string, strlen(string), PG_UTF8);
 }
 

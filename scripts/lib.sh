@@ -112,11 +112,16 @@ prepare_work() {
 build_and_install() {
   step "building for $("$PG_CONFIG" --version), installing into it"
   quietly "the build" "${as_user[@]}" make -s -j"$(nproc)"
+  install_from "$WORK/src"
+}
+
+# install_from TREE: what was built there
+install_from() {
   # Root only copies what was built: nothing of the project's is compiled or run
   # by it. A PostgreSQL of one's own needs no root at all.
   local root=as_root
   if [ -w "$("$PG_CONFIG" --pkglibdir)" ] && [ -w "$("$PG_CONFIG" --sharedir)/extension" ]; then root=; fi
-  quietly "make install" $root env -u MAKEFLAGS -u MAKELEVEL make -s -C "$WORK/src" install PG_CONFIG="$PG_CONFIG"
+  quietly "make install" $root env -u MAKEFLAGS -u MAKELEVEL make -s -C "$1" install PG_CONFIG="$PG_CONFIG"
 }
 
 # End every server whose data directory is ours (tests may leave some when interrupted).

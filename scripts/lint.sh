@@ -84,7 +84,7 @@ extension_knows_no_worker() {
   [ ${#headers[@]} -gt 0 ] || return 0
   search "$(includes_of "${headers[@]}")" "${files[@]}"
   # these may use the engine's leaves that need no worker, and nothing else
-  leaves='sign.h target.h envelope.h template.h seal.h types.h buffer.h'
+  leaves='sign.h target.h template.h seal.h types.h buffer.h json_text.h'
   # shellcheck disable=SC2086
   mapfile -t refused < <(without $leaves -- "${headers[@]}")
   [ ${#refused[@]} = 0 ] || search "$(includes_of "${refused[@]}")" extension/api.c extension/key_file.c extension/verify.c
@@ -99,16 +99,16 @@ engine_knows_no_postgres() {
 
 leaves_know_no_leaf() {
   local leaf file
-  for leaf in queue envelope template sign http target retry breaker seal; do
+  for leaf in answer queue template sign http target retry breaker rate seal; do
     # a leaf may have several files, and a header that they share
     for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
-      search "$include\"" "$file" | grep -vE "\"(types|buffer|$leaf|${leaf}_internal)\.h\"" || true
+      search "$include\"" "$file" | grep -vE "\"(types|buffer|json_text|$leaf|${leaf}_internal)\.h\"" || true
     done
   done
 }
 
 store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(deliver|queue|envelope|template|sign|http|target|retry|breaker)(_[a-z]+)?\.h\"" worker/store*.[ch]
+  search "$include\"([^\"]*/)?(answer|deliver|json_text|queue|template|sign|http|target|retry|breaker|rate)(_[a-z]+)?\.h\"" worker/store*.[ch]
   search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
 }
 
@@ -118,7 +118,7 @@ spi_in_its_places() {
 
 rule 'extension/ includes nothing of worker/ (api.c, key_file.c, verify.c: only leaves of the engine)' extension_knows_no_worker
 rule 'worker/deliver/ includes only its own and system headers, none of PostgreSQL' engine_knows_no_postgres
-rule 'leaves of worker/deliver/ know types.h, buffer.h and themselves; only deliver.c composes' leaves_know_no_leaf
+rule 'leaves of worker/deliver/ know types.h, buffer.h, json_text.h and themselves; only deliver.c composes' leaves_know_no_leaf
 rule 'store and deliver do not know each other' store_and_deliver_apart
 rule '<curl/...> only in worker/deliver/http*.[ch] and target.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h target.c
 rule '<openssl/...> only in worker/deliver/sign*.c and seal.c' outside "${include}[<\"]openssl/" 'sign*.c' seal.c

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what a fresh Debian machine lacks: setup.sh [demo|test]
+# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long]
 #
 # "demo" is what building, installing and the demo need; "test" (the default)
-# adds the tools of the tests. Runs apt-get only if something is missing, as
+# adds the tools of the tests, "long" those of the long ones. Runs apt-get only if something is missing, as
 # root or through sudo, and never starts the cluster that Debian's package
 # would make. Then fetches the receiver's npm packages as locked.
 # PG_MAJOR chooses the PostgreSQL version, 15 unless set; PG_CONFIG one that is
@@ -33,15 +33,20 @@ need nodejs command -v node
 need npm command -v npm
 case $what in
   demo) ;;
-  test)
+  test | long)
     need perl command -v prove
     need libipc-run-perl perl -MIPC::Run -e1
     need libcmocka-dev installed libcmocka-dev
     need cppcheck command -v cppcheck
     need clang-format command -v clang-format
     ;;
-  *) die "usage: setup.sh [demo|test]" ;;
+  *) die "usage: setup.sh [demo|test|long]" ;;
 esac
+if [ "$what" = long ]; then
+  need clang command -v clang
+  need libclang-rt-dev eval 'clang -print-file-name=libclang_rt.fuzzer-x86_64.a >/dev/null && ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a'
+  need valgrind command -v valgrind
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || die "missing, and no apt-get to install it: ${missing[*]}"

@@ -2,7 +2,9 @@
 # Runs every test, setting up the machine first. This is what CI runs.
 #
 #   scripts/test.sh                          everything
-#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap
+#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap,
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage soak
+#   ONLY=long, ONLY=all                      all the long ones; everything
 #   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks)
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
 #
@@ -12,8 +14,15 @@
 # failure. The last line is "N passed, N failed", and the exit status agrees.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
-ONLY=${ONLY:-lint unit regress isolation tap}
+short='lint unit regress isolation tap'
+long='asan fuzz valgrind coverage soak'
+case ${ONLY:-} in
+  '') ONLY=$short ;;
+  long) ONLY=$long ;;
+  all) ONLY="$short $long" ;;
+esac
 export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-120}
 passed=0
 failed=0
@@ -165,12 +174,16 @@ tap() {
   count "$ok" "$((bad + died))" "${#tests[@]}"
 }
 
-bash "$ROOT/scripts/setup.sh" test </dev/null
+setup=test
+for layer in $ONLY; do
+  case " $long " in *" $layer "*) setup=long ;; esac
+done
+bash "$ROOT/scripts/setup.sh" "$setup" </dev/null
 prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap) "$layer" ;;
+    lint | unit | regress | isolation | tap | asan | fuzz | valgrind | coverage | soak) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

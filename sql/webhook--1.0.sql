@@ -42,6 +42,15 @@ SELECT pg_catalog.pg_extension_config_dump('webhook.identity', '');
 CREATE TABLE webhook.profile (
 	name             text NOT NULL PRIMARY KEY,
 	description      text NOT NULL,
+	envelope         json NOT NULL,
+	batch_envelope   json,
+	content_type     text NOT NULL DEFAULT 'application/json',
+	batch_content_type text,
+	headers          jsonb NOT NULL DEFAULT '{}',
+	id_header        text,
+	timestamp_header text,
+	event_prefix     text NOT NULL DEFAULT 'evt_',
+	transaction_prefix text NOT NULL DEFAULT 'tx_',
 	algorithm        text NOT NULL DEFAULT 'none',
 	encoding         text,
 	secret_encoding  text,
@@ -49,17 +58,26 @@ CREATE TABLE webhook.profile (
 	signature_header text,
 	signature_format text,
 	separator        text,
-	id_header        text,
-	timestamp_header text,
-	CONSTRAINT profile_header_names CHECK (concat_ws('', signature_header, id_header, timestamp_header) ~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]*$'),
-	CONSTRAINT profile_signature_header CHECK (algorithm = 'none' OR signature_header <> '' IS TRUE),
-	CONSTRAINT profile_signed_id CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{id}%' OR id_header <> '' IS TRUE),
-	CONSTRAINT profile_signed_timestamp CHECK (algorithm = 'none' OR signed_content NOT LIKE '%{timestamp}%'
-		OR (timestamp_header <> '' IS TRUE) <> (signature_format LIKE '%{timestamp}%'))
+	failure          jsonb,
+	failure_text     text[],
+	retry_schedule   interval[],
+	give_up_after    interval,
+	params           jsonb NOT NULL DEFAULT '{}',
+	url_max          integer,
+	shipped          boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers and the signature';
-COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses';
+COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers, the signature, what counts as success, and what it asks of a subscription; docs/PROFILES.md is the reference';
+COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses, 1 to 200 characters';
 COMMENT ON COLUMN webhook.profile.description IS 'what is sent, in one sentence';
+COMMENT ON COLUMN webhook.profile.envelope IS 'the body: JSON in which a string "$name" becomes that variable''s value';
+COMMENT ON COLUMN webhook.profile.batch_envelope IS 'each element of a batch''s array, in the same language; since headers tell the id of the batch, it should hold the event''s own. Null: the receiver takes one event per request';
+COMMENT ON COLUMN webhook.profile.content_type IS 'the request header Content-Type';
+COMMENT ON COLUMN webhook.profile.batch_content_type IS 'that of a batch; null: content_type';
+COMMENT ON COLUMN webhook.profile.headers IS 'further request headers: an object of names and of text with {name} in it; in a batch they tell of its first event';
+COMMENT ON COLUMN webhook.profile.id_header IS 'the request header that carries the event''s id; null: none does';
+COMMENT ON COLUMN webhook.profile.timestamp_header IS 'the request header that carries the time of the attempt in Unix seconds; null: none does';
+COMMENT ON COLUMN webhook.profile.event_prefix IS 'what the ids of events begin with';
+COMMENT ON COLUMN webhook.profile.transaction_prefix IS 'what the ids of transactions begin with';
 COMMENT ON COLUMN webhook.profile.algorithm IS 'how requests are signed: hmac-sha256, hmac-sha1, sha1 (of the content and, behind it, the secret), ed25519, or none; with none the columns from encoding to separator mean nothing';
 COMMENT ON COLUMN webhook.profile.encoding IS 'how a signature is written: hex or base64';
 COMMENT ON COLUMN webhook.profile.secret_encoding IS 'what a secret is: raw (the key is its text, all of it, 1 to 200 bytes) or whsec (the key is the base64 after whsec_; with ed25519 after whsk_)';
@@ -67,36 +85,76 @@ COMMENT ON COLUMN webhook.profile.signed_content IS 'what is signed: text with {
 COMMENT ON COLUMN webhook.profile.signature_header IS 'the request header that carries the signature';
 COMMENT ON COLUMN webhook.profile.signature_format IS 'its value: text with {signature}, and {timestamp} where it is sent there';
 COMMENT ON COLUMN webhook.profile.separator IS 'divides signature_format into entries; the one with {signature} is there once for each live secret, the newest first. Null: the header has room for one signature, and while secrets overlap it is made with the oldest, which is the one that every receiver has';
-COMMENT ON COLUMN webhook.profile.id_header IS 'the request header that carries the event''s id; null: none does';
-COMMENT ON COLUMN webhook.profile.timestamp_header IS 'the request header that carries the time of the attempt in Unix seconds; null: none does';
-INSERT INTO webhook.profile (name, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, separator,
-		id_header, timestamp_header, description) VALUES
-	('entity', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
+COMMENT ON COLUMN webhook.profile.failure IS 'a 2xx is a failure too (outcome rejected) where its body is a JSON object with all of these members, an object of scalars; null: every 2xx is success';
+COMMENT ON COLUMN webhook.profile.failure_text IS 'which members of such a body tell what went wrong; joined, they are the error in webhook.log';
+COMMENT ON COLUMN webhook.profile.retry_schedule IS 'the retry_schedule of subscriptions that are made without one; null: the general default';
+COMMENT ON COLUMN webhook.profile.give_up_after IS 'the same for give_up_after';
+COMMENT ON COLUMN webhook.profile.params IS 'what is asked of a subscription''s params: an object of their names and of rules, {"required": boolean, "type": string, number, boolean, object, array or uuid, "values": [what it, or each member of the object, may be]}; params without a rule are free';
+COMMENT ON COLUMN webhook.profile.url_max IS 'the most characters a subscription''s url may have; null: 2048';
+COMMENT ON COLUMN webhook.profile.shipped IS 'part of the extension, and protected; copy it with webhook.copy_profile and change the copy';
+SELECT pg_catalog.pg_extension_config_dump('webhook.profile', 'WHERE NOT shipped');
+
+INSERT INTO webhook.profile (name, shipped, envelope, batch_envelope, description) VALUES
+	('entity', true,
+		'{"entity_id": "$entity_id", "entity_type": "$entity_type", "action_type": "$action", "result": "$result?"}',
+		'{"event_id": "$id", "entity_id": "$entity_id", "entity_type": "$entity_type", "action_type": "$action", "result": "$result?"}',
 		'entity_id, entity_type, action_type and result as one JSON object, signed with the Standard Webhooks headers'),
-	('standard', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'Standard Webhooks: type, timestamp and data, signed with its headers'),
-	('cloudevents', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'CloudEvents 1.0 in structured mode: attributes and data as one JSON object, signed with the Standard Webhooks headers'),
-	('cloudevents_binary', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers'),
-	('github', 'hmac-sha256', 'hex', 'raw', '{body}', 'X-Hub-Signature-256', 'sha256={signature}', NULL,
-		'X-GitHub-Delivery', NULL,
-		'as GitHub sends them: the event''s name and id in headers, signed with X-Hub-Signature-256'),
-	('stripe', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'Stripe-Signature', 't={timestamp},v1={signature}', ',',
-		NULL, NULL,
-		'as Stripe sends them: an event object with data.object, signed with Stripe-Signature'),
-	('website_toolbox', 'hmac-sha256', 'base64', 'whsec', '{id}.{timestamp}.{body}', 'webhook-signature', 'v1,{signature}', ' ',
-		'webhook-id', 'webhook-timestamp',
-		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers'),
-	('xsolla', 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', NULL,
-		NULL, NULL,
-		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization'),
-	('aghanim', 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', NULL,
-		NULL, 'X-Aghanim-Signature-Timestamp',
+	('standard', true,
+		'{"type": "$type", "timestamp": "$timestamp", "data": "$object"}',
+		'{"id": "$id", "type": "$type", "timestamp": "$timestamp", "data": "$object"}',
+		'Standard Webhooks: type, timestamp and data, signed with its headers');
+INSERT INTO webhook.profile (name, shipped, content_type, batch_content_type, params, envelope, batch_envelope, description)
+	SELECT 'cloudevents', true, 'application/cloudevents+json; charset=utf-8', 'application/cloudevents-batch+json; charset=utf-8',
+		'{"source": {"type": "string"}}', e, e,
+		'CloudEvents 1.0 in structured mode: attributes and data as one JSON object, signed with the Standard Webhooks headers'
+	FROM (SELECT '{"specversion": "1.0", "id": "$id", "source": "$param.source|origin", "type": "$type", "subject": "$entity", "time": "$timestamp",
+ "datacontenttype": "application/json", "sequence": "$sequence", "partitionkey": "$entity", "data": "$object"}'::json) x(e);
+INSERT INTO webhook.profile (name, shipped, headers, params, envelope, description) VALUES
+	('cloudevents_binary', true,
+		'{"ce-specversion": "1.0", "ce-id": "{id:percent}", "ce-source": "{param.source|origin:percent}", "ce-type": "{type:percent}",
+			"ce-subject": "{entity:percent}", "ce-time": "{timestamp}", "ce-sequence": "{sequence}", "ce-partitionkey": "{entity:percent}"}',
+		'{"source": {"type": "string"}}',
+		'"$object"',
+		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers');
+INSERT INTO webhook.profile (name, shipped, retry_schedule, give_up_after, params, envelope, description) VALUES
+	('website_toolbox', true, '{1h}', '3 days',
+		'{"event_types": {"type": "object"}}',
+		'{"api_version": "1", "data": {"object": {"...": "$object", "object": "$entity_title"}}, "object": "event", "id": "$number",
+ "type": "$mapped_type|type", "mode": "$mode"}',
+		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers');
+-- all of these are signed as Standard Webhooks has it
+UPDATE webhook.profile SET algorithm = 'hmac-sha256', encoding = 'base64', secret_encoding = 'whsec', signed_content = '{id}.{timestamp}.{body}',
+	signature_header = 'webhook-signature', signature_format = 'v1,{signature}', separator = ' ',
+	id_header = 'webhook-id', timestamp_header = 'webhook-timestamp';
+
+INSERT INTO webhook.profile (name, shipped, headers, id_header, algorithm, encoding, secret_encoding, signed_content, signature_header,
+		signature_format, envelope, description) VALUES
+	('github', true, '{"X-GitHub-Event": "{entity_type}"}', 'X-GitHub-Delivery',
+		'hmac-sha256', 'hex', 'raw', '{body}', 'X-Hub-Signature-256', 'sha256={signature}',
+		'{"action": "$verb", "entity_type": "$entity_type", "entity_id": "$entity_id", "object": "$object", "previous": "$changes?"}',
+		'as GitHub sends them: the event''s name and id in headers, signed with X-Hub-Signature-256');
+INSERT INTO webhook.profile (name, shipped, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format,
+		separator, envelope, description) VALUES
+	('stripe', true, 'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'Stripe-Signature', 't={timestamp},v1={signature}', ',',
+		'{"id": "$id", "object": "event", "type": "$type", "created": "$unix", "livemode": "$live",
+ "data": {"object": "$object", "previous_attributes": "$changes?"}}',
+		'as Stripe sends them: an event object with data.object, signed with Stripe-Signature');
+INSERT INTO webhook.profile (name, shipped, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format,
+		url_max, params, envelope, description) VALUES
+	('xsolla', true, 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', 500,
+		'{"project_id": {"type": "uuid", "required": true},
+			"event_types": {"type": "object", "values": ["registration", "authorization", "email_confirmation", "link_social_account", "new_verified_user"]}}',
+		'{"event_type": "$mapped_type|type", "event_time": "$timestamp", "project_id": "$param.project_id", "data": "$object"}',
+		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization');
+INSERT INTO webhook.profile (name, shipped, headers, timestamp_header, event_prefix, transaction_prefix,
+		algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, failure, failure_text, params, envelope, description) VALUES
+	('aghanim', true, '{"User-Agent": "pgwebhook/1.0"}', 'X-Aghanim-Signature-Timestamp', 'whevt_', 'whtx_',
+		'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', '{"status": "error"}', '{code,message}',
+		'{"game_id": {"type": "string"}, "event_types": {"type": "object"}}',
+		'{"event_type": "$mapped_type|entity_action", "event_data": "$object", "event_time": "$unix", "event_id": "$id",
+ "idempotency_key": "$context.idempotency_key", "request_id": "$context.request_id", "sandbox": "$sandbox",
+ "trigger": "$context.trigger", "transaction_id": "$transaction_id",
+ "context": {"?": null, "order": "$context.order", "player": "$context.player"}, "game_id": "$param.game_id"}',
 		'as Aghanim sends them: event_type, event_data and what goes with them, signed with X-Aghanim-Signature');
 
 CREATE TABLE webhook.subscription (
@@ -105,14 +163,14 @@ CREATE TABLE webhook.subscription (
 	url            text        NOT NULL,
 	entity_types   text[],
 	actions        text[],
-	profile        text        NOT NULL DEFAULT 'entity',
+	profile        text        NOT NULL DEFAULT 'entity' REFERENCES webhook.profile,
 	tenant         text,
 	filter         jsonpath,
 	headers        jsonb       NOT NULL DEFAULT '{}',
 	params         jsonb       NOT NULL DEFAULT '{}',
 	active         boolean     NOT NULL DEFAULT true,
-	retry_schedule interval[]  NOT NULL DEFAULT '{5s,5min,30min,2h,5h,10h}',
-	give_up_after  interval    NOT NULL DEFAULT '3 days',
+	retry_schedule interval[]  NOT NULL,
+	give_up_after  interval    NOT NULL,
 	timeout        interval    NOT NULL DEFAULT '15 seconds',
 	max_in_flight  integer     NOT NULL DEFAULT 50,
 	rate_limit     integer,
@@ -122,6 +180,7 @@ CREATE TABLE webhook.subscription (
 	exclude_origins text[],
 	state          text        NOT NULL DEFAULT 'live',
 	state_reason   text,
+	owner          name        NOT NULL DEFAULT current_user,
 	created_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.subscription IS 'who wants which events, and where; may be written directly as well as through webhook.subscribe() and its companions';
@@ -132,21 +191,22 @@ COMMENT ON COLUMN webhook.subscription.entity_types IS 'only events of these ent
 COMMENT ON COLUMN webhook.subscription.actions IS 'only these actions (new, update, delete, truncate, test); null: all';
 COMMENT ON COLUMN webhook.subscription.profile IS 'how this receiver wants to be spoken to: a name in webhook.profile';
 COMMENT ON COLUMN webhook.subscription.tenant IS 'only events of this tenant; null: all';
-COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate is true; null: all';
+COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate, over {"new": result, "old": previous, "entity_type", "action_type", "tenant", "context"}, is true, as jsonb_path_match in silent mode; null: all. One that it cannot be evaluated for goes to webhook.dead_letter';
 COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings';
-COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s envelope may refer to, a JSON object';
+COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s templates may refer to, a JSON object; a profile may have rules for them';
 COMMENT ON COLUMN webhook.subscription.active IS 'false: events that happen meanwhile are not for this subscription (to keep them for later, use webhook.pause)';
-COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the attempts of a delivery that fails; the last one repeats';
-COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter';
+COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the attempts of a delivery that fails; the last one repeats. By default the profile''s, else {5s,5min,30min,2h,5h,10h}';
+COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter. By default the profile''s, else 3 days';
 COMMENT ON COLUMN webhook.subscription.timeout IS 'longest time one request may take, from its start to the end of the response; 100 ms to 10 minutes';
 COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way to this endpoint at once, 1 to 1000';
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
-COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued';
+COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued, each as the profile''s batch_envelope has it';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
-COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. The source must be watched with previous';
+COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
+COMMENT ON COLUMN webhook.subscription.owner IS 'the role that it belongs to: whoever made it, unless told otherwise; to be set only to a role that one is a member of. After webhook.separate_operators(), only its members see the subscription. A name, so that a dump can be restored where the role is not there (then only who sees all sees it)';
 COMMENT ON COLUMN webhook.subscription.created_at IS 'when the subscription was made';
 SELECT pg_catalog.pg_extension_config_dump('webhook.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('webhook.subscription_id_seq', '');
@@ -214,6 +274,10 @@ CREATE TABLE webhook.attempt (
 	error           text,
 	duration_ms     real,
 	response        text,
+	subscription    text        COLLATE "C",
+	entity_type     text,
+	entity_id       text        COLLATE "C",
+	action_type     text,
 	drawer          smallint    NOT NULL
 ) PARTITION BY LIST (drawer);
 COMMENT ON TABLE webhook.attempt IS 'one row per HTTP request made, appended when it has ended; recycled like webhook.outbox';
@@ -226,6 +290,10 @@ COMMENT ON COLUMN webhook.attempt.http_status IS 'the response''s status; null w
 COMMENT ON COLUMN webhook.attempt.error IS 'what went wrong, for people; null when delivered';
 COMMENT ON COLUMN webhook.attempt.duration_ms IS 'milliseconds from the start of the request to its end';
 COMMENT ON COLUMN webhook.attempt.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.attempt.subscription IS 'its name at that time; null: it was removed before the request had ended';
+COMMENT ON COLUMN webhook.attempt.entity_type IS 'of the event; kept here so that the log is found by it, at no cost to the application';
+COMMENT ON COLUMN webhook.attempt.entity_id IS 'of the event, its first 500 characters';
+COMMENT ON COLUMN webhook.attempt.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.attempt.drawer IS 'which partition of the ring the row is in';
 
 DO $$
@@ -237,7 +305,8 @@ BEGIN
 		EXECUTE format('COMMENT ON TABLE webhook.outbox_%s IS %L', d, 'drawer ' || d || ' of webhook.outbox');
 		EXECUTE format('CREATE TABLE webhook.attempt_%s PARTITION OF webhook.attempt FOR VALUES IN (%s)', d, d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (event_id)', d);
-		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription_id, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, at)', d);
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (entity_id, at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (at)', d);
 		EXECUTE format('COMMENT ON TABLE webhook.attempt_%s IS %L', d, 'drawer ' || d || ' of webhook.attempt');
 	END LOOP;
@@ -248,7 +317,7 @@ CREATE TABLE webhook.pending (
 	subscription_id bigint      NOT NULL,
 	event_id        bigint      NOT NULL,
 	lane            bigint      NOT NULL,
-	state           text        NOT NULL CHECK (state IN ('retry', 'behind', 'parked', 'sending')),
+	state           text        NOT NULL CHECK (state IN ('retry', 'behind', 'parked', 'sending', 'asked')),
 	attempts        integer     NOT NULL DEFAULT 0,
 	due_at          timestamptz NOT NULL,
 	first_at        timestamptz,
@@ -263,7 +332,7 @@ COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to 
 COMMENT ON COLUMN webhook.pending.subscription_id IS 'for whom';
 COMMENT ON COLUMN webhook.pending.event_id IS 'what: webhook.outbox.id';
 COMMENT ON COLUMN webhook.pending.lane IS 'which deliveries of the subscription must go one after the other: a hash of the entity, or as ordering says';
-COMMENT ON COLUMN webhook.pending.state IS 'retry: tried, due again at due_at; behind: waits for an earlier delivery of its lane; parked: waits until the subscription catches up; sending: taken by the worker, back to retry if it dies';
+COMMENT ON COLUMN webhook.pending.state IS 'retry: tried, due again at due_at; behind: waits for an earlier delivery of its lane; parked: waits until the subscription catches up; asked: by webhook.redeliver() or webhook.replay(), the worker will park it; sending: taken by the worker, back to retry if it dies';
 COMMENT ON COLUMN webhook.pending.attempts IS 'requests already made, counted before they leave';
 COMMENT ON COLUMN webhook.pending.due_at IS 'when it is to be tried again; infinity while behind';
 COMMENT ON COLUMN webhook.pending.first_at IS 'when it was first tried; null: not yet';
@@ -276,7 +345,9 @@ COMMENT ON COLUMN webhook.pending.batch IS 'the batch it was sent with, and is t
 CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
 CREATE INDEX pending_parked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'parked';
+CREATE INDEX pending_asked_idx ON webhook.pending (subscription_id, event_id) WHERE state = 'asked';
 CREATE INDEX pending_lane_idx ON webhook.pending (lane, event_id);
+CREATE INDEX pending_batch_idx ON webhook.pending (subscription_id, batch) WHERE batch IS NOT NULL;
 
 CREATE TABLE webhook.dead_letter (
 	subscription_id bigint      NOT NULL,
@@ -297,6 +368,7 @@ CREATE TABLE webhook.dead_letter (
 	created_at      timestamptz NOT NULL,
 	PRIMARY KEY (subscription_id, event_id)
 );
+CREATE INDEX dead_letter_event_idx ON webhook.dead_letter (event_id);
 COMMENT ON TABLE webhook.dead_letter IS 'deliveries given up, with their whole event, until someone redelivers or purges them';
 COMMENT ON COLUMN webhook.dead_letter.subscription_id IS 'for whom it was';
 COMMENT ON COLUMN webhook.dead_letter.event_id IS 'what it was: webhook.outbox.id';
@@ -355,6 +427,10 @@ CREATE FUNCTION webhook.check_url(url text) RETURNS void
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_url';
 COMMENT ON FUNCTION webhook.check_url(text) IS 'raises an error where an endpoint''s URL may not be used: no URL, neither https nor (where allowed) http, credentials in it, a refused address as its host';
 
+CREATE FUNCTION webhook.check_template(kind text, template text, what text DEFAULT 'the template') RETURNS void
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_template';
+COMMENT ON FUNCTION webhook.check_template(text, text, text) IS 'raises an error, with the position and the reason, where a template (kind envelope or header) is not of the language of docs/PROFILES.md. what: its name in the message';
+
 CREATE FUNCTION webhook.check_signing(profile webhook.profile) RETURNS void
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_signing';
 COMMENT ON FUNCTION webhook.check_signing(webhook.profile) IS 'raises an error, with the reason, where the signature columns of a profile describe no way to sign';
@@ -366,6 +442,14 @@ COMMENT ON FUNCTION webhook.check_secret(webhook.profile, text) IS 'raises an er
 CREATE FUNCTION webhook.generate_secret(profile webhook.profile) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
+
+CREATE FUNCTION webhook.keep_secret(owner text, secret text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_keep_secret';
+COMMENT ON FUNCTION webhook.keep_secret(text, text) IS 'a secret as its row keeps it: sealed under the first key of webhook.key_file, where that is set. A reference to a file (file:/path) is kept as it is, and takes a superuser';
+
+CREATE FUNCTION webhook.kept_secret(owner text, kept text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_kept_secret';
+COMMENT ON FUNCTION webhook.kept_secret(text, text) IS 'the secret that a row keeps, from what webhook.keep_secret() made of it. Error config_file_error where webhook.key_file does not have its key';
 
 CREATE FUNCTION webhook.signature_matches(profile webhook.profile, secret text, id text, "timestamp" text, signature text, body text,
 		earliest bigint, latest bigint) RETURNS boolean
@@ -405,14 +489,109 @@ END
 $$;
 COMMENT ON FUNCTION webhook.refuse_nulls(regclass, jsonb) IS 'raises not_null_violation naming the column only: the server''s own message would quote the whole row, with URL, headers or secret';
 
+CREATE FUNCTION webhook.check_retry(retry_schedule interval[], give_up_after interval) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32
+		OR array_position(retry_schedule, NULL) IS NOT NULL
+		OR EXISTS (SELECT FROM unnest(retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'retry_schedule is not usable',
+			DETAIL = 'It is a list of 1 to 32 intervals, each from 100 milliseconds to 30 days.',
+			HINT = 'For example ''{5s,5min,30min,2h}''; the last one repeats until give_up_after.';
+	END IF;
+	IF give_up_after NOT BETWEEN interval '0' AND interval '365 days' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'give_up_after is out of range',
+			DETAIL = format('%s was given; it is from 0 to 365 days.', give_up_after),
+			HINT = 'The default is 3 days.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_retry(interval[], interval) IS 'raises an error where a retry schedule, or how long it lasts, is not usable; nulls are';
+
+CREATE FUNCTION webhook.wrong_param(name text, rule jsonb, given jsonb) RETURNS text
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	type text := rule ->> 'type';
+	other jsonb;
+BEGIN
+	IF given IS NULL OR given = 'null' THEN
+		RETURN CASE WHEN (rule ->> 'required')::boolean THEN format('params.%s is missing.', name) END;
+	END IF;
+	IF type = 'uuid' AND (jsonb_typeof(given) <> 'string' OR given ->> 0 !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
+		OR type <> 'uuid' AND type <> jsonb_typeof(given) THEN
+		RETURN format('params.%s must be %s.', name, CASE type WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'object' THEN 'an object'
+			WHEN 'array' THEN 'an array' ELSE 'a ' || type END);
+	END IF;
+	IF rule ? 'values' THEN
+		SELECT g.value INTO other
+			FROM (SELECT o.value FROM jsonb_each(CASE WHEN jsonb_typeof(given) = 'object' THEN given ELSE '{}' END) o
+				UNION ALL SELECT given WHERE jsonb_typeof(given) <> 'object') g
+			WHERE NOT rule -> 'values' @> jsonb_build_array(g.value) ORDER BY 1 LIMIT 1;
+		IF FOUND THEN
+			RETURN format('params.%s has %s, which is none of %s.', name, left(other::text, 100),
+				(SELECT string_agg(w, ', ' ORDER BY n) FROM jsonb_array_elements_text(rule -> 'values') WITH ORDINALITY v(w, n)));
+		END IF;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.wrong_param(text, jsonb, jsonb) IS 'what is wrong with one of a subscription''s params by its profile''s rule, as a sentence; null: nothing';
+
+CREATE FUNCTION webhook.check_use(profile webhook.profile, subscription webhook.subscription) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	header text;
+	wrong text;
+BEGIN
+	SELECT h INTO header FROM jsonb_object_keys(subscription.headers) h
+		WHERE lower(h) IN (SELECT lower(x) FROM jsonb_object_keys(profile.headers) x
+			UNION ALL SELECT lower(x) FROM unnest(ARRAY[profile.signature_header, profile.id_header, profile.timestamp_header]) x)
+		ORDER BY h LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('request header "%s" is not usable', header),
+			DETAIL = format('Profile "%s" sets this header itself.', profile.name),
+			HINT = 'Leave it out of headers.';
+	END IF;
+	SELECT x.wrong INTO wrong FROM (
+		SELECT 1, format('url has %s characters, and this profile allows %s.', length(subscription.url), profile.url_max)
+			WHERE length(subscription.url) > profile.url_max
+		UNION ALL SELECT 2, 'batch_size is more than 1, and this profile sends one event per request: its batch_envelope is null.'
+			WHERE subscription.batch_size > 1 AND profile.batch_envelope IS NULL
+		UNION ALL SELECT 3, webhook.wrong_param(r.key, r.value, subscription.params -> r.key) FROM jsonb_each(profile.params) r
+		ORDER BY 1, 2) x(n, wrong) WHERE x.wrong IS NOT NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('subscription "%s" is not as profile "%s" asks for', subscription.name, profile.name),
+			DETAIL = wrong,
+			HINT = 'SELECT url_max, batch_envelope, params FROM webhook.profile shows what a profile asks for; webhook.copy_profile() makes one of your own.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_use(webhook.profile, webhook.subscription) IS 'raises an error, which names the field, where a subscription''s url, batch_size, params or headers are not as its profile asks for';
+
 CREATE FUNCTION webhook.check_subscription() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	word text;
 	h record;
+	p webhook.profile;
 BEGIN
-	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url' - 'profile');
+	SELECT * INTO p FROM webhook.profile x WHERE x.name = NEW.profile;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_profile(NEW.profile);
+	END IF;
+	IF TG_OP = 'INSERT' THEN
+		NEW.retry_schedule := coalesce(NEW.retry_schedule, p.retry_schedule, '{5s,5min,30min,2h,5h,10h}');
+		NEW.give_up_after := coalesce(NEW.give_up_after, p.give_up_after, interval '3 days');
+	END IF;
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url');
 	IF TG_OP = 'INSERT' OR NEW.name IS DISTINCT FROM OLD.name THEN
 		IF NEW.name IS NULL OR NEW.name = '' OR length(NEW.name) > 200 THEN
 			RAISE invalid_parameter_value USING
@@ -435,9 +614,6 @@ BEGIN
 	END IF;
 	IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
 		PERFORM webhook.check_url(NEW.url);
-	END IF;
-	IF NEW.profile IS NULL OR NOT EXISTS (SELECT FROM webhook.profile p WHERE p.name = NEW.profile) THEN
-		PERFORM webhook.no_such_profile(NEW.profile);
 	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
@@ -496,25 +672,29 @@ BEGIN
 			DETAIL = format('%s was given; it is from 100 milliseconds to 10 minutes.', NEW.timeout),
 			HINT = 'The default is 15 seconds.';
 	END IF;
-	IF cardinality(NEW.retry_schedule) NOT BETWEEN 1 AND 32
-		OR array_position(NEW.retry_schedule, NULL) IS NOT NULL
-		OR EXISTS (SELECT FROM unnest(NEW.retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'retry_schedule is not usable',
-			DETAIL = 'It is a list of 1 to 32 intervals, each from 100 milliseconds to 30 days.',
-			HINT = 'For example ''{5s,5min,30min,2h}''; the last one repeats until give_up_after.';
+	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
+	IF NEW.changed IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.changed IS DISTINCT FROM OLD.changed
+			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types) THEN
+		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word FROM webhook.source s
+			WHERE NOT s.previous AND 'update' = ANY (s.actions)
+				AND (NEW.entity_types IS NULL OR s.entity_type = ANY (NEW.entity_types));
+		IF word IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = 'changed cannot hold back updates of every source',
+				DETAIL = format('Watched without previous, so that nobody can tell what an update changed: %s.', word),
+				HINT = 'Watch them with previous => true; until then all their updates are sent.';
+		END IF;
 	END IF;
-	IF NEW.give_up_after NOT BETWEEN interval '0' AND interval '365 days' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'give_up_after is out of range',
-			DETAIL = format('%s was given; it is from 0 to 365 days.', NEW.give_up_after),
-			HINT = 'The default is 3 days.';
-	END IF;
-	IF NEW.filter IS NOT NULL THEN
-		RAISE feature_not_supported USING
-			MESSAGE = 'filter is not supported yet',
-			DETAIL = 'This version routes by entity type, action and tenant.',
-			HINT = 'Leave filter null.';
+	IF NEW.filter IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.filter::text IS DISTINCT FROM OLD.filter::text) THEN
+		-- a predicate is true, false or unknown for whatever it looks at; anything else yields nothing here
+		BEGIN
+			PERFORM jsonb_path_match('{}', NEW.filter);
+		EXCEPTION WHEN OTHERS THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = 'filter is not usable',
+				DETAIL = format('It must be a predicate, which says yes or no to any event. Tried on an empty one: %s.', SQLERRM),
+				HINT = 'For example ''$.new.total > 100'', or ''exists($.old.status)''.';
+		END;
 	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR jsonb_typeof(NEW.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING
@@ -536,10 +716,44 @@ BEGIN
 				HINT = 'Leave it out of headers.';
 		END IF;
 	END LOOP;
+	IF TG_OP = 'INSERT' OR (NEW.profile, NEW.url, NEW.headers, NEW.params, NEW.batch_size)
+		IS DISTINCT FROM (OLD.profile, OLD.url, OLD.headers, OLD.params, OLD.batch_size) THEN
+		PERFORM webhook.check_use(p, NEW);
+	END IF;
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.check_subscription() IS 'the rules of webhook.subscription, with the same errors for the functions and for direct writes';
+COMMENT ON FUNCTION webhook.check_subscription() IS 'the rules of webhook.subscription, with the same errors for the functions and for direct writes. Runs as the owner, so that a name is taken also where row security hides by whom';
+
+-- apart from the others, because it must not be SECURITY DEFINER: it asks who the current user is
+CREATE FUNCTION webhook.check_owner() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP = 'UPDATE' AND NEW.owner IS NOT DISTINCT FROM OLD.owner THEN
+		RETURN NEW;
+	END IF;
+	-- a superuser may name any role, also (restoring a dump) one that is not there
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper)
+		AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = NEW.owner AND pg_has_role(r.oid,
+			-- what ALTER TABLE ... OWNER TO asks for: since 16 a membership can be without it
+			CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)) THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('must be a member of role "%s" to give it a subscription', NEW.owner),
+			DETAIL = 'What a subscription does, it does for its owner.',
+			HINT = 'Leave owner out to own it yourself.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_owner() IS 'who may be made the owner of a subscription: a role that the current user could SET ROLE to';
+
+CREATE FUNCTION webhook.secret_owner(subscription_id bigint, id integer) RETURNS text
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('secret %s %s', secret_owner.subscription_id, secret_owner.id)
+$$;
+COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
 
 CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -549,7 +763,8 @@ BEGIN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
 			SELECT NEW.id, webhook.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
 	ELSIF TG_OP = 'UPDATE' THEN
-		PERFORM webhook.check_secret(p, k.secret) FROM webhook.profile p, webhook.secret k
+		PERFORM webhook.check_secret(p, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+			FROM webhook.profile p, webhook.secret k
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
@@ -559,23 +774,147 @@ END
 $$;
 COMMENT ON FUNCTION webhook.after_subscription() IS 'gives a new subscription a secret, sees that one given another profile has secrets that fit it, and takes a removed one''s pending deliveries away';
 
+CREATE FUNCTION webhook.refuse_profile(name text, detail text, hint text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE invalid_parameter_value USING
+		MESSAGE = format('profile "%s" is not usable', refuse_profile.name),
+		DETAIL = refuse_profile.detail,
+		HINT = refuse_profile.hint;
+END
+$$;
+COMMENT ON FUNCTION webhook.refuse_profile(text, text, text) IS 'raises the error invalid_parameter_value for a profile';
+
+CREATE FUNCTION webhook.check_profile_headers(profile webhook.profile) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own text[] := array_remove(ARRAY[profile.signature_header, profile.id_header, profile.timestamp_header], NULL);
+	names text[];
+	h record;
+BEGIN
+	IF profile.content_type !~ '^[!-~][ -~]*$' OR profile.batch_content_type !~ '^[!-~][ -~]*$' THEN
+		PERFORM webhook.refuse_profile(profile.name, 'content_type and batch_content_type are made of visible ASCII characters and blanks.',
+			'For example application/json.');
+	END IF;
+	IF jsonb_typeof(profile.headers) <> 'object' THEN
+		PERFORM webhook.refuse_profile(profile.name, 'headers must be a JSON object.', 'For example ''{"X-Event": "{type}"}''.');
+	END IF;
+	SELECT own || array_agg(k ORDER BY k) INTO names FROM jsonb_object_keys(profile.headers) k;
+	FOR h IN SELECT n.name, count(*) OVER (PARTITION BY lower(n.name)) AS times, n.number > cardinality(own) AS further,
+			profile.headers -> n.name AS json, profile.headers ->> n.name AS text
+		FROM unnest(names) WITH ORDINALITY n(name, number) ORDER BY n.number LOOP
+		IF h.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$' THEN
+			PERFORM webhook.refuse_profile(profile.name, format('"%s" is no name of a header.', h.name),
+				'It is made of letters, digits and hyphens; see RFC 9110, section 5.');
+		END IF;
+		IF lower(h.name) IN ('content-length', 'content-type', 'host', 'transfer-encoding', 'connection', 'expect') THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The header "%s" is set by the worker itself.', h.name),
+				'The type of the body has the column content_type.');
+		END IF;
+		IF h.times > 1 THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The header "%s" is there twice, in headers or in a column of its own.', h.name),
+				'Names of headers are the same whatever their case.');
+		END IF;
+		IF h.further AND (jsonb_typeof(h.json) <> 'string' OR length(h.text) > 4000) THEN
+			PERFORM webhook.refuse_profile(profile.name, format('The value of the header "%s" is no string, or longer than 4000 characters.', h.name),
+				'For example ''{"X-Event": "{type}"}''.');
+		END IF;
+		IF h.further THEN
+			PERFORM webhook.check_template('header', h.text, format('header "%s" of profile "%s"', h.name, profile.name));
+		END IF;
+	END LOOP;
+	IF cardinality(names) > 32 THEN
+		PERFORM webhook.refuse_profile(profile.name, format('It has %s headers; 32 is the most.', cardinality(names)), 'Send what belongs to the event in its body.');
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_profile_headers(webhook.profile) IS 'raises an error where a profile''s headers or content types cannot be sent';
+
 CREATE FUNCTION webhook.check_profile() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	refused text;
 BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		refused := 'profiles cannot be truncated';
+	ELSIF TG_OP <> 'INSERT' AND OLD.shipped THEN
+		refused := format('profile "%s" cannot be changed or removed', OLD.name);
+	ELSIF TG_OP <> 'DELETE' AND NEW.shipped THEN
+		refused := format('profile "%s" cannot be a shipped one', NEW.name);
+	END IF;
+	IF refused IS NOT NULL THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = refused,
+			DETAIL = 'Profiles that are shipped with the extension come and change with its versions only.',
+			HINT = 'Make a copy with webhook.copy_profile() and change that.';
+	END IF;
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW)); -- the server's own message would quote headers
+	IF NEW.name = '' OR length(NEW.name) > 200 THEN
+		PERFORM webhook.refuse_profile(NEW.name, format('Its name has %s characters; it is 1 to 200.', length(NEW.name)), 'Name it after the receiver.');
+	END IF;
+	PERFORM webhook.check_template('envelope', NEW.envelope::text, format('the envelope of profile "%s"', NEW.name));
+	PERFORM webhook.check_template('envelope', NEW.batch_envelope::text, format('the batch_envelope of profile "%s"', NEW.name));
+	IF NEW.event_prefix !~ '^[A-Za-z0-9_-]{0,32}$' OR NEW.transaction_prefix !~ '^[A-Za-z0-9_-]{0,32}$' THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'event_prefix and transaction_prefix are at most 32 letters, digits, hyphens and underscores.', 'For example ''evt_''.');
+	END IF;
 	PERFORM webhook.check_signing(NEW);
+	IF NEW.algorithm <> 'none' AND (NEW.signature_header IS NULL OR NEW.signed_content LIKE '%{id}%' AND NEW.id_header IS NULL
+		OR NEW.signed_content LIKE '%{timestamp}%' AND (NEW.timestamp_header IS NOT NULL) = (NEW.signature_format LIKE '%{timestamp}%')) THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'What is signed must be sent: there is no signature_header, or the id is signed and there is no id_header, or the timestamp is signed and not in exactly one of timestamp_header and signature_format.',
+			'SELECT * FROM webhook.profile shows how others are described.');
+	END IF;
+	PERFORM webhook.check_profile_headers(NEW);
+	IF jsonb_typeof(NEW.failure) <> 'object' OR NEW.failure = '{}'
+		OR EXISTS (SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(NEW.failure) = 'object' THEN NEW.failure END) f WHERE jsonb_typeof(f.value) IN ('object', 'array'))
+		OR cardinality(NEW.failure_text) NOT BETWEEN 1 AND 8
+		OR EXISTS (SELECT FROM unnest(NEW.failure_text) w WHERE (w ~ '^[A-Za-z0-9_-]+$') IS NOT TRUE) THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'failure is an object of strings, numbers, booleans and nulls; failure_text is a list of 1 to 8 names, of letters, digits, hyphens and underscores.',
+			'For example ''{"status": "error"}'' and ''{code,message}''.');
+	END IF;
+	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
+	IF NEW.url_max NOT BETWEEN 1 AND 2048 THEN
+		PERFORM webhook.refuse_profile(NEW.name, format('url_max is %s; it is a number of characters from 1 to 2048.', NEW.url_max), 'Leave it null for 2048.');
+	END IF;
+	IF jsonb_typeof(NEW.params) <> 'object' OR EXISTS (
+		SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(NEW.params) = 'object' THEN NEW.params END) r
+			WHERE jsonb_typeof(r.value) <> 'object' OR r.value - '{type,required,values}'::text[] <> '{}'
+				OR r.value ->> 'type' NOT IN ('string', 'number', 'boolean', 'object', 'array', 'uuid')
+				OR jsonb_typeof(r.value -> 'required') <> 'boolean' OR jsonb_typeof(r.value -> 'values') <> 'array') THEN
+		PERFORM webhook.refuse_profile(NEW.name, 'params is an object of rules, each an object with type (string, number, boolean, object, array or uuid), required (true or false) and values (an array), or some of them.',
+			'For example ''{"project_id": {"type": "uuid", "required": true}}''.');
+	END IF;
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.check_profile() IS 'the rules of webhook.profile that its constraints cannot say';
+COMMENT ON FUNCTION webhook.check_profile() IS 'the rules of webhook.profile that its constraints cannot say, and the protection of those shipped';
+
+CREATE FUNCTION webhook.after_profile() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook.check_use(NEW, s) FROM webhook.subscription s WHERE s.profile = NEW.name;
+	PERFORM webhook.check_secret(NEW, k.secret) FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id
+		WHERE s.profile = NEW.name;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.after_profile() IS 'sees that the subscriptions of a profile that was changed, and their secrets, are still as it asks for';
 
 CREATE FUNCTION webhook.before_secret() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
+	-- what is sealed (restored with a dump) or in a file was or will be looked at elsewhere
 	PERFORM webhook.check_secret(p, NEW.secret) FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile
-		WHERE s.id = NEW.subscription_id;
+		WHERE s.id = NEW.subscription_id AND NEW.secret !~ '^(sealed|file):';
+	NEW.secret := webhook.keep_secret(webhook.secret_owner(NEW.subscription_id, NEW.id), NEW.secret);
 	IF TG_OP = 'INSERT' THEN
 		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.generated;
 	END IF;
@@ -592,14 +931,22 @@ END
 $$;
 COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and lets it take the place of the generated one (as when a dump is restored: left beside it, that one would sign with a key which no receiver has)';
 
+CREATE TRIGGER check_owner BEFORE INSERT OR UPDATE OF owner ON webhook.subscription
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_owner();
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_subscription();
 CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.after_subscription();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
-CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE ON webhook.profile
+CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE OR DELETE ON webhook.profile
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_profile();
+CREATE TRIGGER protect_profiles BEFORE TRUNCATE ON webhook.profile
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.check_profile();
+CREATE TRIGGER after_profile AFTER UPDATE ON webhook.profile
+	FOR EACH ROW EXECUTE FUNCTION webhook.after_profile();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON webhook.profile
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
 CREATE TRIGGER before_secret BEFORE INSERT OR UPDATE ON webhook.secret
 	FOR EACH ROW EXECUTE FUNCTION webhook.before_secret();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.secret
@@ -713,6 +1060,12 @@ BEGIN
 			DETAIL = 'columns lists what is sent, exclude what is not.',
 			HINT = 'Give one of them.';
 	END IF;
+	IF watch.entity_type = 'webhook_subscription' THEN
+		RAISE reserved_name USING
+			MESSAGE = 'the entity type "webhook_subscription" is taken',
+			DETAIL = 'It is that of the events that tell of subscriptions in trouble.',
+			HINT = 'Name what a row of the table is.';
+	END IF;
 	IF watch.entity_type = '' OR length(watch.entity_type) > 200 THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'an entity type has 1 to 200 characters',
@@ -779,6 +1132,18 @@ END
 $$;
 COMMENT ON FUNCTION webhook.unwatch(regclass) IS 'the table makes no more events; those already captured are still delivered. Error undefined_object where it is not watched';
 
+-- Some of what an operator does takes rights that he must not have: to write secrets, pending deliveries and events.
+-- He asks for it by an UPDATE of this view. It has one row, with the subscriptions that he may see: found with his
+-- rights (security_invoker), row security included. Its trigger runs with the owner's, and touches only those. What
+-- a function were told by its caller could be forged; OLD is made by the server.
+CREATE VIEW webhook.operation WITH (security_invoker = true) AS
+	SELECT ARRAY(SELECT s.id FROM webhook.subscription s) AS subscriptions, NULL::text AS name, NULL::jsonb AS arguments, NULL::text AS result;
+COMMENT ON VIEW webhook.operation IS 'how functions that an operator calls have done what takes the owner''s rights; UPDATE of it is the right to operate the subscriptions one may see. One row, which keeps nothing';
+COMMENT ON COLUMN webhook.operation.subscriptions IS 'the subscriptions that the current user may see';
+COMMENT ON COLUMN webhook.operation.name IS 'set it to the operation: set_secret, rotate_secret, redeliver, replay or test';
+COMMENT ON COLUMN webhook.operation.arguments IS 'set it to the arguments of the function of that name';
+COMMENT ON COLUMN webhook.operation.result IS 'RETURNING shows the result';
+
 CREATE FUNCTION webhook.subscribe(
 	name         text,
 	url          text,
@@ -794,17 +1159,14 @@ CREATE FUNCTION webhook.subscribe(
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	new_id bigint;
 	signing_secret text;
 BEGIN
 	INSERT INTO webhook.subscription (name, url, entity_types, actions, profile, tenant, filter, headers, params)
 		VALUES (subscribe.name, subscribe.url, subscribe.entity_types, subscribe.actions, subscribe.profile,
-			subscribe.tenant, subscribe.filter, coalesce(subscribe.headers, '{}'), coalesce(subscribe.params, '{}'))
-		RETURNING id INTO new_id;
-	IF subscribe.secret IS NOT NULL THEN
-		INSERT INTO webhook.secret (subscription_id, secret) VALUES (new_id, subscribe.secret);
-	END IF;
-	SELECT s.secret INTO STRICT signing_secret FROM webhook.secret s WHERE s.subscription_id = new_id;
+			subscribe.tenant, subscribe.filter, coalesce(subscribe.headers, '{}'), coalesce(subscribe.params, '{}'));
+	UPDATE webhook.operation o SET name = 'set_secret',
+			arguments = jsonb_build_object('subscription', subscribe.name, 'secret', subscribe.secret)
+		RETURNING o.result INTO STRICT signing_secret;
 	RETURN signing_secret;
 END
 $$;
@@ -826,34 +1188,30 @@ CREATE FUNCTION webhook.rotate_secret(subscription text, secret text DEFAULT NUL
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s record;
-	new_id integer;
 	new_secret text;
 BEGIN
-	SELECT x.id, x.profile INTO s FROM webhook.subscription x WHERE x.name = rotate_secret.subscription FOR NO KEY UPDATE;
-	IF NOT FOUND THEN
-		PERFORM webhook.no_such_subscription(rotate_secret.subscription);
-	END IF;
-	IF (rotate_secret.overlap BETWEEN interval '0' AND interval '365 days') IS NOT TRUE THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'overlap is out of range',
-			DETAIL = format('%s was given; it is from 0 to 365 days.', coalesce(rotate_secret.overlap::text, 'null')),
-			HINT = 'The default is 24 hours; 0 ends the old secrets at once.';
-	END IF;
-	new_secret := rotate_secret.secret;
-	IF new_secret IS NULL THEN
-		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p WHERE p.name = s.profile;
-	END IF;
-	SELECT coalesce(max(k.id), 0) + 1 INTO new_id FROM webhook.secret k WHERE k.subscription_id = s.id;
-	DELETE FROM webhook.secret k WHERE k.subscription_id = s.id
-		AND (rotate_secret.overlap = interval '0' OR k.expires_at <= clock_timestamp());
-	UPDATE webhook.secret k SET expires_at = least(k.expires_at, clock_timestamp() + rotate_secret.overlap), generated = false
-		WHERE k.subscription_id = s.id;
-	INSERT INTO webhook.secret (subscription_id, id, secret) VALUES (s.id, new_id, new_secret);
+	UPDATE webhook.operation o SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', rotate_secret.subscription,
+			'secret', rotate_secret.secret, 'overlap', rotate_secret.overlap)
+		RETURNING o.result INTO STRICT new_secret;
 	RETURN new_secret;
 END
 $$;
 COMMENT ON FUNCTION webhook.rotate_secret(text, text, interval) IS 'gives a subscription a new signing secret (generated where none is given) and returns it; those it had expire after overlap, at once where that is 0. Until then requests carry a signature by each; where the profile''s header has room for one only, the oldest goes on signing until it expires. Error undefined_object where there is no such subscription, program_limit_exceeded where four secrets are live';
+
+CREATE FUNCTION webhook.copy_profile(from_profile text, to_profile text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO webhook.profile
+		SELECT c.* FROM webhook.profile p,
+			jsonb_populate_record(p, jsonb_build_object('name', to_profile, 'shipped', false)) c
+		WHERE p.name = from_profile;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_profile(from_profile);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.copy_profile(text, text) IS 'makes a profile of your own from another: a row of webhook.profile to be changed by UPDATE, dumped with the database. Errors undefined_object where there is no from_profile, unique_violation where there is a to_profile';
 
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -866,6 +1224,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.unsubscribe(text) IS 'removes a subscription, its secrets and its pending deliveries; its dead letters and its log stay. Error undefined_object where there is none';
+
+CREATE FUNCTION webhook.reseal() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n bigint;
+BEGIN
+	UPDATE webhook.secret k SET secret = webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret)
+		WHERE k.secret NOT LIKE 'file:%';
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION webhook.reseal() IS 'seals all secrets anew under the first key of webhook.key_file: when that was set for the first time, or has a new first key. Afterwards the old key may go. Returns their number';
 
 CREATE FUNCTION webhook.pause(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -892,6 +1264,143 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order. Error undefined_object where there is none';
+
+CREATE FUNCTION webhook.tell_worker() RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_tell_worker';
+COMMENT ON FUNCTION webhook.tell_worker() IS 'makes the worker look at its subscriptions, and at what has been asked for, when this transaction commits';
+
+CREATE FUNCTION webhook.current_drawer() RETURNS smallint
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_current_drawer';
+COMMENT ON FUNCTION webhook.current_drawer() IS 'the drawer that is written now';
+
+-- The rule itself is in worker/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
+CREATE FUNCTION webhook.matches_content(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s CONSTANT webhook.subscription := matches_content.subscription;
+	e CONSTANT webhook.outbox := matches_content.event;
+BEGIN
+	IF s.exclude_origins IS NOT NULL AND jsonb_typeof(e.context::jsonb -> 'origin') = 'string'
+		AND e.context::jsonb ->> 'origin' = ANY (s.exclude_origins) THEN
+		RETURN false;
+	END IF;
+	IF s.changed IS NOT NULL AND e.action_type = 'update' AND e.previous IS NOT NULL
+		AND NOT (jsonb_typeof(e.previous::jsonb) = 'object' AND e.previous::jsonb ?| s.changed) THEN
+		RETURN false;
+	END IF;
+	RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
+		jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
+			'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
+EXCEPTION -- json may hold what jsonb does not take, such as \u0000
+	WHEN data_exception OR feature_not_supported THEN
+		RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.matches_content(webhook.subscription, webhook.outbox) IS 'the part of webhook.matches() that looks into the event: exclude_origins, changed, filter';
+
+-- a body that is parsed now: it depends on nobody's search_path, and is inlined
+CREATE FUNCTION webhook.matches(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
+	LANGUAGE sql STABLE
+	RETURN CASE
+		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id = (subscription).id
+		WHEN NOT (subscription).active THEN false
+		WHEN NOT coalesce((event).entity_type = ANY ((subscription).entity_types), (event).entity_type <> 'webhook_subscription') THEN false
+		WHEN (event).entity_type = 'webhook_subscription' AND (event).entity_id = (subscription).name THEN false
+		WHEN NOT coalesce((event).action_type = ANY ((subscription).actions), true) THEN false
+		WHEN (subscription).tenant IS NOT NULL AND (subscription).tenant IS DISTINCT FROM (event).tenant THEN false
+		WHEN (subscription).exclude_origins IS NULL AND (subscription).changed IS NULL AND (subscription).filter IS NULL THEN true
+		ELSE webhook.matches_content(subscription, event)
+	END;
+COMMENT ON FUNCTION webhook.matches(webhook.subscription, webhook.outbox) IS 'is this event for this subscription, as it is configured now? Null where what the event holds does not let that be told';
+
+CREATE FUNCTION webhook.event_size(event webhook.outbox) RETURNS integer
+	LANGUAGE sql STABLE
+	RETURN 200 + coalesce(octet_length((event).entity_id), 0) + octet_length((event).entity_type) + coalesce(octet_length((event).tenant), 0)
+		+ coalesce(octet_length((event).result::text), 0) + coalesce(octet_length((event).previous::text), 0)
+		+ coalesce(octet_length((event).context::text), 0);
+COMMENT ON FUNCTION webhook.event_size(webhook.outbox) IS 'about as many bytes as the event takes in the worker''s memory';
+
+CREATE FUNCTION webhook.revive(event_id bigint) RETURNS webhook.outbox
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	event webhook.outbox;
+BEGIN
+	-- With its own id and xid it is below every position the worker can be at, and none of the transactions that it
+	-- still watches: so it is not read as a new event, for anybody. The caller holds the locks on its dead letters.
+	INSERT INTO webhook.outbox (id, xid, entity_id, entity_type, action_type, result, previous, tenant, context, created_at, drawer)
+		SELECT d.event_id, d.xid, d.entity_id, d.entity_type, d.action_type, d.result, d.previous, d.tenant, d.context, d.created_at,
+			webhook.current_drawer()
+		FROM webhook.dead_letter d WHERE d.event_id = revive.event_id ORDER BY d.subscription_id LIMIT 1
+		RETURNING * INTO event;
+	RETURN event;
+END
+$$;
+COMMENT ON FUNCTION webhook.revive(bigint) IS 'puts an event whose drawer was emptied back into webhook.outbox, with all it had, from its dead letter; null where there is none. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.redeliver(event_id text, subscription text DEFAULT NULL) RETURNS integer
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	queued integer;
+BEGIN
+	UPDATE webhook.operation o SET name = 'redeliver',
+			arguments = jsonb_build_object('event_id', redeliver.event_id, 'subscription', redeliver.subscription)
+		RETURNING o.result::integer INTO STRICT queued;
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone. Attempts and give_up_after begin anew. Returns the deliveries queued';
+
+CREATE FUNCTION webhook.replay(subscription text, since timestamptz, until timestamptz DEFAULT now()) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	queued bigint;
+BEGIN
+	UPDATE webhook.operation o SET name = 'replay',
+			arguments = jsonb_build_object('subscription', replay.subscription, 'since', replay.since, 'until', replay.until)
+		RETURNING o.result::bigint INTO STRICT queued;
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled. Events committed after this call follow behind. Returns the deliveries queued. Reads the whole outbox';
+
+CREATE FUNCTION webhook.purge_dead_letters(older_than interval DEFAULT NULL, subscription text DEFAULT NULL) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	purged bigint;
+BEGIN
+	IF older_than IS NULL AND purge_dead_letters.subscription IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'which dead letters to purge is not said',
+			DETAIL = 'Neither older_than nor subscription is given.',
+			HINT = 'Give one of them or both; older_than => ''0'' purges all.';
+	END IF;
+	IF older_than < interval '0' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'older_than is out of range',
+			DETAIL = format('%s was given; it is an age, hence not negative.', older_than),
+			HINT = 'For example ''30 days''.';
+	END IF;
+	-- those of a subscription that was removed have nothing but its name
+	IF purge_dead_letters.subscription IS NOT NULL
+		AND NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = purge_dead_letters.subscription)
+		AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.subscription = purge_dead_letters.subscription) THEN
+		PERFORM webhook.no_such_subscription(purge_dead_letters.subscription);
+	END IF;
+	DELETE FROM webhook.dead_letter d
+		WHERE (older_than IS NULL OR d.dead_at <= clock_timestamp() - older_than)
+			AND (purge_dead_letters.subscription IS NULL OR d.subscription = purge_dead_letters.subscription
+				OR d.subscription_id = (SELECT s.id FROM webhook.subscription s WHERE s.name = purge_dead_letters.subscription));
+	GET DIAGNOSTICS purged = ROW_COUNT;
+	RETURN purged;
+END
+$$;
+COMMENT ON FUNCTION webhook.purge_dead_letters(interval, text) IS 'deletes dead letters given up longer ago than older_than, or those of a subscription (also one that was removed), or both. Returns how many. Their events are gone for good where their drawer was emptied';
 
 CREATE FUNCTION webhook.request_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_request_worker';
@@ -941,11 +1450,11 @@ CREATE FUNCTION webhook.start() RETURNS void
 COMMENT ON FUNCTION webhook.start() IS 'starts delivery for this server''s lifetime where webhook is not in shared_preload_libraries; does nothing where delivery runs already. Superuser only';
 
 CREATE FUNCTION webhook.event_id(id bigint) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'evt_' || (SELECT i.instance FROM webhook.identity i ORDER BY i.enabled_at DESC LIMIT 1) || '_' || event_id.id
 $$;
-COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it, from webhook.outbox.id';
+COMMENT ON FUNCTION webhook.event_id(bigint) IS 'an event''s id as receivers see it (a profile may have another event_prefix), from webhook.outbox.id';
 
 CREATE FUNCTION webhook.header(headers jsonb, name text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -991,6 +1500,28 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
+CREATE FUNCTION webhook.event_number(event_id text) RETURNS bigint
+	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts text[] := regexp_match(event_number.event_id, '^\s*(?:[A-Za-z0-9_-]{0,32}([0-9a-f]{8})_)?([0-9]{1,18})\s*$');
+BEGIN
+	IF parts IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('"%s" is not the id of an event', left(event_number.event_id, 100)),
+			DETAIL = 'An event''s id is the webhook-id that its receiver got, or its number in webhook.outbox.',
+			HINT = 'For example ''evt_0123abcd_42'' or ''42''; webhook.log shows both.';
+	END IF;
+	IF parts[1] IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.identity i WHERE i.instance = parts[1]) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not of this database', left(event_number.event_id, 100)),
+			DETAIL = format('Its instance is %s; this database has another.', parts[1]),
+			HINT = 'Give its number alone if it was made here before webhook.enable() was called anew.';
+	END IF;
+	RETURN parts[2]::bigint;
+END
+$$;
+COMMENT ON FUNCTION webhook.event_number(text) IS 'the number of an event (webhook.outbox.id) from the id that its receiver got, or from that number as text. Error invalid_parameter_value where it is neither, or of another database';
 
 --
 -- Views
@@ -1042,20 +1573,18 @@ COMMENT ON COLUMN webhook.source.trigger IS 'the trigger''s name';
 COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or disabled';
 COMMENT ON COLUMN webhook.source.problem IS 'what in its settings no longer fits the table; null: nothing';
 
-CREATE VIEW webhook.log AS
-	SELECT a.at, webhook.event_id(a.event_id) AS event, s.name AS subscription,
-		o.entity_type, o.entity_id, o.action_type, a.attempt, a.outcome, a.http_status, a.error,
-		a.duration_ms, a.response
+-- a plain projection, so that conditions on it use the indexes of webhook.attempt
+CREATE VIEW webhook.log WITH (security_invoker = true) AS
+	SELECT a.at, webhook.event_id(a.event_id) AS event, a.subscription, a.entity_type, a.entity_id, a.action_type,
+		a.attempt, a.outcome, a.http_status, a.error, a.duration_ms, a.response, a.event_id
 	FROM webhook.attempt a
-	LEFT JOIN webhook.outbox o ON o.id = a.event_id
-	LEFT JOIN webhook.subscription s ON s.id = a.subscription_id
 	ORDER BY a.at DESC;
-COMMENT ON VIEW webhook.log IS 'the requests made, newest first';
+COMMENT ON VIEW webhook.log IS 'the requests made, newest first; fast by subscription, by entity_id, by event_id and by at';
 COMMENT ON COLUMN webhook.log.at IS 'when the request was started';
 COMMENT ON COLUMN webhook.log.event IS 'the event''s id as the receiver sees it';
-COMMENT ON COLUMN webhook.log.subscription IS 'for whom; null: it was removed since';
-COMMENT ON COLUMN webhook.log.entity_type IS 'of the event; null: its drawer was emptied since';
-COMMENT ON COLUMN webhook.log.entity_id IS 'of the event';
+COMMENT ON COLUMN webhook.log.subscription IS 'for whom: its name at that time';
+COMMENT ON COLUMN webhook.log.entity_type IS 'of the event';
+COMMENT ON COLUMN webhook.log.entity_id IS 'of the event, its first 500 characters';
 COMMENT ON COLUMN webhook.log.action_type IS 'of the event';
 COMMENT ON COLUMN webhook.log.attempt IS 'number of the attempt, from 1';
 COMMENT ON COLUMN webhook.log.outcome IS 'one word: delivered, or what went wrong';
@@ -1063,13 +1592,14 @@ COMMENT ON COLUMN webhook.log.http_status IS 'the response''s status; null: ther
 COMMENT ON COLUMN webhook.log.error IS 'what went wrong, for people';
 COMMENT ON COLUMN webhook.log.duration_ms IS 'milliseconds from start to end';
 COMMENT ON COLUMN webhook.log.response IS 'the first 4096 bytes of the response body';
+COMMENT ON COLUMN webhook.log.event_id IS 'the event''s number, by which it is found: WHERE event_id = webhook.event_number(''evt_...'')';
 
 CREATE FUNCTION webhook.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean, OUT breaker text,
 	OUT delivered bigint, OUT failed bigint, OUT last_success timestamptz, OUT last_failure timestamptz, OUT last_error text
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_counters';
-COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription; no rows while there is none';
+COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription that the caller may see; no rows while there is none';
 
 CREATE FUNCTION webhook.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read timestamptz,
@@ -1078,7 +1608,7 @@ CREATE FUNCTION webhook.worker_status(
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
 COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent (see reason), starting or none';
 
-CREATE VIEW webhook.status AS
+CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
 		CASE WHEN NOT s.active THEN 'inactive' WHEN s.state <> 'live' THEN s.state
 			WHEN c.catching_up THEN 'catching up' ELSE 'live' END AS state,
@@ -1120,12 +1650,501 @@ COMMENT ON COLUMN webhook.status.last_failure IS 'the last failed attempt';
 COMMENT ON COLUMN webhook.status.last_error IS 'its outcome, one word';
 
 --
+-- Operational events: what happens to subscriptions, for others to be told
+--
+
+CREATE FUNCTION webhook.append_event(
+	entity_type text, entity_id text, action_type text, result json, tenant text, subscription_id bigint
+) RETURNS bigint
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_append_event';
+COMMENT ON FUNCTION webhook.append_event(text, text, text, json, text, bigint) IS 'appends an event to the outbox as capture does, and returns its number. subscription_id: for this one alone, null for all that match';
+
+CREATE FUNCTION webhook.note_change(subscription_id bigint, change text, reason text, event_id bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s webhook.subscription;
+	e webhook.outbox;
+BEGIN
+	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
+	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
+			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
+		RETURN;
+	END IF;
+	e.entity_type := 'webhook_subscription';
+	e.entity_id := s.name;
+	e.action_type := 'update';
+	e.result := json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
+		'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp());
+	e.tenant := s.tenant;
+	IF NOT EXISTS (SELECT FROM webhook.separation) THEN
+		PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL);
+		RETURN;
+	END IF;
+	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
+	PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, l.id)
+		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner JOIN pg_roles o ON o.rolname = s.owner
+		WHERE 'webhook_subscription' = ANY (l.entity_types) AND pg_has_role(r.oid, o.oid, 'USAGE') AND webhook.matches(l, e);
+END
+$$;
+COMMENT ON FUNCTION webhook.note_change(bigint, text, text, bigint) IS 'appends an event of entity type webhook_subscription, where another subscription asks for those by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. Holds neither URL nor secret, nor what an endpoint or a library has said';
+
+CREATE FUNCTION webhook.note_state() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NEW.state = 'disabled' THEN
+		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL);
+	ELSIF OLD.state = 'disabled' AND NEW.state = 'live' THEN
+		PERFORM webhook.note_change(NEW.id, 'resumed', NULL, NULL);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or live again after that';
+
+CREATE FUNCTION webhook.note_dead_letters() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	-- the word of its last attempt; the reason for people may name a host
+	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', CASE WHEN d.reason LIKE 'older than webhook.retention%'
+			THEN 'older than webhook.retention'
+			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE a.event_id = d.event_id AND a.subscription_id = d.subscription_id
+				ORDER BY a.at DESC LIMIT 1) END, d.event_id)
+		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.note_dead_letters() IS 'tells of deliveries that were given up, but for those that would have told of another';
+
+CREATE TRIGGER note_state AFTER UPDATE OF state ON webhook.subscription
+	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION webhook.note_state();
+CREATE TRIGGER note_dead_letters AFTER INSERT ON webhook.dead_letter REFERENCING NEW TABLE AS dead
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.note_dead_letters();
+
+--
+-- What webhook.operation has done. Nobody but the owner may call these: they believe what they are told
+--
+
+CREATE FUNCTION webhook.do_set_secret(subscription_id bigint, secret text) RETURNS text
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	new_secret text := do_set_secret.secret;
+BEGIN
+	-- never one that was there before: who may operate a subscription may not read its secret
+	IF new_secret IS NULL THEN
+		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p JOIN webhook.subscription s ON s.profile = p.name
+			WHERE s.id = do_set_secret.subscription_id;
+	END IF;
+	DELETE FROM webhook.secret k WHERE k.subscription_id = do_set_secret.subscription_id;
+	INSERT INTO webhook.secret (subscription_id, secret, generated)
+		VALUES (do_set_secret.subscription_id, new_secret, do_set_secret.secret IS NULL);
+	RETURN new_secret;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_set_secret(bigint, text) IS 'gives a subscription this secret, or a generated one, instead of what it had, and returns it. Part of webhook.subscribe()';
+
+CREATE FUNCTION webhook.do_rotate_secret(subscription_id bigint, secret text, overlap interval) RETURNS text
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	new_id integer;
+	new_secret text;
+BEGIN
+	SELECT x.id, x.profile INTO STRICT s FROM webhook.subscription x WHERE x.id = do_rotate_secret.subscription_id FOR NO KEY UPDATE;
+	IF (do_rotate_secret.overlap BETWEEN interval '0' AND interval '365 days') IS NOT TRUE THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'overlap is out of range',
+			DETAIL = format('%s was given; it is from 0 to 365 days.', coalesce(do_rotate_secret.overlap::text, 'null')),
+			HINT = 'The default is 24 hours; 0 ends the old secrets at once.';
+	END IF;
+	new_secret := do_rotate_secret.secret;
+	IF new_secret IS NULL THEN
+		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p WHERE p.name = s.profile;
+	END IF;
+	SELECT coalesce(max(k.id), 0) + 1 INTO new_id FROM webhook.secret k WHERE k.subscription_id = s.id;
+	DELETE FROM webhook.secret k WHERE k.subscription_id = s.id
+		AND (do_rotate_secret.overlap = interval '0' OR k.expires_at <= clock_timestamp());
+	UPDATE webhook.secret k SET expires_at = least(k.expires_at, clock_timestamp() + do_rotate_secret.overlap), generated = false
+		WHERE k.subscription_id = s.id;
+	INSERT INTO webhook.secret (subscription_id, id, secret) VALUES (s.id, new_id, new_secret);
+	RETURN new_secret;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_rotate_secret(bigint, text, interval) IS 'part of webhook.rotate_secret()';
+
+CREATE FUNCTION webhook.do_redeliver(subscriptions bigint[], event_id text, subscription text) RETURNS integer
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	number CONSTANT bigint := webhook.event_number(do_redeliver.event_id);
+	event  webhook.outbox;
+	dead   bigint[];
+	locked bigint[];
+	wanted bigint[];
+	queued integer;
+BEGIN
+	-- whoever redelivers what is dead does so one after the other; what another has taken meanwhile is his
+	dead := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number);
+	locked := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number ORDER BY d.subscription_id FOR UPDATE);
+	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = number;
+	IF NOT FOUND THEN
+		event := webhook.revive(number);
+	END IF;
+	IF event.id IS NULL THEN
+		RAISE undefined_object USING
+			MESSAGE = format('event "%s" does not exist', left(do_redeliver.event_id, 100)),
+			DETAIL = 'It is neither in webhook.outbox nor in webhook.dead_letter.',
+			HINT = 'Events are kept for webhook.retention; those given up until they are redelivered or purged.';
+	END IF;
+	IF event.action_type = 'test' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is a test', left(do_redeliver.event_id, 100)),
+			DETAIL = 'A test is sent once.',
+			HINT = 'CALL webhook.test() again.';
+	END IF;
+	wanted := ARRAY(
+		SELECT s.id FROM webhook.subscription s
+		WHERE s.id = ANY (do_redeliver.subscriptions)
+			AND (s.id = ANY (dead) OR webhook.matches(s, event)
+				OR EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = number AND a.subscription_id = s.id))
+		ORDER BY s.id);
+	IF do_redeliver.subscription IS NOT NULL AND wanted = '{}' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not for subscription "%s"', left(do_redeliver.event_id, 100), do_redeliver.subscription),
+			DETAIL = 'The subscription does not match it, and it was never sent there.',
+			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, actions, tenant, filter.';
+	END IF;
+	INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer, webhook.event_size(event)
+		FROM unnest(wanted) w(id) WHERE w.id <> ALL (dead) OR w.id = ANY (locked) ORDER BY w.id
+		ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL
+			DO UPDATE SET due_at = excluded.due_at WHERE pending.state = 'retry';
+	GET DIAGNOSTICS queued = ROW_COUNT;
+	DELETE FROM webhook.dead_letter d WHERE d.event_id = number AND d.subscription_id = ANY (wanted);
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_redeliver(bigint[], text, text) IS 'redelivers to those of these subscriptions that an event is for; subscription: the name of the one asked for, null: all. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.do_replay(subscription_id bigint, since timestamptz, until timestamptz) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	s webhook.subscription;
+	queued bigint;
+BEGIN
+	SELECT b.* INTO STRICT s FROM webhook.subscription b WHERE b.id = do_replay.subscription_id;
+	IF do_replay.since IS NULL OR do_replay.until IS NULL OR do_replay.since >= do_replay.until THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the time range to replay is empty',
+			DETAIL = format('It begins at %s and ends before %s.', coalesce(do_replay.since::text, 'null'), coalesce(do_replay.until::text, 'null')),
+			HINT = 'since is earlier than until; ''-infinity'' replays all that is kept.';
+	END IF;
+	IF NOT s.active THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('subscription "%s" is inactive', s.name),
+			DETAIL = 'No event is for an inactive subscription.',
+			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
+	END IF;
+	WITH again AS (
+		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer, webhook.event_size(o)
+			FROM webhook.outbox o
+			WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
+			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
+			RETURNING pending.event_id),
+	alive AS (
+		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
+	SELECT count(*) INTO queued FROM again;
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_replay(bigint, timestamptz, timestamptz) IS 'part of webhook.replay()';
+
+CREATE FUNCTION webhook.do_test(subscription_id bigint, entity_type text, entity_id text, result json, tenant text) RETURNS bigint
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT webhook.append_event(do_test.entity_type, do_test.entity_id, 'test', do_test.result, do_test.tenant, do_test.subscription_id)
+$$;
+COMMENT ON FUNCTION webhook.do_test(bigint, text, text, json, text) IS 'appends an event that is for this subscription alone, and returns its number. Part of webhook.test()';
+
+CREATE FUNCTION webhook.operate() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	a CONSTANT jsonb := NEW.arguments;
+	asked_for CONSTANT text := a ->> 'subscription';
+	allowed bigint[] := OLD.subscriptions;
+BEGIN
+	-- all but redeliver are for one, which must be among those that the caller may see
+	IF asked_for IS NOT NULL OR NEW.name <> 'redeliver' THEN
+		allowed := ARRAY(SELECT s.id FROM webhook.subscription s WHERE s.name = asked_for AND s.id = ANY (allowed));
+		IF allowed = '{}' THEN
+			PERFORM webhook.no_such_subscription(asked_for);
+		END IF;
+	END IF;
+	CASE NEW.name
+		WHEN 'set_secret' THEN
+			NEW.result := webhook.do_set_secret(allowed[1], a ->> 'secret');
+		WHEN 'rotate_secret' THEN
+			NEW.result := webhook.do_rotate_secret(allowed[1], a ->> 'secret', (a ->> 'overlap')::interval);
+		WHEN 'redeliver' THEN
+			NEW.result := webhook.do_redeliver(allowed, a ->> 'event_id', asked_for);
+		WHEN 'replay' THEN
+			NEW.result := webhook.do_replay(allowed[1], (a ->> 'since')::timestamptz, (a ->> 'until')::timestamptz);
+		WHEN 'test' THEN
+			NEW.result := webhook.do_test(allowed[1], a ->> 'entity_type', a ->> 'entity_id', (a ->> 'result')::json, a ->> 'tenant');
+		ELSE
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('unknown operation "%s"', NEW.name),
+				DETAIL = 'Operations: set_secret, rotate_secret, redeliver, replay, test.',
+				HINT = 'Call the function of that name.';
+	END CASE;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.operate() IS 'does with the owner''s rights what webhook.operation is asked for, to no subscription but those that its caller may see';
+
+CREATE TRIGGER operate INSTEAD OF UPDATE ON webhook.operation
+	FOR EACH ROW EXECUTE FUNCTION webhook.operate();
+
+--
+-- webhook.test, after the views that it looks at
+--
+
+CREATE FUNCTION webhook.captured(source regclass, trigger name, "row" record, OUT entity_id text, OUT result json, OUT tenant text)
+	LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'webhook_captured';
+COMMENT ON FUNCTION webhook.captured(regclass, name, record) IS 'what this trigger of a watched table would tell of a row: with its columns, and without those it leaves out';
+
+CREATE FUNCTION webhook.test_row(
+	source webhook.source, wanted text, only_tenant text, OUT entity_id text, OUT result json, OUT tenant text
+)
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted_keys text[];
+	conditions  text[] := '{}';
+	col         record;
+BEGIN
+	IF wanted IS NOT NULL THEN
+		wanted_keys := CASE WHEN cardinality(source.id_columns) = 1 THEN ARRAY[wanted]
+			ELSE ARRAY(SELECT jsonb_array_elements_text(wanted::jsonb)) END;
+		IF source.id_columns = '{}' OR cardinality(wanted_keys) <> cardinality(source.id_columns) THEN
+			RETURN;
+		END IF;
+		FOR col IN SELECT k.key, a.attname, format_type(a.atttypid, a.atttypmod) AS type
+			FROM unnest(wanted_keys, source.id_columns) k(key, name)
+			JOIN pg_attribute a ON a.attrelid = source.source AND a.attname = k.name LOOP
+			conditions := conditions || format('t.%I = %L::%s', col.attname, col.key, col.type);
+		END LOOP;
+	END IF;
+	IF only_tenant IS NOT NULL AND source.tenant IS NOT NULL THEN
+		conditions := conditions || format('t.%I::text = %L', source.tenant, only_tenant);
+	END IF;
+	-- the highest key stands for the newest row: it is found by the key's index
+	EXECUTE format('SELECT c.* FROM (SELECT t FROM %s %s t WHERE %s %s LIMIT 1) q CROSS JOIN LATERAL webhook.captured(%L, %L, q.t) c',
+		CASE WHEN (SELECT c.relkind FROM pg_class c WHERE c.oid = source.source) = 'p' THEN '' ELSE 'ONLY' END,
+		source.source, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'),
+		(SELECT 'ORDER BY ' || string_agg(format('t.%I DESC', k.name), ', ' ORDER BY k.n)
+			FROM unnest(source.id_columns) WITH ORDINALITY k(name, n)),
+		source.source, source.trigger)
+		INTO entity_id, result, tenant;
+EXCEPTION -- what was wanted is no key of this table
+	WHEN data_exception THEN
+		entity_id := NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.test_row(webhook.source, text, text) IS 'the row of a watched table with this entity_id, or the newest one, as capture would tell of it; nulls where there is none. Read with the caller''s rights. Part of webhook.test()';
+
+CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, OUT event bigint, OUT error text)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s      webhook.subscription;
+	source webhook.source;
+	shown  record;
+	sample webhook.outbox;
+	worker record;
+BEGIN
+	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = send_test.subscription;
+	IF NOT FOUND THEN
+		PERFORM webhook.no_such_subscription(send_test.subscription);
+	END IF;
+	IF send_test.entity_id IS NOT NULL AND send_test.entity_type IS NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'an entity_id needs an entity_type',
+			DETAIL = 'Entities of several types may have the same id.',
+			HINT = 'SELECT source, entity_type FROM webhook.source shows the types.';
+	END IF;
+	IF send_test.entity_type IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.source w WHERE w.entity_type = send_test.entity_type) THEN
+		RAISE undefined_object USING
+			MESSAGE = format('no table is watched as "%s"', send_test.entity_type),
+			DETAIL = 'No source has this entity type.',
+			HINT = 'SELECT source, entity_type FROM webhook.source shows the watched tables.';
+	END IF;
+	SELECT * INTO worker FROM webhook.worker_status();
+	IF worker.state IN ('none', 'silent') THEN
+		error := format('not sent: the worker is %s%s', worker.state, ': ' || worker.reason);
+		RETURN;
+	END IF;
+
+	-- of the rows that this subscription might be told of; whether it takes updates, or is active, is not what is tested
+	s.active := true;
+	s.actions := NULL;
+	s.changed := NULL;
+	sample.action_type := 'update';
+	FOR source IN SELECT * FROM webhook.source w
+		WHERE coalesce(w.entity_type = send_test.entity_type, w.entity_type = ANY (s.entity_types), true)
+			-- a table that was not asked for and that the caller may not read is left alone
+			AND (send_test.entity_type IS NOT NULL OR has_table_privilege(w.source, 'SELECT'))
+		ORDER BY w.entity_type, w.source::text LOOP
+		shown := webhook.test_row(source, send_test.entity_id, s.tenant);
+		sample.entity_type := source.entity_type;
+		sample.entity_id := shown.entity_id;
+		sample.result := shown.result;
+		sample.tenant := shown.tenant;
+		EXIT WHEN shown.result IS NOT NULL AND webhook.matches(s, sample);
+		sample.result := NULL;
+	END LOOP;
+	IF sample.result IS NULL AND send_test.entity_id IS NOT NULL THEN
+		RAISE no_data_found USING
+			MESSAGE = format('there is no %s "%s" for subscription "%s"', send_test.entity_type, send_test.entity_id, send_test.subscription),
+			DETAIL = 'No row has this key, or the subscription''s entity_types, tenant or filter keep it from being told of it.',
+			HINT = 'Leave entity_id out to have the newest row.';
+	END IF;
+	IF sample.result IS NULL THEN
+		sample.entity_type := coalesce(send_test.entity_type, s.entity_types[1], 'test');
+		sample.entity_id := 'test';
+		sample.tenant := s.tenant;
+		sample.result := json_build_object('test', true, 'subscription', s.name);
+	END IF;
+	UPDATE webhook.operation o SET name = 'test', arguments = jsonb_build_object('subscription', s.name, 'entity_type', sample.entity_type,
+			'entity_id', sample.entity_id, 'result', sample.result::text, 'tenant', sample.tenant)
+		RETURNING o.result::bigint INTO STRICT event;
+END
+$$;
+COMMENT ON FUNCTION webhook.send_test(text, text, text) IS 'appends the event of a test, or says why not. Part of webhook.test()';
+
+CREATE FUNCTION webhook.test_result(event bigint, since timestamptz, wait interval, OUT finished boolean, OUT http_status integer, OUT error text)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	SELECT a.http_status, CASE WHEN a.outcome <> 'delivered' THEN concat_ws(': ', a.outcome, a.error) END
+		INTO http_status, error FROM webhook.attempt a WHERE a.event_id = test_result.event;
+	finished := FOUND OR clock_timestamp() >= since + wait;
+	IF NOT FOUND AND finished THEN
+		error := format('no answer within %s%s', wait, (SELECT ': the worker is ' || concat_ws(': ', w.state, w.reason)
+			FROM webhook.worker_status() w WHERE w.state <> 'running'));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.test_result(bigint, timestamptz, interval) IS 'has the request of a test ended, or has it been waited for long enough? Part of webhook.test()';
+
+CREATE PROCEDURE webhook.require_own_transaction()
+	LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_require_own_transaction';
+COMMENT ON PROCEDURE webhook.require_own_transaction() IS 'raises active_sql_transaction where its caller could not COMMIT. Part of webhook.test()';
+
+-- It commits, so it can neither SET search_path nor be SECURITY DEFINER: everything in it is named in full.
+CREATE PROCEDURE webhook.test(
+	subscription      text,
+	entity_type       text     DEFAULT NULL,
+	entity_id         text     DEFAULT NULL,
+	wait              interval DEFAULT '10 seconds',
+	INOUT http_status integer  DEFAULT NULL,
+	INOUT error       text     DEFAULT NULL
+)
+	LANGUAGE plpgsql
+AS $$
+#variable_conflict use_variable
+DECLARE
+	event    pg_catalog.int8;
+	since    pg_catalog.timestamptz;
+	finished pg_catalog.bool;
+BEGIN
+	CALL webhook.require_own_transaction();
+	http_status := NULL;
+	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id) t;
+	COMMIT;
+	IF event IS NULL THEN
+		RETURN;
+	END IF;
+	since := pg_catalog.clock_timestamp();
+	LOOP
+		SELECT r.finished, r.http_status, r.error INTO finished, http_status, error FROM webhook.test_result(event, since, wait) r;
+		COMMIT; -- hold no snapshot while waiting
+		EXIT WHEN finished;
+		PERFORM pg_catalog.pg_sleep(0.02);
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights: of tables not named, only of those that he may read';
+
+--
+-- Operators apart from each other, where the owner of the database wants that
+--
+
+CREATE TABLE webhook.separation (
+	separate boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (separate),
+	since    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE webhook.separation IS 'has a row while operators are kept apart from each other: webhook.separate_operators(). Row security of an extension''s tables is not dumped, this is, and switches it on where it is restored';
+COMMENT ON COLUMN webhook.separation.separate IS 'true';
+COMMENT ON COLUMN webhook.separation.since IS 'since when';
+SELECT pg_catalog.pg_extension_config_dump('webhook.separation', '');
+
+-- of no effect until row security is switched on
+CREATE POLICY own ON webhook.subscription
+	USING (owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')));
+CREATE POLICY own ON webhook.pending USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.dead_letter USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.attempt USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+
+CREATE FUNCTION webhook.switch_separation() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	what CONSTANT text := CASE WHEN EXISTS (SELECT FROM webhook.separation) THEN 'ENABLE' ELSE 'DISABLE' END;
+BEGIN
+	EXECUTE format('ALTER TABLE webhook.subscription %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.pending %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.dead_letter %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.attempt %s ROW LEVEL SECURITY', what);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.switch_separation() IS 'switches row security as webhook.separation says';
+
+CREATE TRIGGER switch_separation AFTER INSERT OR DELETE OR TRUNCATE ON webhook.separation
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.switch_separation();
+
+CREATE FUNCTION webhook.separate_operators(separate boolean DEFAULT true) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF separate_operators.separate THEN
+		INSERT INTO webhook.separation DEFAULT VALUES ON CONFLICT DO NOTHING;
+	ELSE
+		DELETE FROM webhook.separation;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.separate_operators(boolean) IS 'from now on a subscription, its pending deliveries, its dead letters and its log are only for members of the role that owns it (row security; the owner of the extension and superusers see all). With false: for all who have the grants, as at first. Only the owner of the tables may call it';
+
+--
 -- Grants: nothing for anybody but the owner; capture needs none
 --
 
 REVOKE ALL ON SCHEMA webhook FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA webhook FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA webhook FROM PUBLIC;
 
 SELECT webhook.enable();
 

@@ -1,6 +1,7 @@
 /*
  * store.c
- *	  The worker's transactions, and its configuration.
+ *	  The worker's transactions, and whether the extension and the identity are
+ *	  what they were.
  *
  * Called by worker.c and worker_*.c. Plans are kept per process; configuration is read into
  * plain structs. Invalidation callbacks only raise a flag, which is looked at
@@ -17,11 +18,11 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "common/string.h"
 #include "mb/pg_wchar.h"
@@ -152,6 +153,43 @@ wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char 
 	return ok;
 }
 
+bool
+wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
+								   error->detail ? error->detail : ""));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return ok;
+}
+
 /* Replace every byte that is not part of a well-formed character of the encoding. */
 static void
 question_marks(char *text, int encoding)
@@ -261,9 +299,16 @@ wh_store_config_hint(void)
 }
 
 void
+wh_store_config_reread(void)
+{
+	config_stale = true;
+}
+
+void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
+	wh_store_parked_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
 
@@ -278,7 +323,8 @@ static const struct
 } needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
 			  {"secret", "secret"},      {"outbox", "xid"},
 			  {"attempt", "outcome"},    {"pending", "lane"},
-			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
+			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"},
+			  {"profile", "envelope"}};
 
 WhPresence
 wh_store_find_extension(const char **why_not)
@@ -377,150 +423,4 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	else
 		*reason = NULL;
 	return *reason == NULL;
-}
-
-/* A text[] column as C strings in UTF-8, in the upper context; -1 and NULL where the column is null. */
-static int
-string_array(Datum datum, bool isnull, MemoryContext context, char ***out)
-{
-	Datum *elements;
-	bool *nulls;
-	int n;
-	int kept = 0;
-
-	*out = NULL;
-	if (isnull)
-		return -1;
-	deconstruct_array(DatumGetArrayTypeP(datum), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	*out = MemoryContextAlloc(context, Max(1, n) * sizeof(char *));
-	for (int i = 0; i < n; i++)
-	{
-		char *string;
-
-		if (nulls[i])
-			continue;
-		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(context, wh_to_utf8(string));
-	}
-	return kept;
-}
-
-static char *
-string_column(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
-{
-	char *text = SPI_getvalue(row, desc, column);
-
-	if (text == NULL)
-		return NULL;
-	return MemoryContextStrdup(context, wh_to_utf8(text));
-}
-
-static int64
-int_column(HeapTuple row, TupleDesc desc, int column)
-{
-	bool isnull;
-
-	return DatumGetInt64(SPI_getbinval(row, desc, column, &isnull));
-}
-
-static void
-read_schedule(Datum datum, WhRetryPolicy *policy)
-{
-	Datum *elements;
-	int n;
-
-	deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
-					  NULL, &n);
-	policy->n = Min(n, WH_SCHEDULE_MAX);
-	for (int i = 0; i < policy->n; i++)
-		policy->delay_us[i] = DatumGetInt64(elements[i]);
-}
-
-static WhRoute *
-read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
-{
-	WhRoute *route = MemoryContextAllocZero(context, sizeof(WhRoute));
-	WhSubscription *sub = &route->sub;
-	char *ordering = SPI_getvalue(row, desc, 6);
-	char **secrets;
-	Datum *expires;
-	bool isnull;
-	Datum value;
-	int n;
-
-	sub->id = int_column(row, desc, 1);
-	sub->name = string_column(row, desc, 2, context);
-	sub->url = string_column(row, desc, 3, context);
-	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
-	route->active = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
-	sub->ordering = strcmp(ordering, "none") == 0     ? WH_ORDER_NONE
-					: strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT
-													  : WH_ORDER_ENTITY;
-	sub->max_in_flight = (int) int_column(row, desc, 7);
-	sub->timeout_us = int_column(row, desc, 8);
-	sub->retry.give_up_us = int_column(row, desc, 9);
-	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
-	value = SPI_getbinval(row, desc, 11, &isnull);
-	n = string_array(value, isnull, context, &secrets);
-	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
-	if (sub->n_secrets > 0)
-	{
-		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
-		value = SPI_getbinval(row, desc, 16, &isnull);
-		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
-						  NULL, &n);
-		for (int i = 0; i < sub->n_secrets; i++)
-			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
-	}
-	value = SPI_getbinval(row, desc, 12, &isnull);
-	sub->n_headers = Max(0, string_array(value, isnull, context, &sub->headers));
-	value = SPI_getbinval(row, desc, 13, &isnull);
-	route->n_entity_types = string_array(value, isnull, context, &route->entity_types);
-	value = SPI_getbinval(row, desc, 14, &isnull);
-	route->n_actions = string_array(value, isnull, context, &route->actions);
-	route->tenant = string_column(row, desc, 15, context);
-	sub->rate_limit = (int) int_column(row, desc, 17);
-	sub->batch_size = (int) int_column(row, desc, 18);
-	return route;
-}
-
-/* As for expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch. */
-List *
-wh_store_subscriptions(void)
-{
-	static WhPlan plan = {
-		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, "
-			   "s.max_in_flight::bigint,"
-			   " (extract(epoch FROM s.timeout) * 1000000)::bigint,"
-			   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
-			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
-			   "ORDINALITY u(w, n)"
-			   " ORDER BY n),"
-			   " k.secrets,"
-			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
-			   "s.batch_size::bigint"
-			   " FROM webhook.subscription s"
-			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
-			   " array_agg(CASE WHEN isfinite(k.expires_at)"
-			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-			   " ORDER BY k.id DESC) AS expires"
-			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
-			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-			   " ORDER BY s.id",
-		0};
-	MemoryContext context = wh_tx_results;
-	List *routes = NIL;
-
-	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		MemoryContext old;
-		WhRoute *route = read_route(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, context);
-
-		old = MemoryContextSwitchTo(context);
-		routes = lappend(routes, route);
-		MemoryContextSwitchTo(old);
-	}
-	return routes;
 }

@@ -2,10 +2,11 @@
  * store.h
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
- * store.c has the bookends of a transaction and the configuration,
- * store_read.c the outbox and the checkpoints, store_settle.c what is written
- * about deliveries, store_pending.c what is to be sent again, store_rotate.c
- * the ring of drawers. All of them run inside
+ * store.c has the bookends of a transaction and the identity,
+ * store_subscriptions.c and store_profile.c the configuration, store_read.c the
+ * outbox and the checkpoints, store_settle.c what is written about deliveries,
+ * store_pending.c what is to be sent again, store_asked.c what people have
+ * asked for, store_rotate.c the ring of drawers. All of them run inside
  * a transaction that the caller has opened with wh_tx_begin; what they return
  * outlives it, in the memory context the caller was in before, or in malloc
  * where the engine is to own it.
@@ -23,7 +24,7 @@
 #include "types.h"
 
 /*
- * store.c: transactions, configuration
+ * store.c: transactions, the extension, the identity; and store_subscriptions.c
  */
 
 /*
@@ -53,6 +54,14 @@ extern bool wh_tx_try(void (*step)(void *), void *arg);
 extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint);
 
 /*
+ * Run `step` in a subtransaction of the open transaction, in which it writes
+ * nothing. False where it failed: `why`, in the current memory context and
+ * UTF-8, says so for people. Where somebody wants the process to stop, that
+ * goes on.
+ */
+extern bool wh_tx_guarded(void (*step)(void *), void *arg, const char **why);
+
+/*
  * Text of the database in UTF-8, for the engine. What cannot be converted (a
  * database in SQL_ASCII may hold any bytes) becomes "?": an event must not be
  * able to stop the worker.
@@ -64,7 +73,7 @@ typedef struct WhPlan
 {
 	const char *sql;
 	int n_args;
-	Oid args[12];
+	Oid args[16];
 	SPIPlanPtr plan;
 } WhPlan;
 
@@ -88,6 +97,8 @@ extern WhPresence wh_store_find_extension(const char **why_not);
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
+/* What is outside the database (the key file, a secret in a file) may have changed: read all of it again. */
+extern void wh_store_config_reread(void);
 /* The same without a look at invalidations, outside a transaction: may say no too often. */
 extern bool wh_store_config_hint(void);
 /*
@@ -111,10 +122,23 @@ typedef struct WhRoute
 	int n_actions; /* -1: all */
 	char **actions;
 	char *tenant; /* NULL: all */
+	/* in the database's encoding: */
+	int n_changed; /* -1: all */
+	char **changed;
+	int n_exclude_origins; /* -1: none */
+	char **exclude_origins;
+	struct varlena *filter; /* a jsonpath; NULL: all */
+	bool asked;             /* has rows in pending that people have asked for */
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
 extern List *wh_store_subscriptions(void);
+
+/*
+ * store_profile.c: give each of them its profile and params. Takes out those
+ * that have gone since they were read.
+ */
+extern List *wh_store_profiles(List *routes);
 
 /*
  * store_read.c: reading the outbox by position
@@ -139,6 +163,7 @@ typedef struct WhPage
 {
 	WhEvent *events[WH_PAGE_EVENTS]; /* each with a reference that is the caller's */
 	int n;
+	int max;   /* events to be read at most */
 	bool more; /* the page was full: read on at once */
 } WhPage;
 
@@ -163,13 +188,19 @@ extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
 
-/* Which of these events have been dealt with for which subscription, by a log row, pending or dead_letter. */
-typedef struct WhDealt
+/* An event for a subscription. */
+typedef struct WhPair
 {
 	int64 event_id;
 	int64 subscription_id;
-} WhDealt;
-extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
+} WhPair;
+
+/*
+ * Which have been dealt with, by a log row, pending or dead_letter: all of the
+ * pairs given that have, and perhaps others of the same events, in order.
+ */
+extern WhPair *wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n);
+extern int wh_pair_compare(const void *a, const void *b); /* that order */
 
 /*
  * store_settle.c: how deliveries have ended
@@ -178,9 +209,25 @@ extern WhDealt *wh_store_dealt_with(const WhPage *page, int *n);
 /* Write down how these deliveries have ended. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
+/* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
+extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+
 /*
- * store_pending.c: what is to be sent again
+ * store_pending.c: what is to be sent again; store_asked.c: what people have asked for
  */
+
+/* A row of pending that webhook.redeliver() or webhook.replay() made. */
+typedef struct WhAsked
+{
+	int64 event_id;
+	uint64 lane; /* the caller's to fill in */
+	WhEvent
+		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
+} WhAsked;
+
+/* The oldest of a subscription after an event, at most `max`; and park them, each in its lane. Return how many. */
+extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
+extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken
@@ -191,6 +238,7 @@ typedef struct WhTaken
 	uint64 lane;
 	int attempts;
 	TimestampTz first_at; /* 0: never */
+	int64 batch;          /* the event id of the batch's lead; 0: by itself */
 } WhTaken;
 
 #define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
@@ -198,12 +246,23 @@ typedef struct WhTaken
 /*
  * Take what is due, at most `max`, but of those subscriptions that are held;
  * or the further rows of a lane; or parked rows of a subscription; or its
- * oldest row, whatever that waits for (`parked`: until it has caught up).
+ * oldest row, whatever that waits for (`parked`: until it has caught up). A
+ * batch is taken whole, whatever `max` says, and is together in the list, in
+ * order, its lead first.
  */
 extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
 extern List *wh_store_take_parked(int64 subscription_id, int max);
 extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
+
+/*
+ * Where the parked rows of a subscription begin, so that those taken before are
+ * not passed again: it has been taken up to this event, for good; one is parked
+ * here; or nobody knows.
+ */
+extern void wh_store_parked_taken(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_at(int64 subscription_id, int64 event_id);
+extern void wh_store_parked_anywhere(void);
 
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);

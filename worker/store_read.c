@@ -297,9 +297,9 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 	}
 	/* read_only: under the transaction's one snapshot, whose position we record */
 	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
-	while (!exhausted && page->n < WH_PAGE_EVENTS && *bytes < WH_PAGE_BYTES)
+	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
-		int want = Min(FETCH_AT_ONCE, WH_PAGE_EVENTS - page->n);
+		int want = Min(FETCH_AT_ONCE, page->max - page->n);
 
 		SPI_cursor_fetch(portal, true, want);
 		exhausted = SPI_processed < (uint64) want;
@@ -397,6 +397,7 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	Datum xids = straggler_xids(from->snapshot, from->next_xid, &n_xids);
 
 	StaticAssertStmt(WH_PAGE_EVENTS == 500, "the statement's literal limit differs");
+	Assert(page->max > 0 && page->max <= WH_PAGE_EVENTS);
 	lock_then_take_snapshot();
 	snapshot = current_snapshot();
 	next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
@@ -437,7 +438,7 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 		p->next_xid = next_xid;
 		MemoryContextSwitchTo(old);
 		page->more = false;
-		if (page->n < WH_PAGE_EVENTS && bytes < WH_PAGE_BYTES)
+		if (page->n < page->max && bytes < WH_PAGE_BYTES)
 		{
 			int before = page->n;
 
@@ -452,37 +453,70 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	*next = p;
 }
 
-WhDealt *
-wh_store_dealt_with(const WhPage *page, int *n)
+int
+wh_pair_compare(const void *a, const void *b)
 {
-	static WhPlan plan = {
-		.sql = "SELECT event_id, subscription_id FROM webhook.attempt WHERE event_id = ANY ($1)"
-			   " UNION ALL SELECT event_id, subscription_id FROM webhook.pending"
-			   " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY "
-			   "($1)"
-			   " UNION ALL SELECT event_id, subscription_id FROM webhook.dead_letter"
-			   " WHERE subscription_id = ANY (ARRAY(SELECT id FROM webhook.subscription)) AND event_id = ANY "
-			   "($1)",
-		1,
-		{INT8ARRAYOID}};
-	Datum ids[WH_PAGE_EVENTS];
-	Datum value;
-	WhDealt *dealt;
+	const WhPair *p = a;
+	const WhPair *q = b;
 
-	for (int i = 0; i < page->n; i++)
-		ids[i] = Int64GetDatum(page->events[i]->id);
-	value = PointerGetDatum(construct_array(ids, page->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
+	if (p->event_id != q->event_id)
+		return p->event_id < q->event_id ? -1 : 1;
+	if (p->subscription_id != q->subscription_id)
+		return p->subscription_id < q->subscription_id ? -1 : 1;
+	return 0;
+}
+
+static Datum
+int8_array(const Datum *values, int n)
+{
+	return PointerGetDatum(
+		construct_array(unconstify(Datum *, values), n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+WhPair *
+wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
+{
+	/* the log has an index on the event alone, the others on the pair: each is asked by what it has */
+	static WhPlan plan = {
+		.sql =
+			"SELECT a.event_id, a.subscription_id FROM webhook.attempt a WHERE a.event_id = ANY ($3)"
+			" UNION ALL SELECT p.event_id, p.subscription_id FROM unnest($1, $2) k(event_id, subscription_id)"
+			" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b WHERE b.subscription_id = k.subscription_id"
+			" AND b.event_id = k.event_id OFFSET 0) p"
+			" UNION ALL SELECT d.event_id, d.subscription_id FROM unnest($1, $2) k(event_id, subscription_id)"
+			" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b WHERE b.subscription_id = "
+			"k.subscription_id"
+			" AND b.event_id = k.event_id OFFSET 0) d",
+		3,
+		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}};
+	Datum *columns[3];
+	Datum values[3];
+	int n_events = 0;
+	WhPair *dealt;
+
+	for (int i = 0; i < 3; i++)
+		columns[i] = palloc(Max(1, n_pairs) * sizeof(Datum));
+	for (int i = 0; i < n_pairs; i++)
+	{
+		columns[0][i] = Int64GetDatum(pairs[i].event_id);
+		columns[1][i] = Int64GetDatum(pairs[i].subscription_id);
+		/* pairs of one event stand together */
+		if (i == 0 || pairs[i].event_id != pairs[i - 1].event_id)
+			columns[2][n_events++] = columns[0][i];
+	}
+	for (int i = 0; i < 3; i++)
+		values[i] = int8_array(columns[i], i == 2 ? n_events : n_pairs);
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	*n = (int) SPI_processed;
-	dealt = MemoryContextAlloc(wh_tx_results, Max(1, *n) * sizeof(WhDealt));
+	dealt = MemoryContextAllocHuge(wh_tx_results, Max(1, *n) * sizeof(WhPair));
 	for (int i = 0; i < *n; i++)
 	{
+		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		dealt[i].event_id =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		dealt[i].subscription_id =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		dealt[i].event_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
 	}
+	qsort(dealt, *n, sizeof(WhPair), wh_pair_compare);
 	return dealt;
 }

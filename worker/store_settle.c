@@ -14,6 +14,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -84,6 +85,19 @@ text_datum(const char *utf8)
  * Settling
  */
 
+/* What the log keeps of an entity's id: as much as an index surely takes. */
+#define ENTITY_ID_KEPT 500
+
+static Datum
+entity_id_datum(const char *entity_id)
+{
+	Datum datum = text_datum(entity_id);
+
+	if (strlen(entity_id) <= ENTITY_ID_KEPT)
+		return datum;
+	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_KEPT));
+}
+
 static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
@@ -91,24 +105,28 @@ write_attempts(WhDelivery *const *deliveries, int n)
 		.sql =
 			"INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, "
 			"error, duration_ms,"
-			" response, drawer)"
+			" response, entity_type, entity_id, action_type, subscription, drawer)"
 			" SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, "
 			"a.duration_ms,"
-			" a.response, $10 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-			" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response)",
-		10,
+			" a.response, a.entity_type, a.entity_id, a.action_type,"
+			" (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $13"
+			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+			" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response,"
+			" entity_type, entity_id, action_type)",
+		13,
 		{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-		 TEXTARRAYOID, FLOAT4ARRAYOID, TEXTARRAYOID, INT2OID}};
-	static const Oid types[9] = {INT8OID, INT8OID, INT4OID,   TIMESTAMPTZOID, TEXTOID,
-								 INT4OID, TEXTOID, FLOAT4OID, TEXTOID};
-	Column c[9];
-	Datum values[10];
+		 TEXTARRAYOID, FLOAT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT2OID}};
+	static const Oid types[12] = {INT8OID, INT8OID,   INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID,
+								  TEXTOID, FLOAT4OID, TEXTOID, TEXTOID,        TEXTOID, TEXTOID};
+	Column c[12];
+	Datum values[13];
 
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 12; i++)
 		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
 		const WhDelivery *d = deliveries[i];
+		const char *entity_id = d->event->entity_id;
 
 		if (!d->attempted)
 			continue;
@@ -121,12 +139,15 @@ write_attempts(WhDelivery *const *deliveries, int n)
 		column_add(&c[6], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[7], Float4GetDatum((float) d->duration_us / 1000), false);
 		column_add(&c[8], d->response ? text_datum(d->response) : (Datum) 0, d->response == NULL);
+		column_add(&c[9], text_datum(d->event->entity_type), false);
+		column_add(&c[10], entity_id ? entity_id_datum(entity_id) : (Datum) 0, entity_id == NULL);
+		column_add(&c[11], text_datum(d->event->action), false);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 12; i++)
 		values[i] = column_array(&c[i]);
-	values[9] = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+	values[12] = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }
 
@@ -137,11 +158,12 @@ write_pending(WhDelivery *const *deliveries, int n)
 	static WhPlan plan = {
 		.sql =
 			"INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
-			"first_at, last_error, drawer, size)"
+			"first_at, last_error, drawer, size, batch)"
 			" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
-			"k.last_error, k.drawer, k.size"
-			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size)"
+			"k.last_error, k.drawer, k.size, k.batch"
+			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size,"
+			" batch)"
 			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 			/* rotation may have made it a dead letter meanwhile */
 			" AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = k.event_id AND o.drawer = k.drawer "
@@ -150,16 +172,16 @@ write_pending(WhDelivery *const *deliveries, int n)
 			"state = excluded.state, attempts = "
 			"excluded.attempts,"
 			" due_at = excluded.due_at, first_at = excluded.first_at,"
-			" last_error = coalesce(excluded.last_error, pending.last_error)",
-		10,
+			" last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
+		11,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID}};
-	static const Oid types[10] = {INT8OID,        INT8OID,        INT8OID, TEXTOID, INT4OID,
-								  TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID};
-	Column c[10];
-	Datum values[10];
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID}};
+	static const Oid types[11] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID};
+	Column c[11];
+	Datum values[11];
 
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
@@ -180,6 +202,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 			case WH_DO_PARK:
 				state = "parked";
 				due = GetCurrentTimestamp();
+				wh_store_parked_at(d->subscription_id, d->event->id);
 				break;
 			default:
 				continue;
@@ -197,10 +220,11 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
+		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_PARK);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 11; i++)
 		values[i] = column_array(&c[i]);
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }
@@ -241,7 +265,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
 		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
-		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), false);
+		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->drawer), false);
 	}
 	if (c[0].n == 0)
@@ -313,4 +337,15 @@ wh_store_settle(WhDelivery *const *deliveries, int n)
 	write_dead_letters(deliveries, n);
 	delete_pending(deliveries, n);
 	disable_subscriptions(deliveries, n);
+}
+
+void
+wh_store_note_change(int64 subscription_id, const char *change, const char *reason)
+{
+	static WhPlan plan = {
+		.sql = "SELECT webhook.note_change($1, $2, $3, NULL)", 3, {INT8OID, TEXTOID, TEXTOID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), CStringGetTextDatum(change),
+					   reason ? CStringGetTextDatum(reason) : (Datum) 0};
+
+	wh_plan_run(&plan, values, reason ? "   " : "  n", SPI_OK_SELECT);
 }

@@ -111,12 +111,14 @@ report(void)
 	{
 		WhCounts c;
 
+		wh_ops_look();
 		r.queued = wh_deliver_queued(wh_engine);
 		r.in_flight = wh_deliver_in_flight(wh_engine);
 		while (filled < n && wh_deliver_counts(wh_engine, filled, &rows[filled].subscription_id, &c))
 		{
 			WhCounter *row = &rows[filled++];
 
+			wh_ops_see(row->subscription_id, &c);
 			row->queued = c.queued;
 			row->in_flight = c.in_flight;
 			row->catching_up = c.catching_up;
@@ -280,6 +282,7 @@ wait_until(TimestampTz now, TimestampTz deadline)
 			ereport(LOG, errmsg("webhook worker keeps its old settings"),
 					errdetail("webhook.ca_file or webhook.allowed_networks could not be used."));
 		next_rotation = 0;
+		wh_store_config_reread();
 	}
 }
 
@@ -530,6 +533,8 @@ webhook_worker_main(Datum arg)
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			report();
+		if (now >= not_before)
+			wh_ops_tell();
 		MemoryContextReset(cycle_context);
 		wait_until(now, deadline);
 	}

@@ -9,6 +9,8 @@
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_take.c		when pending deliveries are due
+ *	  worker_ops.c		which breakers were told to be open
+ *	  worker_asked.c	what people have asked for and is not parked yet
  *
  * One process, one thread: no locking.
  */
@@ -22,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "deliver.h"
+#include "route.h"
 #include "store.h"
 
 #define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -67,14 +70,15 @@ typedef struct WhLoaded
 	WhPresence presence; /* of the extension; the rest only where it is present */
 	bool may_deliver;
 	const char *why_not;
-	List *routes;
+	WhRoutes *routes;
 	MemoryContext context;
 } WhLoaded;
 
 extern WhDeliverConfig wh_config_engine(void);
-extern void wh_config_load(WhLoaded *loaded);  /* in a transaction */
-extern void wh_config_apply(WhLoaded *loaded); /* may end the process */
-extern List *wh_config_routes(void);
+extern void wh_config_load(WhLoaded *loaded);   /* in a transaction */
+extern void wh_config_apply(WhLoaded *loaded);  /* may end the process */
+extern List *wh_config_routes(void);            /* of WhRoute, ordered by id */
+extern const WhRoutes *wh_config_routing(void); /* the same, as events are matched with them */
 
 /*
  * worker_read.c
@@ -98,10 +102,11 @@ extern uint64 wh_read_events(void);    /* events read since the start */
  */
 
 extern void wh_settle_from(WhPosition *settled);
-extern void wh_settle_collect(void);    /* take what has ended from the engine */
-extern void wh_settle_pages(void);      /* look whether pages have ended */
-extern bool wh_settle(void);            /* write it all down; false: could not get a lock */
-extern TimestampTz wh_settle_due(void); /* DT_NOEND: nothing to be settled */
+extern void wh_settle_collect(void);      /* take what has ended from the engine */
+extern void wh_settle_add(WhDelivery *d); /* one that the engine never had */
+extern void wh_settle_pages(void);        /* look whether pages have ended */
+extern bool wh_settle(void);              /* write it all down; false: could not get a lock */
+extern TimestampTz wh_settle_due(void);   /* DT_NOEND: nothing to be settled */
 /* A read found nothing new: if nothing is on its way either, all before this position is settled. */
 extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
@@ -116,5 +121,23 @@ extern TimestampTz wh_settle_last(void);
 extern bool wh_take_pending(TimestampTz now); /* true: something was taken */
 extern void wh_take_look_at(TimestampTz due); /* something may be due then */
 extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
+
+/*
+ * worker_ops.c
+ */
+
+/* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
+extern void wh_ops_look(void);
+extern void wh_ops_see(int64 subscription_id, const WhCounts *counts);
+extern void wh_ops_tell(void);
+
+/*
+ * worker_asked.c
+ */
+
+/* This subscription has rows that people have asked for: from now on it is catching up. */
+extern void wh_asked_note(int64 subscription_id);
+extern bool wh_asked_park(void);                  /* park some; true: there were any */
+extern bool wh_asked_left(int64 subscription_id); /* are there any that are not parked? */
 
 #endif /* WEBHOOK_WORKER_H */

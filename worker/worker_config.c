@@ -21,7 +21,7 @@
 
 static char instance[WH_INSTANCE_LEN + 1];
 static MemoryContext config_context = NULL;
-static List *routes = NIL;
+static WhRoutes *routes = NULL;
 
 static int64
 unix_now(void)
@@ -65,12 +65,12 @@ wh_config_engine(void)
 
 /* Give the engine the subscriptions as they are now, and take away those that are gone. */
 static void
-apply_routes(List *fresh, MemoryContext context)
+apply_routes(WhRoutes *fresh, MemoryContext context)
 {
 	ListCell *lc;
 	ListCell *lf;
 
-	foreach (lc, fresh)
+	foreach (lc, fresh->all)
 	{
 		WhRoute *route = lfirst(lc);
 
@@ -81,13 +81,13 @@ apply_routes(List *fresh, MemoryContext context)
 		route->sub.n_secrets = 0;
 	}
 	/* both lists are ordered by id */
-	lf = list_head(fresh);
-	foreach (lc, routes)
+	lf = list_head(fresh->all);
+	foreach (lc, wh_config_routes())
 	{
 		int64 id = ((WhRoute *) lfirst(lc))->sub.id;
 
 		while (lf && ((WhRoute *) lfirst(lf))->sub.id < id)
-			lf = lnext(fresh, lf);
+			lf = lnext(fresh->all, lf);
 		if (lf == NULL || ((WhRoute *) lfirst(lf))->sub.id != id)
 			wh_deliver_unsubscribe(wh_engine, id);
 	}
@@ -95,6 +95,9 @@ apply_routes(List *fresh, MemoryContext context)
 		MemoryContextDelete(config_context);
 	config_context = context;
 	routes = fresh;
+	foreach (lc, fresh->all)
+		if (((WhRoute *) lfirst(lc))->asked)
+			wh_asked_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
 void
@@ -102,6 +105,8 @@ wh_config_load(WhLoaded *loaded)
 {
 	MemoryContext results = wh_tx_results;
 	uint32 generation = wh_worker_generation();
+	MemoryContext old;
+	List *subscriptions;
 
 	memset(loaded, 0, sizeof(*loaded));
 	loaded->presence = wh_store_find_extension(&loaded->why_not);
@@ -111,7 +116,10 @@ wh_config_load(WhLoaded *loaded)
 	loaded->context =
 		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
 	wh_tx_results = loaded->context;
-	loaded->routes = wh_store_subscriptions();
+	subscriptions = wh_store_profiles(wh_store_subscriptions());
+	old = MemoryContextSwitchTo(loaded->context);
+	loaded->routes = wh_routes_make(subscriptions);
+	MemoryContextSwitchTo(old);
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
 }
@@ -134,6 +142,12 @@ wh_config_apply(WhLoaded *loaded)
 
 List *
 wh_config_routes(void)
+{
+	return routes ? routes->all : NIL;
+}
+
+const WhRoutes *
+wh_config_routing(void)
 {
 	return routes;
 }

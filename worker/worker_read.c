@@ -3,13 +3,16 @@
  *	  Reading: a page of events from the outbox, to the subscriptions that want
  *	  them, into the engine.
  *
- * Called by the loop in worker.c. Owns the position. A page is read, and the
- * checkpoint "read" written, in one transaction; its events go to the engine
- * after that has committed and WAL is flushed.
+ * Called by the loop in worker.c. Owns the position. A page is read, matched
+ * with the subscriptions (route.c), and the checkpoint "read" written, in one
+ * transaction; its events go to the engine after that has committed and WAL is
+ * flushed. An event of which it cannot be told whether a subscription wants it
+ * goes to that subscription's dead letters.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
@@ -24,7 +27,7 @@
 
 static WhPosition *position = NULL;    /* read up to here */
 static WhPosition *read_before = NULL; /* while recovering: what a worker that died may have sent */
-static WhPage page;
+static WhPage page = {.max = WH_PAGE_EVENTS};
 static bool more_to_read = true;
 static uint64 completions_seen = 0;
 static uint64 events_read = 0;
@@ -54,23 +57,70 @@ typedef struct Reading
 	WhPosition *next;
 	bool reload;
 	WhLoaded loaded;
-	WhDealt *dealt;
+	WhMatches matches;
+	WhPair *dealt;
 	int n_dealt;
 	int n_events;
 } Reading;
 
-static bool
-page_concerns(List *with)
+static void
+release_page(void)
 {
 	for (int i = 0; i < page.n; i++)
-	{
-		ListCell *lc;
+		wh_event_release(page.events[i]);
+	page.n = 0;
+}
 
-		foreach (lc, with)
-			if (wh_route_matches(lfirst(lc), page.events[i]))
-				return true;
+/*
+ * Match the page. One that makes too many deliveries is read again as
+ * far as it was matched, under the same snapshot: so the position that is
+ * found is the one after that. The next pages are smaller, and grow again.
+ */
+static void
+match_page(Reading *r, const WhRoutes *routes)
+{
+	wh_route_page(routes, &page, &r->matches);
+	ereport(DEBUG1, errmsg_internal("webhook worker matched %d events: %d deliveries, " UINT64_FORMAT
+									" entries of the index looked at",
+									r->matches.n_events, r->matches.n, r->matches.n_looked_at));
+	if (r->matches.n_events < page.n)
+	{
+		release_page();
+		page.max = r->matches.n_events;
+		wh_position_free(r->next);
+		wh_store_read(position, &page, &r->next);
+		if (page.n != r->matches.n_events)
+			elog(ERROR, "a page of %d events was read again as %d", r->matches.n_events, page.n);
 	}
-	return false;
+	else if (page.max < WH_PAGE_EVENTS)
+		page.max = Min(WH_PAGE_EVENTS, page.max * 2);
+}
+
+/* While recovering: mark what a worker that died may have sent, and find out what of it is written down. */
+static void
+look_for_lost(Reading *r)
+{
+	WhPair *pairs = palloc(Max(1, r->matches.n) * sizeof(WhPair));
+	int n = 0;
+	int event = -1;
+	bool lost = false;
+
+	for (int i = 0; i < r->matches.n; i++)
+	{
+		WhMatch *match = &r->matches.list[i];
+
+		if (match->event != event)
+		{
+			event = match->event;
+			lost = wh_position_covers(read_before, page.events[event]);
+		}
+		match->lost = lost;
+		if (lost)
+			pairs[n++] =
+				(WhPair){.event_id = page.events[event]->id, .subscription_id = match->route->sub.id};
+	}
+	if (n > 0)
+		r->dealt = wh_store_dealt_with(pairs, n, &r->n_dealt);
 }
 
 /*
@@ -101,7 +151,7 @@ static void
 read_step(void *arg)
 {
 	Reading *r = arg;
-	bool concerned = false;
+	bool flush = false;
 
 	wh_tx_begin("webhook: reading");
 	wh_store_read(position, &page, &r->next);
@@ -116,54 +166,66 @@ read_step(void *arg)
 		wh_config_load(&r->loaded);
 	if (page.n > 0 && !(r->reload && !(r->loaded.presence == WH_PRESENT && r->loaded.may_deliver)))
 	{
+		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+
+		match_page(r, r->reload ? r->loaded.routes : wh_config_routing());
 		if (read_before)
-			r->dealt = wh_store_dealt_with(&page, &r->n_dealt);
-		concerned = page_concerns(r->reload ? r->loaded.routes : wh_config_routes());
-		if (concerned)
+			look_for_lost(r);
+		MemoryContextSwitchTo(old);
+		flush = r->matches.n > 0;
+		if (flush)
 			write_read_checkpoint(r->next);
 	}
-	wh_tx_commit(concerned);
+	wh_tx_commit(flush);
 }
 
 static bool
 dealt_with(const Reading *r, int64 event_id, int64 subscription_id)
 {
-	for (int i = 0; i < r->n_dealt; i++)
-		if (r->dealt[i].event_id == event_id && r->dealt[i].subscription_id == subscription_id)
-			return true;
-	return false;
+	WhPair pair = {.event_id = event_id, .subscription_id = subscription_id};
+
+	return r->n_dealt > 0 && bsearch(&pair, r->dealt, r->n_dealt, sizeof(WhPair), wh_pair_compare) != NULL;
+}
+
+/* It can neither be sent nor left out: it is kept for people, with no attempt made. False without memory. */
+static bool
+bury(const WhMatch *match, WhEvent *event, uint64 number)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	if (d == NULL)
+		return false;
+	event->refs++;
+	d->event = event;
+	d->subscription_id = match->route->sub.id;
+	d->page = number;
+	d->disposal = WH_DO_BURY;
+	d->kind = WH_OUT_INTERNAL;
+	d->class = WH_CLASS_GIVE_UP;
+	memcpy(d->error, match->why,
+		   pg_encoding_mbcliplen(PG_UTF8, match->why, strlen(match->why), sizeof(d->error) - 1));
+	wh_settle_add(d);
+	return true;
 }
 
 static void
-submit_event(const Reading *r, WhEvent *event, uint64 number)
+submit(const Reading *r, uint64 number)
 {
-	bool lost = read_before && wh_position_covers(read_before, event);
-	ListCell *lc;
-
-	foreach (lc, wh_config_routes())
+	for (int i = 0; i < r->matches.n; i++)
 	{
-		WhRoute *route = lfirst(lc);
+		const WhMatch *match = &r->matches.list[i];
+		WhEvent *event = page.events[match->event];
 		WhSubmit submit = {.event = event,
-						   .subscription_id = route->sub.id,
-						   .from = lost ? WH_FROM_LOST : WH_FROM_LOG,
+						   .subscription_id = match->route->sub.id,
+						   .from = match->lost ? WH_FROM_LOST : WH_FROM_LOG,
 						   .page = number};
 
-		if (!wh_route_matches(route, event))
+		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
 			continue;
-		if (lost && dealt_with(r, event->id, route->sub.id))
-			continue;
-		if (!wh_deliver_submit(wh_engine, &submit))
+		if (!(match->why ? bury(match, event, number) : wh_deliver_submit(wh_engine, &submit)))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 		wh_books_add(number);
 	}
-}
-
-static void
-release_page(void)
-{
-	for (int i = 0; i < page.n; i++)
-		wh_event_release(page.events[i]);
-	page.n = 0;
 }
 
 /*
@@ -198,8 +260,7 @@ wh_read_page(void)
 	if (page.n > 0)
 	{
 		number = wh_books_open(r.next);
-		for (int i = 0; i < page.n; i++)
-			submit_event(&r, page.events[i], number);
+		submit(&r, number);
 		events_read += page.n;
 		wh_settle_pages();
 	}

@@ -36,6 +36,20 @@ wh_settle_from(WhPosition *from)
 	settled = from;
 }
 
+void
+wh_settle_add(WhDelivery *d)
+{
+	if (n_ended == cap_ended)
+	{
+		cap_ended = Max(1024, cap_ended * 2);
+		ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
+					  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
+	}
+	if (n_ended == 0)
+		first_ended_at = GetCurrentTimestamp();
+	ended[n_ended++] = d;
+}
+
 /* Take what has ended from the engine. */
 void
 wh_settle_collect(void)
@@ -43,17 +57,7 @@ wh_settle_collect(void)
 	WhDelivery *d;
 
 	while ((d = wh_deliver_take(wh_engine)) != NULL)
-	{
-		if (n_ended == cap_ended)
-		{
-			cap_ended = Max(1024, cap_ended * 2);
-			ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
-						  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
-		}
-		if (n_ended == 0)
-			first_ended_at = GetCurrentTimestamp();
-		ended[n_ended++] = d;
-	}
+		wh_settle_add(d);
 }
 
 static void

@@ -3,7 +3,8 @@
  *	  Taking deliveries from webhook.pending into the engine again.
  *
  * Called by the loop in worker.c. Owns the time when the next one is due. Nothing
- * is taken of subscriptions whose breaker is open, but a single row as a probe.
+ * is taken of subscriptions whose breaker is open, but a single row as a probe, and
+ * none because it is due of those that have enough to do.
  * Further rows of a lane, and parked rows, are asked for only when nothing
  * waits to be settled: what the engine gave back a moment ago must be in the
  * table before it is asked what it holds.
@@ -109,6 +110,40 @@ take_step(void *arg)
 	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
 }
 
+/* Do two rows that follow each other belong to one batch? */
+static bool
+of_one_batch(const WhTaken *a, const WhTaken *b)
+{
+	return a->batch != 0 && a->batch == b->batch && a->subscription_id == b->subscription_id;
+}
+
+static void
+submit_row(const Taking *t, const WhTaken *row, bool more)
+{
+	WhSubmit submit = {.event = row->event,
+					   .subscription_id = row->subscription_id,
+					   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
+					   .lane = row->lane,
+					   .attempts = row->attempts,
+					   .first_us = wh_unix_of(row->first_at),
+					   .batch = row->batch,
+					   .more = more};
+
+	if (row->event == NULL)
+	{
+		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+				errmsg("webhook event " INT64_FORMAT " is gone", row->event_id),
+				errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
+				errhint("Rows of webhook.outbox must not be deleted by hand."));
+		wh_start_over();
+		return;
+	}
+	/* no memory; or its subscription was removed since, and with it the row */
+	if (!wh_deliver_submit(wh_engine, &submit))
+		wh_start_over();
+	wh_event_release(row->event);
+}
+
 static void
 submit_taken(const Taking *t)
 {
@@ -116,27 +151,9 @@ submit_taken(const Taking *t)
 
 	foreach (lc, t->taken)
 	{
-		WhTaken *row = lfirst(lc);
-		WhSubmit submit = {.event = row->event,
-						   .subscription_id = row->subscription_id,
-						   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
-						   .lane = row->lane,
-						   .attempts = row->attempts,
-						   .first_us = wh_unix_of(row->first_at)};
+		ListCell *next = lnext(t->taken, lc);
 
-		if (row->event == NULL)
-		{
-			ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-					errmsg("webhook event " INT64_FORMAT " is gone", row->event_id),
-					errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
-					errhint("Rows of webhook.outbox must not be deleted by hand."));
-			wh_start_over();
-			continue;
-		}
-		/* no memory; or its subscription was removed since, and with it the row */
-		if (!wh_deliver_submit(wh_engine, &submit))
-			wh_start_over();
-		wh_event_release(row->event);
+		submit_row(t, lfirst(lc), next && of_one_batch(lfirst(lc), lfirst(next)));
 	}
 }
 
@@ -162,6 +179,8 @@ take(Taking *t)
 	}
 	if (t->what == TAKE_PARKED && t->taken == NIL)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
+	else if (t->what == TAKE_PARKED) /* not before it is committed; they come in the order of ids */
+		wh_store_parked_taken(t->subscriptions[0], ((WhTaken *) llast(t->taken))->event_id);
 	if (t->what == TAKE_PROBE && t->taken == NIL)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
 	return true;
@@ -191,6 +210,8 @@ look_at_breakers(void)
 	{
 		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
 
+		if (wh_asked_left(subscription_id)) /* its oldest may not be parked yet; the engine asks again */
+			continue;
 		if (!take(&probe)) /* the engine asks again */
 			return any;
 		any = true;
@@ -206,18 +227,21 @@ wh_take_pending(TimestampTz now)
 	int room;
 	bool any = false;
 
+	if (wh_deliver_hungry(wh_engine))
+		wh_take_look_at(now);
 	if (next_due <= now && wh_read_may())
 	{
 		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
 		int n = list_length(wh_config_routes());
 
 		due.held = palloc(Max(1, n) * sizeof(int64));
-		due.n_held = wh_deliver_held(wh_engine, due.held, n);
+		due.n_held = wh_deliver_not_due(wh_engine, due.held, n);
 		take(&due);
 		any = due.taken != NIL;
 	}
 	if (!wh_settle_clear())
 		return any;
+	any = wh_asked_park() || any;
 	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
@@ -230,7 +254,7 @@ wh_take_pending(TimestampTz now)
 	}
 	/* what is parked while recovering may be older than what is parked already: wait until all is there */
 	subscription_id = wh_read_recovering() ? 0 : wh_deliver_parked_to_fetch(wh_engine, &room);
-	if (subscription_id != 0)
+	if (subscription_id != 0 && !wh_asked_left(subscription_id))
 	{
 		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};
 

@@ -5,7 +5,9 @@
  * The input is text: its first line a list of allowed networks, the rest a URL
  * or an address. Beyond not crashing, the policy must be consistent: a longer
  * list of allowed networks never refuses more, allowing http neither, and no
- * URL passes whose host the C library would dial at an address that does not.
+ * URL passes whose host the C library would dial at an address that does not;
+ * and of addresses as bytes, none passes that a second, coarser look knows for
+ * special.
  * Ownership: each run frees what it makes.
  */
 #include <arpa/inet.h>
@@ -74,6 +76,36 @@ check_networks(const WhNetworks *networks, const char *list)
 		must(networks->items[i].bits >= 0 && networks->items[i].bits <= 128);
 }
 
+/* Sixteen bytes as an address: by the C library's own notions, and against the IPv4 address that it may wrap. */
+static void
+check_bytes(const uint8_t *bytes)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+	const struct in6_addr *a = &in6.sin6_addr;
+	char text[INET6_ADDRSTRLEN];
+	bool ok;
+
+	memcpy(&in6.sin6_addr, bytes, 16);
+	ok = wh_target_address_ok((struct sockaddr *) &in6, NULL);
+	must(inet_ntop(AF_INET6, a, text, sizeof(text)) != NULL);
+	must(wh_target_ip_ok(text, NULL) == ok);
+	if (!ok)
+		return;
+	must(!IN6_IS_ADDR_UNSPECIFIED(a) && !IN6_IS_ADDR_LOOPBACK(a) && !IN6_IS_ADDR_LINKLOCAL(a) &&
+		 !IN6_IS_ADDR_SITELOCAL(a) && !IN6_IS_ADDR_MULTICAST(a) && !IN6_IS_ADDR_V4COMPAT(a));
+	must((bytes[0] & 0xfe) != 0xfc);                   /* unique-local */
+	must(bytes[0] != 0x20 || bytes[1] != 0x02);        /* 6to4 */
+	must(memcmp(bytes, "\x20\x01\0\0", 4) != 0);       /* Teredo */
+	must(memcmp(bytes, "\0\x64\xff\x9b\0\1", 6) != 0); /* NAT64 with a local prefix */
+	if (IN6_IS_ADDR_V4MAPPED(a) || memcmp(bytes, "\0\x64\xff\x9b\0\0\0\0\0\0\0\0", 12) == 0)
+	{
+		memcpy(&in.sin_addr, bytes + 12, 4);
+		must(wh_target_address_ok((struct sockaddr *) &in, NULL));
+		must(bytes[12] != 0 && bytes[12] != 10 && bytes[12] != 127 && bytes[12] < 224);
+	}
+}
+
 /* Text and socket address are to be judged alike, and an allowed address stays so in a list of all. */
 static void
 check_ip(const char *ip, const WhNetworks *allowed, const WhNetworks *all)
@@ -103,6 +135,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	WhTarget strict;
 	WhTarget lax;
 
+	if (size >= 16)
+		check_bytes(data + size - 16);
 	must(list != NULL);
 	if (size > 0)
 		memcpy(list, data, size);

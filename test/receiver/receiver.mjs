@@ -9,16 +9,29 @@
 //   /status/NNN         that status                /hang           never
 //   /slow/MS            200 after MS milliseconds  /drip           200, then a byte a second
 //   /flaky/PERCENT/SEED 500 for so many, repeatable for a seed
+//   /random/SEED        200, 500, 503, never, or connection destroyed, repeatable for a seed
+//   /erratic/PERCENT/SEED/MS   the same, answered after up to so many milliseconds
+//   /chaos/PERCENT/SEED for so many one of 500, 404, 503, no answer, reset and closed early
+//   /poison/PERCENT     422 for so many of the webhook-ids, whenever they come
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
 //   /reset              connection destroyed       /close-early    half a response, then closed
+//   /hold               200 when released (see below)
+//   /json/NNN/TEXT      that status and JSON body, given in base64url
+//   /unicode            200 "Zoë 🦊"
+//   /count/NAME         200 "ok"; counted by path, and not recorded
 //   anything else       200 "ok"
 //
 // More path segments may follow (/status/500/crm), to tell endpoints apart.
 // On the plain listener a test may ask and steer:
 //
-//   GET  /_control/count                              {"count": N}
+//   GET  /_control/count?path=P                       {"count": N}: of all, or of those to P and below
 //   GET  /_control/requests?since=N                   the requests after the first N, as JSON lines
+//   GET  /_control/concurrent?path=P[&reset=1]        {"now": N, "most": M}: requests under way at P and below it,
+//                                                     and at most so far, or since the last reset
+//   POST /_control/release {"path": P, "n": N}        answer the first N held at P and below it
+//   GET  /_control/counted?path=P                     {"requests": N, "ok": N, "distinct": N}: of P below /count;
+//                                                     ok were answered with 200, distinct are their webhook-ids
 //   POST /_control/mode {"path": P, "behave": B}      P and all below it now behave as B; B null: as before
 //
 // When ready it prints {"port", "http_port", "pid"} as one line, and writes the
@@ -32,8 +45,11 @@
 // when the head of the request had arrived), conn (number of the connection),
 // method, path, httpVersion, headers (names in lower case), rawHeaders (HTTP/1
 // only: names and values as received), body, status (null where none was
-// sent), tls, and with --secret also verified and error.
+// sent), beside and beside_entity (requests to the same path, and of them those
+// with the same entity_id, that had come and not been answered), tls, and with
+// --secret also verified and error.
 
+import { createHash } from 'node:crypto';
 import { openSync, writeSync, writeFileSync, renameSync, readFileSync, mkdirSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
@@ -65,12 +81,13 @@ for (const needed of ['dir', 'cert', 'key']) {
 mkdirSync(options.dir, { recursive: true });
 const file = openSync(join(options.dir, 'requests.jsonl'), 'a');
 const recorded = []; // every line written, for /_control/requests
+const perPath = new Map(); // path -> how many of them
 let waiting = []; // lines not yet written, each with what answers its request
 
 // All requests of one turn of the event loop share one write.
 function record(entry, answer) {
   entry.n = recorded.length + waiting.length + 1;
-  if (waiting.push({ line: JSON.stringify(entry) + '\n', answer }) === 1) setImmediate(flush);
+  if (waiting.push({ path: entry.path, line: JSON.stringify(entry) + '\n', answer }) === 1) setImmediate(flush);
 }
 
 function flush() {
@@ -78,10 +95,19 @@ function flush() {
   waiting = [];
   const bytes = Buffer.from(batch.map((w) => w.line).join(''));
   for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
-  for (const { line, answer } of batch) {
+  for (const { path, line, answer } of batch) {
     recorded.push(line);
+    perPath.set(path, (perPath.get(path) ?? 0) + 1);
     answer();
   }
+}
+
+// How many are recorded: of all, or of those to a path and what is below it.
+function countOf(path) {
+  if (path === null) return recorded.length;
+  let n = 0;
+  for (const [at, times] of perPath) if (at === path || /^[/?]/.test(at.slice(path.length)) && at.startsWith(path)) n += times;
+  return n;
 }
 
 // Date.now() has whole milliseconds only. Find its offset to the monotonic
@@ -112,11 +138,82 @@ if (options.secret.length > 0) {
   };
 }
 
+// Requests that have come and have not been answered: by path, and by path and entity.
+const unanswered = new Map();
+
+function comes(req, res, path, body) {
+  const entity = /^\{"entity_id":("(?:[^"\\]|\\.)*")/.exec(body)?.[1];
+  const keys = entity === undefined ? [path] : [path, `${path} ${entity}`];
+  const beside = keys.map((key) => unanswered.get(key) ?? 0);
+  keys.forEach((key, i) => unanswered.set(key, beside[i] + 1));
+  let gone = false;
+  const goes = () => {
+    if (gone) return;
+    gone = true;
+    for (const key of keys) {
+      if (unanswered.get(key) === 1) unanswered.delete(key);
+      else unanswered.set(key, unanswered.get(key) - 1);
+    }
+  };
+  // whoever sent it knows the answer when it has its last byte, so it counts as answered just before
+  const end = res.end;
+  res.end = (...args) => {
+    goes();
+    return end.apply(res, args);
+  };
+  res.on('close', goes);
+  return { beside: beside[0], beside_entity: beside[1] };
+}
+
+// Paths below /count: too many requests to remember each.
+const tallies = new Map();
+
+function tally(path) {
+  if (!tallies.has(path)) tallies.set(path, { requests: 0, ok: 0, ids: new Set() });
+  return tallies.get(path);
+}
+
+function count(path, req, status) {
+  const t = tally(path);
+  t.requests++;
+  if (status !== 200) return;
+  t.ok++;
+  t.ids.add(Number(/\d+$/.exec(req.headers['webhook-id'] ?? '')?.[0]));
+}
+
 // ------------------------------------------------------------- the behaviour
 
 const modes = new Map(); // path -> the path it behaves as
 const seen = new Map(); // /fail-first: path and webhook-id -> requests so far
 const dice = new Map(); // /flaky: path -> state of its random numbers
+
+const held = []; // /hold: those not yet released, in order
+
+// A path and all above it: /a/b -> /, /a, /a/b
+function* above(path) {
+  const parts = path.split('/').filter(Boolean);
+  for (let n = 0; n <= parts.length; n++) yield '/' + parts.slice(0, n).join('/');
+}
+
+const underWay = new Map(); // path -> {now, most}, for each path and all above it
+
+function concurrency(path) {
+  if (!underWay.has(path)) underWay.set(path, { now: 0, most: 0 });
+  return underWay.get(path);
+}
+
+function nowUnderWay(path, res) {
+  for (const p of above(path)) {
+    const c = concurrency(p);
+    c.most = Math.max(c.most, ++c.now);
+  }
+  // it has ended before the client may see that: the next one may come before our 'close' does
+  res.ended = () => {
+    for (const p of above(path)) concurrency(p).now--;
+    res.ended = () => {};
+  };
+  res.once('close', () => res.ended());
+}
 
 // The path whose behaviour applies: the longest steered one at or above this.
 function behaviour(path) {
@@ -139,6 +236,7 @@ function roll(path, seed) {
 
 function send(res, status, body, headers = {}) {
   res.writeHead(status, { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(body), ...headers });
+  res.ended?.();
   res.end(body);
 }
 
@@ -150,12 +248,23 @@ function destroy(req) {
 
 // What will be done about a request: the status to record, and how to answer.
 function decide(req, res, path) {
-  const [, kind, first, second] = behaviour(path).split('/');
+  return decideAs(behaviour(path), req, res, path);
+}
+
+function decideAs(as, req, res, path) {
+  const [, kind, first, second, third] = as.split('/');
   switch (kind) {
     case 'status': {
       const status = Number(first) || 500;
       return { status, answer: () => send(res, status, status === 204 || status === 304 ? '' : `status ${status}\n`) };
     }
+    case 'json': {
+      const status = Number(first);
+      const body = Buffer.from(second, 'base64url').toString();
+      return { status, answer: () => send(res, status, body, { 'content-type': 'application/json' }) };
+    }
+    case 'hold':
+      return { status: 200, answer: () => held.push({ path, answer: () => send(res, 200, 'ok\n') }) };
     case 'hang':
       return { status: null, answer: () => {} };
     case 'slow':
@@ -173,6 +282,27 @@ function decide(req, res, path) {
       const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
       return { status, answer: () => send(res, status, `${status}\n`) };
     }
+    case 'random': {
+      const dice = roll(path, Number(first) | 0);
+      if (dice < 0.03) return { status: null, answer: () => {} };
+      if (dice < 0.08) return { status: null, answer: () => destroy(req) };
+      const status = dice < 0.12 ? 503 : dice < 0.2 ? 500 : 200;
+      return { status, answer: () => send(res, status, `${status}\n`) };
+    }
+    case 'erratic': {
+      const status = roll(path, Number(second) | 0) * 100 < Number(first) ? 500 : 200;
+      const ms = Math.floor(roll(path, 0) * (Number(third) + 1));
+      return { status, answer: () => (ms ? setTimeout(send, ms, res, status, `${status}\n`) : send(res, status, `${status}\n`)) };
+    }
+    case 'chaos': {
+      const fates = ['/status/500', '/status/404', '/status/503', '/hang', '/reset', '/close-early'];
+      const fate = Math.floor((roll(path, Number(second) | 0) * 100 * fates.length) / Number(first));
+      return decideAs(fates[fate] ?? '/ok', req, res, path);
+    }
+    case 'poison': {
+      const hash = createHash('sha1').update(String(req.headers['webhook-id'])).digest().readUInt32BE();
+      return decideAs((hash / 2 ** 32) * 100 < Number(first) ? '/status/422' : '/ok', req, res, path);
+    }
     case 'fail-first': {
       const key = `${path} ${req.headers['webhook-id']}`;
       const count = (seen.get(key) ?? 0) + 1;
@@ -184,6 +314,8 @@ function decide(req, res, path) {
       return { status: 302, answer: () => send(res, 302, '', { location: '/ok/redirected' }) };
     case 'big':
       return { status: 200, answer: () => send(res, 200, 'x'.repeat(Number(first))) };
+    case 'unicode':
+      return { status: 200, answer: () => send(res, 200, 'Zoë 🦊') };
     case 'reset':
       return { status: null, answer: () => destroy(req) };
     case 'close-early':
@@ -231,6 +363,7 @@ function onRequest(req, res) {
   const conn = number(connection);
   const tls = tlsOf(connection, req.stream ? connection.socket : req.socket);
   const chunks = [];
+  if (!req.url.startsWith('/_control/')) nowUnderWay(req.url.split('?')[0], res);
   const ignore = () => {}; // the other side may go away at any moment
   req.on('error', ignore);
   res.on('error', ignore);
@@ -242,11 +375,17 @@ function onRequest(req, res) {
       control(req, res, body);
       return;
     }
+    const beside = comes(req, res, path, body);
     const { status, answer } = decide(req, res, path);
+    if (path.startsWith('/count/')) {
+      count(path, req, status);
+      answer();
+      return;
+    }
     const entry = { n: 0, at, conn, method: req.method, path: req.url, httpVersion: req.httpVersion };
     entry.headers = req.headers;
     if (!req.stream) entry.rawHeaders = req.rawHeaders;
-    Object.assign(entry, { body, status, tls }, verify(body, req.headers));
+    Object.assign(entry, { body, status, ...beside, tls }, verify(body, req.headers));
     record(entry, answer);
   });
 }
@@ -256,11 +395,29 @@ function control(req, res, body) {
   const json = (value) => send(res, 200, JSON.stringify(value) + '\n', { 'content-type': 'application/json' });
   switch (`${req.method} ${url.pathname}`) {
     case 'GET /_control/count':
-      return json({ count: recorded.length });
+      return json({ count: countOf(url.searchParams.get('path')) });
     case 'GET /_control/requests':
       return send(res, 200, recorded.slice(Number(url.searchParams.get('since') ?? 0)).join(''), {
         'content-type': 'application/jsonl',
       });
+    case 'GET /_control/concurrent': {
+      const c = concurrency(url.searchParams.get('path') ?? '/');
+      const answer = { ...c };
+      if (url.searchParams.get('reset')) c.most = c.now;
+      return json(answer);
+    }
+    case 'POST /_control/release': {
+      const { path, n } = JSON.parse(body);
+      const covered = (h) => h.path === path || h.path.startsWith(path + '/');
+      const now = held.filter(covered).slice(0, n);
+      for (const h of now) held.splice(held.indexOf(h), 1);
+      for (const h of now) h.answer();
+      return json({ released: now.length });
+    }
+    case 'GET /_control/counted': {
+      const { requests, ok, ids } = tally(url.searchParams.get('path'));
+      return json({ requests, ok, distinct: ids.size });
+    }
     case 'POST /_control/mode': {
       let mode;
       try {

@@ -56,11 +56,10 @@ $$;
 -- The published examples
 --
 -- for ed25519 a profile of one's own
-INSERT INTO webhook.profile (name, description, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format,
-		separator, id_header, timestamp_header)
-	SELECT 'standard_v1a', 'Standard Webhooks, signed asymmetrically', 'ed25519', encoding, secret_encoding, signed_content, signature_header,
-		'v1a,{signature}', separator, id_header, timestamp_header FROM webhook.profile WHERE name = 'standard';
-INSERT INTO webhook.profile (name, description) VALUES ('silent', 'not signed');
+SELECT webhook.copy_profile('standard', 'standard_v1a');
+UPDATE webhook.profile SET description = 'Standard Webhooks, signed asymmetrically', algorithm = 'ed25519', signature_format = 'v1a,{signature}'
+	WHERE name = 'standard_v1a';
+INSERT INTO webhook.profile (name, description, envelope) VALUES ('silent', 'not signed', '{}');
 
 CREATE TABLE example (name text, profile text, secret text, headers jsonb, body text, dated boolean);
 INSERT INTO example VALUES
@@ -193,13 +192,14 @@ DROP ROLE regress_webhook_receiver;
 -- What a profile says about signatures
 --
 -- those that are shipped would be accepted
-UPDATE webhook.profile SET description = description;
+SELECT count(webhook.copy_profile(name, name || ' again')) FROM webhook.profile WHERE shipped;
+DELETE FROM webhook.profile WHERE name LIKE '% again';
 SELECT name, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, separator, id_header, timestamp_header
 	FROM webhook.profile ORDER BY name COLLATE "C";
 -- each of these is one step from what is right
 CREATE PROCEDURE wrong_profile(col text, value text) LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object('name', 'x', col, value))).* FROM webhook.profile p WHERE name = 'stripe';
+	INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object('name', 'x', 'shipped', false, col, value))).* FROM webhook.profile p WHERE name = 'stripe';
 	RAISE NOTICE '% = %: accepted', col, value;
 	DELETE FROM webhook.profile WHERE name = 'x';
 EXCEPTION WHEN OTHERS THEN
@@ -246,7 +246,8 @@ SELECT name, webhook.generate_secret(p) ~ CASE name WHEN 'standard_v1a' THEN '^w
 	FROM webhook.profile p ORDER BY name COLLATE "C";
 SELECT count(DISTINCT webhook.generate_secret(p)) FROM webhook.profile p, generate_series(1, 50) WHERE name = 'standard_v1a';
 -- each has one that was made, and it is right for it
-SELECT p.name, webhook.check_secret(p, webhook.subscribe(p.name, 'https://hooks.example.com/', profile => p.name)) IS NOT NULL AS subscribed
+SELECT p.name, webhook.check_secret(p, webhook.subscribe(p.name, 'https://hooks.example.com/', profile => p.name,
+		params => '{"project_id": "11111111-2222-3333-4444-555555555555"}')) IS NOT NULL AS subscribed
 	FROM webhook.profile p ORDER BY name COLLATE "C";
 SELECT webhook.subscribe('raw', 'https://hooks.example.com/', profile => 'github', secret => 'It''s a Secret to Everybody');
 CALL wrong($$ SELECT webhook.subscribe('x', 'https://hooks.example.com/', profile => 'github', secret => $1) $$, E'geheimes\nPasswort');
@@ -255,7 +256,7 @@ CALL wrong($$ SELECT webhook.subscribe('x', 'https://hooks.example.com/', profil
 CALL wrong($$ SELECT webhook.subscribe('x', 'https://hooks.example.com/', profile => 'standard_v1a', secret => $1) $$);
 -- another profile must fit the secrets that are there
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'standard' WHERE name = 'raw' $$, 'It''s a Secret to Everybody');
-CALL wrong($$ UPDATE webhook.subscription SET profile = 'xsolla' WHERE name = 'raw' $$);
+CALL wrong($$ UPDATE webhook.subscription SET profile = 'stripe' WHERE name = 'raw' $$);
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'github' WHERE name = 'standard' $$);
 
 --

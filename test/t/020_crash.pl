@@ -33,7 +33,8 @@ my $r = $t->receiver(args => ['--no-http2']);
 $t->sql($WebhookLoad::SCHEMA);
 $t->watch('item');
 # slow enough that there is always something in flight
-$t->subscribe('crm', $r->url('/slow/10/crm'));
+# what may have been under way twice is tried again by the schedule
+$t->subscribe('crm', $r->url('/slow/10/crm'), retry_schedule => "'{1s}'");
 
 my @units = WebhookLoad::all_units(7);
 

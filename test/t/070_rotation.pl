@@ -136,7 +136,7 @@ my $since = $t->sql('SELECT clock_timestamp()');
 watch_until('the ring would have gone round', "SELECT clock_timestamp() - '$since' > interval '10 s'");
 is($t->sql($nodes), $before, 'somebody has read the outbox and the log and not ended the transaction: no drawer is emptied');
 $t->poll_sql('events are delivered meanwhile',
-	"SELECT count(*) > 100 FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id WHERE outcome = 'delivered' AND entity_id::int > $held AND entity_type = 'item' AND o.created_at > '$since'");
+	"SELECT count(*) > 100 FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id WHERE outcome = 'delivered' AND o.entity_id::int > $held AND o.entity_type = 'item' AND o.created_at > '$since'");
 pass('and deliveries go on');
 is($t->worker_pid, $worker, 'by the same worker');
 is($t->sql("SELECT count(*) FROM pg_locks WHERE NOT granted"), 0, 'nobody waits for a lock');

@@ -91,5 +91,15 @@ $t->sql("SELECT webhook.resume('ill')");
 $t->wait_until_settled;
 is(breaker(), 'closed', 'closed by a resume');
 
+# also of what an endpoint that is there did not like
+$r->mode('/ok/ill', '/status/404/ill');
+$t->sql('UPDATE item SET v = v + 1 WHERE id <= 3');
+$t->poll_sql('three are to be tried again in an hour', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND due_at > now() + interval '30 min'", 3);
+$r->mode('/ok/ill', undef);
+$t->sql("SELECT webhook.pause('ill')");
+$t->sql("SELECT webhook.resume('ill')");
+$t->wait_until_settled;
+pass('a resume tries at once what waits for its schedule');
+
 $t->stop;
 done_testing();

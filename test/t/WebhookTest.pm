@@ -91,6 +91,15 @@ sub sql
 	return $self->{node}->safe_psql($DB, $sql, %params);
 }
 
+# Its output, or undef where the server does not answer or the statement fails.
+sub try_sql
+{
+	my ($self, $sql) = @_;
+	# a psql that ends before it has read the statement breaks our pipe to it, of which IPC::Run dies
+	my ($rc, $out) = eval { $self->{node}->psql($DB, $sql) };
+	return defined $rc && $rc == 0 ? $out : undef;
+}
+
 sub poll_sql
 {
 	my ($self, $what, $sql, $expected, $seconds) = @_;
@@ -178,9 +187,7 @@ sub wait_for_worker
 	poll_until(
 		'a worker runs',
 		sub {
-			my ($rc, $out) = $self->{node}->psql($DB,
-				"SELECT pid FROM webhook.worker_status() WHERE state = 'running'");
-			$pid = defined $rc && $rc == 0 ? $out : '';
+			$pid = $self->try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'") // '';
 			return $pid ne '' && $pid ne ($not // '');
 		},
 		$seconds);
@@ -235,8 +242,9 @@ sub receiver
 	return $r;
 }
 
-# What a receiver recorded, as table NAME, for judging in SQL: n and at as
-# recorded; id, the header; event_id, the number in it; body; status; verified.
+# What a receiver recorded, as table NAME, for judging in SQL: n, at, beside and
+# beside_entity as recorded; id, the header; event_id, the number in it; body;
+# status; verified.
 sub load_requests
 {
 	my ($self, $receiver, $name) = @_;
@@ -250,7 +258,8 @@ CREATE TABLE $name AS
 	SELECT (line ->> 'n')::bigint AS n, (line ->> 'at')::float8 AS at, line ->> 'path' AS path, (line ->> 'conn')::int AS conn,
 		line -> 'headers' ->> 'webhook-id' AS id,
 		substring(line -> 'headers' ->> 'webhook-id' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_id,
-		line ->> 'body' AS body, (line ->> 'status')::int AS status, (line ->> 'verified')::boolean AS verified
+		line ->> 'body' AS body, (line ->> 'status')::int AS status, (line ->> 'verified')::boolean AS verified,
+		(line ->> 'beside')::int AS beside, (line ->> 'beside_entity')::int AS beside_entity
 	FROM lines;
 ANALYZE $name;
 SQL
@@ -339,12 +348,34 @@ sub mode
 	return;
 }
 
+# Answer the first N requests that are held (/hold) at PATH and below it.
+sub release
+{
+	my ($self, $path, $n) = @_;
+	$self->control('POST', 'release', { path => $path, n => 0 + $n });
+	return;
+}
+
+# Requests under way at PATH and below it: { now, most }; with RESET, the most is counted anew from now on.
+sub concurrent
+{
+	my ($self, $path, $reset) = @_;
+	return JSON::PP::decode_json($self->control('GET', "concurrent?path=$path" . ($reset ? '&reset=1' : '')));
+}
+
 # How many requests have arrived, of all or of those to a path and what is below it.
 sub count
 {
 	my ($self, $path) = @_;
-	return JSON::PP::decode_json($self->control('GET', 'count'))->{count} unless defined $path;
-	return scalar $self->requests($path);
+	return JSON::PP::decode_json($self->control('GET', 'count' . (defined $path ? "?path=$path" : '')))->{count};
+}
+
+# What was counted at a path below /count: (requests, answered with 200, different ids of those)
+sub counted
+{
+	my ($self, $path) = @_;
+	my $counted = JSON::PP::decode_json($self->control('GET', "counted?path=$path"));
+	return @$counted{qw(requests ok distinct)};
 }
 
 # The requests that have arrived, decoded: all, or those to a path and what is

@@ -17,6 +17,7 @@
 
 #include "deliver.h"
 #include "local_server.h"
+#include "profile_unit.h"
 
 #define SECOND INT64_C(1000000)
 #define START (INT64_C(1700000000) * SECOND)
@@ -98,10 +99,12 @@ subscription(int64_t id, const char *to)
 							.name = "test",
 							.url = (char *) to,
 							.max_in_flight = 100,
+							.batch_size = 1,
 							.timeout_us = 10 * SECOND,
 							.retry = {3, {SECOND, 2 * SECOND, 5 * SECOND}, 3600 * SECOND},
 							.n_secrets = 1,
-							.secrets = {SECRET}};
+							.secrets = {SECRET},
+							.profile = &profile_entity};
 }
 
 static inline void

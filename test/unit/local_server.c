@@ -119,7 +119,7 @@ answer(Connection *c, const char *path)
 		send_answer(c, atoi(path + 13), more, "", 0);
 	}
 	else if (strncmp(path, "/recover", 8) == 0)
-		send_answer(c, released ? 200 : 500, "", "", 0);
+		send_answer(c, released ? 200 : 500, "", released ? "well" : "ill_", 4);
 	else if (strncmp(path, "/wait", 5) == 0)
 	{
 		c->waiting = true;
@@ -129,6 +129,13 @@ answer(Connection *c, const char *path)
 	}
 	else if (strncmp(path, "/hang", 5) == 0)
 		return;
+	else if (strncmp(path, "/refuse", 7) == 0)
+	{
+		static const char json[] =
+			"{\"status\": \"error\", \"code\": \"not_found\", \"message\": \"no such player\"}";
+
+		send_answer(c, 200, "", json, sizeof(json) - 1);
+	}
 	else if (strncmp(path, "/redirect", 9) == 0)
 		send_answer(c, 302, "Location: /status/200\r\n", "", 0);
 	else if (strncmp(path, "/long", 5) == 0)
@@ -152,9 +159,19 @@ answer(Connection *c, const char *path)
 		send_many(c, "X-More: 0123456789abcdef0123456789abcdef\r\n", 1024 * 1024);
 		hang_up(c);
 	}
+	else if (strncmp(path, "/folded", 7) == 0)
+		send_answer(c, 200, " of: nothing\r\n", "", 0);
+	else if (strncmp(path, "/line", 5) == 0)
+	{
+		send_text(c, "HTTP/1.1 200 Whatever\r\nX-More: ");
+		send_many(c, "0123456789abcdef", 1024 * 1024);
+		hang_up(c);
+	}
 	else
 	{
-		if (strncmp(path, "/partial", 8) == 0)
+		if (strncmp(path, "/cut", 4) == 0)
+			send_text(c, "HTTP/1.1 200 Whatever\r\nContent-Type: text/plain\r\n");
+		else if (strncmp(path, "/partial", 8) == 0)
 			send_text(c, "HTTP/1.1 200 Whatever\r\nContent-Length: 100\r\n\r\nhalf of it");
 		else if (strncmp(path, "/garbage", 8) == 0)
 			send_text(c, "220 mail.example ESMTP\r\n\r\n");
@@ -332,17 +349,10 @@ server_stop(void)
 	close(wake[1]);
 }
 
-void
-server_release(void)
+/* What is asked or counted next belongs to what comes after the command. */
+static void
+wait_until_obeyed(void)
 {
-	command('r');
-}
-
-void
-server_forget(void)
-{
-	command('f');
-	/* wait until it is done: what is counted next belongs to the next test */
 	for (bool done = false; !done;)
 	{
 		struct pollfd fd = {.fd = wake[0], .events = POLLIN};
@@ -351,6 +361,20 @@ server_forget(void)
 		done = poll(&fd, 1, 0) == 0;
 		pthread_mutex_unlock(&lock);
 	}
+}
+
+void
+server_release(void)
+{
+	command('r');
+	wait_until_obeyed();
+}
+
+void
+server_forget(void)
+{
+	command('f');
+	wait_until_obeyed();
 }
 
 int

@@ -6,17 +6,21 @@
  *	  /status/NNN   with that status; 200 also says what the body was
  *	  /retry-after/NNN/...  with that status and that header, "_" for a blank
  *	  /wait         200, but not before server_release
- *	  /recover      500, and 200 after server_release
+ *	  /recover      500 and "ill_", and 200 and "well" after server_release
  *	  /hang         never
  *	  /close        the connection is closed instead
  *	  /partial      closed in the midst of the body
+ *	  /cut          closed in the midst of the headers, after a status of 200
+ *	  /folded       200, whose headers begin with a folded line
  *	  /last         200, and then the connection is closed
  *	  /redirect     302 to /status/200
+ *	  /refuse       200 with a JSON body that says it failed
  *	  /garbage      by something that is not HTTP
  *	  /long         200 with 9999 bytes of "é" from the second byte on
  *	  /dirty        200 with what is not UTF-8, NUL bytes and a cut character
  *	  /large        200 with 8 MB
  *	  /headers      200 with 1 MB of headers
+ *	  /line         200 with a header of 1 MB
  *
  * It allocates nothing, so that the test may let allocations fail.
  */

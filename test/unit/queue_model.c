@@ -8,7 +8,10 @@
 #include "queue_model.h"
 
 #include "queue.c"
+#include "queue_batch.c"
 #include "queue_lanes.c"
+#include "queue_rest.c"
+#include "queue_room.c"
 
 Model m;
 
@@ -54,8 +57,8 @@ take_back(WhList *list)
 		wh_list_push(&m.outcomes, d);
 }
 
-void
-submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
+static WhDelivery *
+make(int s, int e, WhPushFrom from, int attempts, uint64_t page)
 {
 	WhDelivery *d = calloc(1, sizeof(WhDelivery));
 
@@ -66,6 +69,14 @@ submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
 	d->stored = from == WH_FROM_STORED || from == WH_FROM_PARKED;
 	d->attempts = d->stored ? attempts : 1;
 	d->page = page;
+	return d;
+}
+
+void
+submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
+{
+	WhDelivery *d = make(s, e, from, attempts, page);
+
 	switch (wh_queue_push(m.q, d, from, m.now_us))
 	{
 		case WH_PUSHED:
@@ -84,31 +95,116 @@ submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
 	wh_list_push(&m.outcomes, d);
 }
 
+/* All rows of a batch, which are taken. */
+void
+submit_batch(int s, int lead)
+{
+	WhDelivery *first = NULL;
+
+	for (int e = lead; e < m.written; e++)
+		if (m.db.rows[s][e].batch == lead + 1)
+		{
+			WhDelivery *d = make(s, e, WH_FROM_STORED, m.db.rows[s][e].attempts, 0);
+
+			check(m.db.rows[s][e].state == SENDING);
+			d->batch = lead + 1;
+			if (first == NULL)
+				first = d;
+			else
+				wh_list_push(&first->others, d);
+		}
+	check(event_of(first) == lead);
+	check(wh_queue_push(m.q, first, WH_FROM_STORED, m.now_us) == WH_PUSHED);
+}
+
+static uint64_t
+hash_of(const WhDelivery *lead)
+{
+	uint64_t hash = 1;
+
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		hash = hash * UINT64_C(0x9e3779b97f4a7c15) + (uint64_t) d->event->id;
+	return hash;
+}
+
+static bool
+is_in(const WhDelivery *lead, int e)
+{
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		if (event_of(d) == e)
+			return true;
+	return false;
+}
+
+/* Of one that is started, alone or in a batch: may it be? */
+static void
+look_at_started(const WhDelivery *lead, const WhDelivery *d)
+{
+	int s = sub_of(d);
+	int e = event_of(d);
+
+	check(!m.done[s][e]);
+	for (int earlier = 0; earlier < e; earlier++)
+		if (lane_of(s, earlier) == d->lane && !m.done[s][earlier] && !is_in(lead, earlier))
+			fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
+					 earlier);
+	for (int i = 0; i < m.n_flying; i++)
+		for (const WhDelivery *other = m.flying[i]; other; other = wh_batch_next(m.flying[i], other))
+			check(other->subscription_id != d->subscription_id || (other->lane != d->lane && !m.held[s]));
+	check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
+}
+
+static void
+look_at_batch(const WhDelivery *lead)
+{
+	int s = sub_of(lead);
+	bool waited = false;
+
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		look_at_started(lead, d);
+		check(d->batch == lead->batch);
+		check(d == lead || d->event->id > lead->event->id);
+		waited |= m.now_us >= d->queued_us + WH_BATCH_WAIT_US;
+	}
+	if (lead->kept)
+	{
+		check(lead->batch == lead->event->id);
+		check(m.crashes || hash_of(lead) == m.batch_is[s][event_of(lead)]);
+	}
+	else
+	{
+		check(lead->others.n + 1 <= m.batch_size[s]);
+		check(lead->others.n + 1 == m.batch_size[s] || waited || m.held[s]);
+		check(lead->batch == (m.batch_size[s] > 1 ? lead->event->id : 0));
+	}
+	m.batches += lead->others.n > 0;
+	m.kept += lead->others.n > 0 && lead->kept;
+}
+
 void
 start_some(void)
 {
 	while (m.n_flying < IN_FLIGHT_MAX)
 	{
-		WhDelivery *d = wh_queue_next(m.q);
+		WhDelivery *d = wh_queue_next(m.q, m.now_us, IN_FLIGHT_MAX - m.n_flying);
 		int s;
-		int e;
 
 		if (d == NULL)
 			return;
 		s = sub_of(d);
-		e = event_of(d);
 		check(m.subscribed[s] && m.live[s]);
 		check(!m.held[s] || m.admit[s]);
+		look_at_batch(d);
 		m.admit[s] = false;
-		check(!m.done[s][e]);
-		for (int earlier = 0; earlier < e; earlier++)
-			if (lane_of(s, earlier) == d->lane && !m.done[s][earlier])
-				fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
-						 earlier);
-		for (int i = 0; i < m.n_flying; i++)
-			check(m.flying[i]->subscription_id != d->subscription_id ||
-				  (m.flying[i]->lane != d->lane && !m.held[s]));
-		check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
+		check(m.now_us >= m.not_before[s]);
+		check(m.under_way[s] == 0 || m.under_way[s] < IN_FLIGHT_MAX - m.n_flying);
+		m.under_way[s]++;
+		if (s == LIMITED_SUB)
+		{
+			m.not_before[s] = m.now_us + RATE_INTERVAL;
+			wh_queue_not_before(m.q, s + 1, m.not_before[s]);
+		}
 		d->probe = m.held[s];
 		m.flying[m.n_flying++] = d;
 	}
@@ -122,6 +218,37 @@ close_breaker(int s)
 	wh_queue_release(m.q, s + 1);
 }
 
+/* What is left to be done about a batch that has ended as its lead says. */
+static void
+note_ended(WhDelivery *lead)
+{
+	int s = sub_of(lead);
+
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		int e = event_of(d);
+
+		d->attempted = true;
+		m.starts[s][e]++;
+		check(m.crashes || d->attempts == m.starts[s][e]);
+		if (lead->disposal == WH_DO_RETRY)
+			continue;
+		m.done[s][e] = true;
+		m.ended_times[s][e]++;
+	}
+	m.batch_is[s][event_of(lead)] = hash_of(lead);
+}
+
+static void
+list_all(WhDelivery *lead)
+{
+	WhList others = lead->others;
+
+	lead->others = (WhList){0};
+	for (WhDelivery *d = lead; d; d = wh_list_pop(&others))
+		wh_list_push(&m.outcomes, d);
+}
+
 void
 end_some(void)
 {
@@ -129,15 +256,12 @@ end_some(void)
 	{
 		WhDelivery *d = m.flying[i];
 		int s = sub_of(d);
-		int e = event_of(d);
 		WhList given_back = {0};
 
 		if (!m.calm && !percent(m.end_percent[s]))
 			continue;
 		m.flying[i] = m.flying[--m.n_flying];
-		d->attempted = true;
-		m.starts[s][e]++;
-		check(m.crashes || d->attempts == m.starts[s][e]);
+		m.under_way[s]--;
 		if (m.calm || !percent(m.fail_percent[s]))
 			d->disposal = WH_DO_FORGET;
 		else if (d->attempts >= 4 && percent(30))
@@ -147,11 +271,7 @@ end_some(void)
 			d->disposal = WH_DO_RETRY;
 			d->due_us = m.now_us + 1 + below(20);
 		}
-		if (d->disposal != WH_DO_RETRY)
-		{
-			m.done[s][e] = true;
-			m.ended_times[s][e]++;
-		}
+		note_ended(d);
 		wh_queue_done(m.q, d, &given_back);
 		if (d->probe && m.held[s] && m.subscribed[s])
 		{
@@ -166,7 +286,7 @@ end_some(void)
 			m.hurry[s] = false;
 			wh_queue_hold(m.q, s + 1, &given_back);
 		}
-		wh_list_push(&m.outcomes, d);
+		list_all(d);
 		take_back(&given_back);
 	}
 }
@@ -176,6 +296,8 @@ stop_engine(void)
 {
 	WhList given_back = {0};
 
+	memset(m.under_way, 0, sizeof(m.under_way));
+	memset(m.not_before, 0, sizeof(m.not_before));
 	while (m.n_flying > 0)
 		wh_queue_abort(m.q, m.flying[--m.n_flying]);
 	wh_queue_give_back_all(m.q, &given_back);
@@ -208,6 +330,7 @@ compare_counts(void)
 			int sending;
 			int retry;
 			int first; /* state of the first, sending or not */
+			int batch; /* of the first */
 		} lanes[ENTITIES] = {0};
 
 		if (!m.subscribed[s] || !m.db.exists[s])
@@ -222,7 +345,10 @@ compare_counts(void)
 			else if (state != NONE)
 			{
 				if (lanes[key].stored++ == 0)
+				{
 					lanes[key].first = state;
+					lanes[key].batch = m.db.rows[s][e].batch;
+				}
 				lanes[key].sending += state == SENDING;
 				lanes[key].retry += state == RETRY;
 			}
@@ -235,7 +361,8 @@ compare_counts(void)
 			check((lane ? lane->stored : 0) == lanes[key].stored);
 			check((lane ? lane->held : 0) == lanes[key].sending);
 			if (lanes[key].stored > 0 && lanes[key].sending == 0)
-				check(is_linked(&lane->fetch) || (lanes[key].retry == 1 && lanes[key].first == RETRY));
+				check(is_linked(&lane->fetch) || (lanes[key].retry == 1 && lanes[key].first == RETRY) ||
+					  (lanes[key].batch > 0 && m.db.rows[s][lanes[key].batch - 1].state == RETRY));
 		}
 	}
 }

@@ -15,15 +15,20 @@
 #define WH_QUEUE_FULL 24
 #define WH_QUEUE_TOTAL 36
 #define WH_FETCH_MAX 8
+#define WH_FETCH_MIN 2
 #define WH_BLOCKED_LANES_MAX 6
+#define WH_BATCH_WAIT_US 12
+#define BATCH_MAX 5
 
 #include "queue.h"
 
 #define EVENTS 240
 #define SUBS 3
-#define STRICT_SUB 2 /* all of it is one lane */
+#define STRICT_SUB 2  /* all of it is one lane */
+#define LIMITED_SUB 0 /* it may start one in so many microseconds */
+#define RATE_INTERVAL 2
 #define ENTITIES 20
-#define IN_FLIGHT_MAX 12
+#define IN_FLIGHT_MAX 6
 
 typedef enum RowState
 {
@@ -42,6 +47,7 @@ typedef struct Db
 		RowState state;
 		int attempts;
 		int64_t due_us;
+		int batch;     /* event of its lead, plus one */
 		bool logged;   /* has a row in attempt */
 		bool finished; /* delivered or dead */
 	} rows[SUBS][EVENTS];
@@ -68,6 +74,7 @@ typedef struct Model
 	bool done[SUBS][EVENTS];
 	int ended_times[SUBS][EVENTS];
 	int starts[SUBS][EVENTS];
+	uint64_t batch_is[SUBS][EVENTS]; /* by its lead: a hash of what failed together */
 
 	/* the worker */
 	int64_t now_us;
@@ -87,11 +94,18 @@ typedef struct Model
 	WhQueue *q;
 	bool subscribed[SUBS];
 	bool live[SUBS];
+	int batch_size[SUBS]; /* as the queue was told */
+	int new_batch_size[SUBS];
 	bool held[SUBS];  /* its breaker is not closed */
 	bool admit[SUBS]; /* one of it may be started */
+	int64_t not_before[SUBS];
+	int under_way[SUBS];
 	bool hurry[SUBS]; /* its retries shall be made due */
 	int opened;       /* breakers, in all seeds */
 	int probed;
+	int batches; /* started, of more than one */
+	int kept;    /* of those, again */
+	int leads_lost;
 	WhList outcomes;
 	WhDelivery *flying[IN_FLIGHT_MAX];
 	int n_flying;
@@ -114,6 +128,7 @@ extern int event_of(const WhDelivery *d);
 
 extern void take_back(WhList *list);
 extern void submit(int s, int e, WhPushFrom from, int attempts, uint64_t page);
+extern void submit_batch(int s, int lead);
 extern void start_some(void);
 extern void end_some(void);
 extern void close_breaker(int s);

@@ -19,6 +19,7 @@
 static WhQueue *q;
 static WhList back; /* what was given back */
 static int64_t now;
+static int places; /* free for requests */
 static int owner_a;
 
 static inline WhDelivery *
@@ -57,7 +58,7 @@ push(int64_t sub, uint64_t lane, int64_t id)
 static inline WhDelivery *
 next(int64_t id)
 {
-	WhDelivery *d = wh_queue_next(q);
+	WhDelivery *d = wh_queue_next(q, now, places);
 
 	if (id == 0)
 		assert_null(d);
@@ -94,7 +95,7 @@ given_back(int64_t id, WhDisposal disposal, int attempts)
 static inline void
 subscribe(int64_t id, bool paused, int max_in_flight)
 {
-	assert_true(wh_queue_subscribe(q, id, &owner_a, paused, max_in_flight, &back));
+	assert_true(wh_queue_subscribe(q, id, &owner_a, paused, max_in_flight, 1, &back));
 }
 
 static inline WhCounts
@@ -142,6 +143,7 @@ set_up(void **state)
 {
 	(void) state;
 	now = 1000;
+	places = 1000000;
 	q = wh_queue_create();
 	assert_non_null(q);
 	subscribe(A, false, 10);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "deliver_endpoint.h"
+#include "profile_unit.h"
 
 #define SECRET_1 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 #define SECRET_2 "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -15,10 +16,11 @@
 static void
 set(Endpoint *endpoint, const WhSubscription *sub)
 {
+	static Profile *profiles;
 	WhSubscription copy;
 
 	assert_true(wh_endpoint_copy(&copy, sub));
-	wh_endpoint_set(endpoint, &copy, sub);
+	wh_endpoint_set(endpoint, &copy, wh_profile_hold(&profiles, sub->profile), sub);
 }
 
 static void
@@ -31,6 +33,7 @@ test_keys(void **state)
 						  .name = name,
 						  .url = url,
 						  .headers = headers,
+						  .profile = &profile_entity,
 						  .n_secrets = 3,
 						  .secrets = {SECRET_1, "not a secret", SECRET_2},
 						  .secret_expires_us = {0, 7, 1000}};

@@ -5,12 +5,43 @@
  */
 #include "unit.h"
 
-#include "envelope.h"
+#include "profile_unit.h"
+#include "template.h"
 
 #define LIMIT 10000
 
 #define GRIN "\xf0\x9f\x98\x80"       /* U+1F600 */
 #define LINE_SEPARATOR "\xe2\x80\xa8" /* U+2028, which JSON allows and JavaScript once did not */
+
+static WhTemplate *entity;
+
+static int
+set_up(void **state)
+{
+	WhTemplateError error;
+
+	(void) state;
+	entity = wh_template_compile(WH_TEMPLATE_ENVELOPE, profile_entity.envelope,
+								 strlen(profile_entity.envelope), &error);
+	assert_non_null(entity);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void) state;
+	wh_template_free(entity);
+	return 0;
+}
+
+static bool
+render(const WhEvent *e, WhBuffer *body)
+{
+	WhTemplateValues values = {.event = e, .instance = "0123abcd", .event_prefix = "evt_"};
+
+	return wh_template_render(entity, &values, body) == WH_RENDERED;
+}
 
 static WhEvent
 event(const char *id, const char *type, const char *action, const char *result)
@@ -33,8 +64,8 @@ static const struct
 	 "{\"entity_id\":\"42\",\"entity_type\":\"user\",\"action_type\":\"delete\"}"},
 	{"truncate, no id", NULL, "user", "truncate", NULL,
 	 "{\"entity_id\":null,\"entity_type\":\"user\",\"action_type\":\"truncate\"}"},
-	{"empty id and type", "", "", "new", "null",
-	 "{\"entity_id\":\"\",\"entity_type\":\"\",\"action_type\":\"new\",\"result\":null}"},
+	{"empty id and type", "", "", "new", "false",
+	 "{\"entity_id\":\"\",\"entity_type\":\"\",\"action_type\":\"new\",\"result\":false}"},
 	{"empty result is none", "1", "t", "new", "",
 	 "{\"entity_id\":\"1\",\"entity_type\":\"t\",\"action_type\":\"new\"}"},
 	{"id beyond 2^53", "9223372036854775807", "t", "update", "1",
@@ -67,7 +98,7 @@ test_bodies(void **state)
 		WhEvent e = event(rows[i].id, rows[i].type, rows[i].action, rows[i].result);
 
 		wh_buffer_reset(&body);
-		check_row(rows[i].name, wh_envelope_entity(&e, &body));
+		check_row(rows[i].name, render(&e, &body));
 		assert_string_equal(body.data, rows[i].body);
 		check_row(rows[i].name, body.len == strlen(rows[i].body));
 	}
@@ -98,7 +129,7 @@ test_every_byte(void **state)
 		snprintf(right, sizeof(right), "{\"entity_id\":\"%s\",\"entity_type\":\"t\",\"action_type\":\"new\"}",
 				 escaped);
 		wh_buffer_reset(&body);
-		assert_true(wh_envelope_entity(&e, &body));
+		assert_true(render(&e, &body));
 		assert_string_equal(body.data, right);
 	}
 	wh_buffer_free(&body);
@@ -114,7 +145,7 @@ test_result_by_length(void **state)
 	(void) state;
 	e.result_len = 2;
 	wh_buffer_init(&body, LIMIT);
-	assert_true(wh_envelope_entity(&e, &body));
+	assert_true(render(&e, &body));
 	assert_string_equal(body.data,
 						"{\"entity_id\":\"1\",\"entity_type\":\"t\",\"action_type\":\"new\",\"result\":{}}");
 	wh_buffer_free(&body);
@@ -129,13 +160,13 @@ test_limits(void **state)
 
 	(void) state;
 	wh_buffer_init(&whole, LIMIT);
-	assert_true(wh_envelope_entity(&e, &whole));
+	assert_true(render(&e, &whole));
 	for (size_t limit = 0; limit <= whole.len + 5; limit++)
 	{
 		WhBuffer body;
 
 		wh_buffer_init(&body, limit);
-		if (wh_envelope_entity(&e, &body))
+		if (render(&e, &body))
 		{
 			assert_true(limit >= whole.len);
 			assert_string_equal(body.data, whole.data);
@@ -150,7 +181,7 @@ test_limits(void **state)
 
 		wh_buffer_init(&body, limit + 2);
 		assert_true(wh_buffer_puts(&body, "[\n"));
-		assert_int_equal(wh_envelope_entity(&e, &body), limit >= whole.len);
+		assert_int_equal(render(&e, &body), limit >= whole.len);
 		assert_int_equal(body.len, limit >= whole.len ? whole.len + 2 : 2);
 		assert_memory_equal(body.data, "[\n", 2);
 		assert_int_equal(body.data[body.len], '\0');
@@ -175,7 +206,7 @@ test_no_memory(void **state)
 
 		wh_buffer_init(&body, LIMIT);
 		fail_malloc_at(n);
-		ok = wh_envelope_entity(&e, &body);
+		ok = render(&e, &body);
 		if (!malloc_has_failed())
 		{
 			assert_true(ok);
@@ -189,39 +220,14 @@ test_no_memory(void **state)
 	}
 }
 
-static void
-test_event_id(void **state)
-{
-	static const struct
-	{
-		const char *instance;
-		int64_t id;
-		const char *text;
-	} ids[] = {
-		{"0123abcd", 1, "evt_0123abcd_1"},
-		{"ffffffff", INT64_MAX, "evt_ffffffff_9223372036854775807"},
-		{"00000000", 0, "evt_00000000_0"},
-		{"0123abcdMORE", 7, "evt_0123abcd_7"},
-		{"0123abcd", INT64_MIN, "evt_0123abcd_-9223372036854775808"},
-	};
-	char out[WH_EVENT_ID_MAX];
-
-	(void) state;
-	for (size_t i = 0; i < lengthof(ids); i++)
-	{
-		wh_event_id(ids[i].instance, ids[i].id, out);
-		assert_string_equal(out, ids[i].text);
-	}
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bodies),           cmocka_unit_test(test_every_byte),
 		cmocka_unit_test(test_result_by_length), cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_event_id),
+		cmocka_unit_test(test_no_memory),
 	};
 
-	return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("envelope", tests, set_up, tear_down);
 }

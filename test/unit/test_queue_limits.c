@@ -211,7 +211,7 @@ test_no_memory(void **state)
 	wh_queue_free(NULL);
 
 	fail_malloc_at(1);
-	assert_false(wh_queue_subscribe(q, C, NULL, false, 1, &back));
+	assert_false(wh_queue_subscribe(q, C, NULL, false, 1, 1, &back));
 	assert_true(malloc_has_failed());
 	assert_false(wh_queue_counts(q, C, &(WhCounts){0}));
 	assert_int_equal(wh_queue_push(q, d, WH_FROM_LOG, now), WH_PUSHED);

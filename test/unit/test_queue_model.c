@@ -10,6 +10,8 @@
  *
  *	 - no delivery is started while an earlier one of its lane is neither
  *	   delivered nor dead; after a crash only what was written down counts;
+ *	 - a batch is full or has waited, and one that failed is sent again as it
+ *	   was, until it is delivered or dead;
  *	 - while a breaker is open only what was let through is started, one at a
  *	   time;
  *	 - each ends once, or again only where a crash has forgotten that;
@@ -61,12 +63,17 @@ write_down(const WhDelivery *d)
 																  : PARKED;
 			m.db.rows[s][e].attempts = d->attempts;
 			m.db.rows[s][e].due_us = d->due_us ? d->due_us : m.now_us;
+			m.db.rows[s][e].batch = (int) d->batch;
+			check(d->disposal != WH_DO_PARK || d->batch == 0);
 			break;
 		case WH_DO_FORGET:
 		case WH_DO_BURY:
 			m.db.rows[s][e].finished = true;
 			if (d->stored)
+			{
 				m.db.rows[s][e].state = NONE;
+				m.db.rows[s][e].batch = 0;
+			}
 			check(m.db.rows[s][e].state == NONE);
 			break;
 		case WH_DO_DROP:
@@ -110,6 +117,23 @@ take_row(int s, int e, WhPushFrom from)
 	submit(s, e, from, m.db.rows[s][e].attempts, 0);
 }
 
+/* A batch is taken whole. */
+static void
+take_batch(int s, int lead)
+{
+	check(m.db.rows[s][lead].batch == lead + 1);
+	for (int e = lead; e < m.written; e++)
+		if (m.db.rows[s][e].batch == lead + 1)
+		{
+			check(m.db.rows[s][e].state == (e == lead ? RETRY : BEHIND));
+			m.db.rows[s][e].state = SENDING;
+			m.db.rows[s][e].attempts++;
+			m.db.rows[s][e].due_us = m.now_us + 10;
+		}
+	commit(true);
+	submit_batch(s, lead);
+}
+
 static int64_t
 earliest_due(void)
 {
@@ -117,7 +141,8 @@ earliest_due(void)
 
 	for (int s = 0; s < SUBS; s++)
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
-			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due)
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due &&
+				!(m.subscribed[s] && wh_queue_sated(m.q, s + 1)))
 				due = m.db.rows[s][e].due_us;
 	return due;
 }
@@ -132,8 +157,14 @@ take_due(void)
 		int s = (start + i) % SUBS;
 
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
-			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s])
-				take_row(s, e, WH_FROM_STORED);
+			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s] &&
+				!wh_queue_sated(m.q, s + 1))
+			{
+				if (m.db.rows[s][e].batch > 0)
+					take_batch(s, e);
+				else
+					take_row(s, e, WH_FROM_STORED);
+			}
 	}
 	m.next_due = earliest_due();
 }
@@ -146,6 +177,7 @@ take_lane(int s, uint64_t lane)
 	for (int e = 0; e < m.written && n < LANE_AT_ONCE; e++)
 		if (lane_of(s, e) == lane && (m.db.rows[s][e].state == RETRY || m.db.rows[s][e].state == BEHIND))
 		{
+			check(m.db.rows[s][e].batch == 0);
 			take_row(s, e, WH_FROM_STORED);
 			n++;
 		}
@@ -177,7 +209,10 @@ take_probe(int s)
 		{
 			check(m.db.rows[s][e].state != SENDING);
 			m.admit[s] = true;
-			take_row(s, e, m.db.rows[s][e].state == PARKED ? WH_FROM_PARKED : WH_FROM_STORED);
+			if (m.db.rows[s][e].batch > 0)
+				take_batch(s, m.db.rows[s][e].batch - 1);
+			else
+				take_row(s, e, m.db.rows[s][e].state == PARKED ? WH_FROM_PARKED : WH_FROM_STORED);
 			return;
 		}
 	check(!m.db.exists[s]);
@@ -222,6 +257,8 @@ take_pending(void)
 	uint64_t lane;
 	int room;
 
+	if (wh_queue_hungry(m.q))
+		m.next_due = m.now_us;
 	if (m.next_due <= m.now_us && has_room())
 		take_due();
 	while (m.outcomes.n == 0 && wh_queue_lane_to_fetch(m.q, &id, &lane))
@@ -257,7 +294,9 @@ configure(void)
 
 			if (!m.live[s] && m.db.live[s])
 				m.next_due = m.now_us;
-			assert_true(wh_queue_subscribe(m.q, s + 1, &owner, !m.db.live[s], 2 + 2 * s, &given_back));
+			m.batch_size[s] = m.new_batch_size[s];
+			assert_true(wh_queue_subscribe(m.q, s + 1, &owner, !m.db.live[s], 2 + 2 * s, m.batch_size[s],
+										   &given_back));
 			m.subscribed[s] = true;
 			m.live[s] = m.db.live[s];
 			if (resumed && m.held[s])
@@ -303,6 +342,40 @@ read_page(void)
 		m.read_at_start = 0;
 }
 
+/* One row at the head of each lane is due, of a batch its lead's; what has lost its lead is no batch. */
+static void
+restore_rows(int s, int rows[ENTITIES])
+{
+	bool batch_in[ENTITIES] = {false};
+
+	for (int e = 0; e < m.written; e++)
+	{
+		int batch = m.db.rows[s][e].batch;
+
+		if (batch > 0 && m.db.rows[s][batch - 1].batch != batch)
+			m.db.rows[s][e].batch = 0;
+		batch_in[lane_of(s, e)] |= m.db.rows[s][e].batch > 0;
+	}
+	for (int e = 0; e < m.written; e++)
+	{
+		int batch = m.db.rows[s][e].batch;
+		uint64_t key = lane_of(s, e);
+		bool first = batch > 0 ? batch == e + 1 : rows[key] == 0 && !batch_in[key];
+
+		m.done[s][e] = m.db.rows[s][e].finished;
+		if (m.db.rows[s][e].state == PARKED)
+			wh_queue_restore_parked(m.q, s + 1, 1);
+		if (m.db.rows[s][e].state == SENDING)
+			m.db.rows[s][e].state = RETRY;
+		if (m.db.rows[s][e].state != RETRY && m.db.rows[s][e].state != BEHIND)
+			continue;
+		if (first && m.db.rows[s][e].state == BEHIND)
+			m.db.rows[s][e].due_us = m.now_us;
+		m.db.rows[s][e].state = first ? RETRY : BEHIND;
+		rows[key]++;
+	}
+}
+
 static void
 restore(void)
 {
@@ -319,22 +392,8 @@ restore(void)
 	{
 		int rows[ENTITIES] = {0};
 
-		for (int e = 0; m.db.exists[s] && e < m.written; e++)
-		{
-			bool first = rows[lane_of(s, e)] == 0;
-
-			m.done[s][e] = m.db.rows[s][e].finished;
-			if (m.db.rows[s][e].state == PARKED)
-				wh_queue_restore_parked(m.q, s + 1, 1);
-			if (m.db.rows[s][e].state == SENDING)
-				m.db.rows[s][e].state = RETRY;
-			if (m.db.rows[s][e].state != RETRY && m.db.rows[s][e].state != BEHIND)
-				continue;
-			if (first && m.db.rows[s][e].state == BEHIND)
-				m.db.rows[s][e].due_us = m.now_us;
-			m.db.rows[s][e].state = first ? RETRY : BEHIND;
-			rows[lane_of(s, e)]++;
-		}
+		if (m.db.exists[s])
+			restore_rows(s, rows);
 		for (uint64_t key = 0; key < ENTITIES; key++)
 			if (rows[key] > 0)
 				assert_true(wh_queue_restore_lane(m.q, s + 1, key, rows[key]));
@@ -350,6 +409,22 @@ forget(WhList *list)
 
 	while ((d = wh_list_pop(list)) != NULL)
 		wh_delivery_free(d);
+}
+
+/* The drawer of a batch's lead is emptied: it becomes a dead letter, and the worker begins anew. */
+static void
+rotate(void)
+{
+	for (int s = 0; s < SUBS; s++)
+		for (int e = 0; m.db.exists[s] && e < m.written; e++)
+			if (m.db.rows[s][e].batch == e + 1 && percent(30))
+			{
+				m.db.rows[s][e].state = NONE;
+				m.db.rows[s][e].batch = 0;
+				m.db.rows[s][e].finished = true;
+				m.ended_times[s][e]++;
+				m.leads_lost++;
+			}
 }
 
 /* The worker ends; with a crash of the server also what was not flushed is gone. */
@@ -372,6 +447,8 @@ begin_anew(bool crash)
 		m.calm = calm;
 	}
 	forget(&m.ended);
+	if (percent(30))
+		rotate();
 	restore();
 }
 
@@ -393,6 +470,8 @@ disturb(void)
 		for (int e = 0; e < EVENTS; e++)
 			m.db.rows[s][e].state = NONE;
 	}
+	if (percent(1))
+		m.new_batch_size[s] = 1 + (int) below(BATCH_MAX);
 	if (below(200) == 0)
 		configure();
 	if (below(300) == 0)
@@ -439,10 +518,16 @@ begin(unsigned seed)
 {
 	int opened = m.opened;
 	int probed = m.probed;
+	int batches = m.batches;
+	int kept = m.kept;
+	int leads_lost = m.leads_lost;
 
 	memset(&m, 0, sizeof(m));
 	m.opened = opened;
 	m.probed = probed;
+	m.batches = batches;
+	m.kept = kept;
+	m.leads_lost = leads_lost;
 	m.seed = seed;
 	m.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
 	m.crashes = seed % 2 == 0;
@@ -458,6 +543,7 @@ begin(unsigned seed)
 	for (int s = 0; s < SUBS; s++)
 	{
 		m.db.exists[s] = m.db.live[s] = true;
+		m.new_batch_size[s] = m.seed % 4 == 3 ? 1 : 1 + (int) below(BATCH_MAX);
 		m.fail_percent[s] = 30 * s;
 		m.end_percent[s] = 50;
 	}
@@ -499,6 +585,7 @@ test_model(void **state)
 	}
 	/* it has not passed for want of trying */
 	assert_true(m.opened > SEEDS && m.probed > m.opened);
+	assert_true(m.batches > 10 * SEEDS && m.kept > SEEDS && m.leads_lost > SEEDS / 10);
 }
 
 int

@@ -25,6 +25,7 @@ static const struct
 	WhClass class;
 } kinds[] = {
 	{WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED},
+	{WH_OUT_REJECTED, "rejected", WH_CLASS_RETRY},
 	{WH_OUT_REDIRECT, "redirect", WH_CLASS_RETRY},
 	{WH_OUT_BAD_REQUEST, "bad_request", WH_CLASS_RETRY},
 	{WH_OUT_UNAUTHORIZED, "unauthorized", WH_CLASS_RETRY},
@@ -300,6 +301,81 @@ test_retry_after(void **state)
 					 2 * DAY);
 }
 
+/* An endpoint that fails for ever: when each attempt is made; returns how many until it is given up. */
+static int
+walk(const WhRetryPolicy *schedule, double (*spread)(int attempt), int64_t *at_us, int max)
+{
+	int64_t now = NOW; /* attempts that take no time */
+	int n = 0;
+
+	for (;;)
+	{
+		WhVerdict v;
+
+		assert_true(n < max);
+		at_us[n++] = now - NOW;
+		v = wh_retry_verdict(schedule, WH_OUT_SERVER_ERROR, n, NOW, now, -1, spread(n));
+		if (v.class == WH_CLASS_GIVE_UP)
+			return n;
+		assert_int_equal(v.class, WH_CLASS_ENDPOINT);
+		now += v.delay_us;
+	}
+}
+
+static double
+in_the_middle(int attempt)
+{
+	(void) attempt;
+	return RAND_MIDDLE;
+}
+
+static double
+to_and_fro(int attempt)
+{
+	return attempt % 2 ? 0.0 : RAND_MOST;
+}
+
+/* The default: 5 s, 5 min, 30 min, 2 h, 5 h, then 10 h again and again, for 3 days. */
+static void
+test_default_schedule(void **state)
+{
+	static const WhRetryPolicy schedule = {
+		6, {5 * SECOND, 300 * SECOND, 1800 * SECOND, 2 * HOUR, 5 * HOUR, 10 * HOUR}, 3 * DAY};
+	int64_t at_us[20];
+	/* the first four waits make 35 min 5 s and 2 h; then 7 h 35 min 5 s, and 10 h more each time */
+	int64_t expected[12] = {0, 5 * SECOND, 305 * SECOND, 2105 * SECOND, 2105 * SECOND + 2 * HOUR};
+	int n = walk(&schedule, in_the_middle, at_us, lengthof(at_us));
+
+	(void) state;
+	for (int i = 5; i < 12; i++)
+		expected[i] = 2105 * SECOND + 7 * HOUR + (i - 5) * 10 * HOUR;
+	/* the 12th is at 67 h 35 min; a 13th would be after the third day */
+	assert_int_equal(n, 12);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(at_us[i], expected[i]);
+}
+
+/* Website Toolbox's rule: every hour for three days. */
+static void
+test_hourly_schedule(void **state)
+{
+	static const WhRetryPolicy schedule = {1, {HOUR}, 3 * DAY};
+	int64_t at_us[100];
+	int n = walk(&schedule, in_the_middle, at_us, lengthof(at_us));
+
+	(void) state;
+	assert_int_equal(n, 1 + 72); /* the last retry is made when the three days end */
+	for (int i = 0; i < n; i++)
+		assert_int_equal(at_us[i], i * HOUR);
+
+	/* with the most of jitter: each wait an hour give or take six minutes, none after three days */
+	n = walk(&schedule, to_and_fro, at_us, lengthof(at_us));
+	assert_in_range(n, 72, 73);
+	for (int i = 1; i < n; i++)
+		assert_in_range(at_us[i] - at_us[i - 1], HOUR * 9 / 10 - 1, HOUR * 11 / 10);
+	assert_true(at_us[n - 1] <= 3 * DAY && at_us[n - 1] > 3 * DAY - 2 * HOUR);
+}
+
 /* Nonsense in a policy must not overflow. */
 static void
 test_extremes(void **state)
@@ -332,11 +408,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),      cmocka_unit_test(test_statuses),
-		cmocka_unit_test(test_schedule),   cmocka_unit_test(test_verdicts),
-		cmocka_unit_test(test_jitter),     cmocka_unit_test(test_jitter_at_the_edge),
-		cmocka_unit_test(test_extremes),   cmocka_unit_test(test_retry_after),
-		cmocka_unit_test(test_documented),
+		cmocka_unit_test(test_kinds),           cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_schedule),        cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_jitter),          cmocka_unit_test(test_jitter_at_the_edge),
+		cmocka_unit_test(test_extremes),        cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_documented),      cmocka_unit_test(test_default_schedule),
+		cmocka_unit_test(test_hourly_schedule),
 	};
 
 	return cmocka_run_group_tests_name("retry", tests, NULL, NULL);

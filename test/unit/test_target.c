@@ -45,67 +45,96 @@ ip_ok(const char *ip, const WhNetworks *allowed)
 /* A block's ends, and its neighbours: public, or NULL where another block begins. */
 static const struct
 {
+	const char *rfc;
 	const char *below, *first, *last, *above;
 } blocks[] = {
-	{NULL, "0.0.0.0", "0.255.255.255", "1.0.0.0"},
-	{"9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"},
-	{"100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0"},
-	{"126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"},
-	{"168.63.129.15", "168.63.129.16", "168.63.129.16", "168.63.129.17"},
-	{"169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"},
-	{"172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"},
-	{"191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0"},
-	{"192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0"},
-	{"192.31.195.255", "192.31.196.0", "192.31.196.255", "192.31.197.0"},
-	{"192.52.192.255", "192.52.193.0", "192.52.193.255", "192.52.194.0"},
-	{"192.88.98.255", "192.88.99.0", "192.88.99.255", "192.88.100.0"},
-	{"192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"},
-	{"192.175.47.255", "192.175.48.0", "192.175.48.255", "192.175.49.0"},
-	{"198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0"},
-	{"198.51.99.255", "198.51.100.0", "198.51.100.255", "198.51.101.0"},
-	{"203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0"},
-	{"223.255.255.255", "224.0.0.0", "239.255.255.255", NULL},
-	{NULL, "240.0.0.0", "255.255.255.255", NULL},
+	{"RFC 791, RFC 1122", NULL, "0.0.0.0", "0.255.255.255", "1.0.0.0"},
+	{"RFC 1918", "9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"},
+	{"RFC 6598", "100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0"},
+	{"RFC 1122", "126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"},
+	{"Azure", "168.63.129.15", "168.63.129.16", "168.63.129.16", "168.63.129.17"},
+	{"RFC 3927", "169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"},
+	{"RFC 1918", "172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"},
+	{"RFC 6890", "191.255.255.255", "192.0.0.0", "192.0.0.255", "192.0.1.0"},
+	{"RFC 5737", "192.0.1.255", "192.0.2.0", "192.0.2.255", "192.0.3.0"},
+	{"RFC 7535", "192.31.195.255", "192.31.196.0", "192.31.196.255", "192.31.197.0"},
+	{"RFC 7450", "192.52.192.255", "192.52.193.0", "192.52.193.255", "192.52.194.0"},
+	{"RFC 7526", "192.88.98.255", "192.88.99.0", "192.88.99.255", "192.88.100.0"},
+	{"RFC 1918", "192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"},
+	{"RFC 7534", "192.175.47.255", "192.175.48.0", "192.175.48.255", "192.175.49.0"},
+	{"RFC 2544", "198.17.255.255", "198.18.0.0", "198.19.255.255", "198.20.0.0"},
+	{"RFC 5737", "198.51.99.255", "198.51.100.0", "198.51.100.255", "198.51.101.0"},
+	{"RFC 5737", "203.0.112.255", "203.0.113.0", "203.0.113.255", "203.0.114.0"},
+	{"RFC 5771", "223.255.255.255", "224.0.0.0", "239.255.255.255", NULL},
+	{"RFC 1112", NULL, "240.0.0.0", "255.255.255.255", NULL},
 
 	/* NAT64 is what it wraps */
-	{NULL, "64:ff9b::0.0.0.0", "64:ff9b::0.255.255.255", "64:ff9b::1.0.0.0"},
-	{"64:ff9b::9.255.255.255", "64:ff9b::10.0.0.0", "64:ff9b::10.255.255.255", "64:ff9b::11.0.0.0"},
-	{"64:ff9b::126.255.255.255", "64:ff9b::127.0.0.0", "64:ff9b::127.255.255.255", "64:ff9b::128.0.0.0"},
-	{"64:ff9b::223.255.255.255", "64:ff9b::224.0.0.0", "64:ff9b::255.255.255.255", NULL},
-	{NULL, "64:ff9b::1:0:0", "64:ff9b:0:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 6052, RFC 791", NULL, "64:ff9b::0.0.0.0", "64:ff9b::0.255.255.255", "64:ff9b::1.0.0.0"},
+	{"RFC 6052, RFC 1918", "64:ff9b::9.255.255.255", "64:ff9b::10.0.0.0", "64:ff9b::10.255.255.255",
+	 "64:ff9b::11.0.0.0"},
+	{"RFC 6052, RFC 1122", "64:ff9b::126.255.255.255", "64:ff9b::127.0.0.0", "64:ff9b::127.255.255.255",
+	 "64:ff9b::128.0.0.0"},
+	{"RFC 6052, RFC 5771", "64:ff9b::223.255.255.255", "64:ff9b::224.0.0.0", "64:ff9b::255.255.255.255",
+	 NULL},
+	{"RFC 6052", NULL, "64:ff9b::1:0:0", "64:ff9b:0:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 8215", NULL, "64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff", NULL},
 
 	/* outside 2000::/3 there is no good neighbour */
-	{NULL, "::", "::", NULL},
-	{NULL, "::1", "::1", NULL},
-	{NULL, "::2", "::ffff:ffff", NULL},
-	{NULL, "::127.0.0.1", "::8.8.8.8", NULL},
-	{NULL, "::ffff:0:8.8.8.8", "::fffe:8.8.8.8", NULL},
-	{NULL, "100::", "100::ffff:ffff:ffff:ffff", NULL},
-	{NULL, "100:0:0:1::", "100:0:0:1:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "0200::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"},
-	{"2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
-	 "2001:200::"},
-	{NULL, "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:1::1", NULL}, /* Teredo, port control */
-	{NULL, "2001:2::1", "2001:2:0:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "2001:10::", "2001:3f:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-	 "2001:db9::"},
-	{"2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-	 "2003::"},
-	{NULL, "2002:7f00:1::1", "2002:808:808::1", NULL},
-	{"2620:4f:7fff:ffff:ffff:ffff:ffff:ffff", "2620:4f:8000::", "2620:4f:8000:ffff:ffff:ffff:ffff:ffff",
-	 "2620:4f:8001::"},
-	{"3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
-	 "3fff:1000::"},
-	{"3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "4000::", "7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "8000::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "fd00:ec2::254", "fd20:ce::254", NULL},
-	{NULL, "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
-	{NULL, "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4291", NULL, "::", "::", NULL},
+	{"RFC 4291", NULL, "::1", "::1", NULL},
+	{"RFC 4291", NULL, "::2", "::ffff:ffff", NULL},
+	{"RFC 4291, v4-compatible", NULL, "::127.0.0.1", "::8.8.8.8", NULL},
+	{"RFC 2765, v4-translated", NULL, "::ffff:0:8.8.8.8", "::fffe:8.8.8.8", NULL},
+	{"RFC 6666", NULL, "100::", "100::ffff:ffff:ffff:ffff", NULL},
+	{"RFC 9780", NULL, "100:0:0:1::", "100:0:0:1:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4048, RFC 4291", NULL, "0200::", "1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2000::"},
+	{"RFC 2928", "2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+	 "2001::", "2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::"},
+	{"RFC 4380, Teredo", NULL, "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:1::1", NULL},
+	{"RFC 5180", NULL, "2001:2::1", "2001:2:0:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4843, RFC 7343, RFC 9374", NULL, "2001:10::", "2001:3f:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 3849", "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+	 "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::"},
+	{"RFC 3056", "2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+	 "2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::"},
+	{"RFC 3056", NULL, "2002:7f00:1::1", "2002:808:808::1", NULL},
+	{"RFC 7534", "2620:4f:7fff:ffff:ffff:ffff:ffff:ffff",
+	 "2620:4f:8000::", "2620:4f:8000:ffff:ffff:ffff:ffff:ffff", "2620:4f:8001::"},
+	{"RFC 9637", "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+	 "3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::"},
+	{"RFC 4291", "3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+	 "4000::", "7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 9602", NULL, "5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4291", NULL, "8000::", "fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4193", NULL, "fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4193, Amazon and Google", NULL, "fd00:ec2::254", "fd20:ce::254", NULL},
+	{"RFC 4291", NULL, "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 3879", NULL, "fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4291", NULL, "ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+
+	/* blocks of the registries that lie within others, and what they are part of */
+	{"RFC 7335, DS-Lite", NULL, "192.0.0.0", "192.0.0.7", NULL},
+	{"RFC 7600", NULL, "192.0.0.8", "192.0.0.8", NULL},
+	{"RFC 7723, anycast", NULL, "192.0.0.9", "192.0.0.9", NULL},
+	{"RFC 8155, anycast", NULL, "192.0.0.10", "192.0.0.10", NULL},
+	{"RFC 7050, RFC 8880", NULL, "192.0.0.170", "192.0.0.171", NULL},
+	{"RFC 6751", NULL, "192.88.99.2", "192.88.99.2", NULL},
+	{"RFC 919", NULL, "255.255.255.255", "255.255.255.255", NULL},
+	{"RFC 7723, anycast", NULL, "2001:1::1", "2001:1::1", NULL},
+	{"RFC 8155, anycast", NULL, "2001:1::2", "2001:1::2", NULL},
+	{"RFC 9665, anycast", NULL, "2001:1::3", "2001:1::3", NULL},
+	{"RFC 7450", NULL, "2001:3::", "2001:3:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 7535", NULL, "2001:4:112::", "2001:4:112:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4843, ORCHID", NULL, "2001:10::", "2001:1f:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 7343, ORCHIDv2", NULL, "2001:20::", "2001:2f:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 9374, DRIP", NULL, "2001:30::", "2001:3f:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+	{"RFC 4380, Teredo", NULL, "2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff", NULL},
+
+	/* what the clouds answer at, wherever it lies */
+	{"RFC 3927, most clouds", NULL, "169.254.169.254", "169.254.169.254", NULL},
+	{"RFC 3927, Amazon's tasks", NULL, "169.254.170.2", "169.254.170.2", NULL},
+	{"RFC 6598, Alibaba", NULL, "100.100.100.200", "100.100.100.200", NULL},
+	{"RFC 6890, Oracle", NULL, "192.0.0.192", "192.0.0.192", NULL},
 };
 
 static void
@@ -114,12 +143,16 @@ test_blocks(void **state)
 	(void) state;
 	for (size_t i = 0; i < lengthof(blocks); i++)
 	{
-		check_row(blocks[i].first, !ip_ok(blocks[i].first, NULL));
-		check_row(blocks[i].last, !ip_ok(blocks[i].last, NULL));
-		if (blocks[i].below != NULL)
-			check_row(blocks[i].below, ip_ok(blocks[i].below, NULL));
-		if (blocks[i].above != NULL)
-			check_row(blocks[i].above, ip_ok(blocks[i].above, NULL));
+		const char *inside[] = {blocks[i].first, blocks[i].last};
+		const char *outside[] = {blocks[i].below, blocks[i].above};
+
+		for (size_t k = 0; k < 2; k++)
+		{
+			if (ip_ok(inside[k], NULL))
+				fail_msg("%s (%s) may be dialled", inside[k], blocks[i].rfc);
+			if (outside[k] != NULL && !ip_ok(outside[k], NULL))
+				fail_msg("%s, beside a block of %s, may not be dialled", outside[k], blocks[i].rfc);
+		}
 	}
 }
 

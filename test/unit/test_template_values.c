@@ -357,7 +357,7 @@ test_no_memory(void **state)
 static void
 test_docs(void **state)
 {
-	static const char letters[] = "EHSF"; /* as WhTemplateKind */
+	static const char letters[] = "EH"; /* as WhTemplateKind */
 	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
 	char line[1024];
 	size_t n = 0;
@@ -371,7 +371,7 @@ test_docs(void **state)
 		char where[8];
 		char right[8] = "";
 
-		if (sscanf(line, "| `%31[a-z_]` | %7[EHSF] |", name, where) != 2)
+		if (sscanf(line, "| `%31[a-z_]` | %7[EH] |", name, where) != 2)
 			continue;
 		check_row(name, wh_template_variable(n, &kinds) != NULL);
 		assert_string_equal(name, wh_template_variable(n, &kinds));

@@ -1,11 +1,13 @@
 /*
  * deliver.c
- *	  The engine's public face and its pipeline: queue -> envelope ->
+ *	  The engine's public face and its pipeline: queue -> template ->
  *	  signature -> request -> verdict -> outcome.
  *
  * The only file that knows all leaves of the engine; they do not know each
- * other. What is kept of each subscription is in deliver_endpoint.c, what
- * becomes of them by their breakers in deliver_breakers.c. A delivery made
+ * other. What is kept of each subscription is in deliver_endpoint.c, and of
+ * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, how a request is
+ * made of a delivery in deliver_request.c, and what is shared by those that go
+ * with one request in deliver_batch.c. A delivery made
  * here moves queue -> transfer -> outcome list and is freed by whoever takes it
  * from there. No PostgreSQL in here: memory is
  * malloc's, time and randomness come from the caller.
@@ -14,19 +16,19 @@
  */
 #include "deliver.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
+#include "deliver_batch.h"
 #include "deliver_breakers.h"
 #include "deliver_endpoint.h"
-#include "envelope.h"
+#include "deliver_request.h"
+#include "deliver_tests.h"
 #include "http.h"
 #include "queue.h"
+#include "rate.h"
 #include "retry.h"
-#include "sign.h"
 #include "target.h"
 
 struct WhDeliver
@@ -36,11 +38,15 @@ struct WhDeliver
 	WhQueue *queue;
 	WhHttp *http;
 	Breakers breakers;
+	Profile *profiles; /* those that endpoints hold */
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
+	WhList tests; /* to be sent */
 	WhList outcomes;
-	bool draining; /* nothing more is started */
+	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
+	bool draining;      /* nothing more is started */
+	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
 /*
@@ -124,56 +130,41 @@ take_back(WhDeliver *e, WhList *given_back)
 		wh_list_push(&e->outcomes, d);
 }
 
-static bool
-add_endpoint(WhDeliver *e, Endpoint *endpoint)
-{
-	if (e->n_endpoints == e->cap_endpoints)
-	{
-		int cap = e->cap_endpoints ? e->cap_endpoints * 2 : 64;
-		Endpoint **larger = realloc(e->endpoints, (size_t) cap * sizeof(Endpoint *));
-
-		if (larger == NULL)
-			return false;
-		e->endpoints = larger;
-		e->cap_endpoints = cap;
-	}
-	endpoint->index = e->n_endpoints;
-	e->endpoints[e->n_endpoints++] = endpoint;
-	return true;
-}
-
 bool
 wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription->id);
-	WhSubscription copy;
+	Profile *profile = wh_profile_hold(&e->profiles, subscription->profile);
+	WhSubscription copy = {0};
 	WhList given_back = {0};
 	bool anew;
 
-	if (!wh_endpoint_copy(&copy, subscription))
-		return false;
+	if (profile == NULL || !wh_endpoint_copy(&copy, subscription))
+		return wh_endpoint_discard(&copy, profile);
 	if (endpoint == NULL)
 	{
 		endpoint = calloc(1, sizeof(Endpoint));
-		if (endpoint == NULL || !add_endpoint(e, endpoint))
+		if (endpoint == NULL ||
+			!wh_endpoints_add(&e->endpoints, &e->n_endpoints, &e->cap_endpoints, endpoint))
 		{
 			free(endpoint);
-			wh_endpoint_free_copy(&copy);
-			return false;
+			return wh_endpoint_discard(&copy, profile);
 		}
 	}
-	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, &given_back))
+	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
+							&given_back))
 	{
 		/* only a new one can fail, and it is the last of the array */
 		e->n_endpoints--;
 		free(endpoint);
-		wh_endpoint_free_copy(&copy);
-		return false;
+		return wh_endpoint_discard(&copy, profile);
 	}
 	/* somebody has changed where it goes, or said that it shall go on */
 	anew = endpoint->sub.url &&
 		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
-	wh_endpoint_set(endpoint, &copy, subscription);
+	wh_endpoint_set(endpoint, &copy, profile, subscription);
+	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
+	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
 	take_back(e, &given_back);
 	if (anew)
 		wh_breakers_reset(&e->breakers, endpoint);
@@ -208,29 +199,83 @@ wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, in
 	return wh_queue_restore_lane(e->queue, subscription_id, lane, rows);
 }
 
+uint64_t
+wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event)
+{
+	const Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
+
+	return endpoint ? wh_endpoint_lane(endpoint, event) : 0;
+}
+
 /*
  * Deliveries
  */
+
+/* One of a batch is added to those that have come. The lead, when all have; else NULL. False: it cannot be. */
+static bool
+assemble(WhDeliver *e, WhDelivery *d, bool more, WhDelivery **lead)
+{
+	*lead = NULL;
+	if (e->coming == NULL && d->event->id == d->batch)
+		e->coming = d;
+	else if (e->coming && e->coming->batch == d->batch && e->coming->subscription_id == d->subscription_id)
+		wh_list_push(&e->coming->others, d);
+	else
+		return false;
+	if (!more)
+	{
+		*lead = e->coming;
+		e->coming = NULL;
+	}
+	return true;
+}
+
+static WhDelivery *
+make_delivery(const WhSubmit *submit, const Endpoint *endpoint)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	if (d == NULL)
+		return NULL;
+	d->event = submit->event;
+	d->subscription_id = submit->subscription_id;
+	d->page = submit->page;
+	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
+	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
+	d->attempts = d->stored ? submit->attempts : 1;
+	d->first_us = submit->first_us;
+	d->batch = submit->batch;
+	submit->event->refs++;
+	return d;
+}
+
+/* What of a batch has come will not become whole. */
+static bool
+refuse(WhDeliver *e, WhDelivery *d)
+{
+	wh_batch_free(d);
+	wh_batch_free(e->coming);
+	e->coming = NULL;
+	return false;
+}
 
 bool
 wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
-	WhEvent *event = submit->event;
-	WhDelivery *d;
+	WhDelivery *d = endpoint ? make_delivery(submit, endpoint) : NULL;
+	WhDelivery *lead = d;
 
-	if (endpoint == NULL || (d = calloc(1, sizeof(WhDelivery))) == NULL)
-		return false;
-	d->event = event;
-	d->subscription_id = submit->subscription_id;
-	d->page = submit->page;
-	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, event);
-	d->attempts = d->stored ? submit->attempts : 1;
-	d->first_us = submit->first_us;
-	event->refs++;
-
-	switch (wh_queue_push(e->queue, d, submit->from, e->config.now_us()))
+	if (d == NULL || (submit->batch != 0 && !assemble(e, d, submit->more, &lead)))
+		return refuse(e, d);
+	if (lead == NULL)
+		return true;
+	if (!d->stored && wh_event_is_test(d->event))
+	{
+		wh_tests_add(&e->tests, d, submit->from, &e->outcomes);
+		return true;
+	}
+	switch (wh_queue_push(e->queue, lead, submit->from, e->config.now_us()))
 	{
 		case WH_PUSHED:
 			return true;
@@ -255,59 +300,13 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 		case WH_PUSH_DUPLICATE:
 		case WH_PUSH_UNKNOWN:
 		case WH_PUSH_NO_MEMORY:
-			wh_delivery_free(d);
-			return false;
+			return refuse(e, lead);
 	}
 	wh_list_push(&e->outcomes, d);
 	return true;
 }
 
-/* Render, sign and send. False: the transfer holds the reason. */
-static bool
-start_request(WhDeliver *e, const Endpoint *endpoint, const WhDelivery *d, WhTransfer *t)
-{
-	const WhSubscription *sub = &endpoint->sub;
-	char id[WH_EVENT_ID_MAX];
-	char signature[WH_SIGNATURE_MAX];
-	char line[WH_SIGNATURE_MAX + 64];
-	int64_t timestamp = d->started_us / 1000000;
-	const WhKey *keys[WH_SECRETS_MAX];
-	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
-	bool ok;
-
-	if (d->event->size > WH_BODY_MAX)
-	{
-		t->kind = WH_OUT_BODY_TOO_LARGE;
-		snprintf(t->error, sizeof(t->error), "the event is larger than %d bytes", WH_BODY_MAX);
-		return false;
-	}
-	t->kind = WH_OUT_INTERNAL;
-	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
-	if (!wh_envelope_entity(d->event, &t->body))
-		return false;
-
-	wh_event_id(e->config.instance, d->event->id, id);
-	snprintf(t->error, sizeof(t->error),
-			 "the request could not be signed: the subscription has no usable secret");
-	if (!wh_sign(&wh_signing_standard, keys, n_keys, &(WhMessage){id, timestamp, t->body.data, t->body.len},
-				 signature, sizeof(signature)))
-		return false;
-
-	snprintf(t->error, sizeof(t->error), "out of memory");
-	ok = wh_http_header(t, "Content-Type: application/json");
-	ok = ok && wh_http_header(t, "Expect:"); /* no extra round trip for a large body */
-	snprintf(line, sizeof(line), "webhook-id: %s", id);
-	ok = ok && wh_http_header(t, line);
-	snprintf(line, sizeof(line), "webhook-timestamp: %" PRId64, timestamp);
-	ok = ok && wh_http_header(t, line);
-	snprintf(line, sizeof(line), "webhook-signature: %s", signature);
-	ok = ok && wh_http_header(t, line);
-	for (int i = 0; ok && i < sub->n_headers; i++)
-		ok = wh_http_header(t, sub->headers[i]);
-	return ok && wh_http_start(e->http, t, sub->url, sub->timeout_us);
-}
-
-/* A request has ended: decide, tell the queue, hand the outcome back. */
+/* A request has ended: decide, tell the queue, hand the outcomes back. */
 static void
 conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 {
@@ -315,76 +314,66 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
 	int64_t asked_us = wh_retry_after(t->retry_after, now);
-	WhVerdict verdict = {WH_CLASS_RETRY, 0};
 
-	d->attempted = true;
-	d->kind = t->kind == WH_OUT_HTTP_ERROR ? wh_outcome_of_status(t->http_status) : t->kind;
-	d->word = wh_outcome_word(d->kind);
-	d->http_status = t->http_status;
-	d->duration_us = t->duration_us;
-	d->response = t->response;
-	t->response = NULL;
-	memcpy(d->error, t->error, sizeof(d->error));
-
+	e->now_us = now;
 	if (endpoint)
-		verdict = wh_retry_verdict(&endpoint->sub.retry, d->kind, d->attempts, d->first_us, now, asked_us,
-								   e->config.random());
-	else if (d->kind == WH_OUT_DELIVERED)
-		verdict.class = WH_CLASS_DELIVERED;
-	d->class = verdict.class;
-	switch (verdict.class)
+		wh_profile_judge(endpoint->profile, t);
+	wh_batch_ended(d, t, endpoint ? &endpoint->sub.retry : NULL, now, asked_us, e->config.random());
+	if (d->test)
 	{
-		case WH_CLASS_DELIVERED:
-			d->disposal = WH_DO_FORGET;
-			break;
-		case WH_CLASS_GIVE_UP:
-			d->disposal = WH_DO_BURY;
-			break;
-		case WH_CLASS_RETRY:
-		case WH_CLASS_ENDPOINT:
-		case WH_CLASS_DISABLE:
-		case WH_CLASS_ABORTED:
-			d->disposal = WH_DO_RETRY;
-			d->due_us = now + verdict.delay_us;
-			break;
+		wh_tests_ended(d);
+		wh_list_push(&e->outcomes, d);
+		return;
 	}
-	if (endpoint)
-		wh_endpoint_count(endpoint, d, now);
+	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
+		wh_endpoint_count(endpoint, each, now);
 	wh_queue_done(e->queue, d, &given_back);
-	if (endpoint)
+	if (endpoint) /* one request, however many deliveries */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
-	wh_list_push(&e->outcomes, d);
+	wh_batch_list(&e->outcomes, d);
 	take_back(e, &given_back);
+}
+
+/* Start one more, if one may be started. */
+static bool
+start_one(WhDeliver *e)
+{
+	int free = e->config.max_in_flight - wh_http_in_use(e->http);
+	WhTransfer *t = free > 0 ? wh_http_acquire(e->http) : NULL;
+	Endpoint *endpoint;
+	WhDelivery *d;
+
+	if (t == NULL)
+		return false;
+	d = wh_tests_next(&e->tests, e->queue, &e->outcomes);
+	if (d == NULL && (d = wh_queue_next(e->queue, e->now_us, free)) == NULL)
+	{
+		wh_http_release(e->http, t);
+		return false;
+	}
+	wh_batch_started(d, e->config.now_us());
+	t->owner = d;
+	endpoint = wh_queue_owner(e->queue, d->subscription_id);
+	if (!d->test)
+	{
+		wh_rate_take(&endpoint->rate, d->started_us);
+		wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
+		wh_breakers_started(&e->breakers, endpoint, d);
+	}
+	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
+	{
+		conclude(e, d, t);
+		wh_http_release(e->http, t);
+	}
+	return true;
 }
 
 static void
 start_what_may_start(WhDeliver *e)
 {
-	while (!e->draining && wh_http_in_use(e->http) < e->config.max_in_flight)
-	{
-		WhTransfer *t = wh_http_acquire(e->http);
-		Endpoint *endpoint;
-		WhDelivery *d;
-
-		if (t == NULL)
-			return;
-		if ((d = wh_queue_next(e->queue)) == NULL)
-		{
-			wh_http_release(e->http, t);
-			return;
-		}
-		d->started_us = e->config.now_us();
-		if (d->first_us == 0)
-			d->first_us = d->started_us;
-		t->owner = d;
-		endpoint = wh_queue_owner(e->queue, d->subscription_id);
-		wh_breakers_started(&e->breakers, endpoint, d);
-		if (!start_request(e, endpoint, d, t))
-		{
-			conclude(e, d, t);
-			wh_http_release(e->http, t);
-		}
-	}
+	wh_queue_wake(e->queue, e->now_us); /* even if there is no place for it */
+	while (!e->draining && start_one(e))
+		;
 }
 
 void
@@ -392,7 +381,8 @@ wh_deliver_run(WhDeliver *e)
 {
 	WhTransfer *t;
 
-	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->config.now_us());
+	e->now_us = e->config.now_us();
+	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->now_us);
 	start_what_may_start(e);
 	wh_http_run(e->http, e->config.now_us());
 	while ((t = wh_http_finished(e->http)) != NULL)
@@ -406,9 +396,7 @@ wh_deliver_run(WhDeliver *e)
 WhDelivery *
 wh_deliver_take(WhDeliver *e)
 {
-	WhDelivery *d = wh_list_pop(&e->outcomes);
-
-	return d;
+	return wh_list_pop(&e->outcomes);
 }
 
 int
@@ -424,7 +412,7 @@ wh_deliver_has_room(WhDeliver *e)
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
 
 	take_back(e, &given_back);
-	return room;
+	return room && e->tests.n < WH_TESTS_MAX;
 }
 
 bool
@@ -459,18 +447,23 @@ wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
 }
 
 int
-wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max)
+wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max)
 {
 	int n = 0;
 
-	for (int i = 0; i < e->n_endpoints && n < e->breakers.n_held; i++)
-		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED)
-		{
-			if (n < max)
-				subscription_ids[n] = e->endpoints[i]->sub.id;
-			n++;
-		}
+	if (e->breakers.n_held == 0 && !wh_queue_any_sated(e->queue))
+		return 0;
+	for (int i = 0; i < e->n_endpoints && n < max; i++)
+		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED ||
+			wh_queue_sated(e->queue, e->endpoints[i]->sub.id))
+			subscription_ids[n++] = e->endpoints[i]->sub.id;
 	return n;
+}
+
+bool
+wh_deliver_hungry(WhDeliver *e)
+{
+	return wh_queue_hungry(e->queue);
 }
 
 int64_t
@@ -515,13 +508,20 @@ void
 wh_deliver_stop(WhDeliver *e)
 {
 	WhList given_back = {0};
+	WhDelivery *d;
 	WhTransfer *t;
 
 	while ((t = wh_http_abort_one(e->http)) != NULL)
 	{
-		wh_queue_abort(e->queue, t->owner);
+		d = t->owner;
+		if (d->test)
+			wh_tests_drop(d, &e->outcomes);
+		else
+			wh_queue_abort(e->queue, d);
 		wh_http_release(e->http, t);
 	}
+	while ((d = wh_list_pop(&e->tests)) != NULL)
+		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
 	take_back(e, &given_back);
 }
@@ -537,6 +537,7 @@ wh_deliver_free(WhDeliver *e)
 		wh_deliver_stop(e);
 	while ((d = wh_list_pop(&e->outcomes)) != NULL)
 		wh_delivery_free(d);
+	wh_batch_free(e->coming);
 	while (e->n_endpoints > 0)
 		wh_endpoint_free(e->endpoints[--e->n_endpoints]);
 	free(e->endpoints);
@@ -555,9 +556,11 @@ wh_deliver_fd(const WhDeliver *e)
 int64_t
 wh_deliver_deadline(const WhDeliver *e)
 {
-	int64_t http = wh_http_deadline(e->http);
+	int64_t deadline = wh_http_deadline(e->http);
 
-	return http < e->breakers.look_at_us ? http : e->breakers.look_at_us;
+	if (e->breakers.look_at_us < deadline)
+		deadline = e->breakers.look_at_us;
+	return wh_queue_deadline(e->queue) < deadline ? wh_queue_deadline(e->queue) : deadline;
 }
 
 int
@@ -583,11 +586,6 @@ wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts 
 	memset(out, 0, sizeof(*out));
 	*subscription_id = endpoint->sub.id;
 	wh_queue_counts(e->queue, endpoint->sub.id, out);
-	out->breaker = endpoint->breaker.state;
-	out->delivered = endpoint->delivered;
-	out->failed = endpoint->failed;
-	out->last_success_us = endpoint->last_success_us;
-	out->last_failure_us = endpoint->last_failure_us;
-	out->last_error = endpoint->last_error;
+	wh_endpoint_counts(endpoint, out);
 	return true;
 }

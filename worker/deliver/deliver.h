@@ -36,10 +36,16 @@ extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
 extern void wh_deliver_restore_parked(WhDeliver *e, int64_t subscription_id, int64_t rows);
 extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
 
+/* The lane an event would be in, for a row of pending that somebody else made; 0: no such subscription. */
+extern uint64_t wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event);
+
 /*
  * Take over one delivery. It comes back through wh_deliver_take in any case,
  * but: false without memory or where the subscription is unknown, then
  * nothing was taken over.
+ *
+ * A batch that was sent before is submitted one after the other, in order of
+ * event ids, beginning with its lead, and is taken over with the last of them.
  */
 typedef struct WhSubmit
 {
@@ -51,6 +57,8 @@ typedef struct WhSubmit
 	uint64_t lane;
 	int attempts;     /* the one about to be made included */
 	int64_t first_us; /* 0: not tried yet */
+	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
+	bool more;        /* another one of this batch follows */
 } WhSubmit;
 extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
 
@@ -80,11 +88,18 @@ extern void wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id);
  * retry, behind or parked, nothing of it being under way. When it closes its
  * retries are to be made due. The same conditions as for fetching hold.
  */
-extern int wh_deliver_held(const WhDeliver *e, int64_t *subscription_ids, int max); /* returns how many */
-extern int64_t wh_deliver_to_probe(WhDeliver *e);                                   /* 0: none */
+extern int64_t wh_deliver_to_probe(WhDeliver *e); /* 0: none */
 extern void wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id);
 extern int64_t wh_deliver_to_hurry(WhDeliver *e); /* 0: none */
 extern void wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id);
+
+/*
+ * Subscriptions of which no row of pending shall be taken because it is due:
+ * those whose breaker is not closed, and those that have enough to do. Returns
+ * how many. Hungry: one that had enough then has no longer (asked once).
+ */
+extern int wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max);
+extern bool wh_deliver_hungry(WhDeliver *e);
 
 /* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
 extern void wh_deliver_drain(WhDeliver *e);

@@ -86,6 +86,8 @@ wh_breakers_reset(Breakers *all, Endpoint *endpoint)
 {
 	if (wh_breaker_reset(&endpoint->breaker))
 		release(all, endpoint);
+	else
+		want_hurry(all, endpoint, true);
 }
 
 void

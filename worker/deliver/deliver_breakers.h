@@ -27,7 +27,7 @@ extern void wh_breakers_started(Breakers *all, Endpoint *endpoint, WhDelivery *d
 extern void wh_breakers_ended(Breakers *all, Endpoint *endpoint, const WhDelivery *d, int64_t now_us,
 							  int64_t asked_us, double rand, WhList *given_back);
 
-/* The endpoint was changed so that it deserves a new start; it goes away. */
+/* The endpoint was changed so that it deserves a new start, its retries at once; it goes away. */
 extern void wh_breakers_reset(Breakers *all, Endpoint *endpoint);
 extern void wh_breakers_forget(Breakers *all, Endpoint *endpoint);
 

@@ -22,6 +22,7 @@ wh_endpoint_free_copy(WhSubscription *copy)
 	for (int i = 0; i < copy->n_headers; i++)
 		free(copy->headers[i]);
 	free(copy->headers);
+	free(copy->params);
 	memset(copy, 0, sizeof(*copy));
 }
 
@@ -32,11 +33,13 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 
 	*to = *from;
 	to->n_headers = to->n_secrets = 0;
+	to->profile = NULL;
 	memset(to->secrets, 0, sizeof(to->secrets));
 	to->name = strdup(from->name);
 	to->url = strdup(from->url);
 	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
-	ok = to->name && to->url && to->headers;
+	to->params = from->params ? strdup(from->params) : NULL;
+	ok = to->name && to->url && to->headers && (to->params || from->params == NULL);
 	for (int i = 0; ok && i < from->n_headers; i++)
 	{
 		to->headers[i] = strdup(from->headers[i]);
@@ -48,6 +51,14 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 	return ok;
 }
 
+bool
+wh_endpoint_discard(WhSubscription *copy, Profile *profile)
+{
+	wh_endpoint_free_copy(copy);
+	wh_profile_let_go(profile);
+	return false;
+}
+
 static void
 wipe_keys(Endpoint *endpoint)
 {
@@ -57,16 +68,18 @@ wipe_keys(Endpoint *endpoint)
 }
 
 void
-wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from)
+wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, const WhSubscription *from)
 {
 	const char *why;
 
 	wh_endpoint_free_copy(&endpoint->sub);
 	endpoint->sub = *copy;
 	memset(copy, 0, sizeof(*copy));
+	wh_profile_let_go(endpoint->profile);
+	endpoint->profile = profile;
 	wipe_keys(endpoint);
 	for (int i = 0; i < from->n_secrets; i++)
-		if (wh_secret_decode(&wh_signing_standard, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
+		if (wh_secret_decode(&profile->signing, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
 			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
 }
 
@@ -85,6 +98,7 @@ void
 wh_endpoint_free(Endpoint *endpoint)
 {
 	wh_endpoint_free_copy(&endpoint->sub);
+	wh_profile_let_go(endpoint->profile);
 	wipe_keys(endpoint);
 	free(endpoint);
 }
@@ -131,4 +145,33 @@ wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
 		endpoint->last_failure_us = now_us;
 		endpoint->last_error = d->word;
 	}
+}
+
+void
+wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out)
+{
+	out->breaker = endpoint->breaker.state;
+	out->delivered = endpoint->delivered;
+	out->failed = endpoint->failed;
+	out->last_success_us = endpoint->last_success_us;
+	out->last_failure_us = endpoint->last_failure_us;
+	out->last_error = endpoint->last_error;
+}
+
+bool
+wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint)
+{
+	if (*n == *cap)
+	{
+		int larger = *cap ? *cap * 2 : 64;
+		Endpoint **grown = realloc(*list, (size_t) larger * sizeof(Endpoint *));
+
+		if (grown == NULL)
+			return false;
+		*list = grown;
+		*cap = larger;
+	}
+	endpoint->index = *n;
+	(*list)[(*n)++] = endpoint;
+	return true;
 }

@@ -3,22 +3,26 @@
  *	  A subscription as the engine holds it: a copy of its row, its keys, its
  *	  lanes, and what has been counted of it.
  *
- * Called by deliver.c only.
+ * Called by deliver.c and what it is made of only.
  */
 #ifndef WEBHOOK_DELIVER_ENDPOINT_H
 #define WEBHOOK_DELIVER_ENDPOINT_H
 
 #include "breaker.h"
+#include "deliver_profile.h"
+#include "rate.h"
 #include "types.h"
 
 typedef struct Endpoint
 {
-	WhSubscription sub; /* deep copy, but for the secrets */
+	WhSubscription sub; /* deep copy, but for the secrets and the profile */
+	Profile *profile;   /* held */
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
 	int64_t key_expires_us[WH_SECRETS_MAX];
 	int index; /* in the engine's array */
 	WhBreaker breaker;
+	WhRate rate;
 	bool to_probe; /* a row of it shall be taken as a probe */
 	bool to_hurry; /* it is well again: its retries shall be made due */
 	int64_t delivered;
@@ -28,16 +32,20 @@ typedef struct Endpoint
 	const char *last_error;
 } Endpoint;
 
-/* A copy of everything but the secrets; false without memory. */
+/* A copy of everything but the secrets and the profile; false, and an empty copy, without memory. */
 extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
 extern void wh_endpoint_free_copy(WhSubscription *copy);
 
+/* Neither is needed after all. Always false, for a caller that is out of memory. */
+extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
+
 /*
- * From now on it is `copy`, which it owns, with the secrets of `from`. Secrets
- * that cannot be decoded are left out: without any, requests fail as
- * "internal" and are retried.
+ * From now on it is `copy`, with the profile, which it both owns, and the
+ * secrets of `from`. Secrets that cannot be decoded as the profile asks for are
+ * left out: without any, requests fail as "internal" and are retried.
  */
-extern void wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, const WhSubscription *from);
+extern void wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile,
+							const WhSubscription *from);
 extern void wh_endpoint_free(Endpoint *endpoint);
 
 /*
@@ -54,6 +62,12 @@ extern int wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKe
  * are otherwise unharmed.
  */
 extern uint64_t wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event);
+
+/* Put it into an array that grows, and note where; false without memory. */
+extern bool wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint);
+
+/* What has been counted of it. */
+extern void wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out);
 
 /* A request of it has ended, as the delivery tells. */
 extern void wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us);

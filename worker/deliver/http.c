@@ -5,8 +5,9 @@
  *
  * libcurl tells us through callbacks which sockets to watch and when its next
  * timeout is; the sockets are members of one epoll descriptor, which the
- * worker's loop waits on among its other events. Connections are kept alive
- * and shared by all transfers; easy handles are set up once and reused.
+ * worker's loop waits on among its other events. Connections, name look-ups
+ * and the authorities' certificates are kept by the multi handle and shared by
+ * all transfers; easy handles are made for one request each (new_easy).
  *
  * Called by deliver.c only, from one thread. Rules beneath libcurl: a
  * callback allocates nothing that is not bounded, never calls back into the
@@ -33,7 +34,6 @@ struct WhHttp
 {
 	WhHttpConfig config;
 	char *ca_file;
-	unsigned int settings; /* counts their changes */
 	CURLM *multi;
 	int epoll_fd;
 	int64_t timer_ms;    /* as libcurl last asked: -1 none */
@@ -165,10 +165,16 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 		slot->too_large = true;
 		return 0;
 	}
-	if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
+	if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
+		slot->headers_ended = true;
+	else if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
 		wh_http_keep_retry_after(slot, bytes + 12, len - 12);
 	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
-		slot->transfer.retry_after[0] = '\0'; /* a new response: what came before was interim */
+	{
+		/* a new response: what came before was interim */
+		slot->transfer.retry_after[0] = '\0';
+		slot->headers_ended = false;
+	}
 	return len;
 }
 
@@ -176,7 +182,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
  * Making and freeing
  */
 
-/* Everything about a handle that is the same for each request. */
+/* All settings that are the same for each request. */
 static bool
 set_up_easy(Slot *slot)
 {
@@ -226,22 +232,22 @@ set_up_easy(Slot *slot)
 	return rc == CURLE_OK;
 }
 
-/* Make sure that the slot has a handle with the settings as they are now. */
-static bool
-have_easy(Slot *slot)
+/*
+ * A handle for one request. Not the last request's: libcurl before 8.1.1 keeps
+ * a pointer to the last header of a handle's last response, freed when the
+ * next request begins, and would use it if the next response began with a
+ * folded line with a colon in it. A handle costs 3 us.
+ */
+static CURL *
+new_easy(Slot *slot)
 {
-	if (slot->easy && slot->settings == slot->http->settings)
-		return true;
-	if (slot->easy)
-		curl_easy_cleanup(slot->easy);
-	slot->settings = slot->http->settings;
 	slot->easy = curl_easy_init();
-	if (slot->easy && set_up_easy(slot))
-		return true;
-	if (slot->easy)
+	if (slot->easy && !set_up_easy(slot))
+	{
 		curl_easy_cleanup(slot->easy);
-	slot->easy = NULL;
-	return false;
+		slot->easy = NULL;
+	}
+	return slot->easy;
 }
 
 WhHttp *
@@ -337,7 +343,6 @@ wh_http_configure(WhHttp *http, const char *ca_file)
 	}
 	free(http->ca_file);
 	http->ca_file = copy;
-	http->settings++; /* handles are set up anew when they are next used; busy ones end as they began */
 	return true;
 }
 
@@ -354,7 +359,7 @@ wh_http_acquire(WhHttp *http)
 		return NULL;
 	http->free_list = slot->next;
 	http->in_use++;
-	slot->address_refused = slot->too_large = false;
+	slot->address_refused = slot->too_large = slot->headers_ended = false;
 	slot->received = slot->header_received = slot->kept = 0;
 	slot->message[0] = '\0';
 	wh_buffer_reset(&slot->transfer.body);
@@ -371,6 +376,9 @@ wh_http_release(WhHttp *http, WhTransfer *transfer)
 {
 	Slot *slot = (Slot *) transfer;
 
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	slot->easy = NULL;
 	curl_slist_free_all(slot->headers);
 	slot->headers = NULL;
 	free(transfer->response);
@@ -416,13 +424,12 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 {
 	Slot *slot = (Slot *) transfer;
 	int64_t connect_us = timeout_us < WH_CONNECT_TIMEOUT_US ? timeout_us : WH_CONNECT_TIMEOUT_US;
+	CURL *e = new_easy(slot);
 	sigset_t saved;
 	CURLMcode rc;
-	CURL *e;
 
-	if (!have_easy(slot))
+	if (e == NULL)
 		return cannot_start(transfer, "libcurl has no memory, or does not take our settings");
-	e = slot->easy;
 	/*
 	 * To wait for a connection under way pays where it may turn out to be
 	 * HTTP/2. Without TLS libcurl learns only from the first response that it

@@ -15,12 +15,12 @@ typedef struct Slot
 	WhTransfer transfer; /* first, so that a WhTransfer is a Slot */
 	struct Slot *next;   /* in the free or the finished list */
 	struct WhHttp *http;
-	CURL *easy;
-	unsigned int settings; /* the generation of http.c's settings that easy was set up with */
+	CURL *easy; /* NULL but between start and release */
 	struct curl_slist *headers;
 	bool under_way;
 	bool address_refused;
 	bool too_large;
+	bool headers_ended;     /* of the response that is not interim, or else of the last interim one */
 	size_t received;        /* bytes of body so far */
 	size_t header_received; /* bytes of headers so far */
 	size_t kept;

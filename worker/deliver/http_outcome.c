@@ -64,9 +64,11 @@ certificate_outcome(const Slot *slot)
 static WhOutcomeKind
 outcome_of(const Slot *slot, CURLcode rc, int status)
 {
-	curl_off_t pretransfer = 0; /* 0: nothing could be sent */
+	curl_off_t pretransfer = 0;   /* 0: nothing could be sent */
+	curl_off_t starttransfer = 0; /* 0: nothing came */
 
 	curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+	curl_easy_getinfo(slot->easy, CURLINFO_STARTTRANSFER_TIME_T, &starttransfer);
 	/* a name may have several addresses: what counts is that none was left to go to */
 	if (slot->address_refused && rc != CURLE_OK)
 		return WH_OUT_ADDRESS;
@@ -75,6 +77,9 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 	switch (rc)
 	{
 		case CURLE_OK:
+			/* libcurl does not mind where the connection is closed, once there is a status */
+			if (!slot->headers_ended || status == 0)
+				return WH_OUT_RESET;
 			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
 		case CURLE_COULDNT_RESOLVE_HOST:
 			return WH_OUT_DNS;
@@ -97,7 +102,12 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_HTTP2:
 		case CURLE_HTTP2_STREAM:
 		case CURLE_WEIRD_SERVER_REPLY:
+		case CURLE_BAD_CONTENT_ENCODING: /* of the transfer: we ask for none */
 			return WH_OUT_RESET;
+		case CURLE_OUT_OF_MEMORY: /* what libcurl also calls a line of more than 100 kB within the headers */
+			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESPONSE_TOO_LARGE;
+		case CURLE_BAD_FUNCTION_ARGUMENT: /* and this a header without a name */
+			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		case CURLE_UNSUPPORTED_PROTOCOL: /* that of the URL, or of the answer */
 			return pretransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		default:
@@ -166,7 +176,11 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 	if (t->kind == WH_OUT_ADDRESS)
 		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
 	else if (t->kind == WH_OUT_RESPONSE_TOO_LARGE)
-		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes", WH_RESPONSE_BODY_MAX);
+		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes, or its headers than %d",
+				 WH_RESPONSE_BODY_MAX, WH_RESPONSE_HEADER_MAX);
+	else if (t->kind == WH_OUT_RESET && rc == CURLE_OK)
+		snprintf(t->error, sizeof(t->error),
+				 "the connection was closed within the response's headers, or they have no status");
 	else if (t->kind == WH_OUT_HTTP_ERROR)
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
 	else if (rc != CURLE_OK)
@@ -201,7 +215,8 @@ wh_http_outcome(Slot *slot, CURLcode rc)
 
 	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &total);
-	t->http_status = (int) status;
+	/* of "HTTP/2" over HTTP/1 libcurl takes any number for a status */
+	t->http_status = status >= 100 && status <= 999 ? (int) status : 0;
 	t->duration_us = total;
 	t->kind = outcome_of(slot, rc, t->http_status);
 	t->response = slot->kept ? clean_text(slot->keep, slot->kept, WH_RESPONSE_KEPT) : NULL;

@@ -5,15 +5,24 @@
  *
  * A lane holds what must go one after the other: the deliveries of one entity
  * for one subscription (or, by the subscription's ordering, a single delivery
- * or all of them). At most one of a lane is in flight. A subscription keeps
+ * or all of them). At most one of a lane is in flight, or several of it that go
+ * in order with one request: a batch (queue_batch.c). A subscription keeps
  * its lanes that could start one in a FIFO, and the queue keeps the
  * subscriptions that could start one in a round-robin; so a step costs the
- * same whatever waits.
+ * same whatever waits. Two things keep a subscription from its turn. One whose
+ * rate limit is used up rests until it may start the next. And a subscription
+ * may only have as many requests under way as there are places left free (one
+ * it may have in any case): so one alone takes half of all places at most, two
+ * that hang leave a third to all others, n of them 1 / (n + 1), and this
+ * without anybody having to find out who hangs. One that has its share keeps
+ * its place in the round-robin; it has f requests under way where f places are
+ * free, so a step passes by fewer than (all places / f) such subscriptions.
  *
  * What cannot stay in memory is given back to be kept in webhook.pending:
  *
  *	 retry	 it failed; its lane is blocked until it is delivered or dead
- *	 behind	 its lane is blocked by an earlier one
+ *	 behind	 its lane is blocked by an earlier one, or its batch is to be sent
+ *			 again, whose lead is 'retry'
  *	 parked	 its subscription is catching up: paused, held by its breaker, full
  *			 and too slow, or with parked deliveries that must go first
  *
@@ -32,10 +41,13 @@
  *	   become stored rows, and a crash parks the fresh ones as lost, which must
  *	   not be older than a stored row of their lane;
  *	 - a lane with stored rows but none in memory either has a row that is due
- *	   by itself, or is asked for by wh_queue_lane_to_fetch, but while its
+ *	   by itself or with its batch, or is asked for by wh_queue_lane_to_fetch, but while its
  *	   subscription is paused or held;
- *	 - while it is held one delivery at a time is let in, its oldest row or,
- *	   where it has none, the next event; and only when nothing else of it is
+ *	 - the rows of a batch that failed come before all others of their lanes,
+ *	   which are 'behind' them: a lane has no more than one such batch, and no
+ *	   other row of it is due;
+ *	 - while it is held one delivery, or batch, at a time is let in, its oldest row
+ *	   or, where it has none, the next event; and only when nothing else of it is
  *	   in memory, so that no earlier one of its lane can be.
  *
  * What this relies on: whatever has been given back is in pending, and what
@@ -43,31 +55,25 @@
  * parked rows are fetched until all that may have been lost has been pushed.
  *
  * Called by deliver.c only. Owns the deliveries it holds; nothing in here
- * blocks, does I/O or looks at a clock. The memory, and the invariants in
- * wh_lane_sane(), are in queue_lanes.c.
+ * blocks, does I/O or looks at a clock. How much may be in memory, and what is
+ * fetched when there is room, is in queue_room.c; the lists, and the invariants
+ * in wh_lane_sane(), are in queue_lanes.c.
  */
 #include "queue_internal.h"
 
 #include <assert.h>
 
-static bool
-catching_up(const Sub *sub)
-{
-	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
-		   sub->blocked >= WH_BLOCKED_LANES_MAX;
-}
-
 /*
  * Give back what waits in a lane, as pending must keep it. Where the lane has
- * stored rows, its first delivery stays due (unless one is in flight, which
- * will say how to go on) and the others stay behind it; else all is parked.
+ * stored rows, its first delivery stays due (unless it is not the `first`: one
+ * is in flight or in a batch that waits, and will say how to go on) and the
+ * others stay behind it; else all is parked.
  */
 static void
-give_back_lane(WhQueue *q, Lane *lane, WhList *out)
+give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 {
 	Sub *sub = lane->sub;
 	bool stored = lane->stored > 0;
-	bool first = lane->flying == NULL;
 	WhDelivery *d;
 
 	while ((d = wh_lane_pop(q, lane)) != NULL)
@@ -85,13 +91,13 @@ give_back_lane(WhQueue *q, Lane *lane, WhList *out)
 			d->disposal = first ? WH_DO_RETRY : WH_DO_BEHIND;
 			d->due_us = 0;
 			if (!d->stored)
-				wh_lane_set_stored(lane, lane->stored + 1);
+				wh_lane_set_stored(q, lane, lane->stored + 1);
 			first = false;
 		}
 		else
 		{
 			d->disposal = WH_DO_PARK;
-			sub->parked++;
+			wh_sub_set_parked(q, sub, sub->parked + 1);
 		}
 		wh_list_push(out, d);
 	}
@@ -99,10 +105,11 @@ give_back_lane(WhQueue *q, Lane *lane, WhList *out)
 	wh_lane_sane(lane);
 }
 
-static void
-give_back_sub(WhQueue *q, Sub *sub, WhList *out)
+void
+wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out)
 {
 	Link *next;
+	WhDelivery *lead;
 
 	sub->admit = ADMIT_NONE;
 	for (Link *link = sub->lanes.next; link != &sub->lanes && sub->queued > 0; link = next)
@@ -112,13 +119,16 @@ give_back_sub(WhQueue *q, Sub *sub, WhList *out)
 		next = link->next;
 		if (lane->waiting.n == 0)
 			continue;
-		give_back_lane(q, lane, out);
+		give_back_lane(q, lane, lane->n_bound == 0, out);
 		wh_lane_free_if_idle(q, lane);
 	}
+	while ((lead = wh_list_pop(&sub->batches)) != NULL)
+		wh_batch_give_back(q, sub, lead, out);
 }
 
 bool
-wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight, WhList *given_back)
+wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight, int batch_size,
+				   WhList *given_back)
 {
 	Sub *sub = wh_sub_find(q, id);
 
@@ -127,9 +137,10 @@ wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_
 	sub->gone = false;
 	sub->owner = owner;
 	sub->max_in_flight = max_in_flight;
+	sub->batch_size = batch_size;
 	sub->paused = paused;
 	if (paused)
-		give_back_sub(q, sub, given_back);
+		wh_sub_give_back(q, sub, given_back);
 	wh_sub_note(q, sub);
 	return true;
 }
@@ -140,7 +151,7 @@ wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back)
 	Sub *sub = wh_sub_find(q, id);
 
 	sub->held = true;
-	give_back_sub(q, sub, given_back);
+	wh_sub_give_back(q, sub, given_back);
 }
 
 void
@@ -173,13 +184,13 @@ wh_queue_nothing_stored(WhQueue *q, int64_t id)
 
 	if (sub == NULL)
 		return;
-	sub->parked = 0;
+	wh_sub_set_parked(q, sub, 0);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
 
 		next = link->next;
-		wh_lane_set_stored(lane, lane->held);
+		wh_lane_set_stored(q, lane, lane->held);
 		wh_lane_free_if_idle(q, lane);
 	}
 }
@@ -203,21 +214,22 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 	sub->gone = true;
 	sub->held = false;
 	sub->owner = NULL;
-	sub->parked = 0;
-	give_back_sub(q, sub, given_back);
+	wh_sub_set_parked(q, sub, 0);
+	wh_sub_give_back(q, sub, given_back);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
 
 		next = link->next;
-		/* its rows are gone, also that of the one in flight */
-		if (lane->flying && lane->flying->stored)
-		{
-			lane->flying->stored = false;
-			sub->fresh++;
-		}
+		/* its rows are gone, also those of what is in flight */
+		for (WhDelivery *d = lane->bound; d; d = d->bound_next)
+			if (d->stored)
+			{
+				d->stored = false;
+				sub->fresh++;
+			}
 		lane->held = 0;
-		wh_lane_set_stored(lane, 0);
+		wh_lane_set_stored(q, lane, 0);
 		link_remove(&lane->fetch);
 		wh_lane_free_if_idle(q, lane);
 	}
@@ -231,7 +243,7 @@ wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked)
 
 	if (sub == NULL)
 		return;
-	sub->parked += parked;
+	wh_sub_set_parked(q, sub, sub->parked + parked);
 	wh_sub_note(q, sub);
 }
 
@@ -246,24 +258,15 @@ wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t key, int rows)
 	lane = wh_lane_find(q, sub, key);
 	if (lane == NULL && (lane = wh_lane_make(q, sub, key)) == NULL)
 		return false;
-	wh_lane_set_stored(lane, rows);
+	wh_lane_set_stored(q, lane, rows);
 	return true;
 }
 
-static bool
-lane_has(const Lane *lane, int64_t event_id)
-{
-	if (lane->flying && lane->flying->event->id == event_id)
-		return true;
-	for (const WhDelivery *d = lane->waiting.head; d; d = d->next)
-		if (d->event->id == event_id)
-			return true;
-	return false;
-}
-
+/* Something of it waits now that did not before. */
 static void
-note_full(WhQueue *q, Sub *sub, int64_t now_us)
+note_pushed(WhQueue *q, Sub *sub, int64_t now_us)
 {
+	wh_sub_note(q, sub);
 	if (is_linked(&sub->full) || sub->queued < WH_QUEUE_FULL)
 		return;
 	sub->full_since_us = now_us;
@@ -275,34 +278,48 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 {
 	Sub *sub = wh_sub_find(q, d->subscription_id);
 	Lane *lane;
+	bool admitted;
 
 	if (sub == NULL || sub->gone)
 		return WH_PUSH_UNKNOWN;
+	/* what comes while it is held is what it has admitted */
+	admitted = sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0);
+	if (d->batch != 0)
+	{
+		WhPushed pushed = wh_batch_push(q, sub, d, now_us);
+
+		if (pushed == WH_PUSHED)
+		{
+			sub->admit = admitted ? ADMIT_ONE : sub->admit;
+			note_pushed(q, sub, now_us);
+		}
+		return pushed;
+	}
 	lane = wh_lane_find(q, sub, d->lane);
 
 	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && catching_up(sub)))
 	{
-		sub->parked++;
+		wh_sub_set_parked(q, sub, sub->parked + 1);
 		wh_sub_note(q, sub);
 		return WH_PUSH_PARK;
 	}
 	if (lane &&
 		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_PARKED && lane->stored > lane->held)))
 	{
-		wh_lane_set_stored(lane, lane->stored + 1);
+		wh_lane_set_stored(q, lane, lane->stored + 1);
 		if (from == WH_FROM_PARKED)
-			sub->parked--;
+			wh_sub_set_parked(q, sub, sub->parked - 1);
 		return WH_PUSH_BEHIND;
 	}
-	if (lane && from == WH_FROM_STORED && lane_has(lane, d->event->id))
+	if (lane && from == WH_FROM_STORED && wh_lane_has(lane, d->event->id))
 		return WH_PUSH_DUPLICATE;
 	if (lane == NULL && (lane = wh_lane_make(q, sub, d->lane)) == NULL)
 		return WH_PUSH_NO_MEMORY;
 
 	if (from == WH_FROM_PARKED)
 	{
-		sub->parked--;
-		wh_lane_set_stored(lane, lane->stored + 1);
+		wh_sub_set_parked(q, sub, sub->parked - 1);
+		wh_lane_set_stored(q, lane, lane->stored + 1);
 	}
 	if (from == WH_FROM_LOG)
 		sub->fresh++;
@@ -310,63 +327,92 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	{
 		lane->held++;
 		if (lane->stored < lane->held) /* a row nobody told us of at start */
-			wh_lane_set_stored(lane, lane->held);
+			wh_lane_set_stored(q, lane, lane->held);
 	}
-	if (sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0))
-		sub->admit = ADMIT_ONE; /* what comes while it is held is what it has admitted */
+	if (admitted)
+		sub->admit = ADMIT_ONE;
 	/* counted before it is appended, which looks whether all is sane */
 	d->queued_us = now_us;
 	wh_lane_append(q, lane, d);
-	note_full(q, sub, now_us);
+	note_pushed(q, sub, now_us);
 	return WH_PUSHED;
 }
 
-WhDelivery *
-wh_queue_next(WhQueue *q)
+void
+wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
 {
-	Link *link;
+	Sub *sub = wh_sub_find(q, id);
 
-	while ((link = link_take(&q->runnable)) != NULL)
+	if (sub == NULL || sub->not_before_us == at_us)
+		return;
+	sub->not_before_us = at_us;
+	wh_sub_rouse(q, sub); /* it rests again, until the right time, when it is its turn */
+}
+
+/* When may it start something, as far as waiting goes? A clock that was set back must not keep it waiting. */
+static int64_t
+start_at(const Sub *sub, int64_t now_us)
+{
+	int64_t at = sub->not_before_us;
+
+	if (waits_for_more(sub))
+	{
+		/* the lane that has been ready for longest; those after it have not waited for more that long */
+		Lane *lane = LINKED(Lane, ready, sub->ready.next);
+		int64_t more_until = lane->waiting.head->queued_us + WH_BATCH_WAIT_US;
+
+		if (more_until > at && more_until <= now_us + WH_BATCH_WAIT_US)
+			at = more_until;
+	}
+	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
+}
+
+WhDelivery *
+wh_queue_next(WhQueue *q, int64_t now_us, int free)
+{
+	Link *next;
+
+	wh_queue_wake(q, now_us);
+	for (Link *link = q->runnable.next; free > 0 && link != &q->runnable; link = next)
 	{
 		Sub *sub = LINKED(Sub, runnable, link);
-		Lane *lane;
-		WhDelivery *d;
+		WhDelivery *lead;
 
+		next = link->next;
+		if (sub->in_flight >= free && could_start(sub))
+			continue; /* it keeps its turn */
+		link_remove(link);
 		/* it may have lost what made it runnable since it was put here */
-		if (!may_start(sub) || !is_linked(&sub->ready) || sub->in_flight >= sub->max_in_flight)
+		if (!could_start(sub))
 			continue;
-		lane = LINKED(Lane, ready, link_take(&sub->ready));
-		d = wh_lane_pop(q, lane);
-		lane->flying = d;
+		if (start_at(sub, now_us) > now_us)
+		{
+			wh_sub_rest(q, sub, start_at(sub, now_us));
+			continue;
+		}
+		lead = wh_batch_take(q, sub);
+		if (lead == NULL && is_linked(&sub->ready))
+			lead = wh_batch_gather(q, sub);
+		if (lead == NULL)
+			continue; /* a batch whose lane is not free: it comes back when that is */
 		sub->in_flight++;
 		sub->admit = ADMIT_NONE;
 		wh_sub_note(q, sub);
-		wh_lane_sane(lane);
-		return d;
+		return lead;
 	}
 	return NULL;
 }
 
-/* Take the delivery out of flight; returns its lane. */
-static Lane *
-land(WhQueue *q, WhDelivery *d)
+/* One of those that went with a request has ended, as the lead did; the last one of its lane says how that goes on. */
+static void
+land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
 {
-	Sub *sub = wh_sub_find(q, d->subscription_id);
 	Lane *lane = wh_lane_find(q, sub, d->lane);
+	bool again = d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY && !sub->gone;
 
-	assert(lane->flying == d);
-	lane->flying = NULL;
-	sub->in_flight--;
-	return lane;
-}
-
-void
-wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back)
-{
-	Lane *lane = land(q, d);
-	Sub *sub = lane->sub;
-	bool again = d->disposal == WH_DO_RETRY && !sub->gone;
-
+	wh_lane_unbind(lane, d);
+	lane->flying--;
+	sub->flying--;
 	if (sub->gone && d->disposal != WH_DO_FORGET)
 		d->disposal = WH_DO_DROP;
 	if (d->stored)
@@ -374,28 +420,42 @@ wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back)
 	else
 		sub->fresh--;
 	if (again != d->stored)
-		wh_lane_set_stored(lane, lane->stored + (again ? 1 : -1));
-
+		wh_lane_set_stored(q, lane, lane->stored + (again ? 1 : -1));
+	if (lane->n_bound > 0)
+		return;
 	if (again)
-	{
-		lane->flying = d; /* so that all others stay behind it */
-		give_back_lane(q, lane, given_back);
-		lane->flying = NULL;
-	}
+		give_back_lane(q, lane, false, given_back);
 	else if (lane->waiting.n > 0)
 		wh_lane_note_ready(q, lane);
 	else
 		wh_lane_note_fetch(q, lane);
 	wh_lane_sane(lane);
 	wh_lane_free_if_idle(q, lane);
+}
+
+void
+wh_queue_done(WhQueue *q, WhDelivery *lead, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+	WhDisposal disposal = lead->disposal;
+
+	sub->in_flight--;
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BEHIND : disposal;
+		land(q, sub, d, given_back);
+	}
 	wh_sub_note(q, sub);
 	wh_sub_free_if_idle(q, sub);
 }
 
 void
-wh_queue_abort(WhQueue *q, WhDelivery *d)
+wh_queue_abort(WhQueue *q, WhDelivery *lead)
 {
-	wh_lane_put_back(q, land(q, d), d);
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+
+	sub->in_flight--;
+	wh_batch_put_back(q, sub, lead);
 }
 
 void
@@ -408,166 +468,8 @@ wh_queue_give_back_all(WhQueue *q, WhList *given_back)
 		for (Sub *sub = q->subs[i]; sub; sub = next)
 		{
 			next = sub->hash_next;
-			give_back_sub(q, sub, given_back);
+			wh_sub_give_back(q, sub, given_back);
 			wh_sub_free_if_idle(q, sub);
 		}
 	}
-}
-
-/* Subscriptions that are full: wait a little, then give their queue back. False: one is still too full. */
-static bool
-look_at_full(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	bool room = true;
-	Link *next;
-
-	for (Link *link = q->full.next; link != &q->full; link = next)
-	{
-		Sub *sub = LINKED(Sub, full, link);
-		int64_t patience = sub->queued >= WH_QUEUE_FULL ? WH_QUEUE_PATIENCE_US : WH_QUEUE_PATIENCE_SLOW_US;
-
-		next = link->next;
-		if (sub->queued > WH_QUEUE_FULL - WH_FETCH_MAX && now_us - sub->full_since_us > patience)
-			give_back_sub(q, sub, given_back);
-		if (sub->queued > WH_QUEUE_FULL - WH_FETCH_MAX)
-			room = false;
-		else
-			link_remove(&sub->full);
-	}
-	return room;
-}
-
-static bool
-has_room_for_more(const WhQueue *q)
-{
-	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
-}
-
-/* All together are too many, or too large, although none is full: the same, for those that have their share of it or more. */
-static void
-look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	int share = WH_QUEUE_TOTAL / (q->n_subs > 0 ? q->n_subs : 1);
-	size_t share_of_bytes = WH_QUEUE_BYTES / (size_t) (q->n_subs > 0 ? q->n_subs : 1);
-
-	if (has_room_for_more(q))
-	{
-		q->total_full_since_us = 0;
-		return;
-	}
-	if (q->total_full_since_us == 0)
-		q->total_full_since_us = now_us;
-	if (now_us - q->total_full_since_us <= WH_QUEUE_PATIENCE_US)
-		return;
-	for (size_t i = 0; i < SUB_BUCKETS; i++)
-		for (Sub *sub = q->subs[i]; sub; sub = sub->hash_next)
-			if (sub->queued >= share || sub->bytes >= share_of_bytes)
-				give_back_sub(q, sub, given_back);
-	q->total_full_since_us = 0;
-}
-
-bool
-wh_queue_has_room(WhQueue *q, int64_t now_us, WhList *given_back)
-{
-	bool room = look_at_full(q, now_us, given_back);
-
-	look_at_total(q, now_us, given_back);
-	return room && has_room_for_more(q);
-}
-
-bool
-wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *key)
-{
-	Link *link;
-
-	while ((link = link_take(&q->fetching)) != NULL)
-	{
-		Sub *sub = LINKED(Sub, fetching, link);
-		Lane *lane;
-
-		if (!may_fetch(sub) || !is_linked(&sub->fetch))
-			continue;
-		lane = LINKED(Lane, fetch, link_take(&sub->fetch));
-		wh_sub_note(q, sub);
-		if (lane->stored == lane->held) /* all of it has come already, by a probe */
-			continue;
-		*subscription_id = sub->id;
-		*key = lane->key;
-		return true;
-	}
-	return false;
-}
-
-void
-wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t key)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-	Lane *lane = sub ? wh_lane_find(q, sub, key) : NULL;
-
-	if (lane)
-		wh_lane_note_fetch(q, lane);
-}
-
-int64_t
-wh_queue_parked_to_fetch(WhQueue *q, int *room)
-{
-	/* once round the list at most */
-	for (Link *last = q->parking.prev, *link = NULL; link != last;)
-	{
-		Sub *sub;
-
-		if ((link = link_take(&q->parking)) == NULL)
-			break;
-		sub = LINKED(Sub, parking, link);
-		wh_sub_note(q, sub);
-		if (sub->parked > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= WH_FETCH_MAX / 2 &&
-			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q))
-		{
-			*room = WH_FETCH_MAX;
-			return sub->id;
-		}
-	}
-	return 0;
-}
-
-void
-wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t key)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-	Lane *lane = sub ? wh_lane_find(q, sub, key) : NULL;
-
-	if (lane == NULL)
-		return;
-	wh_lane_set_stored(lane, lane->held);
-	wh_lane_free_if_idle(q, lane);
-}
-
-void
-wh_queue_parked_is_empty(WhQueue *q, int64_t subscription_id)
-{
-	Sub *sub = wh_sub_find(q, subscription_id);
-
-	if (sub)
-		sub->parked = 0;
-}
-
-bool
-wh_queue_counts(const WhQueue *q, int64_t id, WhCounts *out)
-{
-	const Sub *sub = wh_sub_find(q, id);
-
-	if (sub == NULL)
-		return false;
-	out->queued = sub->queued;
-	out->in_flight = sub->in_flight;
-	out->parked = sub->parked;
-	out->blocked = sub->blocked;
-	out->catching_up = catching_up(sub);
-	return true;
-}
-
-int
-wh_queue_total(const WhQueue *q)
-{
-	return q->total;
 }

@@ -12,16 +12,23 @@
 
 /* How much may wait in memory. A test of the rules makes these smaller. */
 #ifndef WH_QUEUE_FULL
-#define WH_QUEUE_FULL 1500         /* deliveries of one subscription: full */
-#define WH_QUEUE_TOTAL 20000       /* those of all subscriptions together */
-#define WH_FETCH_MAX 500           /* parked rows fetched at once */
-#define WH_BLOCKED_LANES_MAX 10000 /* lanes of one subscription remembered as blocked */
+#define WH_QUEUE_FULL 1500           /* deliveries of one subscription: full */
+#define WH_QUEUE_TOTAL 20000         /* those of all subscriptions together */
+#define WH_FETCH_MAX 500             /* parked rows fetched at once, if there is room for so many */
+#define WH_FETCH_MIN 32              /* if there is not */
+#define WH_BLOCKED_LANES_MAX 10000   /* lanes of one subscription remembered as blocked */
+#define WH_BATCH_WAIT_US (50 * 1000) /* how long a batch waits for more */
 #endif
 #define WH_QUEUE_BYTES (128 * 1024 * 1024) /* of the events of all that wait */
 
 /* How long a subscription may stay full, which keeps all others waiting, before its queue is handed back. */
 #define WH_QUEUE_PATIENCE_US (250 * 1000)       /* where it makes no headway */
 #define WH_QUEUE_PATIENCE_SLOW_US (1000 * 1000) /* where it does, but slowly */
+
+#define WH_BATCH_BYTES (8 * 1024 * 1024) /* events of one batch, but that one event always fits */
+
+/* A rest that is longer than any rate asks for is one of a clock that was set back since. */
+#define WH_QUEUE_REST_MAX_US (2 * 1000000)
 
 typedef struct WhQueue WhQueue;
 
@@ -45,7 +52,7 @@ extern void wh_queue_free(WhQueue *q); /* must be empty of deliveries */
  * without memory: nothing has changed.
  */
 extern bool wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight,
-							   WhList *given_back);
+							   int batch_size, WhList *given_back);
 
 /* The owner of a subscription that is not removed; NULL: there is none. */
 extern void *wh_queue_owner(const WhQueue *q, int64_t id);
@@ -78,14 +85,27 @@ extern void wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back);
 extern void wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked);
 extern bool wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t lane, int rows);
 
+/* A batch, which has a row each in pending, is pushed by its lead, or not at all. */
 extern WhPushed wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us);
 
-/* The next delivery that may be started, now in flight; NULL: none may. */
-extern WhDelivery *wh_queue_next(WhQueue *q);
+/* Its rate limit: nothing more of it may be started before then. */
+extern void wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us);
 
 /*
- * The delivery in flight has ended with d->disposal: FORGET or BURY free its
- * lane, RETRY blocks it and what waits behind is given back.
+ * The next delivery that may be started, now in flight, with those of the same
+ * batch (see types.h) as its others; NULL: none may. `free`:
+ * for how many requests there is a place, this one included.
+ */
+extern WhDelivery *wh_queue_next(WhQueue *q, int64_t now_us, int free);
+
+/* When something that rests may be started, INT64_MAX: nothing rests; and the time has come. */
+extern int64_t wh_queue_deadline(const WhQueue *q);
+extern void wh_queue_wake(WhQueue *q, int64_t now_us);
+
+/*
+ * The delivery in flight has ended with d->disposal, and its others with it:
+ * FORGET or BURY free their lanes, RETRY blocks them (the others are then
+ * BEHIND) and what waits behind is given back.
  */
 extern void wh_queue_done(WhQueue *q, WhDelivery *d, WhList *given_back);
 
@@ -104,6 +124,14 @@ extern void wh_queue_abort(WhQueue *q, WhDelivery *d);
  */
 extern bool wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *lane);
 extern int64_t wh_queue_parked_to_fetch(WhQueue *q, int *room);
+
+/*
+ * Has it so much in memory that no rows of it shall be taken because they are
+ * due? And (once): has one of which that was said no longer?
+ */
+extern bool wh_queue_any_sated(const WhQueue *q); /* false: none of them */
+extern bool wh_queue_sated(WhQueue *q, int64_t id);
+extern bool wh_queue_hungry(WhQueue *q);
 
 /* The fetch could not be made now: ask for it again later. */
 extern void wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t lane);

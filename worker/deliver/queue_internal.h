@@ -1,7 +1,9 @@
 /*
  * queue_internal.h
- *	  What the two halves of the queue share: queue_lanes.c keeps lanes,
- *	  subscriptions and the lists they are in; queue.c has the rules.
+ *	  What the parts of the queue share: queue_lanes.c keeps lanes,
+ *	  subscriptions and the lists they are in, queue_rest.c those that may start
+ *	  only later; queue.c has the rules of order and turns, queue_batch.c those
+ *	  of batches, queue_room.c those of memory.
  *
  * For nobody else. The rules, and what the counts mean, are told at the top of
  * queue.c.
@@ -70,8 +72,11 @@ typedef struct Lane
 	Link fetch;  /* in sub->fetch, if rows of it must be fetched */
 	struct Sub *sub;
 	uint64_t key;
-	WhList waiting;     /* in memory, to be started in this order */
-	WhDelivery *flying; /* the one in flight */
+	WhList waiting;    /* in memory, to be started in this order */
+	WhDelivery *bound; /* in flight, or in a batch that waits: by bound_next, in order */
+	WhDelivery *bound_last;
+	int n_bound;
+	int flying; /* of those, in flight */
 	int stored;
 	int held;
 } Lane;
@@ -101,13 +106,22 @@ typedef struct Sub
 	Admit admit;
 	bool gone; /* removed, but something of it is still in flight */
 	int max_in_flight;
-	int in_flight;
+	int batch_size;
+	WhList batches; /* leads of those that were tried and wait to be tried again */
+	int in_flight;  /* requests */
+	int flying;     /* deliveries in them */
 	int queued;
+	int n_ready;  /* of the queued, those in lanes that could start one */
 	size_t bytes; /* of the events that are queued */
-	int fresh;    /* of both, those without a row in pending */
+	int fresh;    /* of the queued and those in flight, the ones without a row in pending */
 	int blocked;  /* lanes with stored rows */
 	int64_t parked;
 	int64_t full_since_us;
+	int64_t not_before_us; /* its rate limit: nothing may be started before */
+	int64_t rests_until_us;
+	int rests;     /* its place in the queue's heap, from 1; 0: it does not rest */
+	int hungry_at; /* it was said to have enough in memory, until it has no more than that; 0: it was not */
+	bool has_rows; /* in pending, that the queue knows of */
 } Sub;
 
 #define SUB_BUCKETS 4096 /* a power of two */
@@ -125,6 +139,12 @@ struct WhQueue
 	Link full;     /* those whose queue is full */
 	Link parking;  /* those with parked rows; some that have none any more */
 	Link fetching; /* those with lanes that may be fetched; some that no longer have or may */
+	Sub **resting; /* those that rest: a heap, the first one's time first; room for all subscriptions */
+	int n_resting;
+	int cap_resting;
+	int n_with_rows; /* subscriptions with rows in pending */
+	int n_large;     /* those with WH_FETCH_MAX deliveries waiting, or more */
+	bool hungry;     /* one that had enough has no longer */
 	int64_t total_full_since_us;
 };
 
@@ -152,18 +172,74 @@ may_fetch(const Sub *sub)
 	return !sub->paused && !sub->held;
 }
 
+/* Could it start something, if it was its turn and there was a place? */
+static inline bool
+could_start(const Sub *sub)
+{
+	return may_start(sub) && (is_linked(&sub->ready) || sub->batches.n > 0) &&
+		   sub->in_flight < sub->max_in_flight;
+}
+
+/* Is it worth waiting a moment for a batch to become larger? What is held gets no more. */
+static inline bool
+waits_for_more(const Sub *sub)
+{
+	return sub->n_ready < sub->batch_size && sub->batches.n == 0 && !sub->held;
+}
+
+/* Is it catching up? New events are parked behind what is parked already. */
+static inline bool
+catching_up(const Sub *sub)
+{
+	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
+		   sub->blocked >= WH_BLOCKED_LANES_MAX;
+}
+
+/* Is there room in memory for more? */
+static inline bool
+has_room_for_more(const WhQueue *q)
+{
+	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
+}
+
 /* Put it into the lists it belongs in, if it does and is not there. */
 extern void wh_sub_note(WhQueue *q, Sub *sub);
 extern void wh_lane_note_ready(WhQueue *q, Lane *lane);
+extern void wh_lane_leave_ready(Lane *lane);
 extern void wh_lane_note_fetch(WhQueue *q, Lane *lane);
+
+/* One of it goes into a batch or into flight, and comes out again. */
+extern void wh_lane_bind(Lane *lane, WhDelivery *d);
+extern void wh_lane_unbind(Lane *lane, WhDelivery *d);
+extern bool wh_lane_has(const Lane *lane, int64_t event_id);
 
 /* Deliveries enter a lane at its end, or come back to its front. */
 extern void wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d);
 extern void wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d);
+/* The same for those of a batch that waits, which are in no lane's list. */
+extern void wh_sub_count_in(WhQueue *q, Sub *sub, const WhDelivery *d);
+extern void wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d);
 /* The first that waits, NULL if none does. The caller says what becomes of it. */
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
-extern void wh_lane_set_stored(Lane *lane, int stored);
+extern void wh_lane_set_stored(WhQueue *q, Lane *lane, int stored);
+extern void wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked);
 extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
+
+/* queue_rest.c: out of the round-robin until a time; back before it; back whose time has come. */
+extern bool wh_rest_reserve(WhQueue *q); /* room for one subscription more; false without memory */
+extern void wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us);
+extern void wh_sub_rouse(WhQueue *q, Sub *sub);
+
+/* queue_batch.c: what goes with one request; a batch that waits */
+extern WhDelivery *wh_batch_gather(WhQueue *q, Sub *sub);
+extern WhDelivery *wh_batch_take(WhQueue *q, Sub *sub);
+extern WhPushed wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us);
+/* It was in flight, and waits again: as it is if it was kept, else in its lanes. */
+extern void wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead);
+extern void wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out);
+
+/* queue.c: give back all that waits of a subscription */
+extern void wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out);
 
 #endif /* WEBHOOK_QUEUE_INTERNAL_H */

@@ -75,12 +75,13 @@ wh_queue_free(WhQueue *q)
 			{
 				Lane *lane = LINKED(Lane, of_sub, link);
 
-				assert(lane->waiting.n == 0 && lane->flying == NULL);
+				assert(lane->waiting.n == 0 && lane->n_bound == 0);
 				free(lane);
 			}
 			free(sub);
 		}
 	}
+	free(q->resting);
 	free(q->lanes);
 	free(q);
 }
@@ -102,7 +103,7 @@ wh_sub_find(const WhQueue *q, int64_t id)
 Sub *
 wh_sub_make(WhQueue *q, int64_t id)
 {
-	Sub *sub = calloc(1, sizeof(Sub));
+	Sub *sub = wh_rest_reserve(q) ? calloc(1, sizeof(Sub)) : NULL;
 	size_t b = sub_bucket(id);
 
 	if (sub == NULL)
@@ -129,6 +130,8 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 	if (!sub->gone || sub->in_flight > 0)
 		return;
 	assert(!is_linked(&sub->lanes) && sub->queued == 0);
+	wh_sub_rouse(q, sub);
+	wh_sub_set_parked(q, sub, 0);
 	link_remove(&sub->runnable);
 	link_remove(&sub->full);
 	link_remove(&sub->parking);
@@ -143,8 +146,10 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 void
 wh_sub_note(WhQueue *q, Sub *sub)
 {
-	if (!is_linked(&sub->runnable) && may_start(sub) && is_linked(&sub->ready) &&
-		sub->in_flight < sub->max_in_flight)
+	/* it rests only so that its batch becomes larger, and that has come about */
+	if (sub->rests > 0 && sub->rests_until_us > sub->not_before_us && !waits_for_more(sub))
+		wh_sub_rouse(q, sub);
+	if (!is_linked(&sub->runnable) && sub->rests == 0 && could_start(sub))
 		link_last(&q->runnable, &sub->runnable);
 	if (!is_linked(&sub->parking) && sub->parked > 0)
 		link_last(&q->parking, &sub->parking);
@@ -219,7 +224,7 @@ wh_lane_free_if_idle(WhQueue *q, Lane *lane)
 {
 	Lane **link = &q->lanes[lane_bucket(q->n_lane_buckets, lane->sub->id, lane->key)];
 
-	if (lane->waiting.n > 0 || lane->flying || lane->stored > 0)
+	if (lane->waiting.n > 0 || lane->n_bound > 0 || lane->stored > 0)
 		return;
 	assert(!is_linked(&lane->ready));
 	link_remove(&lane->of_sub);
@@ -235,26 +240,88 @@ void
 wh_lane_sane(const Lane *lane)
 {
 	assert(lane->stored >= 0 && lane->held >= 0 && lane->held <= lane->stored);
-	assert(lane->held <= lane->waiting.n + (lane->flying != NULL));
-	assert(is_linked(&lane->ready) == (lane->waiting.n > 0 && lane->flying == NULL));
-	assert(lane->sub->fresh >= 0 && lane->sub->fresh <= lane->sub->queued + lane->sub->in_flight);
+	assert(lane->held <= lane->waiting.n + lane->n_bound);
+	assert(lane->flying >= 0 && lane->flying <= lane->n_bound);
+	assert((lane->n_bound > 0) == (lane->bound != NULL));
+	assert(is_linked(&lane->ready) == (lane->waiting.n > 0 && lane->n_bound == 0));
+	assert(lane->sub->n_ready >= 0 && lane->sub->n_ready <= lane->sub->queued);
+	assert(lane->sub->fresh >= 0 && lane->sub->fresh <= lane->sub->queued + lane->sub->flying);
 	(void) lane;
 }
 
+static void
+note_rows(WhQueue *q, Sub *sub)
+{
+	bool has_rows = sub->parked > 0 || sub->blocked > 0;
+
+	q->n_with_rows += has_rows - sub->has_rows;
+	sub->has_rows = has_rows;
+}
+
 void
-wh_lane_set_stored(Lane *lane, int stored)
+wh_lane_set_stored(WhQueue *q, Lane *lane, int stored)
 {
 	lane->sub->blocked += (stored > 0) - (lane->stored > 0);
 	lane->stored = stored;
+	note_rows(q, lane->sub);
 }
 
 void
 wh_lane_note_ready(WhQueue *q, Lane *lane)
 {
-	if (is_linked(&lane->ready) || lane->flying || lane->waiting.n == 0)
+	if (is_linked(&lane->ready) || lane->n_bound > 0 || lane->waiting.n == 0)
 		return;
 	link_last(&lane->sub->ready, &lane->ready);
+	lane->sub->n_ready += lane->waiting.n;
 	wh_sub_note(q, lane->sub);
+}
+
+void
+wh_lane_leave_ready(Lane *lane)
+{
+	if (!is_linked(&lane->ready))
+		return;
+	link_remove(&lane->ready);
+	lane->sub->n_ready -= lane->waiting.n;
+}
+
+void
+wh_lane_bind(Lane *lane, WhDelivery *d)
+{
+	d->bound_next = NULL;
+	if (lane->bound)
+		lane->bound_last->bound_next = d;
+	else
+		lane->bound = d;
+	lane->bound_last = d;
+	lane->n_bound++;
+}
+
+/* They mostly leave in the order in which they came: the first ones are found at once. */
+void
+wh_lane_unbind(Lane *lane, WhDelivery *d)
+{
+	WhDelivery **at = &lane->bound;
+	WhDelivery *before = NULL;
+
+	for (; *at != d; at = &before->bound_next)
+		before = *at;
+	*at = d->bound_next;
+	if (lane->bound_last == d)
+		lane->bound_last = before;
+	lane->n_bound--;
+}
+
+bool
+wh_lane_has(const Lane *lane, int64_t event_id)
+{
+	for (const WhDelivery *d = lane->bound; d; d = d->bound_next)
+		if (d->event->id == event_id)
+			return true;
+	for (const WhDelivery *d = lane->waiting.head; d; d = d->next)
+		if (d->event->id == event_id)
+			return true;
+	return false;
 }
 
 void
@@ -266,31 +333,56 @@ wh_lane_note_fetch(WhQueue *q, Lane *lane)
 	wh_sub_note(q, lane->sub);
 }
 
-static void
-count_in(WhQueue *q, Sub *sub, const WhDelivery *d)
+void
+wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked)
 {
-	sub->queued++;
+	sub->parked = parked;
+	note_rows(q, sub);
+}
+
+void
+wh_sub_count_in(WhQueue *q, Sub *sub, const WhDelivery *d)
+{
+	q->n_large += ++sub->queued == WH_FETCH_MAX;
 	sub->bytes += d->event->size;
 	q->total++;
 	q->bytes += d->event->size;
 }
 
-static void
-count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
+void
+wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
 {
-	sub->queued--;
+	q->n_large -= sub->queued-- == WH_FETCH_MAX;
+	if (sub->hungry_at > 0 && sub->queued <= sub->hungry_at)
+	{
+		sub->hungry_at = 0;
+		q->hungry = true;
+	}
 	sub->bytes -= d->event->size;
 	q->total--;
 	q->bytes -= d->event->size;
+}
+
+/* One has come to those that wait in a lane. */
+static void
+note_one_more(WhQueue *q, Lane *lane, const WhDelivery *d)
+{
+	wh_sub_count_in(q, lane->sub, d);
+	if (is_linked(&lane->ready))
+	{
+		lane->sub->n_ready++;
+		wh_sub_note(q, lane->sub); /* a batch may be full now */
+	}
+	else
+		wh_lane_note_ready(q, lane);
+	wh_lane_sane(lane);
 }
 
 void
 wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d)
 {
 	wh_list_push(&lane->waiting, d);
-	count_in(q, lane->sub, d);
-	wh_lane_note_ready(q, lane);
-	wh_lane_sane(lane);
+	note_one_more(q, lane, d);
 }
 
 void
@@ -301,9 +393,7 @@ wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d)
 	if (lane->waiting.tail == NULL)
 		lane->waiting.tail = d;
 	lane->waiting.n++;
-	count_in(q, lane->sub, d);
-	wh_lane_note_ready(q, lane);
-	wh_lane_sane(lane);
+	note_one_more(q, lane, d);
 }
 
 WhDelivery *
@@ -313,7 +403,9 @@ wh_lane_pop(WhQueue *q, Lane *lane)
 
 	if (d == NULL)
 		return NULL;
-	count_out(q, lane->sub, d);
+	wh_sub_count_out(q, lane->sub, d);
+	if (is_linked(&lane->ready))
+		lane->sub->n_ready--;
 	if (lane->waiting.n == 0)
 		link_remove(&lane->ready);
 	return d;

@@ -25,6 +25,7 @@
  */
 #define OUTCOMES(ROW)                                                                                        \
 	ROW(WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED, 0)                                                \
+	ROW(WH_OUT_REJECTED, "rejected", WH_CLASS_RETRY, 0)                                                      \
 	ROW(WH_OUT_REDIRECT, "redirect", WH_CLASS_RETRY, 0)                                                      \
 	ROW(WH_OUT_BAD_REQUEST, "bad_request", WH_CLASS_RETRY, 400)                                              \
 	ROW(WH_OUT_UNAUTHORIZED, "unauthorized", WH_CLASS_RETRY, 401)                                            \

@@ -2,12 +2,12 @@
  * template.h
  *	  Templates of profiles: an event in a receiver's own shape.
  *
- * Called by deliver.c, which compiles the templates of a profile once and
+ * Called by deliver_profile.c, which compiles the templates of a profile once and
  * renders them for every attempt, and by api.c, which refuses a bad one when
  * it is saved. docs/PROFILES.md is the reference of the language.
  *
  * An envelope is JSON in which a string "$name" stands for a variable's value;
- * a text has {name} in it and makes a header or the bytes to be signed.
+ * a text has {name} in it and makes a header.
  * Whatever the template: an envelope renders to JSON whose objects have no key
  * twice (but for what a value brings within itself), a header to text without
  * control characters, and no variable holds a secret.
@@ -28,10 +28,8 @@ typedef struct WhTemplate WhTemplate;
 
 typedef enum WhTemplateKind
 {
-	WH_TEMPLATE_ENVELOPE,  /* JSON: a request's body */
-	WH_TEMPLATE_HEADER,    /* text: a header's value */
-	WH_TEMPLATE_SIGNED,    /* text: the bytes that are signed */
-	WH_TEMPLATE_SIGNATURE, /* text: how one signature is written in a header */
+	WH_TEMPLATE_ENVELOPE, /* JSON: a request's body */
+	WH_TEMPLATE_HEADER,   /* text: a header */
 	WH_TEMPLATE_KINDS
 } WhTemplateKind;
 
@@ -45,8 +43,8 @@ typedef struct WhTemplateError
 
 /*
  * What variables take their values from. The caller's, all of it; what is
- * NULL is null to a template. `attempt`, `attempt_us`, `body` and the
- * signatures are not asked for by an envelope: a repeat has the same body.
+ * NULL is null to a template. `attempt` and `attempt_us` are not asked for by
+ * an envelope: a repeat has the same body.
  */
 typedef struct WhTemplateValues
 {
@@ -58,10 +56,6 @@ typedef struct WhTemplateValues
 	size_t params_len;
 	int attempt; /* 1 for the first */
 	int64_t attempt_us;
-	const char *body; /* as rendered */
-	size_t body_len;
-	const char *signature;  /* one of them, encoded */
-	const char *signatures; /* all of them, formatted and joined */
 } WhTemplateValues;
 
 typedef enum WhRendered

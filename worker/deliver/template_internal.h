@@ -1,14 +1,12 @@
 /*
  * template_internal.h
- *	  What the files of the template leaf share: the compiled form, values,
- *	  and reading JSON.
+ *	  What the files of the template leaf share: the compiled form and variables.
  *
  *	template.c            compiling: collects text and ops
  *	template_parse.c      an envelope's JSON -> ops
  *	template_text.c       references, and texts with {name} -> ops
  *	template_render.c     runs the ops
  *	template_variables.c  the table of variables
- *	template_json.c       JSON text: members, comparing, escaping
  *
  * A compiled template is a flat list of ops over one pool of constant text.
  * Commas are constant wherever it is known at compile time that something
@@ -18,27 +16,13 @@
 #ifndef WEBHOOK_TEMPLATE_INTERNAL_H
 #define WEBHOOK_TEMPLATE_INTERNAL_H
 
+#include "json_text.h"
 #include "template.h"
 
 #define WH_TEMPLATE_DEPTH 32 /* objects and arrays within each other */
 #define WH_TERMS_MAX 4       /* alternatives of one reference */
 
 /* ---- values ---- */
-
-typedef enum WhValueKind
-{
-	WH_VALUE_NULL,
-	WH_VALUE_TEXT, /* characters as they are */
-	WH_VALUE_JSON  /* JSON text, perhaps with whitespace around it; not null */
-} WhValueKind;
-
-/* Points into the values, the template or a scratch buffer; owns nothing. */
-typedef struct WhValue
-{
-	WhValueKind kind;
-	const char *at;
-	size_t len;
-} WhValue;
 
 /* Always the same kind of scalar, or any JSON, which has members and may be spread. */
 typedef enum WhShape
@@ -154,36 +138,5 @@ extern void wh_parser_flush(WhParser *ps);
 extern bool wh_parse_reference(WhParser *ps, const char *at, const char *end, WhReference *ref);
 extern bool wh_parse_text(WhParser *ps);
 extern bool wh_parse_envelope(WhParser *ps);
-
-/* ---- JSON text ---- */
-
-typedef struct WhText
-{
-	const char *at;
-	size_t len;
-} WhText;
-
-typedef struct WhMember
-{
-	WhText key; /* as it stands in the JSON, without quotes */
-	WhText value;
-} WhMember;
-
-typedef struct WhMembers
-{
-	const char *p;
-	const char *end;
-} WhMembers;
-
-extern const char *wh_json_space(const char *p, const char *end);
-extern WhText wh_json_trim(const char *at, size_t len);
-extern bool wh_json_members(const char *at, size_t len, WhMembers *members);
-extern bool wh_json_next(WhMembers *members, WhMember *member);
-extern WhValue wh_json_value(const char *at, size_t len);
-extern WhValue wh_json_find(WhValue object, const char *key, size_t len);
-extern int wh_json_compare(WhText a, WhText b);
-extern bool wh_json_is_number(const char *at, size_t len);
-extern void wh_json_escape(WhBuffer *b, const char *at, size_t len);
-extern void wh_json_unescape(WhBuffer *b, const char *at, size_t len);
 
 #endif /* WEBHOOK_TEMPLATE_INTERNAL_H */

@@ -43,17 +43,6 @@ is_word(WhText text, const char *word)
 	return text.len == strlen(word) && memcmp(text.at, word, text.len) == 0;
 }
 
-/* What stands between the quotes, if it is a string. */
-static bool
-inside_string(WhText *text)
-{
-	if (text->len < 2 || text->at[0] != '"')
-		return false;
-	text->at++;
-	text->len -= 2;
-	return true;
-}
-
 static WhValue
 convert(WhValue value, WhConversion conversion)
 {
@@ -70,7 +59,7 @@ convert(WhValue value, WhConversion conversion)
 																: (WhValue){WH_VALUE_TEXT, text.at, text.len};
 
 	if (value.kind == WH_VALUE_JSON)
-		inside_string(&text);
+		wh_json_inside_string(&text);
 	if (conversion == WH_TO_NUMBER)
 		return wh_json_is_number(text.at, text.len) ? (WhValue){WH_VALUE_JSON, text.at, text.len} : none;
 	if (is_word(text, "true") || is_word(text, "t") || is_word(text, "1"))
@@ -173,7 +162,7 @@ put_text(Render *r, WhValue value, WhConversion conversion)
 	if (value.kind == WH_VALUE_JSON)
 	{
 		text = wh_json_trim(value.at, value.len);
-		if (inside_string(&text) && text.len > 0 && memchr(text.at, '\\', text.len) != NULL)
+		if (wh_json_inside_string(&text) && text.len > 0 && memchr(text.at, '\\', text.len) != NULL)
 		{
 			wh_buffer_reset(&r->decoded);
 			wh_json_unescape(&r->decoded, text.at, text.len);
@@ -184,10 +173,7 @@ put_text(Render *r, WhValue value, WhConversion conversion)
 	}
 	if (text.len == 0)
 		return;
-	if (r->t->kind == WH_TEMPLATE_SIGNED && conversion != WH_TO_PERCENT)
-		wh_buffer_append(r->out, text.at, text.len);
-	else
-		put_percent(r->out, text, conversion);
+	put_percent(r->out, text, conversion);
 }
 
 /* A comma, unless the object or array has just begun: no value ends in an opening bracket. */

@@ -36,7 +36,7 @@ shown(const char *at, const char *end)
 static bool
 parse_term(WhParser *ps, const char **p, const char *end, WhReference *ref)
 {
-	static const char *const places[] = {"an envelope", "a header", "what is signed", "a signature's format"};
+	static const char *const places[] = {"an envelope", "a header"};
 	WhTerm term;
 	const char *at = *p;
 	const char *stop = skip_name(at, end);
@@ -147,12 +147,7 @@ wh_parse_text(WhParser *ps)
 		WhReference ref;
 
 		if ((unsigned char) *at < 0x20 || *at == 0x7f)
-		{
-			/* a receiver may want line breaks signed; a header would be broken by them */
-			if (ps->t->kind != WH_TEMPLATE_SIGNED || *at == '\0')
-				return wh_refuse(ps, at, "control character");
-			wh_parser_text(ps, at, 1);
-		}
+			return wh_refuse(ps, at, "control character");
 		else if (*at != '{' && *at != '}')
 			wh_parser_text(ps, at, 1);
 		else if (ps->p < ps->end && *ps->p == *at)

@@ -347,26 +347,8 @@ GETTER(attempt_unix)
 	return unix_seconds(v->attempt_us, scratch);
 }
 
-GETTER(body)
-{
-	return v->body ? (WhValue){WH_VALUE_TEXT, v->body, v->body_len} : null_value();
-}
-
-GETTER(signature)
-{
-	return text(v->signature);
-}
-
-GETTER(signatures)
-{
-	return text(v->signatures);
-}
-
-#define SIGNED (1 << WH_TEMPLATE_SIGNED)
-#define SIGNATURE (1 << WH_TEMPLATE_SIGNATURE)
-#define HEADER (1 << WH_TEMPLATE_HEADER)
-#define TEXTS (HEADER | SIGNED | SIGNATURE)
-#define ALL (TEXTS | 1 << WH_TEMPLATE_ENVELOPE)
+#define HEADERS (1 << WH_TEMPLATE_HEADER)
+#define ALL (HEADERS | 1 << WH_TEMPLATE_ENVELOPE)
 
 static const WhVariable variables[] = {
 	{"id", ALL, WH_SHAPE_SCALAR, get_id},
@@ -397,12 +379,9 @@ static const WhVariable variables[] = {
 	{"param", ALL, WH_SHAPE_JSON, get_param},
 	{"instance", ALL, WH_SHAPE_SCALAR, get_instance},
 	{"origin", ALL, WH_SHAPE_SCALAR, get_origin},
-	{"attempt", TEXTS, WH_SHAPE_SCALAR, get_attempt},
-	{"attempt_timestamp", TEXTS, WH_SHAPE_SCALAR, get_attempt_timestamp},
-	{"attempt_unix", TEXTS, WH_SHAPE_SCALAR, get_attempt_unix},
-	{"body", SIGNED, WH_SHAPE_SCALAR, get_body},
-	{"signature", SIGNATURE, WH_SHAPE_SCALAR, get_signature},
-	{"signatures", HEADER, WH_SHAPE_SCALAR, get_signatures},
+	{"attempt", HEADERS, WH_SHAPE_SCALAR, get_attempt},
+	{"attempt_timestamp", HEADERS, WH_SHAPE_SCALAR, get_attempt_timestamp},
+	{"attempt_unix", HEADERS, WH_SHAPE_SCALAR, get_attempt_unix},
 };
 
 #define N_VARIABLES (sizeof(variables) / sizeof(variables[0]))

@@ -105,6 +105,33 @@ typedef struct WhRetryPolicy
 	int64_t give_up_us;                /* counted from the first attempt */
 } WhRetryPolicy;
 
+/*
+ * A row of webhook.profile as text; NULL where the column is null. Nothing but
+ * strings, so that deliver_profile.c can copy and compare it as an array.
+ */
+typedef struct WhProfile
+{
+	const char *name;
+	const char *envelope;       /* a template */
+	const char *batch_envelope; /* of an element of a batch; NULL: as envelope */
+	const char *content_type;
+	const char *batch_content_type; /* NULL: content_type */
+	const char *headers;            /* templates, a line each: "Name: text" */
+	const char *id_header;
+	const char *timestamp_header;
+	const char *event_prefix;
+	const char *transaction_prefix;
+	const char *algorithm; /* from here on see sign.h */
+	const char *encoding;
+	const char *secret_encoding;
+	const char *signed_content;
+	const char *signature_header;
+	const char *signature_format;
+	const char *separator;
+	const char *failure;      /* a JSON object: see answer.h */
+	const char *failure_text; /* names, a line each */
+} WhProfile;
+
 /* What the engine knows of a subscription: a copy of its row, decoded. */
 typedef struct WhSubscription
 {
@@ -123,6 +150,8 @@ typedef struct WhSubscription
 	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
 	int n_headers;                             /* the operator's own request headers, "Name: value" */
 	char **headers;
+	char *params; /* a JSON object; NULL: none */
+	const WhProfile *profile;
 } WhSubscription;
 
 /*
@@ -133,6 +162,7 @@ typedef struct WhSubscription
 typedef enum WhOutcomeKind
 {
 	WH_OUT_DELIVERED, /* 2xx */
+	WH_OUT_REJECTED,  /* 2xx, but the profile's rule takes what it says for a failure */
 	/* a response with another status; http.c calls them all HTTP_ERROR, retry.c tells them apart */
 	WH_OUT_REDIRECT,          /* 3xx: never followed */
 	WH_OUT_BAD_REQUEST,       /* 400 */
@@ -198,8 +228,16 @@ typedef enum WhDisposal
 	WH_DO_BEHIND, /* keep behind an earlier delivery of its lane */
 	WH_DO_PARK,   /* keep until the subscription has caught up */
 	WH_DO_BURY,   /* give up: dead letter */
-	WH_DO_DROP    /* its subscription is gone */
+	WH_DO_DROP    /* its subscription is gone, or it was a test: no more of it */
 } WhDisposal;
+
+/* A list of deliveries in order. */
+typedef struct WhList
+{
+	struct WhDelivery *head;
+	struct WhDelivery *tail;
+	int n;
+} WhList;
 
 /*
  * One event for one subscription. Made by deliver.c, owned by the queue while
@@ -213,11 +251,22 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
+	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;
 	uint64_t page; /* the page it was read with, for the worker's books */
+
+	/*
+	 * The batch it goes with: the event id of its lead, which is the lowest in
+	 * it; 0: it goes by itself. The lead alone is in whichever list the batch
+	 * is, and holds the others in order of their event ids.
+	 */
+	int64_t batch;
+	bool kept; /* of a lead: the batch has been tried before, and stays as it is */
+	WhList others;
+	struct WhDelivery *bound_next; /* the queue's: in its lane */
 
 	/* how it ended */
 	WhDisposal disposal;
@@ -234,14 +283,6 @@ typedef struct WhDelivery
 } WhDelivery;
 
 extern void wh_delivery_free(WhDelivery *d);
-
-/* A list of deliveries in order. */
-typedef struct WhList
-{
-	WhDelivery *head;
-	WhDelivery *tail;
-	int n;
-} WhList;
 
 static inline void
 wh_list_push(WhList *list, WhDelivery *d)
@@ -269,6 +310,13 @@ wh_list_pop(WhList *list)
 		d->next = NULL;
 	}
 	return d;
+}
+
+/* The next of a batch, in order, beginning with the lead; NULL: there are no more. Of a single delivery, itself alone. */
+static inline WhDelivery *
+wh_batch_next(const WhDelivery *lead, const WhDelivery *d)
+{
+	return d == lead ? lead->others.head : d->next;
 }
 
 #endif /* WEBHOOK_TYPES_H */

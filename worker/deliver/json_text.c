@@ -1,15 +1,10 @@
 /*
- * template_json.c
- *	  Reading and writing JSON text for templates, without making a tree of it.
+ * json_text.c
+ *	  Reading and writing JSON text, without making a tree of it.
  *
- * Called by the other template files. The text is valid JSON, as PostgreSQL's
- * type json has checked it: so a value nested however deep is passed over by
- * counting brackets, and nothing here recurses. With any other text the
- * answers are unspecified, but no byte beyond the end is read. Keys and
- * strings are handed about as they stand between their quotes; comparing
- * decodes them. Owns nothing.
+ * Used by the leaves template and answer. Owns nothing; see json_text.h.
  */
-#include "template_internal.h"
+#include "json_text.h"
 
 const char *
 wh_json_space(const char *p, const char *end)
@@ -28,6 +23,16 @@ wh_json_trim(const char *at, size_t len)
 	while (end > at && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\n' || end[-1] == '\r'))
 		end--;
 	return (WhText){at, (size_t) (end - at)};
+}
+
+bool
+wh_json_inside_string(WhText *text)
+{
+	if (text->len < 2 || text->at[0] != '"')
+		return false;
+	text->at++;
+	text->len -= 2;
+	return true;
 }
 
 /* From an opening quote to behind the closing one; NULL where there is none. */

@@ -1,0 +1,62 @@
+# The layers of tests that take longer, for scripts/test.sh, which sources this
+# file and whose run(), count() and matches() they use. Each is also a make
+# target of its own.
+#
+#   asan      the engine under ASan and UBSan: unit tests, corpora of the fuzzers
+#   fuzz      every fuzzer for SECONDS_EACH (60)
+#   valgrind  a server under memcheck, delivering; errors with the library in their stack count
+#   coverage  gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
+#   soak      MINUTES (2) of load and random faults, with exact accounting at the end
+#
+# coverage installs a library that counts, and the usual one again afterwards.
+
+# A layer whose output is TAP, shown as it comes.
+show_and_count() {
+  LIVE=1 run "$@"
+  count "$(matches '^ok ')" "$(matches '^not ok ')" 1
+}
+
+# perl_test FILE [VARIABLE=VALUE...]: one of test/long, with a server of its own
+perl_test() {
+  local file=$1
+  shift
+  "${as_user[@]}" mkdir -p "$WORK/long"
+  show_and_count "$(basename "$file" .pl)" "${as_user[@]}" "$@" TESTDIR="$WORK/long" TESTDATADIR="$WORK/long/tmp_check" \
+    TESTLOGDIR="$WORK/long/tmp_check/log" top_builddir="$WORK/long" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" \
+    perl -I "$PGXS_DIR/src/test/perl" -I test/t "$file"
+}
+
+# The sanitisers end a program at the first thing they find, and with it its test.
+asan() {
+  run asan "${as_user[@]}" ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP bash -c \
+    'status=0; make -C test/unit check OUT="$1/asan" || status=1; make -C test/fuzz check OUT="$1/fuzz" || status=1; exit $status' \
+    - "$WORK"
+  [ "$status" = 0 ] || tail -n 200 "$log"
+  count "$(matches '^ok ')" "$(matches '^not ok ')" 1
+}
+
+fuzz() {
+  show_and_count fuzz "${as_user[@]}" make -s -C test/fuzz run OUT="$WORK/fuzz" SECONDS="${SECONDS_EACH:-60}"
+  cp "$WORK"/fuzz/{crash,leak,timeout,oom}-* "${TMPDIR:-/tmp}" 2>/dev/null && say "what it found is in ${TMPDIR:-/tmp}" || true
+}
+
+valgrind() {
+  perl_test test/long/valgrind.pl VALGRIND_SUPPRESSIONS="$WORK/src/test/valgrind.supp"
+}
+
+soak() {
+  perl_test test/long/soak.pl MINUTES="${MINUTES:-2}"
+}
+
+coverage() {
+  "${as_user[@]}" cp -R "$WORK/src" "$WORK/counting"
+  quietly "the build that counts" "${as_user[@]}" make -s -C "$WORK/counting" clean
+  quietly "the build that counts" "${as_user[@]}" make -s -j"$(nproc)" -C "$WORK/counting" COPT=--coverage
+  install_from "$WORK/counting"
+  run coverage "${as_user[@]}" TESTDIR="$WORK/counted" TESTDATADIR="$WORK/counted/tmp_check" TESTLOGDIR="$WORK/counted/tmp_check/log" \
+    top_builddir="$WORK/counted" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" COVERED="${COVERED:-050 080 120 300}" \
+    bash scripts/coverage.sh "$WORK/counting" "$WORK/counted" "$PGXS_DIR/src/test/perl"
+  install_from "$WORK/src"
+  sed -n '/^file /,$p' "$log"
+  count "$(matches '^ok ')" "$(matches '^not ok ')" 1
+}

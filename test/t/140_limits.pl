@@ -1,0 +1,196 @@
+# The promise: max_in_flight, rate_limit and timeout of a subscription, and
+# webhook.max_in_flight for all, hold as the receiver sees it, can be changed
+# while everything runs, count at once, and a change loses nothing that is
+# under way; a backlog beyond a limit holds up nobody else.
+#
+# Covers T21 (settings change while running), T56 (a rate limit per subscription).
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Test::More;
+use WebhookTest;
+
+my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $r = $t->receiver(args => ['--no-http2']);
+
+$t->sql("CREATE TABLE $_ (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)") for qw(flight rate patience share bulk mark);
+$t->watch($_) for qw(flight rate patience share bulk mark);
+my $worker = $t->wait_for_worker;
+$t->subscribe('mark', $r->url('/ok/mark'), entity_types => "'{mark}'");
+
+sub subscribe
+{
+	my ($name, $source, $path, %columns) = @_;
+	$t->subscribe($name, $r->url($path), entity_types => "'{$source}'", %columns);
+	return;
+}
+
+sub set
+{
+	my ($name, $what) = @_;
+	$t->sql("UPDATE webhook.subscription SET $what WHERE name = '$name'");
+	return;
+}
+
+# The worker has taken in all that was committed about subscriptions: it has delivered by something newer.
+my $marks = 0;
+
+sub config_seen
+{
+	$marks++;
+	$t->sql(qq{UPDATE webhook.subscription SET url = '${\$r->url("/ok/mark/$marks")}' WHERE name = 'mark'});
+	$t->sql("INSERT INTO mark VALUES ($marks)");
+	$r->wait_for_requests(1, "/ok/mark/$marks");
+	return;
+}
+
+# So many requests are under way at a path, and no more come although they could.
+sub under_way
+{
+	my ($path, $n, $what) = @_;
+	poll_until("$n requests are under way at $path", sub { $r->concurrent($path)->{now} >= $n });
+	is($r->concurrent($path)->{now}, $n, $what);
+	return;
+}
+
+# Requests in the busiest second: as the log has their starts.
+sub busiest_second
+{
+	my ($name, $condition) = @_;
+	return $t->sql(<<SQL);
+SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY a.at RANGE BETWEEN CURRENT ROW AND '999999 us' FOLLOWING) AS n
+	FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$name' WHERE $condition) x
+SQL
+}
+
+# What must be so after each part: all arrived, once each, and the worker is the one it was.
+sub nothing_lost
+{
+	my ($path, $n) = @_;
+	$t->wait_until_settled;
+	my %times;
+	$times{ $_->{headers}{'webhook-id'} }++ for grep { $_->{status} } $r->requests($path);
+	is(scalar(keys %times) . ' ' . scalar(grep { $_ != 1 } values %times), "$n 0", "$n events at $path, once each");
+	is($t->worker_pid, $worker, 'by the same worker');
+	return;
+}
+
+subtest 'max_in_flight' => sub {
+	subscribe('flight', 'flight', '/hold/flight', max_in_flight => 3, timeout => "'60s'");
+	$t->sql('INSERT INTO flight SELECT g FROM generate_series(1, 60) g');
+	under_way('/hold/flight', 3, 'three are under way');
+	set('flight', 'max_in_flight = 7');
+	under_way('/hold/flight', 7, 'raised: four more at once, while the three are under way');
+	set('flight', 'max_in_flight = 2');
+	config_seen();
+	$r->release('/hold/flight', 5);
+	under_way('/hold/flight', 2, 'lowered: what is under way ends as it ends, and two stay');
+	my $before = $r->concurrent('/hold/flight', 1);
+	is($before->{most}, 7, 'never more than seven');
+	$r->mode('/hold/flight', '/slow/5/flight');
+	$r->release('/hold/flight', 2);
+	nothing_lost('/hold/flight', 60);
+	is($r->concurrent('/hold/flight')->{most}, 2, 'and from then on never more than two');
+};
+
+subtest 'webhook.max_in_flight' => sub {
+	config_seen();
+	my $setting = sub {
+		$t->node->append_conf('postgresql.conf', "webhook.max_in_flight = $_[0]\n");
+		$t->node->reload;
+	};
+	$setting->(8);
+	subscribe("share$_", 'share', "/hold/share/$_", max_in_flight => 50, timeout => "'60s'") for 1 .. 2;
+	$t->sql('INSERT INTO share SELECT g FROM generate_series(1, 100) g');
+	# two that hang have 3 and 3 of 8, or 4 and 2 if one came first: a place is left in any case
+	poll_until('both have their share', sub { $r->concurrent('/hold/share')->{now} >= 6 });
+	my @now = map { $r->concurrent("/hold/share/$_")->{now} } 1, 2;
+	cmp_ok($now[0] + $now[1], '<', 8, "places are left beside two that hang (@now)");
+	cmp_ok($now[$_], '>=', 2, 'and each has some') for 0, 1;
+	subscribe('well', 'bulk', '/ok/well');
+	$t->sql('INSERT INTO bulk SELECT g FROM generate_series(1, 500) g');
+	$r->wait_for_requests(500, '/ok/well');
+	pass('another subscription gets everything meanwhile');
+	$setting->(20);
+	poll_until('raised: more at once', sub { $r->concurrent('/hold/share')->{now} >= 12 });
+	cmp_ok($r->concurrent('/hold/share', 1)->{most}, '<=', 20, 'and no more than that');
+	$r->mode('/hold/share', '/slow/5/share');
+	$r->release('/hold/share', 1000);
+	nothing_lost("/hold/share/$_", 100) for 1, 2;
+	$setting->(4);
+	my $n = 100;
+	my $round = sub {
+		$r->concurrent('/hold/share', 1);
+		$t->sql("UPDATE share SET v = v + 1");
+		$n += 100;
+		$t->wait_until_settled;
+		return $r->concurrent('/hold/share')->{most};
+	};
+	poll_until('lowered: the worker has taken it in', sub { $round->() <= 4 });
+	cmp_ok($round->(), '<=', 4, 'lowered: never more');
+	nothing_lost("/hold/share/$_", $n) for 1, 2;
+	$setting->(200);
+};
+
+subtest 'timeout' => sub {
+	subscribe('patience', 'patience', '/hold/patience', timeout => "'60s'", max_in_flight => 1, retry_schedule => "'{100ms}'");
+	$t->sql('INSERT INTO patience SELECT g FROM generate_series(1, 3) g');
+	under_way('/hold/patience', 1, 'one is under way, and unanswered');
+	set('patience', "timeout = '300ms', max_in_flight = 3");
+	$t->poll_sql('the next ones are given up by the new timeout',
+		"SELECT count(*) >= 2 FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'patience' WHERE a.outcome = 'timeout'");
+	is($r->concurrent('/hold/patience')->{now} >= 1, 1, 'while the first one still has the old one');
+	is( $t->sql("SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'patience' WHERE a.duration_ms NOT BETWEEN 300 AND 10000"),
+		0, 'after 300 ms, not after 60 s');
+	$r->mode('/hold/patience', '/ok/patience');
+	$r->release('/hold/patience', 10);
+	$t->wait_until_settled;
+	is( $t->sql(<<SQL), '3|1', 'all three are delivered, the first at its first attempt');
+SELECT count(*), min(a.attempt) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'patience' WHERE a.outcome = 'delivered'
+SQL
+	is($t->worker_pid, $worker, 'by the same worker');
+};
+
+subtest 'rate_limit' => sub {
+	subscribe('rate', 'rate', '/ok/rate', rate_limit => 40);
+	subscribe('free', 'rate', '/ok/free');
+	$t->sql('INSERT INTO rate SELECT g FROM generate_series(1, 4000) g');
+	$r->wait_for_requests(4000, '/ok/free');
+	cmp_ok($r->count('/ok/rate'), '<', 2000, 'a subscription without a limit has everything while one with a limit has not');
+	$t->poll_sql('what is beyond the limit is parked', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'parked'");
+	$t->poll_sql('the statistics of that are in',
+		q{SELECT n_tup_ins >= (SELECT count(*) FROM webhook.pending) FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
+	$t->sql('SELECT pg_stat_reset()');
+	my $then = $r->count('/ok/rate');
+	$r->wait_for_requests($then + 120, '/ok/rate');
+	cmp_ok($t->sql('SELECT queued FROM webhook.status WHERE subscription = $$rate$$'), '<=', 1500, 'what waits in memory is bounded');
+	my $busiest = busiest_second('rate', 'true');
+	cmp_ok($busiest, '<=', 40, "never more than 40 a second: $busiest");
+	cmp_ok($busiest, '>=', 20, 'and not much less');
+	$t->poll_sql('its statistics are in', q{SELECT n_tup_del > 0 FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
+	my $moved = $t->sql(q{SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
+	my $sent = $r->count('/ok/rate') - $then;
+	cmp_ok($moved, '<=', 2 * ($sent + 1000), "rows are taken once, not taken and put back: $moved changes for $sent requests");
+
+	my $since = $t->sql('SELECT clock_timestamp()');
+	set('rate', 'rate_limit = 1000');
+	nothing_lost('/ok/rate', 4000);
+	nothing_lost('/ok/free', 4000);
+	$busiest = busiest_second('rate', "a.at > '$since'");
+	cmp_ok($busiest, '>', 100, "raised: at once ($busiest in a second)");
+	cmp_ok($busiest, '<=', 1000, 'and never more than that');
+	set('rate', 'rate_limit = 5');
+	config_seen();
+	$since = $t->sql('SELECT clock_timestamp()');
+	$t->sql('UPDATE rate SET v = v + 1 WHERE id <= 20');
+	nothing_lost('/ok/rate', 4020);
+	cmp_ok(busiest_second('rate', "a.at > '$since'"), '<=', 5, 'lowered: at once');
+	set('rate', 'rate_limit = NULL');
+	$t->sql('UPDATE rate SET v = v + 1');
+	nothing_lost('/ok/rate', 8020);
+};
+
+$t->stop;
+done_testing();

@@ -1,0 +1,292 @@
+# The promises about people's tools: a pause loses nothing and keeps order;
+# webhook.test tells how the endpoint answers, whatever state the subscription
+# is in, and leaves nothing behind; webhook.redeliver and webhook.replay send
+# again what they are asked for, once, with the same id and body, also from a
+# dead letter whose event is gone from the outbox; and the log is found without
+# a scan.
+#
+# Covers T34 and T35 (dead letters: sent again by several at once, once), T56
+# (pause), and crashes in between.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Test::More;
+use WebhookTest;
+
+my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $r = $t->receiver(args => ['--no-http2']);
+my $node = $t->{node};
+
+$t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1, hush text, owner text)');
+$t->watch('item', exclude => "'{hush}'", tenant => "'owner'");
+$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{item}'");
+
+sub ids
+{
+	my ($path, $from) = @_;
+	my @all = $r->requests($path);
+	return map { $_->{headers}{'webhook-id'} =~ /_(\d+)$/ ? $1 : '?' } @all[ ($from // 0) .. $#all ];
+}
+
+# CALL webhook.test(ARGS) -> "status|error"
+sub call_test { return $t->sql("CALL webhook.test($_[0])") }
+
+sub bodies { my ($path, $from) = @_; my @all = $r->requests($path); return map { $_->{body} } @all[ $from .. $#all ] }
+
+# Run scripts in as many sessions, all of which have begun before the first goes on. True: none fails.
+sub at_once
+{
+	my (@scripts) = @_;
+	my $holder = $node->background_psql($WebhookTest::DB);
+	# what they have in common: they lock rows of it, and may look at it before
+	$holder->query_safe('BEGIN; LOCK TABLE webhook.dead_letter IN EXCLUSIVE MODE');
+	my @sessions = $t->sessions(@scripts);
+	$t->poll_sql('all have begun', "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'webhook.dead_letter'::regclass",
+		scalar @scripts);
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my @failed = $t->finish_sessions(@sessions);
+	diag($_) for @failed;
+	return !@failed;
+}
+
+# ---------------------------------------------------------------- pause
+
+$t->sql("SELECT webhook.pause('crm')");
+$t->sql("INSERT INTO item SELECT g, 1, 'hush', 'org' || g % 2 FROM generate_series(1, 50) g");
+$t->sql('UPDATE item SET v = v + 1') for 1 .. 59;
+$t->wait_until_read;
+is($r->count('/ok/crm'), 0, 'while paused nothing is sent');
+$t->sql("SELECT webhook.resume('crm')");
+$t->sql('UPDATE item SET v = v + 1');
+$t->wait_until_settled;
+$t->load_requests($r, 'resumed');
+is($t->sql('SELECT count(*), count(DISTINCT id) FROM resumed'), '3050|3050', 'all that happened meanwhile is delivered, once each');
+is( $t->sql(<<SQL), '', 'in order per entity');
+SELECT n, event_id FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM resumed) x
+WHERE previous >= event_id
+SQL
+
+# ---------------------------------------------------------------- test
+
+my $before = $r->count('/ok/crm');
+is(call_test("'crm'"), '200|', 'a test returns the status of the answer');
+like((bodies('/ok/crm', $before))[0], qr/"action_type":"test","result":\{"id":50,"v":61,"owner":"org0"\}/,
+	'it holds the newest row, without the columns that the source leaves out');
+is(call_test("'crm', 'item', '7'"), '200|', 'a test with a chosen entity');
+like((bodies('/ok/crm', $before))[1], qr/"entity_id":"7".*"action_type":"test","result":\{"id":7,/, 'holds its current row');
+
+$t->subscribe('other', $r->url('/ok/other'), entity_types => "'{nothing}'");
+is(call_test("'other'"), '200|', 'without a matching source');
+like((bodies('/ok/other', 0))[0], qr/"entity_type":"nothing","action_type":"test","result":\{"test" ?: ?true/, 'something is made up');
+$t->subscribe('tenant', $r->url('/ok/tenant'), entity_types => "'{item}'", tenant => "'org1'");
+is(call_test("'tenant'"), '200|', 'with a tenant');
+like((bodies('/ok/tenant', 0))[0], qr/"owner":"org1"/, 'it is a row of that tenant');
+my ($rc, $out, $err) = $node->psql($WebhookTest::DB, q{CALL webhook.test('tenant', 'item', '2')});
+like($err, qr/there is no item "2" for subscription "tenant"/, 'a row of another tenant is not sent');
+$t->sql("SELECT webhook.unsubscribe('other'), webhook.unsubscribe('tenant')");
+
+$r->mode('/ok/crm', '/status/503/crm');
+is(call_test("'crm'"), '503|unavailable: the endpoint answered with status 503', 'a failure is told with its word');
+is($t->sql("SELECT (SELECT count(*) FROM webhook.pending), (SELECT count(*) FROM webhook.dead_letter)"), '0|0', 'it is neither tried again nor kept');
+
+# held: an earlier delivery of the same entity hangs, the breaker is open, the subscription is disabled or paused
+$t->sql("UPDATE webhook.subscription SET retry_schedule = '{1h}' WHERE name = 'crm'");
+$t->sql('UPDATE item SET v = v + 1 WHERE id <= 20');
+$t->poll_sql('the breaker opens', "SELECT breaker FROM webhook.status WHERE subscription = 'crm'", 'open');
+$r->mode('/ok/crm', undef);
+is(call_test("'crm', 'item', '1'"), '200|', 'a test goes out while the breaker is open, past a failing delivery of its entity');
+is($t->sql("SELECT breaker FROM webhook.status WHERE subscription = 'crm'") =~ /open/, 1, 'and says nothing to the breaker');
+$t->sql("SELECT webhook.pause('crm')");
+is(call_test("'crm'"), '200|', 'a test goes out while it is paused');
+$t->sql("UPDATE webhook.subscription SET state = 'disabled' WHERE name = 'crm'");
+is(call_test("'crm'"), '200|', 'and while it is disabled');
+$r->mode('/ok/crm', '/status/410/crm');
+$t->sql("SELECT webhook.resume('crm'), webhook.pause('crm')");
+like(call_test("'crm'"), qr/^410\|gone/, 'a test that is answered with 410');
+is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'crm'"), 'paused', 'disables nothing');
+$r->mode('/ok/crm', undef);
+$t->sql("SELECT webhook.resume('crm')");
+$t->wait_until_settled;
+
+$r->mode('/ok/crm', '/hang');
+is(call_test("'crm', wait => '200 ms'"), '|no answer within 00:00:00.2', 'without an answer in time it says so');
+($rc, $out, $err) = $node->psql($WebhookTest::DB, "SET statement_timeout = '300ms'; CALL webhook.test('crm', wait => '1 hour')");
+like($err, qr/canceling statement due to statement timeout/, 'the wait can be cancelled');
+$r->mode('/ok/crm', undef);
+($rc, $out, $err) = $node->psql($WebhookTest::DB, "BEGIN; CALL webhook.test('crm'); COMMIT", on_error_stop => 1);
+like($err, qr/cannot run inside a transaction block.*DETAIL.*HINT/s, 'inside a transaction block it fails clearly');
+is($t->sql('SELECT webhook.pause(name) FROM webhook.subscription; SELECT webhook.resume(name) FROM webhook.subscription'), "\n", 'all live');
+
+# ---------------------------------------------------------------- redeliver
+
+$t->wait_until_settled;
+my $event = $t->sql("SELECT event FROM webhook.log WHERE entity_id = '3' AND outcome = 'delivered' AND action_type = 'update' LIMIT 1");
+my ($first) = grep { $_->{headers}{'webhook-id'} eq $event } $r->requests('/ok/crm');
+is($t->sql("SELECT webhook.redeliver('$event')"), 1, 'redeliver says how many are queued');
+$t->wait_until_settled;
+my @same = grep { $_->{headers}{'webhook-id'} eq $event && $_->{status} == 200 } $r->requests('/ok/crm');
+is(scalar @same, 2, 'the event is sent again, once');
+is($same[0]{body}, $same[1]{body}, 'with the same id and body');
+
+# what waits for its retry is due at once
+$r->mode('/ok/crm', '/status/404/crm');
+$t->sql('UPDATE item SET v = v + 1 WHERE id = 4');
+$t->poll_sql('it waits for an hour', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 1);
+my $retry = $t->sql('SELECT event_id FROM webhook.pending');
+$r->mode('/ok/crm', undef);
+is($t->sql("SELECT webhook.redeliver('$retry', 'crm')"), 1, 'what waits for its retry');
+$t->wait_until_settled;
+is(scalar(grep { $_ == $retry } ids('/ok/crm')), 2, 'is sent at once');
+
+# dead letters
+sub make_dead
+{
+	my (@ids) = @_;
+	$r->mode('/ok/crm', '/status/413/crm');
+	$t->sql("UPDATE item SET v = v + 1, hush = 'x' WHERE id = $_") for @ids;
+	$t->poll_sql('given up', 'SELECT count(*) FROM webhook.dead_letter', scalar @ids);
+	$r->mode('/ok/crm', undef);
+	return split /\n/, $t->sql('SELECT event_id FROM webhook.dead_letter ORDER BY event_id');
+}
+my @dead = make_dead(5);
+ok(at_once(("SELECT webhook.redeliver('$dead[0]')") x 8), 'eight sessions at once redeliver a dead letter');
+$t->wait_until_settled;
+is(scalar(grep { $_ == $dead[0] } ids('/ok/crm')), 2, 'it is sent once more');
+is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'and is dead no more');
+
+# a dead letter whose event is no longer in the outbox, dead for two subscriptions
+$t->subscribe('second', $r->url('/ok/crm/second'), entity_types => "'{item}'");
+$r->mode('/ok/crm', '/status/413/crm');
+$t->sql('UPDATE item SET v = v + 1 WHERE id = 6');
+$t->poll_sql('given up twice', 'SELECT count(*) FROM webhook.dead_letter', 2);
+$t->wait_until_settled;
+$r->mode('/ok/crm', undef);
+my $gone = $t->sql('SELECT DISTINCT event_id FROM webhook.dead_letter');
+my $body = (grep { $_->{headers}{'webhook-id'} =~ /_$gone$/ } $r->requests('/ok/crm'))[0]{body};
+$t->sql('TRUNCATE webhook.outbox');
+$before = $r->count('/ok/crm');
+ok(at_once(map { ("SELECT webhook.redeliver('$gone', '$_')") x 3 } 'crm', 'second'), 'six sessions at once redeliver it to both');
+$t->wait_until_settled;
+is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id = $gone"), 1, 'the event is back in the outbox, once');
+is_deeply([ bodies('/ok/crm', $before) ], [ $body, $body ], 'it is sent to each once, with the same body');
+is_deeply([ ids('/ok/crm', $before) ], [ $gone, $gone ], 'and the same id');
+$t->sql('INSERT INTO item VALUES (1000)');
+$t->wait_until_settled;
+my $worker = $t->worker_pid;
+$t->sql("SELECT pg_terminate_backend($worker)");
+$t->wait_for_worker($worker);
+$t->sql('INSERT INTO item VALUES (1001)');
+$t->wait_until_settled;
+is(scalar(grep { $_ == $gone } ids('/ok/crm', $before)), 2, 'nor does a worker that starts read it as a new event');
+$t->sql("SELECT webhook.unsubscribe('second')");
+
+# purge
+@dead = make_dead(8, 9, 10);
+is($t->sql("SELECT webhook.purge_dead_letters('1 hour')"), 0, 'purge by age leaves what is young');
+is($t->sql("SELECT webhook.purge_dead_letters(subscription => 'crm')"), 3, 'purge by subscription');
+is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'none are left');
+
+# ---------------------------------------------------------------- replay
+
+$t->wait_until_settled;
+my $since = $t->sql('SELECT clock_timestamp()');
+$t->sql('UPDATE item SET v = v + 1 WHERE id <= 50') for 1 .. 40;
+$t->wait_until_settled;
+$t->subscribe('late', $r->url('/ok/late'), entity_types => "'{item}'", actions => "'{update}'");
+# in one transaction, so that the worker sees what was asked for and what comes after it at the same moment
+is($t->sql("BEGIN; SELECT webhook.replay('late', '$since'); UPDATE item SET v = v + 1 WHERE id <= 50; COMMIT"), 2000, 'a new subscription starts in the past');
+$t->wait_until_settled;
+$t->load_requests($r, 'replayed');
+$t->sql("DELETE FROM replayed WHERE path NOT LIKE '/ok/late%'");
+is($t->sql('SELECT count(*), count(DISTINCT id) FROM replayed'), '2050|2050', 'each event arrives once');
+is( $t->sql(<<SQL), '', 'in order per entity, and what happens after the call comes after it');
+SELECT n, event_id FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM replayed) x
+WHERE previous >= event_id
+SQL
+
+# of what is pending nothing is doubled
+$t->sql("SELECT webhook.pause('late')");
+$t->sql('UPDATE item SET v = v + 1 WHERE id <= 50');
+$t->wait_until_read;
+$t->poll_sql('all are pending', 'SELECT count(*) FROM webhook.pending', 50);
+is($t->sql("SELECT webhook.replay('late', '$since')"), 2050, 'what is pending already is not queued again');
+
+# the server dies while a replay is on its way
+$t->sql("SELECT webhook.resume('late')");
+$r->wait_for_requests(2050 + 200, '/ok/late');
+$node->stop('immediate');
+$node->start;
+$t->wait_until_settled;
+$t->load_requests($r, 'crashed');
+is( $t->sql(<<SQL), '2100|t', 'after a crash all of it arrives');
+SELECT count(*), bool_and(times >= 2 OR event_id > (SELECT max(event_id) FROM replayed))
+FROM (SELECT event_id, count(*) AS times FROM crashed WHERE path LIKE '/ok/late%' GROUP BY 1) x
+SQL
+
+# The rule in SQL is the rule of the worker: subscriptions of every kind, live, and asked by webhook.matches.
+$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
+$t->sql('CREATE TABLE rule (id int PRIMARY KEY, v int, org text); CREATE TABLE rule2 (id int PRIMARY KEY)');
+$t->watch('rule', tenant => "'org'", previous => 'true');
+$t->watch('rule2');
+my $n = 0;
+for my $types ('NULL', "'{rule}'", "'{rule,other}'", "'{webhook_subscription}'")
+{
+	for my $actions ('NULL', "'{update}'", "'{new,delete}'")
+	{
+		for my $tenant ('NULL', "'a'")
+		{
+			$t->subscribe('rule' . $n, $r->url("/ok/rule/$n"), entity_types => $types, actions => $actions, tenant => $tenant);
+			$n++;
+		}
+	}
+}
+$t->subscribe('changed', $r->url('/ok/rule/changed'), changed => "'{v}'");
+$t->subscribe('origin', $r->url('/ok/rule/origin'), exclude_origins => "'{crm}'");
+$t->subscribe('filter', $r->url('/ok/rule/filter'), filter => q{'$.new.v > 1'});
+$t->subscribe('filter_old', $r->url('/ok/rule/filter_old'), filter => q{'$.old.v == 1 && $.action_type == "update"'});
+$t->subscribe('filter_who', $r->url('/ok/rule/filter_who'), filter => q{'$.tenant == "a" || $.context.origin == "erp" || $.entity_type == "rule2"'});
+my $low = $t->sql('SELECT max(id) FROM webhook.outbox');
+$t->sql("INSERT INTO rule VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, NULL); INSERT INTO rule2 VALUES (1)");
+$t->sql("UPDATE rule SET v = v + 1; UPDATE rule SET org = 'c' WHERE id = 1");
+$t->sql(qq{BEGIN; SET LOCAL webhook.context = '{"origin": "$_"}'; UPDATE rule SET v = v + 1; COMMIT}) for 'crm', 'erp';
+$t->sql('DELETE FROM rule WHERE id = 2');
+$t->wait_until_settled;
+is( $t->sql(<<SQL), '', 'webhook.matches says of each event and subscription what the worker says');
+SELECT s.name, o.id, o.entity_type, o.action_type, webhook.matches(s, o) FROM webhook.subscription s CROSS JOIN webhook.outbox o
+WHERE o.id > $low AND webhook.matches(s, o) IS DISTINCT FROM EXISTS (
+	SELECT FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id)
+SQL
+cmp_ok($t->sql("SELECT count(*) FROM webhook.attempt a WHERE event_id > $low"), '>', 100, 'they were sent');
+
+# ---------------------------------------------------------------- the log
+
+$t->sql(<<'SQL');
+INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, subscription, entity_type, entity_id, action_type, drawer)
+	SELECT 1000000 + g, g % 100, 1, clock_timestamp() - g * interval '1 ms', 'delivered', 'sub' || g % 100,
+		CASE g % 2 WHEN 0 THEN 'user' ELSE 'order' END, (g % 20000)::text, 'update', g % 8
+	FROM generate_series(1, 200000) g;
+ANALYZE webhook.attempt;
+SQL
+for my $q (
+	[ 'by subscription', "subscription = 'sub42'",                    10 ],
+	[ 'by entity',       "entity_type = 'user' AND entity_id = '42'", 10 ],
+	[ 'by event',        "event_id = webhook.event_number('1000042')", 1 ],
+	[ 'the newest',      'true',                                      10 ])
+{
+	my ($what, $where, $rows) = @$q;
+	my $query = "SELECT * FROM webhook.log WHERE $where LIMIT 10";
+	my $plan  = $t->sql("EXPLAIN (ANALYZE, COSTS off, TIMING off) $query");
+	my $read  = 0;
+	$read += $_ for $plan =~ /(?:Index|Bitmap Heap) Scan.*rows=(\d+)/g;
+	is($t->sql("SELECT count(*) FROM ($query) x"), $rows, "the log $what");
+	unlike($plan, qr/Seq Scan/, "is found without a scan: $what") or diag($plan);
+	cmp_ok($read, '<=', 40, "hardly more is read than shown: $what") or diag($plan);
+	unlike($t->sql("EXPLAIN SELECT * FROM webhook.log WHERE $where ORDER BY at DESC LIMIT 10"),
+		qr/Seq Scan on attempt/, "nor is there a scan with an order of one's own: $what") unless $where eq 'true';
+}
+
+$t->stop;
+done_testing();

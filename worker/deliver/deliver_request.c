@@ -1,0 +1,153 @@
+/*
+ * deliver_request.c
+ *	  A delivery, or a batch of them, becomes a request: body, signature,
+ *	  headers, as the endpoint's profile says.
+ *
+ * Part of the pipeline: called by deliver.c for each attempt. Owns nothing.
+ */
+#include "deliver_request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "deliver_batch.h"
+
+#define ID_MAX 80       /* the longest prefix, instance, "_", number, with NUL; or WH_BATCH_ID_MAX */
+#define HEADER_MAX 8192 /* bytes of a header */
+
+/* What templates are filled from for one delivery. */
+static WhTemplateValues
+values_of(const char *instance, const Endpoint *endpoint, const WhDelivery *d)
+{
+	const WhSubscription *sub = &endpoint->sub;
+
+	return (WhTemplateValues){.event = d->event,
+							  .instance = instance,
+							  .event_prefix = endpoint->profile->row.event_prefix,
+							  .transaction_prefix = endpoint->profile->row.transaction_prefix,
+							  .params = sub->params,
+							  .params_len = sub->params ? strlen(sub->params) : 0,
+							  .attempt = d->attempts,
+							  .attempt_us = d->started_us};
+}
+
+/* The whole body: an event, or an array of those of a batch. */
+static bool
+append_body(const char *instance, const Endpoint *endpoint, const WhDelivery *lead, WhBuffer *body)
+{
+	const Profile *profile = endpoint->profile;
+	WhTemplateValues values = values_of(instance, endpoint, lead);
+
+	if (lead->batch == 0)
+		return wh_template_render(profile->envelope, &values, body) == WH_RENDERED;
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		values = values_of(instance, endpoint, d);
+		wh_buffer_puts(body, d == lead ? "[" : ",");
+		if (wh_template_render(profile->batch_envelope, &values, body) != WH_RENDERED)
+			return false;
+	}
+	return wh_buffer_puts(body, "]");
+}
+
+/* A header line of two parts, the first of which may be missing: then there is no such header. */
+static bool
+add_header(WhTransfer *t, const char *name, const char *value)
+{
+	char line[WH_SIGNATURE_MAX + 512];
+	int len;
+
+	if (name == NULL)
+		return true;
+	len = snprintf(line, sizeof(line), "%s: %s", name, value);
+	return len < (int) sizeof(line) && wh_http_header(t, line);
+}
+
+/* The headers that the profile has templates for. */
+static bool
+add_rendered(WhTransfer *t, const Profile *profile, const WhTemplateValues *values)
+{
+	WhBuffer line;
+	bool ok = true;
+
+	wh_buffer_init(&line, HEADER_MAX);
+	for (int i = 0; ok && i < profile->n_headers; i++)
+	{
+		WhRendered rendered;
+
+		wh_buffer_reset(&line);
+		rendered = wh_template_render(profile->headers[i], values, &line);
+		if (rendered == WH_RENDERED)
+			ok = wh_http_header(t, line.data);
+		else if (rendered == WH_RENDER_FAILED)
+			ok = false;
+	}
+	wh_buffer_free(&line);
+	return ok;
+}
+
+static bool
+add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const WhDelivery *d,
+			const char *id, const char *signature)
+{
+	const Profile *profile = endpoint->profile;
+	const WhProfile *row = &profile->row;
+	const WhSubscription *sub = &endpoint->sub;
+	bool batch = d->batch != 0 && row->batch_content_type != NULL;
+	WhTemplateValues values = values_of(instance, endpoint, d);
+	char timestamp[32];
+	bool ok;
+
+	snprintf(timestamp, sizeof(timestamp), "%" PRId64, d->started_us / 1000000);
+	ok = add_header(t, "Content-Type", batch ? row->batch_content_type : row->content_type) &&
+		 wh_http_header(t, "Expect:") && /* no extra round trip for a large body */
+		 add_header(t, row->id_header, id) && add_header(t, row->timestamp_header, timestamp) &&
+		 (*signature == '\0' || add_header(t, row->signature_header, signature)) &&
+		 add_rendered(t, profile, &values);
+	for (int i = 0; ok && i < sub->n_headers; i++)
+		ok = wh_http_header(t, sub->headers[i]);
+	return ok;
+}
+
+bool
+wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
+				 const WhDelivery *d)
+{
+	const Profile *profile = endpoint->profile;
+	char id[ID_MAX];
+	char signature[WH_SIGNATURE_MAX];
+	const WhKey *keys[WH_SECRETS_MAX];
+	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
+	WhMessage message = {.id = id, .timestamp = d->started_us / 1000000};
+
+	if (d->event->size > WH_BODY_MAX)
+	{
+		t->kind = WH_OUT_BODY_TOO_LARGE;
+		snprintf(t->error, sizeof(t->error), "the event is larger than %d bytes", WH_BODY_MAX);
+		return false;
+	}
+	t->kind = WH_OUT_INTERNAL;
+	snprintf(t->error, sizeof(t->error), "%s", profile->problem);
+	if (profile->problem[0] != '\0')
+		return false;
+	snprintf(t->error, sizeof(t->error), "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
+	if (!append_body(instance, endpoint, d, &t->body))
+		return false;
+
+	if (d->batch == 0)
+		snprintf(id, sizeof(id), "%s%.*s_%" PRId64, profile->row.event_prefix, WH_INSTANCE_LEN, instance,
+				 d->event->id);
+	else
+		wh_batch_id(instance, d, id);
+	message.body = t->body.data;
+	message.body_len = t->body.len;
+	snprintf(t->error, sizeof(t->error),
+			 "the request could not be signed: the subscription has no usable secret");
+	if (!wh_sign(&profile->signing, keys, n_keys, &message, signature, sizeof(signature)))
+		return false;
+
+	snprintf(t->error, sizeof(t->error), "out of memory, or a header is longer than %d bytes", HEADER_MAX);
+	return add_headers(t, instance, endpoint, d, id, signature) &&
+		   wh_http_start(http, t, endpoint->sub.url, endpoint->sub.timeout_us);
+}

@@ -1,0 +1,225 @@
+/*
+ * queue_batch.c
+ *	  What goes with one request: a single delivery, or a batch of them.
+ *
+ * A batch has a lead, its delivery with the lowest event id, which holds the
+ * others in order. All of them are bound: out of the list of their lane, which
+ * starts nothing while one of it is bound. Of a lane several may go with one
+ * batch, those that are first, in order.
+ *
+ * A batch comes about when it is started, of what is ready then; all share its
+ * verdict. When it has failed it is kept: its rows in pending name their lead,
+ * whose row alone is due, and it is sent again as it is, whatever the
+ * subscription's batch size has become. Its rows come before all others of
+ * their lanes, which are behind them: so there is no more than one batch in a
+ * lane, and nothing of the lane is in memory before it. One that has not been
+ * tried when it is given back is no batch any more.
+ *
+ * The third part of queue.c, whose top tells the rules of order; called by it
+ * alone.
+ */
+#include "queue_internal.h"
+
+#include <assert.h>
+
+static Lane *
+its_lane(const WhQueue *q, const Sub *sub, const WhDelivery *d)
+{
+	return wh_lane_find(q, sub, d->lane);
+}
+
+/* Lanes come in the order of their first events, more or less, so that most belong at the end. */
+static void
+insert_by_event(WhList *list, WhDelivery *d)
+{
+	WhDelivery **at = &list->head;
+
+	if (list->tail == NULL || list->tail->event->id < d->event->id)
+	{
+		wh_list_push(list, d);
+		return;
+	}
+	while ((*at)->event->id < d->event->id)
+		at = &(*at)->next;
+	d->next = *at;
+	*at = d;
+	list->n++;
+}
+
+/* Of the lanes that are ready, as many as fit: at least one. It is in flight then. */
+WhDelivery *
+wh_batch_gather(WhQueue *q, Sub *sub)
+{
+	WhList all = {0};
+	size_t bytes = 0;
+	WhDelivery *lead;
+
+	while (all.n < sub->batch_size && is_linked(&sub->ready))
+	{
+		Lane *lane = LINKED(Lane, ready, sub->ready.next);
+		WhDelivery *d = lane->waiting.head;
+
+		if (all.n > 0 && bytes + d->event->size > WH_BATCH_BYTES)
+			break;
+		wh_lane_leave_ready(lane);
+		do
+		{
+			bytes += d->event->size;
+			wh_lane_bind(lane, wh_lane_pop(q, lane));
+			lane->flying++;
+			sub->flying++;
+			insert_by_event(&all, d);
+			d = lane->waiting.head;
+		} while (d && all.n < sub->batch_size && bytes + d->event->size <= WH_BATCH_BYTES);
+		wh_lane_sane(lane);
+	}
+	lead = wh_list_pop(&all);
+	lead->others = all;
+	lead->kept = false;
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		d->batch = sub->batch_size > 1 ? lead->event->id : 0;
+	return lead;
+}
+
+static bool
+lanes_are_free(const WhQueue *q, const Sub *sub, const WhDelivery *lead)
+{
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		if (its_lane(q, sub, d)->flying > 0)
+			return false;
+	return true;
+}
+
+/* The first batch that waits, if nothing of its lanes is in flight; it is then. */
+WhDelivery *
+wh_batch_take(WhQueue *q, Sub *sub)
+{
+	WhDelivery *lead = sub->batches.head;
+
+	if (lead == NULL || !lanes_are_free(q, sub, lead))
+		return NULL;
+	wh_list_pop(&sub->batches);
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		its_lane(q, sub, d)->flying++;
+		sub->flying++;
+		wh_sub_count_out(q, sub, d);
+	}
+	return lead;
+}
+
+/* A batch taken from pending: see wh_queue_push. */
+WhPushed
+wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us)
+{
+	WhPushed refused = WH_PUSHED;
+
+	for (WhDelivery *d = lead; d && refused == WH_PUSHED; d = wh_batch_next(lead, d))
+	{
+		Lane *lane = its_lane(q, sub, d);
+
+		if (lane && wh_lane_has(lane, d->event->id))
+			refused = WH_PUSH_DUPLICATE;
+		else if (lane == NULL && wh_lane_make(q, sub, d->lane) == NULL)
+			refused = WH_PUSH_NO_MEMORY;
+	}
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		Lane *lane = its_lane(q, sub, d);
+
+		if (refused != WH_PUSHED)
+		{
+			if (lane)
+				wh_lane_free_if_idle(q, lane);
+			continue;
+		}
+		wh_lane_leave_ready(lane);
+		wh_lane_bind(lane, d);
+		wh_sub_count_in(q, sub, d);
+		d->queued_us = now_us;
+		if (lane->stored < ++lane->held) /* a row nobody told us of at start */
+			wh_lane_set_stored(q, lane, lane->held);
+		wh_lane_sane(lane);
+	}
+	if (refused != WH_PUSHED)
+		return refused;
+	lead->kept = true;
+	wh_list_push(&sub->batches, lead);
+	return WH_PUSHED;
+}
+
+static void
+put_back_kept(WhQueue *q, Sub *sub, WhDelivery *lead)
+{
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		its_lane(q, sub, d)->flying--;
+		sub->flying--;
+		wh_sub_count_in(q, sub, d);
+	}
+	wh_list_push(&sub->batches, lead);
+	wh_sub_note(q, sub);
+}
+
+/* The last first, so that each lane is in order again. */
+static void
+put_back_singly(WhQueue *q, Sub *sub, WhDelivery *lead)
+{
+	WhDelivery *reversed = lead;
+	WhDelivery *d;
+
+	lead->next = NULL;
+	while ((d = wh_list_pop(&lead->others)) != NULL)
+	{
+		d->next = reversed;
+		reversed = d;
+	}
+	while ((d = reversed) != NULL)
+	{
+		Lane *lane = its_lane(q, sub, d);
+
+		reversed = d->next;
+		d->batch = 0;
+		wh_lane_unbind(lane, d);
+		lane->flying--;
+		sub->flying--;
+		wh_lane_put_back(q, lane, d);
+	}
+}
+
+void
+wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead)
+{
+	if (lead->kept)
+		put_back_kept(q, sub, lead);
+	else
+		put_back_singly(q, sub, lead);
+}
+
+/* It no longer waits, and is kept in pending as the batch that it is. Whatever else waited in its lanes has gone before. */
+void
+wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out)
+{
+	WhList others = lead->others;
+
+	lead->others = (WhList){0};
+	for (WhDelivery *d = lead; d; d = wh_list_pop(&others))
+	{
+		Lane *lane = its_lane(q, sub, d);
+
+		wh_lane_unbind(lane, d);
+		wh_sub_count_out(q, sub, d);
+		if (d->stored)
+			lane->held--;
+		else
+			sub->fresh--;
+		d->attempts--;
+		d->attempted = false;
+		d->disposal = sub->gone ? WH_DO_DROP : d == lead ? WH_DO_RETRY : WH_DO_BEHIND;
+		d->due_us = 0;
+		wh_list_push(out, d);
+		wh_lane_sane(lane);
+		wh_lane_free_if_idle(q, lane);
+	}
+	assert(others.n == 0);
+}

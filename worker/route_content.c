@@ -1,0 +1,201 @@
+/*
+ * route_content.c
+ *	  Is an event for a subscription, by what it holds: filter, changed,
+ *	  exclude_origins?
+ *
+ * Called by route.c for subscriptions that ask for any of it, in a
+ * subtransaction: what is called here may raise errors. An event's JSON is
+ * made jsonb once, however many subscriptions look at it. All text here is in
+ * the database's encoding, whose names and filters it is compared with.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+#include "route_content.h"
+
+static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be evaluated",
+										[WH_PART_PREVIOUS] = "changed columns could not be told",
+										[WH_PART_CONTEXT] = "origin could not be told",
+										[WH_PARTS] = "filter could not be evaluated"};
+
+bool
+wh_content_asked(const WhRoute *route)
+{
+	return route->filter || route->n_changed >= 0 || route->n_exclude_origins >= 0;
+}
+
+void
+wh_content_begin(WhContent *content, const WhEvent *event)
+{
+	if (content->event)
+		MemoryContextReset(content->context);
+	content->event = event;
+	memset(content->part, 0, sizeof(content->part));
+	content->making = WH_PARTS;
+}
+
+static char *
+to_server(const char *utf8)
+{
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return unconstify(char *, utf8);
+	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+}
+
+static void
+append_json(StringInfo out, const char *key, const char *json)
+{
+	appendStringInfo(out, ", \"%s\": %s", key, json ? to_server(json) : "null");
+}
+
+static void
+append_string(StringInfo out, const char *key, const char *string)
+{
+	appendStringInfo(out, ", \"%s\": ", key);
+	if (string)
+		escape_json(out, to_server(string));
+	else
+		appendStringInfoString(out, "null");
+}
+
+/* The JSON text of a part; NULL: the event has none. */
+static char *
+part_text(const WhEvent *event, WhPart part)
+{
+	const char *json = part == WH_PART_PREVIOUS ? event->previous : event->context;
+	StringInfoData out;
+
+	if (part != WH_PART_WHOLE)
+		return json ? to_server(json) : NULL;
+	initStringInfo(&out);
+	append_json(&out, "new", event->result);
+	append_json(&out, "old", event->previous);
+	append_string(&out, "entity_type", event->entity_type);
+	append_string(&out, "action_type", event->action);
+	append_string(&out, "tenant", event->tenant);
+	append_json(&out, "context", event->context);
+	appendStringInfoChar(&out, '}');
+	out.data[0] = '{'; /* where the first comma was */
+	return out.data;
+}
+
+static const Jsonb *
+part_of(WhContent *content, WhPart part)
+{
+	if (!content->part[part].made)
+	{
+		MemoryContext old = MemoryContextSwitchTo(content->context);
+		char *text;
+
+		content->making = part;
+		text = part_text(content->event, part);
+		if (text)
+			content->part[part].jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+		content->part[part].made = true;
+		content->making = WH_PARTS;
+		MemoryContextSwitchTo(old);
+	}
+	return content->part[part].jsonb;
+}
+
+/* The value of a key of a JSON object; NULL where it has no such key, or is no object. */
+static JsonbValue *
+value_of(const Jsonb *jsonb, const char *key, JsonbValue *value)
+{
+	if (jsonb == NULL || !JB_ROOT_IS_OBJECT(jsonb))
+		return NULL;
+	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, &jsonb->root), key, strlen(key), value);
+}
+
+static bool
+from_excluded_origin(const Jsonb *context, const WhRoute *route)
+{
+	JsonbValue origin;
+
+	if (value_of(context, "origin", &origin) == NULL || origin.type != jbvString)
+		return false;
+	for (int i = 0; i < route->n_exclude_origins; i++)
+		if ((size_t) origin.val.string.len == strlen(route->exclude_origins[i]) &&
+			memcmp(origin.val.string.val, route->exclude_origins[i], origin.val.string.len) == 0)
+			return true;
+	return false;
+}
+
+/* Of an update whose source does not keep old values nobody knows: it is sent rather than missed. */
+static bool
+changed_one_of_them(const Jsonb *previous, const WhRoute *route)
+{
+	JsonbValue value;
+
+	if (previous == NULL)
+		return true;
+	for (int i = 0; i < route->n_changed; i++)
+		if (value_of(previous, route->changed[i], &value))
+			return true;
+	return false;
+}
+
+/* As jsonb_path_match in silent mode: what is neither true nor false is not true. */
+static bool
+filter_is_true(WhContent *content, const WhRoute *route)
+{
+	LOCAL_FCINFO(call, 4);
+	const Jsonb *whole = part_of(content, WH_PART_WHOLE);
+	MemoryContext old = MemoryContextSwitchTo(content->scratch);
+	Datum vars = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	Datum result;
+
+	InitFunctionCallInfoData(*call, NULL, 4, InvalidOid, NULL, NULL);
+	call->args[0] = (NullableDatum){.value = JsonbPGetDatum(whole)};
+	call->args[1] = (NullableDatum){.value = PointerGetDatum(route->filter)};
+	call->args[2] = (NullableDatum){.value = vars};
+	call->args[3] = (NullableDatum){.value = BoolGetDatum(true)};
+	result = jsonb_path_match(call);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(content->scratch);
+	return !call->isnull && DatumGetBool(result);
+}
+
+bool
+wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
+{
+	bool is_update = strcmp(content->event->action, "update") == 0;
+
+	*why = NULL;
+	if (route->n_exclude_origins >= 0)
+	{
+		if ((*why = content->part[WH_PART_CONTEXT].why) != NULL)
+			return true;
+		if (from_excluded_origin(part_of(content, WH_PART_CONTEXT), route))
+			return false;
+	}
+	if (route->n_changed >= 0 && is_update)
+	{
+		if ((*why = content->part[WH_PART_PREVIOUS].why) != NULL)
+			return true;
+		if (!changed_one_of_them(part_of(content, WH_PART_PREVIOUS), route))
+			return false;
+	}
+	if (route->filter == NULL)
+		return true;
+	*why = content->part[WH_PART_WHOLE].why;
+	return *why || filter_is_true(content, route);
+}
+
+const char *
+wh_content_failed(WhContent *content, const char *why)
+{
+	const char *reason = psprintf("%s: %s", could_not[content->making], why);
+
+	/* what could not be made is not tried again for each subscription */
+	if (content->making < WH_PARTS)
+		content->part[content->making].why = reason;
+	content->making = WH_PARTS;
+	return reason;
+}

@@ -1,0 +1,91 @@
+/*
+ * store_asked.c
+ *	  Rows of webhook.pending that people have asked for: redeliver, replay.
+ *
+ * They are written by SQL as 'asked', which the worker knows nothing of. It
+ * parks them, so that it has counted what it may take. Called by
+ * worker_asked.c. The statements leave the planner no choice: see
+ * store_pending.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "store.h"
+
+static const char *
+utf8_column(HeapTuple row, TupleDesc desc, int column)
+{
+	char *text = SPI_getvalue(row, desc, column);
+
+	return text ? wh_to_utf8(text) : NULL;
+}
+
+int
+wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
+{
+	static WhPlan plan = {
+		.sql = "SELECT p.event_id, o.entity_type, o.entity_id"
+			   " FROM (SELECT * FROM webhook.pending q WHERE q.subscription_id = $1 AND q.state = 'asked'"
+			   " AND q.event_id > $3"
+			   " ORDER BY q.subscription_id, q.event_id LIMIT $2) p"
+			   " LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = "
+			   "p.drawer OFFSET 0) o ON true",
+		3,
+		{INT8OID, INT8OID, INT8OID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum(max), Int64GetDatum(after)};
+	int n;
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	n = (int) Min(SPI_processed, (uint64) max);
+	for (int i = 0; i < n; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		WhEvent event = {.action = "", .entity_type = utf8_column(row, desc, 2)};
+		bool isnull;
+
+		rows[i] = (WhAsked){.event_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull))};
+		if (event.entity_type == NULL)
+			continue;
+		event.id = rows[i].event_id;
+		event.entity_id = utf8_column(row, desc, 3);
+		if ((rows[i].event = wh_event_make(&event)) == NULL)
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	}
+	return n;
+}
+
+static Datum
+int8_array(Datum *elements, int n)
+{
+	return PointerGetDatum(
+		construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+int64
+wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n)
+{
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.pending p SET state = 'parked', lane = ($3)[array_position($2, p.event_id)]"
+			   " WHERE p.state = 'asked' AND p.ctid = ANY (ARRAY(SELECT (SELECT q.ctid FROM webhook.pending q"
+			   " WHERE q.subscription_id = $1 AND q.event_id = k.event_id) FROM unnest($2) k(event_id)))",
+		3,
+		{INT8OID, INT8ARRAYOID, INT8ARRAYOID}};
+	Datum *ids = palloc(n * sizeof(Datum));
+	Datum *lanes = palloc(n * sizeof(Datum));
+	Datum values[3];
+
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = Int64GetDatum(rows[i].event_id);
+		lanes[i] = Int64GetDatum((int64) rows[i].lane);
+	}
+	values[0] = Int64GetDatum(subscription_id);
+	values[1] = int8_array(ids, n);
+	values[2] = int8_array(lanes, n);
+	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+	return (int64) SPI_processed;
+}

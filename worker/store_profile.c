@@ -1,0 +1,94 @@
+/*
+ * store_profile.c
+ *	  The profile of each subscription.
+ *
+ * Called by worker_config.c, right after the subscriptions have been read, in
+ * the same transaction. What is read lies in the results' memory, as they do.
+ * Between the two statements somebody may have changed the configuration; the
+ * worker is told, and reads all of it again.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "store.h"
+
+/* A column as a UTF-8 string in the results' memory; NULL where it is null. */
+static char *
+text_column(HeapTuple row, TupleDesc desc, int column)
+{
+	char *text = SPI_getvalue(row, desc, column);
+
+	return text ? MemoryContextStrdup(wh_tx_results, wh_to_utf8(text)) : NULL;
+}
+
+/* The columns from `at` on; the same order as in the statement below. */
+static WhProfile *
+read_profile(HeapTuple row, TupleDesc desc, int at)
+{
+	WhProfile *p = MemoryContextAllocZero(wh_tx_results, sizeof(WhProfile));
+	const char **columns[] = {&p->name,
+							  &p->envelope,
+							  &p->batch_envelope,
+							  &p->content_type,
+							  &p->batch_content_type,
+							  &p->headers,
+							  &p->id_header,
+							  &p->timestamp_header,
+							  &p->event_prefix,
+							  &p->transaction_prefix,
+							  &p->algorithm,
+							  &p->encoding,
+							  &p->secret_encoding,
+							  &p->signed_content,
+							  &p->signature_header,
+							  &p->signature_format,
+							  &p->separator,
+							  &p->failure,
+							  &p->failure_text};
+
+	StaticAssertStmt(lengthof(columns) * sizeof(char *) == sizeof(WhProfile), "a column is missing");
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		*columns[i] = text_column(row, desc, at + i);
+	return p;
+}
+
+List *
+wh_store_profiles(List *routes)
+{
+	/* what becomes a line is free of control characters: webhook.check_profile has seen to it */
+	static WhPlan plan = {
+		.sql =
+			"SELECT s.id, s.params::text, p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
+			" p.batch_content_type,"
+			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text(p.headers) h),"
+			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
+			" p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
+			" p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"
+			" FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile ORDER BY s.id",
+		0};
+	ListCell *lc;
+	uint64 i = 0;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	/* both are ordered by id */
+	foreach (lc, routes)
+	{
+		WhSubscription *sub = &((WhRoute *) lfirst(lc))->sub;
+		int64 id = PG_INT64_MIN;
+		bool isnull;
+
+		for (; i < SPI_processed && id < sub->id; i++)
+			id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		if (id != sub->id)
+		{
+			i -= id > sub->id; /* that one is for a later route */
+			routes = foreach_delete_current(routes, lc);
+			continue;
+		}
+		sub->params = text_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
+		sub->profile = read_profile(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
+	}
+	return routes;
+}
