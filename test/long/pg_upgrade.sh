@@ -49,10 +49,10 @@ finish() {
   trap - EXIT INT TERM
   [ -z "$receiver_pid" ] || kill "$receiver_pid" 2>/dev/null || true
   if [ -n "$WORK" ]; then
-    for pidfile in "$WORK"/root/upgrade/*/postmaster.pid; do
+    for pidfile in "$WORK"/suite/upgrade/*/postmaster.pid; do
       [ ! -f "$pidfile" ] || kill -INT "$(head -n 1 "$pidfile")" 2>/dev/null || true
     done
-    for pidfile in "$WORK"/root/upgrade/*/postmaster.pid; do
+    for pidfile in "$WORK"/suite/upgrade/*/postmaster.pid; do
       wait_until 20 "a server has ended" test ! -e "$pidfile" || true
     done
     # debootstrap may have been interrupted; what is mounted there is not ours to delete
@@ -63,8 +63,8 @@ finish() {
   exit "$status"
 }
 
-in_root() { chroot "$WORK/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
-as_postgres() { in_root setpriv --reuid=postgres --regid=postgres --init-groups env -C /upgrade HOME=/upgrade "$@"; }
+in_suite() { chroot "$WORK/suite" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+as_postgres() { in_suite setpriv --reuid=postgres --regid=postgres --init-groups env -C /upgrade HOME=/upgrade "$@"; }
 bin() { as_postgres "/usr/lib/postgresql/$1/bin/$2" "${@:3}"; }
 
 # sql MAJOR STATEMENTS: in the server of that version
@@ -101,47 +101,47 @@ behave() { # behave JSON
 #
 # The suite, the newer server with webhook, and the older one with webhook
 #
-make_root() {
-  debootstrap --variant=minbase "$SUITE" "$WORK/root" "$mirror" >"$WORK/debootstrap.log" 2>&1 ||
+make_suite() {
+  debootstrap --variant=minbase "$SUITE" "$WORK/suite" "$mirror" >"$WORK/debootstrap.log" 2>&1 ||
     { tail -n 20 "$WORK/debootstrap.log" | sed 's/^/# /'; die "debootstrap failed"; }
-  mkdir -p "$WORK/root/etc/postgresql-common/createcluster.d"
-  echo 'create_main_cluster = false' >"$WORK/root/etc/postgresql-common/createcluster.d/pgwebhook.conf"
-  quietly "apt-get install" in_root apt-get -q -y --no-install-recommends install \
+  mkdir -p "$WORK/suite/etc/postgresql-common/createcluster.d"
+  echo 'create_main_cluster = false' >"$WORK/suite/etc/postgresql-common/createcluster.d/pgwebhook.conf"
+  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install \
     build-essential postgresql libcurl4-openssl-dev libssl-dev
-  new=$(find "$WORK/root/usr/lib/postgresql" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
+  new=$(find "$WORK/suite/usr/lib/postgresql" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
   [ "$new" -gt "$old" ] || skip "suite $SUITE has no server newer than PostgreSQL $old"
-  quietly "apt-get install" in_root apt-get -q -y --no-install-recommends install "postgresql-server-dev-$new"
+  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install "postgresql-server-dev-$new"
 }
 
 build_for_newer() {
-  mkdir "$WORK/root/src"
-  copy_tree "$WORK/root/src"
-  quietly "the build for PostgreSQL $new" in_root make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config" all install
+  mkdir "$WORK/suite/src"
+  copy_tree "$WORK/suite/src"
+  quietly "the build for PostgreSQL $new" in_suite make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config" all install
 }
 
 bring_older() {
-  local lib file to=$WORK/root/usr/lib/postgresql/$old
+  local lib file to=$WORK/suite/usr/lib/postgresql/$old
   mkdir -p "$WORK/src"
   copy_tree "$WORK/src"
   quietly "the build for PostgreSQL $old" env -u MAKEFLAGS -u MAKELEVEL make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG"
   # where Debian has them, whatever this PostgreSQL's own place is: its programs find the rest from there
   cp -R "$("$PG_CONFIG" --bindir)/.." "$to"
-  cp -R "$("$PG_CONFIG" --sharedir)" "$WORK/root/usr/share/postgresql/$old"
+  cp -R "$("$PG_CONFIG" --sharedir)" "$WORK/suite/usr/share/postgresql/$old"
   cp "$WORK/src/webhook.so" "$to/lib/"
-  cp "$WORK/src/extension/webhook.control" "$WORK"/src/sql/webhook--*.sql "$WORK/root/usr/share/postgresql/$old/extension/"
+  cp "$WORK/src/extension/webhook.control" "$WORK"/src/sql/webhook--*.sql "$WORK/suite/usr/share/postgresql/$old/extension/"
   # libraries whose names the suite still has are taken from there
-  in_root ldconfig -p >"$WORK/libraries"
+  in_suite ldconfig -p >"$WORK/libraries"
   for file in "$to/bin/postgres" "$to/bin/psql" "$to/lib/webhook.so"; do
     ldd "$file" | sed -nE 's/.* => (\/[^ ]+) .*/\1/p'
   done | sort -u | while IFS= read -r lib; do
-    grep -qF "$(basename "$lib") " "$WORK/libraries" || cp -L "$lib" "$WORK/root/usr/lib/$(gcc -print-multiarch)/"
+    grep -qF "$(basename "$lib") " "$WORK/libraries" || cp -L "$lib" "$WORK/suite/usr/lib/$(gcc -print-multiarch)/"
   done
-  in_root ldconfig
+  in_suite ldconfig
 }
 
 make_cluster() { # make_cluster MAJOR
   bin "$1" initdb -D "/upgrade/$1" -A trust -N -E UTF8 --no-locale >"$WORK/initdb-$1.log"
-  cat >>"$WORK/root/upgrade/$1/postgresql.conf" <<CONF
+  cat >>"$WORK/suite/upgrade/$1/postgresql.conf" <<CONF
 shared_preload_libraries = 'webhook'
 port = $port
 listen_addresses = ''
@@ -171,13 +171,13 @@ chmod 755 "$WORK"
 port=5432 # of a socket in a directory of our own
 
 start_receiver
-make_root
+make_suite
 build_for_newer
 ok 0 "webhook builds for PostgreSQL $new without a warning"
 bring_older
-mkdir "$WORK/root/upgrade"
-cp "$WORK/certs/ca.pem" "$WORK/root/upgrade/"
-in_root chown postgres:postgres /upgrade
+mkdir "$WORK/suite/upgrade"
+cp "$WORK/certs/ca.pem" "$WORK/suite/upgrade/"
+in_suite chown postgres:postgres /upgrade
 for major in "$old" "$new"; do make_cluster "$major"; done
 
 #
