@@ -228,11 +228,65 @@ write_json(StringInfo out, JsonColumn *column, Datum value)
 }
 
 static void
+append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
+{
+	switch (scalar->type)
+	{
+		case jbvNull:
+			appendBinaryStringInfo(out, "null", 4);
+			break;
+		case jbvString:
+			wh_json_append_string(out, scalar->val.string.val, scalar->val.string.len);
+			break;
+		case jbvNumeric:
+			appendStringInfoString(
+				out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(scalar->val.numeric))));
+			break;
+		case jbvBool:
+			appendStringInfoString(out, scalar->val.boolean ? "true" : "false");
+			break;
+		default:
+			elog(ERROR, "unexpected type of a jsonb scalar: %d", (int) scalar->type);
+	}
+}
+
+/* As JsonbToCString(), which escapes strings one character at a time. */
+static void
+append_jsonb(StringInfo out, Jsonb *jsonb)
+{
+	const bool is_scalar = JB_ROOT_IS_SCALAR(jsonb); /* kept as an array of one */
+	JsonbIterator *iterator = JsonbIteratorInit(&jsonb->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	bool is_first = true; /* in its object or array, or a member's value */
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		const bool ends = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+
+		if (!is_first && !ends)
+			appendBinaryStringInfo(out, ", ", 2);
+		is_first = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT || token == WJB_KEY;
+		if (token == WJB_KEY)
+		{
+			wh_json_append_string(out, value.val.string.val, value.val.string.len);
+			appendBinaryStringInfo(out, ": ", 2);
+		}
+		else if (token == WJB_VALUE || token == WJB_ELEM)
+			append_jsonb_scalar(out, &value);
+		else if (token == WJB_BEGIN_OBJECT || token == WJB_END_OBJECT)
+			appendStringInfoChar(out, ends ? '}' : '{');
+		else if (!is_scalar)
+			appendStringInfoChar(out, ends ? ']' : '[');
+	}
+}
+
+static void
 write_jsonb(StringInfo out, JsonColumn *column, Datum value)
 {
 	Jsonb *jsonb = DatumGetJsonbP(value);
 
-	(void) JsonbToCString(out, &jsonb->root, VARSIZE(jsonb));
+	append_jsonb(out, jsonb);
 	if ((Pointer) jsonb != DatumGetPointer(value))
 		pfree(jsonb);
 }
