@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 
 #include "aside.h"
+#include "outbox.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -113,6 +114,7 @@ _PG_init(void)
 	BackgroundWorker launcher;
 
 	define_settings();
+	wh_outbox_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	previous_shmem_request = shmem_request_hook;
