@@ -63,7 +63,11 @@ CREATE TABLE webhook.subscription (
 	give_up_after  interval    NOT NULL DEFAULT '3 days',
 	timeout        interval    NOT NULL DEFAULT '15 seconds',
 	max_in_flight  integer     NOT NULL DEFAULT 50,
+	rate_limit     integer,
+	batch_size     integer     NOT NULL DEFAULT 1,
 	ordering       text        NOT NULL DEFAULT 'entity',
+	changed        text[],
+	exclude_origins text[],
 	state          text        NOT NULL DEFAULT 'live',
 	state_reason   text,
 	created_at     timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -84,7 +88,11 @@ COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the atte
 COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter';
 COMMENT ON COLUMN webhook.subscription.timeout IS 'longest time one request may take, from its start to the end of the response; 100 ms to 10 minutes';
 COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way to this endpoint at once, 1 to 1000';
+COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
+COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
+COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. The source must be watched with previous';
+COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
 COMMENT ON COLUMN webhook.subscription.created_at IS 'when the subscription was made';
@@ -195,7 +203,8 @@ CREATE TABLE webhook.pending (
 	last_error      text,
 	drawer          smallint    NOT NULL,
 	size            integer     NOT NULL DEFAULT 0,
-	since           timestamptz NOT NULL DEFAULT clock_timestamp()
+	since           timestamptz NOT NULL DEFAULT clock_timestamp(),
+	batch           bigint
 );
 ALTER TABLE webhook.pending REPLICA IDENTITY FULL; -- it has no key, and may be in a publication of all tables
 COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to be tried again, waiting behind one that failed, or parked until the subscription can take them';
@@ -210,6 +219,7 @@ COMMENT ON COLUMN webhook.pending.last_error IS 'what went wrong last';
 COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its event is in';
 COMMENT ON COLUMN webhook.pending.size IS 'bytes its event takes in the worker''s memory, by which it takes no more at once than it can hold';
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
+COMMENT ON COLUMN webhook.pending.batch IS 'the batch it was sent with, and is to be sent with again: the lowest event_id in it, whose row says when; null: by itself';
 -- partial, so that no foreign key can point here and keep the worker from deleting what was delivered
 CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
@@ -390,6 +400,25 @@ BEGIN
 			MESSAGE = 'max_in_flight is out of range',
 			DETAIL = format('%s was given; it is a number of requests from 1 to 1000.', NEW.max_in_flight),
 			HINT = 'The default is 50.';
+	END IF;
+	IF NEW.rate_limit NOT BETWEEN 1 AND 100000 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'rate_limit is out of range',
+			DETAIL = format('%s was given; it is a number of requests per second from 1 to 100000.', NEW.rate_limit),
+			HINT = 'Leave it null for no limit.';
+	END IF;
+	IF NEW.batch_size NOT BETWEEN 1 AND 1000 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'batch_size is out of range',
+			DETAIL = format('%s was given; it is a number of events from 1 to 1000.', NEW.batch_size),
+			HINT = 'The default is 1: one event per request.';
+	END IF;
+	IF cardinality(NEW.changed) = 0 OR array_position(NEW.changed, NULL) IS NOT NULL
+		OR cardinality(NEW.exclude_origins) = 0 OR array_position(NEW.exclude_origins, NULL) IS NOT NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'changed and exclude_origins must name something',
+			DETAIL = 'An empty list, or a null in it, says nothing.',
+			HINT = 'Leave them null to receive all.';
 	END IF;
 	IF NEW.timeout NOT BETWEEN interval '100 ms' AND interval '10 minutes' THEN
 		RAISE invalid_parameter_value USING

@@ -422,6 +422,8 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	value = SPI_getbinval(row, desc, 14, &isnull);
 	route->n_actions = string_array(value, isnull, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
+	sub->rate_limit = (int) int_column(row, desc, 16);
+	sub->batch_size = (int) int_column(row, desc, 17);
 	return route;
 }
 
@@ -439,7 +441,7 @@ wh_store_subscriptions(void)
 			   " ARRAY(SELECT k.secret FROM webhook.secret k WHERE k.subscription_id = s.id"
 			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) ORDER BY k.id),"
 			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant"
+			   " s.entity_types, s.actions, s.tenant, coalesce(s.rate_limit, 0)::bigint, s.batch_size::bigint"
 			   " FROM webhook.subscription s ORDER BY s.id",
 		0};
 	MemoryContext context = wh_tx_results;

@@ -388,7 +388,8 @@ CALL wrong($$ UPDATE webhook.subscription SET max_in_flight = 0 WHERE name = 're
 CALL wrong($$ UPDATE webhook.subscription SET retry_schedule = '{}' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET give_up_after = '-1s' WHERE name = 'renamed' $$);
 CALL wrong_each('UPDATE webhook.subscription SET %s', 'timeout = ''99 ms''', 'timeout = ''10 minutes 1 ms''', 'timeout = ''-1 s''', 'max_in_flight = -1',
-	'max_in_flight = 1001', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
+	'max_in_flight = 1001', 'rate_limit = 0', 'rate_limit = 100001', 'batch_size = 0', 'batch_size = 1001', 'changed = ''{}''',
+	'changed = ''{NULL}''', 'exclude_origins = ''{}''', 'exclude_origins = ''{crm,NULL}''', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
 	'retry_schedule = array_fill(interval ''1s'', ARRAY[33])', 'retry_schedule = array_fill(interval ''1s'', ARRAY[32])',
 	'give_up_after = ''366 days''', 'headers = ''{"host": "x"}''', 'params = ''[]''');
 -- a null where none may be: an error with a hint, which does not quote the row, since a URL or header may hold a token
@@ -396,7 +397,7 @@ DO $$
 DECLARE
 	col text;
 BEGIN
-	FOREACH col IN ARRAY '{active,ordering,state,timeout,max_in_flight,retry_schedule,give_up_after,created_at}'::text[] LOOP
+	FOREACH col IN ARRAY '{active,ordering,state,timeout,max_in_flight,batch_size,retry_schedule,give_up_after,created_at}'::text[] LOOP
 		RAISE NOTICE '%', col;
 		CALL wrong_code(format('UPDATE webhook.subscription SET %s = NULL WHERE name = ''renamed''', col), 'example|token');
 		CALL wrong_code(format('INSERT INTO webhook.subscription (name, url, headers, %s)

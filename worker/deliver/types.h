@@ -113,6 +113,8 @@ typedef struct WhSubscription
 	bool paused; /* not live: keep its deliveries, send none */
 	WhOrdering ordering;
 	int max_in_flight;
+	int rate_limit; /* requests started per second; 0: no limit */
+	int batch_size; /* most events in one request */
 	int64_t timeout_us;
 	WhRetryPolicy retry;
 	int n_secrets;
