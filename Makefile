@@ -51,7 +51,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
 
-.PHONY: demo test unit lint format bench help
+.PHONY: demo test unit lint format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
@@ -68,12 +68,15 @@ lint: ## the dependency rules, formatting and cppcheck
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
 
-bench: ## measure throughput and latency (test/bench)
+bench: ## measure capture, delivery, latency and rest (ONLY="capture delivery latency idle fresh")
 	@bash test/bench/run.sh
+
+bench-long: ## the same and flatness: huge backlogs, long transactions, old logs
+	@LONG=1 bash test/bench/run.sh
 
 help: ## this list
 	@echo "make             build (PG_CONFIG=... picks the PostgreSQL; default major: $(PG_MAJOR))"
 	@echo "make install     install into that PostgreSQL"
 	@echo "make clean       remove what was built"
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1 \2/p' $(firstword $(MAKEFILE_LIST)) \
 		| while read -r make target text; do printf 'make %-11s %s\n' "$$target" "$$text"; done
