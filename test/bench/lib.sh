@@ -142,6 +142,7 @@ CONF
   wait_until 10 "nginx has started" test -s "$WORK/nginx/pid"
   plain=http://127.0.0.1:$p/ https=https://localhost:$t/ h2=https://localhost:$h/ many_port=$m
 }
+
 # build_floor NAME LIBRARY...: test/bench/NAME.c
 build_floor() {
   local name=$1
