@@ -46,10 +46,10 @@ against() {
 
 has_batches() { [ "$(ask "SELECT count(*) FROM pg_attribute WHERE attrelid = 'webhook.subscription'::regclass AND attname = 'batch_size'")" = 1 ]; }
 
-# many_hosts: MANY subscriptions to as many host names, which libcurl knows to be this machine
+# many_hosts PORT: MANY subscriptions to as many host names, which libcurl knows to be this machine
 many_hosts() {
   sql -c "INSERT INTO webhook.subscription (name, url, entity_types)
-    SELECT 'many ' || g, format('https://h%s.many.localhost:$many_port/', to_char(g, 'FM0000')), '{many}' FROM generate_series(1, $MANY) g" \
+    SELECT 'many ' || g, format('https://h%s.many.localhost:$1/', to_char(g, 'FM0000')), '{many}' FROM generate_series(1, $MANY) g" \
     -c 'CREATE TABLE IF NOT EXISTS many (id bigint PRIMARY KEY, note text)' -c "SELECT webhook.watch('many')" </dev/null >/dev/null
 }
 no_many_hosts() { ask "DELETE FROM webhook.subscription WHERE name LIKE 'many %'"; }
@@ -92,7 +92,7 @@ bench_delivery() {
     fi
   done
   has_batches || note 'batch_size: not there yet.'
-  many_hosts
+  many_hosts "$many_port"
   many_events 2
   for r in $(seq "$REPEATS"); do
     many_events 5

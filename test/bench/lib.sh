@@ -98,11 +98,11 @@ rate_since() {
 free_port() { "${as_user[@]}" node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'; }
 
 # start_nginx: an endpoint that reads each request whole and answers 200, as fast
-# as it can; sets nginx_pid, the URLs plain, https and h2, and many_port, for
-# many host names, where it logs whether a connection was new. (A mere "return"
-# would not wait for the body, and end HTTP/2 streams that are still sending.)
+# as it can; sets nginx_pid, the URLs plain, https and h2, and for many host names
+# many_port and fresh_port, where each connection is closed after its request. (A
+# mere "return" would not wait for the body, and end HTTP/2 streams that still send.)
 start_nginx() {
-  local p=$(free_port) t=$(free_port) h=$(free_port) m=$(free_port)
+  local p=$(free_port) t=$(free_port) h=$(free_port) m=$(free_port) f=$(free_port)
   "${as_user[@]}" mkdir -p "$WORK/nginx"
   "${as_user[@]}" tee "$WORK/nginx/nginx.conf" >/dev/null <<CONF
 daemon off;
@@ -112,7 +112,7 @@ pid $WORK/nginx/pid;
 error_log $WORK/nginx/error.log;
 events { worker_connections 4096; }
 http {
-  log_format many '\$connection_requests \$ssl_session_reused';
+  log_format fresh '\$connection_requests \$ssl_session_reused';
   access_log off;
   keepalive_requests 100000000;
   keepalive_timeout 3600s;
@@ -132,7 +132,12 @@ http {
   }
   server {
     listen 127.0.0.1:$m ssl backlog=4096;
-    access_log $WORK/nginx/many.log many buffer=64k flush=1s;
+    location / { echo_read_request_body; echo ok; }
+  }
+  server {
+    listen 127.0.0.1:$f ssl backlog=4096;
+    keepalive_requests 1;
+    access_log $WORK/nginx/fresh.log fresh buffer=64k flush=1s;
     location / { echo_read_request_body; echo ok; }
   }
 }
@@ -140,7 +145,7 @@ CONF
   setsid "${as_user[@]}" nginx -c "$WORK/nginx/nginx.conf" -e "$WORK/nginx/error.log" </dev/null >/dev/null 2>&1 &
   nginx_pid=$!
   wait_until 10 "nginx has started" test -s "$WORK/nginx/pid"
-  plain=http://127.0.0.1:$p/ https=https://localhost:$t/ h2=https://localhost:$h/ many_port=$m
+  plain=http://127.0.0.1:$p/ https=https://localhost:$t/ h2=https://localhost:$h/ many_port=$m fresh_port=$f
 }
 
 # build_floor NAME LIBRARY...: test/bench/NAME.c

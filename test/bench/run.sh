@@ -50,7 +50,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 report() {
-  printf '%s\n' "Measured at $(date -u '+%F %H:%M') UTC, commit $(git -c safe.directory='*' -C "$ROOT" describe --always --dirty 2>/dev/null || echo unknown), in $((SECONDS / 60)) minutes." \
+  printf '%s\n' "Measured at $(date -u '+%F %H:%M') UTC, commit $commit, in $((SECONDS / 60)) minutes." \
     "$(nproc) cores ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)), $(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo) GB, Linux $(uname -r), $("$PG_CONFIG" --version), $(curl_version)." \
     "Load average when it began: $load_before." >"$WORK/about.txt"
   mkdir -p "$(dirname "$OUT")"
@@ -59,6 +59,7 @@ report() {
 }
 curl_version() { printf 'libcurl %s' "$(dpkg-query -W -f '${Version}' libcurl4 2>/dev/null || echo '?')"; }
 
+commit=$(git -c safe.directory='*' -C "$ROOT" describe --always --dirty 2>/dev/null || echo unknown)
 load_before=$(cut -d' ' -f1-3 /proc/loadavg)
 bash "$ROOT/scripts/setup.sh" bench
 PATH=$PATH:/usr/sbin # nginx
