@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
@@ -178,6 +179,8 @@ extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
+/* Up to where must WAL be flushed so that no crash can undo an event of this page? */
+extern XLogRecPtr wh_store_commits(const WhPage *page);
 
 /* An event for a subscription. */
 typedef struct WhPair
