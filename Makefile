@@ -51,7 +51,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
 
-.PHONY: demo test test-long unit lint asan fuzz valgrind coverage soak format bench help
+.PHONY: demo test test-long unit lint asan fuzz valgrind coverage soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
@@ -86,8 +86,11 @@ soak: ## load and random faults (MINUTES=2), then exact accounting
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
 
-bench: ## measure throughput and latency (test/bench)
+bench: ## measure capture, delivery, latency and rest (ONLY="capture delivery latency idle fresh")
 	@bash test/bench/run.sh
+
+bench-long: ## the same and flatness: huge backlogs, long transactions, old logs
+	@LONG=1 bash test/bench/run.sh
 
 help: ## this list
 	@echo "make             build (PG_CONFIG=... picks the PostgreSQL; default major: $(PG_MAJOR))"

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
@@ -190,6 +191,8 @@ extern void wh_store_begin_reading(void);
 
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
+/* Up to where must WAL be flushed so that no crash can undo an event of this page? */
+extern XLogRecPtr wh_store_commits(const WhPage *page);
 
 /* An event for a subscription. */
 typedef struct WhPair

@@ -27,6 +27,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -448,6 +449,35 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	}
 	MemoryContextSwitchTo(old);
 	*next = p;
+}
+
+/*
+ * The newest asynchronous commit of the events' transactions, as far as WAL may
+ * not have been flushed up to it; this is how the server itself finds out
+ * whether it may write down that a transaction has committed. A transaction
+ * that is older than what pg_xact keeps ended long ago; one that is yet to come
+ * belongs to another cluster, from which this event was brought here.
+ */
+XLogRecPtr
+wh_store_commits(const WhPage *page)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	XLogRecPtr newest = InvalidXLogRecPtr;
+	uint64 last = 0;
+	uint64 oldest;
+
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	oldest = next - (uint32) ((uint32) next - wh_transam_variables->oldestClogXid);
+	for (int i = 0; i < page->n; i++)
+	{
+		uint64 xid = page->events[i]->xid;
+
+		if (xid != last && xid >= oldest && xid < next)
+			newest = Max(newest, TransactionIdGetCommitLSN((TransactionId) xid));
+		last = xid;
+	}
+	LWLockRelease(XactTruncationLock);
+	return newest;
 }
 
 int

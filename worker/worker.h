@@ -92,6 +92,10 @@ extern bool wh_read_wanted(TimestampTz now);
 extern bool wh_read_may(void);
 extern void wh_read_page(void);
 extern void wh_read_again(void); /* even if nothing seems to have happened */
+/* Since when has something been sent that the checkpoint does not cover? 0: nothing has. To be written by a settle. */
+extern TimestampTz wh_read_unwritten_since(void);
+extern void wh_read_write_checkpoint(void); /* in a transaction; and when that has committed: */
+extern void wh_read_checkpoint_written(void);
 /* Is what a worker that died may have sent still being read? */
 extern bool wh_read_recovering(void);
 extern TimestampTz wh_read_last(void); /* when it was last read */

@@ -60,11 +60,17 @@ wh_settle_collect(void)
 		wh_settle_add(d);
 }
 
+/*
+ * A delivery that the log knows must be covered by the checkpoint "read", or it
+ * would be sent again after a crash. Where all is settled, that says as much.
+ */
 static void
 settle_step(void *arg)
 {
 	wh_tx_begin("webhook: settling");
 	wh_store_settle(ended, n_ended);
+	if (wh_read_unwritten_since() != 0 && !(to_settle && wh_books_all_ended()))
+		wh_read_write_checkpoint();
 	if (to_settle)
 		wh_store_write_checkpoint("settled", to_settle);
 	wh_store_trim_checkpoints();
@@ -104,6 +110,7 @@ wh_settle(void)
 		wh_delivery_free(d);
 	}
 	n_ended = n_booked = 0;
+	wh_read_checkpoint_written();
 	if (to_settle)
 	{
 		wh_position_free(settled);
@@ -118,10 +125,16 @@ wh_settle(void)
 TimestampTz
 wh_settle_due(void)
 {
+	TimestampTz unwritten = wh_read_unwritten_since();
+
 	if (n_ended >= SETTLE_AT_ONCE)
 		return first_ended_at;
-	if (n_ended > 0)
-		return TimestampTzPlusMilliseconds(first_ended_at, SETTLE_AFTER_MS);
+	if (n_ended > 0 || unwritten != 0)
+	{
+		TimestampTz since = n_ended > 0 ? first_ended_at : unwritten;
+
+		return TimestampTzPlusMilliseconds(unwritten != 0 ? Min(since, unwritten) : since, SETTLE_AFTER_MS);
+	}
 	if (to_settle)
 		return TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
 	return DT_NOEND;
