@@ -24,6 +24,11 @@ PG_CPPFLAGS = -Iextension -Iworker -Iworker/deliver \
 # not use; that warning says nothing here. All others are errors.
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lcrypto
+# A library that dies where the tests in test/fault want it to: worker/fault.c.
+ifdef FAULTS
+PG_CPPFLAGS += -DWEBHOOK_FAULTS
+SHLIB_LINK += -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+endif
 
 # Bitcode serves JIT inlining of functions called in expressions. Triggers and
 # workers never are, so clang at build time would buy nothing.

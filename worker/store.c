@@ -30,6 +30,7 @@
 #include "wake.h"
 
 MemoryContext wh_tx_results = NULL;
+const char *wh_tx_label = "";
 
 static bool config_stale = true;
 static uint32 generation_read = 0;
@@ -45,6 +46,7 @@ void
 wh_tx_begin(const char *label)
 {
 	wh_tx_results = CurrentMemoryContext;
+	wh_tx_label = label;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -76,101 +78,6 @@ wh_tx_commit(bool flush)
 	 */
 	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
-}
-
-bool
-wh_tx_try(void (*step)(void *), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		int code = geterrcode();
-
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ereport(WARNING, errcode(error->sqlerrcode), errmsg("webhook worker could not %s", what),
-				errdetail_internal("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""),
-				errhint("%s", hint));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return ok;
 }
 
 /* Replace every byte that is not part of a well-formed character of the encoding. */

@@ -38,12 +38,29 @@ extern void wh_tx_commit(bool flush);
 /* The memory context that was current at wh_tx_begin: where results go. */
 extern MemoryContext wh_tx_results;
 
+/* What the last wh_tx_begin was for: its label. */
+extern const char *wh_tx_label;
+
 /*
- * Run `step` (which opens and commits its own transactions). False where a
- * lock could not be had in time or a deadlock was broken: it is rolled back,
- * and the caller tries again later. Any other error goes on.
+ * store_try.c: steps that may fail
  */
-extern bool wh_tx_try(void (*step)(void *), void *arg);
+
+/* What went wrong, for people: the message of an error, without its detail. */
+typedef struct WhFailure
+{
+	int code; /* its SQLSTATE */
+	char message[256];
+} WhFailure;
+
+/*
+ * Run `step` (which opens and commits its own transactions). False where it
+ * failed: it is rolled back, `failure` says why, and the caller decides what to
+ * do about it. Where the server wants the process to end, that goes on.
+ */
+extern bool wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure);
+
+/* Was it only that a lock could not be had in time, or that a deadlock was broken? */
+extern bool wh_failure_is_lock(const WhFailure *failure);
 
 /*
  * The same for a step that others can do without: whatever goes wrong is

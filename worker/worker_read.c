@@ -19,6 +19,7 @@
 
 #include "books.h"
 #include "compat.h"
+#include "fault.h"
 #include "route.h"
 #include "settings.h"
 #include "store.h"
@@ -175,6 +176,7 @@ read_step(void *arg)
 		flush = r->matches.n > 0;
 		if (flush)
 			write_read_checkpoint(r->next);
+		WH_FAULT("reading");
 	}
 	wh_tx_commit(flush);
 }
@@ -259,6 +261,7 @@ wh_read_page(void)
 	r.n_events = page.n;
 	if (page.n > 0)
 	{
+		WH_FAULT("read");
 		number = wh_books_open(r.next);
 		submit(&r, number);
 		events_read += page.n;
@@ -301,7 +304,14 @@ wh_read_again(void)
 bool
 wh_read_may(void)
 {
-	return wh_deliver_has_room(wh_engine);
+	/* in this order: what the engine has no room for it may hand back, to be settled as well */
+	return !wh_settle_behind() && wh_deliver_has_room(wh_engine);
+}
+
+TimestampTz
+wh_read_due(void)
+{
+	return wh_attempt_from(read_step);
 }
 
 bool
