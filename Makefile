@@ -61,7 +61,7 @@ $(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
 
-test: ## set up, then run every test (ONLY="lint unit regress isolation tap", TAP=test/t/FILE.pl, KEEP=1)
+test: ## set up, then run every test (ONLY="lint unit regress isolation tap fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
 test-long: ## all of the five that follow after lint, in about 15 minutes

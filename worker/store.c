@@ -42,6 +42,19 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
+/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+static void
+look_at_extension(void)
+{
+	const char *why;
+	WhPresence presence = wh_store_find_extension(&why);
+
+	if (presence == WH_BROKEN)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", why));
+	if (presence != WH_PRESENT)
+		extension_gone(presence, why);
+}
+
 void
 wh_tx_begin(const char *label)
 {
@@ -54,13 +67,7 @@ wh_tx_begin(const char *label)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, label);
 	if (OidIsValid(outbox_oid) && wh_store_config_stale())
-	{
-		const char *why;
-		WhPresence presence = wh_store_find_extension(&why);
-
-		if (presence != WH_PRESENT)
-			extension_gone(presence, why);
-	}
+		look_at_extension();
 }
 
 void
@@ -153,6 +160,7 @@ wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 		plan->plan = prepared;
 	}
 	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	wh_shape_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
 }
@@ -166,6 +174,7 @@ on_relcache_invalidation(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
 		config_stale = true;
+	wh_shape_changed(relid);
 }
 
 void
@@ -196,19 +205,6 @@ wh_store_config_fresh(uint32 generation)
 	generation_read = generation;
 }
 
-/*
- * What the worker needs of a table: enough that a foreign or half-made schema
- * of the same name is told apart from ours before any statement fails on it.
- */
-static const struct
-{
-	const char *table;
-	const char *column;
-} needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
-			  {"secret", "secret"},      {"outbox", "xid"},
-			  {"attempt", "outcome"},    {"pending", "lane"},
-			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"}};
-
 WhPresence
 wh_store_find_extension(const char **why_not)
 {
@@ -221,18 +217,9 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	for (int i = 0; i < (int) lengthof(needed); i++)
-	{
-		Oid relid = get_relname_relid(needed[i].table, schema);
-
-		if (!OidIsValid(relid) || get_attnum(relid, needed[i].column) == InvalidAttrNumber)
-		{
-			*why_not = MemoryContextStrdup(
-				wh_tx_results,
-				psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table));
-			return WH_BROKEN;
-		}
-	}
+	*why_not = wh_shape_problem(schema);
+	if (*why_not)
+		return WH_BROKEN;
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
@@ -289,7 +276,14 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 			why = "this database is a copy of another";
 		if (i == 0)
 		{
-			strlcpy(instance, SPI_getvalue(row, SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+
+			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
+			{
+				*reason = "webhook.identity has a row that is not as webhook.enable() makes it: call it";
+				return false;
+			}
+			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
 			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
 		}
 	}
@@ -385,12 +379,36 @@ read_content(WhRoute *route, HeapTuple row, TupleDesc desc, int at, MemoryContex
 	}
 }
 
+/* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
+static const char *
+what_is_missing(HeapTuple row, TupleDesc desc)
+{
+	static const struct
+	{
+		int at;
+		const char *name;
+	} must_be[] = {{2, "name"},          {3, "url"},     {4, "state"},         {6, "ordering"},
+				   {7, "max_in_flight"}, {8, "timeout"}, {9, "give_up_after"}, {10, "retry_schedule"},
+				   {18, "batch_size"}};
+
+	for (int i = 0; i < (int) lengthof(must_be); i++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(row, desc, must_be[i].at, &isnull);
+
+		if (isnull || (must_be[i].at == 10 && ARR_NDIM(DatumGetArrayTypeP(value)) == 0))
+			return must_be[i].name;
+	}
+	return NULL;
+}
+
 static WhRoute *
 read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 {
 	WhRoute *route = MemoryContextAllocZero(context, sizeof(WhRoute));
 	WhSubscription *sub = &route->sub;
 	char *ordering = SPI_getvalue(row, desc, 6);
+	const char *missing = what_is_missing(row, desc);
 	char **secrets;
 	Datum *expires;
 	bool isnull;
@@ -400,12 +418,25 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	sub->id = int_column(row, desc, 1);
 	sub->name = string_column(row, desc, 2, context);
 	sub->url = string_column(row, desc, 3, context);
-	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
+	if (sub->name == NULL)
+		sub->name = MemoryContextStrdup(context, "");
+	if (sub->url == NULL)
+		sub->url = MemoryContextStrdup(context, "");
+	if (ordering == NULL)
+		ordering = "entity";
+	/* what is for it is kept, in order, until somebody has put it right */
+	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull)) || missing;
+	if (missing)
+		ereport(
+			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
+			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
+			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
 	route->active = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
 	sub->ordering = strcmp(ordering, "none") == 0     ? WH_ORDER_NONE
 					: strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT
 													  : WH_ORDER_ENTITY;
-	sub->max_in_flight = (int) int_column(row, desc, 7);
+	sub->max_in_flight = (int) Max(1, int_column(row, desc, 7));
 	sub->timeout_us = int_column(row, desc, 8);
 	sub->retry.give_up_us = int_column(row, desc, 9);
 	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
@@ -429,7 +460,7 @@ read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
 	route->n_actions = string_array(value, isnull, true, context, &route->actions);
 	route->tenant = string_column(row, desc, 15, context);
 	sub->rate_limit = (int) int_column(row, desc, 17);
-	sub->batch_size = (int) int_column(row, desc, 18);
+	sub->batch_size = (int) Max(1, int_column(row, desc, 18));
 	read_content(route, row, desc, 19, context);
 	route->asked = DatumGetBool(SPI_getbinval(row, desc, 22, &isnull));
 	return route;
@@ -446,9 +477,10 @@ wh_store_subscriptions(void)
 			   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
 			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
 			   "ORDINALITY u(w, n)"
-			   " ORDER BY n),"
+			   " WHERE w IS NOT NULL ORDER BY n),"
 			   " k.secrets,"
-			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
+			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text("
+			   "CASE WHEN jsonb_typeof(s.headers) = 'object' THEN s.headers END) h),"
 			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
 			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter,"
 			   /* a subquery with a limit: looked up by index for each, whatever the planner thinks */

@@ -42,6 +42,17 @@ extern MemoryContext wh_tx_results;
 extern const char *wh_tx_label;
 
 /*
+ * store_shape.c: are our tables as the extension made them?
+ */
+
+/* NULL, or what is wrong with them, for people, in the results' memory. */
+extern const char *wh_shape_problem(Oid schema);
+/* An invalidation has come. */
+extern void wh_shape_changed(Oid relid);
+/* With the locks of a statement: have its tables been altered in a way that its rows cannot be read? */
+extern void wh_shape_check(void);
+
+/*
  * store_try.c: steps that may fail
  */
 
@@ -118,7 +129,8 @@ extern bool wh_store_config_hint(void);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
  * the beginning of a transaction that does not find the extension present any
- * more, before any statement fails on it; it must not return.
+ * more, before any statement fails on it; it must not return. Where it is
+ * broken, the transaction fails.
  */
 extern void wh_store_watch_config(void (*gone)(WhPresence presence, const char *why));
 
