@@ -163,7 +163,8 @@ wh_store_checkpoint(const char *kind)
 {
 	static WhPlan plan = {
 		.sql =
-			"SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
+			"SELECT id, snapshot, next_xid, hi, (within ->> 'snapshot')::pg_snapshot, (within ->> "
+			"'next_xid')::xid8,"
 			" (within ->> 'last')::bigint,"
 			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
 			" hi > (SELECT last_value FROM webhook.outbox_id_seq)"

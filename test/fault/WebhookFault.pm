@@ -19,35 +19,36 @@ use WebhookTest;
 
 our @ISA = ('WebhookTest');
 
-# new(subscription => { column => SQL expression }, conf => ..., name => ...)
+# new(subscription => { column => SQL expression }, entities => N, conf => ..., name => ...)
 sub new
 {
 	my ($class, %args) = @_;
 	my $self = WebhookTest::new($class, %args);
+	$self->{entities} = $args{entities} // 20;
 	$self->{r} = $self->receiver(args => ['--no-http2']);
-	$self->sql(<<'SQL');
+	$self->sql(<<SQL);
 CREATE TABLE item (id serial PRIMARY KEY, v int NOT NULL DEFAULT 0);
 CREATE TABLE changed (item int, v int, at timestamptz DEFAULT clock_timestamp());
-CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS \$\$
 BEGIN
 	INSERT INTO public.changed VALUES (NEW.id, NEW.v);
 	RETURN NULL;
 END
-$$;
+\$\$;
 CREATE TRIGGER note_change AFTER INSERT OR UPDATE ON item FOR EACH ROW EXECUTE FUNCTION note_change();
-INSERT INTO item SELECT FROM generate_series(1, 20);
+INSERT INTO item SELECT FROM generate_series(1, $self->{entities});
 SQL
 	$self->watch('item');
 	$self->subscribe('crm', $self->{r}->url('/slow/5/crm'), retry_schedule => "'{1s}'", %{ $args{subscription} // {} });
 	return $self;
 }
 
-# So many changes, each a transaction, of twenty entities in turn.
+# So many changes, each a transaction, of the entities in turn.
 sub change
 {
 	my ($self, $n) = @_;
 	$self->sql(<<SQL);
-DO \$\$ BEGIN FOR i IN 1..$n LOOP UPDATE item SET v = v + 1 WHERE id = 1 + i % 20; COMMIT; END LOOP; END \$\$
+DO \$\$ BEGIN FOR i IN 1..$n LOOP UPDATE item SET v = v + 1 WHERE id = 1 + i % $self->{entities}; COMMIT; END LOOP; END \$\$
 SQL
 	return;
 }
