@@ -7,10 +7,9 @@
  * other. What is kept of each subscription is in deliver_endpoint.c, and of
  * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, how a request is
  * made of a delivery in deliver_request.c, and what is shared by those that go
- * with one request in deliver_batch.c. A delivery made
- * here moves queue -> transfer -> outcome list and is freed by whoever takes it
- * from there. No PostgreSQL in here: memory is
- * malloc's, time and randomness come from the caller.
+ * with one request in deliver_batch.c. A delivery moves queue -> transfer ->
+ * outcome list and is freed by whoever takes it from there. No PostgreSQL in
+ * here: memory is malloc's, time and randomness come from the caller.
  *
  * Called by worker/worker*.c, from one thread.
  */
@@ -211,44 +210,6 @@ wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *even
  * Deliveries
  */
 
-/* One of a batch is added to those that have come. The lead, when all have; else NULL. False: it cannot be. */
-static bool
-assemble(WhDeliver *e, WhDelivery *d, bool more, WhDelivery **lead)
-{
-	*lead = NULL;
-	if (e->coming == NULL && d->event->id == d->batch)
-		e->coming = d;
-	else if (e->coming && e->coming->batch == d->batch && e->coming->subscription_id == d->subscription_id)
-		wh_list_push(&e->coming->others, d);
-	else
-		return false;
-	if (!more)
-	{
-		*lead = e->coming;
-		e->coming = NULL;
-	}
-	return true;
-}
-
-static WhDelivery *
-make_delivery(const WhSubmit *submit, const Endpoint *endpoint)
-{
-	WhDelivery *d = calloc(1, sizeof(WhDelivery));
-
-	if (d == NULL)
-		return NULL;
-	d->event = submit->event;
-	d->subscription_id = submit->subscription_id;
-	d->page = submit->page;
-	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
-	d->attempts = d->stored ? submit->attempts : 1;
-	d->first_us = submit->first_us;
-	d->batch = submit->batch;
-	submit->event->refs++;
-	return d;
-}
-
 /* What of a batch has come will not become whole. */
 static bool
 refuse(WhDeliver *e, WhDelivery *d)
@@ -263,10 +224,10 @@ bool
 wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
-	WhDelivery *d = endpoint ? make_delivery(submit, endpoint) : NULL;
+	WhDelivery *d = endpoint ? wh_batch_delivery(submit, endpoint) : NULL;
 	WhDelivery *lead = d;
 
-	if (d == NULL || (submit->batch != 0 && !assemble(e, d, submit->more, &lead)))
+	if (d == NULL || (submit->batch != 0 && !wh_batch_assemble(&e->coming, d, submit->more, &lead)))
 		return refuse(e, d);
 	if (lead == NULL)
 		return true;
