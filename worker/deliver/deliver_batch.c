@@ -120,6 +120,16 @@ decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t as
 	}
 }
 
+/* The request was a success, but this one was not in it. */
+static void
+leave_out(WhDelivery *d)
+{
+	d->word = wh_outcome_word(WH_OUT_SKIPPED);
+	d->http_status = 0;
+	free(d->response);
+	d->response = NULL;
+}
+
 /*
  * The log has a row for each delivery. The response is in all of them where it
  * tells what went wrong, because people look for it by the entity that did not
@@ -143,6 +153,9 @@ share_end(WhDelivery *lead)
 			well || lead->response == NULL ? NULL : strdup(lead->response); /* or none, without memory */
 		memcpy(d->error, lead->error, sizeof(d->error));
 	}
+	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))
+		if (d->transformed == WH_LEFT_OUT)
+			leave_out(d);
 }
 
 void
