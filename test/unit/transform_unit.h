@@ -1,0 +1,126 @@
+/*
+ * transform_unit.h
+ *	  What the tests of bodies that the host makes share: they are the host.
+ */
+#ifndef TRANSFORM_UNIT_H
+#define TRANSFORM_UNIT_H
+
+#include "deliver_unit.h"
+
+/* The body of the i-th request, from 0. */
+static inline const char *
+server_body(int i)
+{
+	static ServerRequest r;
+
+	assert_true(i < server_requests());
+	r = server_request(i);
+	return r.body;
+}
+
+static inline WhSubscription
+transformed(int64_t id, const char *to)
+{
+	WhSubscription sub = subscription(id, to);
+
+	sub.transform = true;
+	return sub;
+}
+
+static inline void
+subscribe_transformed(int64_t id, const char *to)
+{
+	WhSubscription sub = transformed(id, to);
+
+	assert_true(wh_deliver_subscribe(e, &sub));
+}
+
+/* The engine hands this event out. */
+static inline void
+handed_out(int64_t id)
+{
+	const WhDelivery *d;
+
+	wh_deliver_run(e);
+	d = wh_deliver_to_transform(e);
+	assert_non_null(d);
+	assert_int_equal(d->event->id, id);
+}
+
+static inline void
+made(const char *body)
+{
+	wh_deliver_transformed(e, WH_OUT_DELIVERED, body, strlen(body));
+}
+
+static inline void
+skipped(void)
+{
+	wh_deliver_transformed(e, WH_OUT_SKIPPED, NULL, 0);
+}
+
+static inline void
+failed(WhOutcomeKind kind, const char *why)
+{
+	wh_deliver_transformed(e, kind, why, strlen(why));
+}
+
+/* The next outcome. */
+static inline WhDelivery *
+ended(int64_t id, const char *word, WhDisposal disposal)
+{
+	WhDelivery *d = outcome();
+
+	assert_int_equal(d->event->id, id);
+	assert_true(d->attempted);
+	assert_string_equal(d->word, word);
+	assert_int_equal(d->disposal, disposal);
+	return d;
+}
+
+/* It comes back not attempted. */
+static inline void
+came_back(int64_t id, WhDisposal disposal, int attempts)
+{
+	WhDelivery *d = wh_deliver_take(e);
+
+	assert_non_null(d);
+	assert_int_equal(d->event->id, id);
+	assert_false(d->attempted);
+	assert_int_equal(d->disposal, disposal);
+	assert_int_equal(d->attempts, attempts);
+	wh_delivery_free(d);
+}
+
+static inline WhCounts
+counts(void)
+{
+	WhCounts c;
+	int64_t id;
+
+	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	return c;
+}
+
+static inline void
+submit_batch_of(int n)
+{
+	for (int i = 1; i <= n; i++)
+	{
+		char entity[16];
+
+		snprintf(entity, sizeof(entity), "%d", i);
+		submit(1, i, entity);
+	}
+}
+
+static inline void
+subscribe_batch(const char *to, int n)
+{
+	WhSubscription sub = transformed(1, to);
+
+	sub.batch_size = n;
+	assert_true(wh_deliver_subscribe(e, &sub));
+}
+
+#endif /* TRANSFORM_UNIT_H */
