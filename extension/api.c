@@ -380,6 +380,12 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 				CStringGetTextDatum("it has stepped aside for a command that needs the database to itself");
 			nulls[1] = false;
 		}
+		else if (launcher && wh_my_slot(&slot) && slot.failing)
+		{
+			values[0] = CStringGetTextDatum("failing");
+			values[1] = CStringGetTextDatum(slot.reason);
+			nulls[1] = false;
+		}
 		if (!launcher)
 		{
 			values[1] = CStringGetTextDatum(
@@ -389,7 +395,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		values[0] = CStringGetTextDatum(slot.silent ? "silent" : "running");
+		values[0] = CStringGetTextDatum(slot.silent ? "silent" : slot.failing ? "failing" : "running");
 		values[1] = CStringGetTextDatum(slot.reason);
 		nulls[1] = slot.reason[0] == '\0';
 		values[2] = Int32GetDatum(slot.pid);

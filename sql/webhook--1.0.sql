@@ -1606,7 +1606,7 @@ CREATE FUNCTION webhook.worker_status(
 	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
-COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent (see reason), starting or none';
+COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing (see reason), starting or none. Failing: it meets an error again and again, and waits for longer each time';
 
 CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
@@ -1635,7 +1635,7 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	FROM webhook.worker_status() w;
 COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscription null) for the worker. delivered, failed, last_*: since the worker started. oldest_pending: age of the oldest delivery that did not simply succeed';
 COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
-COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, starting or none';
+COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, failing, starting or none';
 COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
 COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come; open: ten in a row have failed, deliveries are kept and a probe is sent now and then; half-open: a probe is under way';
 COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';

@@ -32,6 +32,7 @@
 #include "wake.h"
 
 MemoryContext wh_tx_results = NULL;
+const char *wh_tx_label = "";
 
 static bool config_stale = true;
 static uint32 generation_read = 0;
@@ -57,10 +58,24 @@ hold_extension(void)
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 }
 
+/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+static void
+look_at_extension(void)
+{
+	const char *why;
+	WhPresence presence = wh_store_find_extension(&why);
+
+	if (presence == WH_BROKEN)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", why));
+	if (presence != WH_PRESENT)
+		extension_gone(presence, why);
+}
+
 void
 wh_tx_begin(const char *label)
 {
 	wh_tx_results = CurrentMemoryContext;
+	wh_tx_label = label;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	hold_extension();
@@ -69,13 +84,7 @@ wh_tx_begin(const char *label)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, label);
 	if (OidIsValid(outbox_oid) && wh_store_config_stale())
-	{
-		const char *why;
-		WhPresence presence = wh_store_find_extension(&why);
-
-		if (presence != WH_PRESENT)
-			extension_gone(presence, why);
-	}
+		look_at_extension();
 }
 
 void
@@ -93,101 +102,6 @@ wh_tx_commit(bool flush)
 	 */
 	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
-}
-
-bool
-wh_tx_try(void (*step)(void *), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		int code = geterrcode();
-
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ereport(WARNING, errcode(error->sqlerrcode), errmsg("webhook worker could not %s", what),
-				errdetail_internal("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""),
-				errhint("%s", hint));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return ok;
 }
 
 /* Replace every byte that is not part of a well-formed character of the encoding. */
@@ -263,6 +177,7 @@ wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 		plan->plan = prepared;
 	}
 	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	wh_shape_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
 }
@@ -276,6 +191,7 @@ on_relcache_invalidation(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
 		config_stale = true;
+	wh_shape_changed(relid);
 }
 
 void
@@ -312,20 +228,6 @@ wh_store_config_fresh(uint32 generation)
 	generation_read = generation;
 }
 
-/*
- * What the worker needs of a table: enough that a foreign or half-made schema
- * of the same name is told apart from ours before any statement fails on it.
- */
-static const struct
-{
-	const char *table;
-	const char *column;
-} needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
-			  {"secret", "secret"},      {"outbox", "xid"},
-			  {"attempt", "outcome"},    {"pending", "lane"},
-			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"},
-			  {"profile", "envelope"}};
-
 WhPresence
 wh_store_find_extension(const char **why_not)
 {
@@ -338,18 +240,9 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	for (int i = 0; i < (int) lengthof(needed); i++)
-	{
-		Oid relid = get_relname_relid(needed[i].table, schema);
-
-		if (!OidIsValid(relid) || get_attnum(relid, needed[i].column) == InvalidAttrNumber)
-		{
-			*why_not = MemoryContextStrdup(
-				wh_tx_results,
-				psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table));
-			return WH_BROKEN;
-		}
-	}
+	*why_not = wh_shape_problem(schema);
+	if (*why_not)
+		return WH_BROKEN;
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
@@ -406,7 +299,14 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 			why = "this database is a copy of another";
 		if (i == 0)
 		{
-			strlcpy(instance, SPI_getvalue(row, SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+
+			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
+			{
+				*reason = "webhook.identity has a row that is not as webhook.enable() makes it: call it";
+				return false;
+			}
+			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
 			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
 		}
 	}

@@ -40,12 +40,40 @@ extern void wh_tx_commit(bool flush);
 /* The memory context that was current at wh_tx_begin: where results go. */
 extern MemoryContext wh_tx_results;
 
+/* What the last wh_tx_begin was for: its label. */
+extern const char *wh_tx_label;
+
 /*
- * Run `step` (which opens and commits its own transactions). False where a
- * lock could not be had in time or a deadlock was broken: it is rolled back,
- * and the caller tries again later. Any other error goes on.
+ * store_shape.c: are our tables as the extension made them?
  */
-extern bool wh_tx_try(void (*step)(void *), void *arg);
+
+/* NULL, or what is wrong with them, for people, in the results' memory. */
+extern const char *wh_shape_problem(Oid schema);
+/* An invalidation has come. */
+extern void wh_shape_changed(Oid relid);
+/* With the locks of a statement: have its tables been altered in a way that its rows cannot be read? */
+extern void wh_shape_check(void);
+
+/*
+ * store_try.c: steps that may fail
+ */
+
+/* What went wrong, for people: the message of an error, without its detail. */
+typedef struct WhFailure
+{
+	int code; /* its SQLSTATE */
+	char message[256];
+} WhFailure;
+
+/*
+ * Run `step` (which opens and commits its own transactions). False where it
+ * failed: it is rolled back, `failure` says why, and the caller decides what to
+ * do about it. Where the server wants the process to end, that goes on.
+ */
+extern bool wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure);
+
+/* Was it only that a lock could not be had in time, or that a deadlock was broken? */
+extern bool wh_failure_is_lock(const WhFailure *failure);
 
 /*
  * The same for a step that others can do without: whatever goes wrong is
@@ -105,7 +133,8 @@ extern bool wh_store_config_hint(void);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
  * the beginning of a transaction that does not find the extension present any
- * more, before any statement fails on it; it must not return.
+ * more, before any statement fails on it; it must not return. Where it is
+ * broken, the transaction fails.
  */
 extern void wh_store_watch_config(void (*gone)(WhPresence presence, const char *why));
 

@@ -132,14 +132,43 @@ xid_column(HeapTuple row, TupleDesc desc, int column)
 	return DatumGetFullTransactionId(SPI_getbinval(row, desc, column, &isnull));
 }
 
+/*
+ * A position that the worker cannot have written, being of the future or of
+ * nowhere, would lose events, or have us look for more transactions than there
+ * are. Better to stand still and say so.
+ */
+static void
+refuse_nonsense(HeapTuple row, TupleDesc desc)
+{
+	bool isnull[3];
+	bool unknown;
+	bool ahead;
+
+	for (int i = 0; i < 3; i++)
+		(void) SPI_getbinval(row, desc, i + 2, &isnull[i]);
+	unknown = isnull[0] || isnull[1] || isnull[2];
+	ahead = !unknown && (U64FromFullTransactionId(xid_column(row, desc, 3)) >
+							 U64FromFullTransactionId(ReadNextFullTransactionId()) ||
+						 DatumGetBool(SPI_getbinval(row, desc, 10, &isnull[0])));
+	if (unknown || ahead)
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED),
+				errmsg("webhook.checkpoint has a row that no worker has written"),
+				errdetail(unknown ? "It has no position."
+								  : "Its position is ahead of all that has happened here."),
+				errhint("Delete that row; the newest one of its kind before it counts then."));
+}
+
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
 	static WhPlan plan = {
-		.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
-			   " (within ->> 'last')::bigint,"
-			   " (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint)"
-			   " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+		.sql =
+			"SELECT id, snapshot, next_xid, hi, (within ->> 'snapshot')::pg_snapshot, (within ->> "
+			"'next_xid')::xid8,"
+			" (within ->> 'last')::bigint,"
+			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
+			" hi > (SELECT last_value FROM webhook.outbox_id_seq)"
+			" FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 		1,
 		{TEXTOID}};
 	Datum value = CStringGetTextDatum(kind);
@@ -154,6 +183,7 @@ wh_store_checkpoint(const char *kind)
 		return NULL;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
+	refuse_nonsense(row, desc);
 	old = MemoryContextSwitchTo(wh_tx_results);
 	p = palloc0(sizeof(WhPosition));
 	p->snapshot = pstrdup(SPI_getvalue(row, desc, 2));
@@ -298,6 +328,7 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 	}
 	/* read_only: under the transaction's one snapshot, whose position we record */
 	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
+	wh_shape_check();
 	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
 		int want = Min(FETCH_AT_ONCE, page->max - page->n);

@@ -72,6 +72,14 @@ string(const Row *row, const char *name)
 	return isnull ? NULL : MemoryContextStrdup(row->context, wh_to_utf8(TextDatumGetCString(value)));
 }
 
+static char *
+string_or_empty(const Row *row, const char *name)
+{
+	char *text = string(row, name);
+
+	return text ? text : MemoryContextStrdup(row->context, "");
+}
+
 /* 0 where it is null. */
 static int64
 number(const Row *row, const char *name)
@@ -170,11 +178,31 @@ read_secrets(const Row *row, WhSubscription *sub)
 	}
 }
 
+/* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
+static const char *
+what_is_missing(const Row *row)
+{
+	static const char *const must_be[] = {"name",          "url",        "live",    "ordering",
+										  "max_in_flight", "batch_size", "timeout", "give_up_after"};
+	Datum *elements;
+	bool isnull;
+
+	for (int i = 0; i < (int) lengthof(must_be); i++)
+	{
+		(void) column(row, must_be[i], &isnull);
+		if (isnull)
+			return must_be[i];
+	}
+	return numbers(row, "retry_schedule", &elements) == 0 ? "retry_schedule" : NULL;
+}
+
 static WhOrdering
 read_ordering(const Row *row)
 {
 	const char *word = string(row, "ordering");
 
+	if (word == NULL)
+		return WH_ORDER_ENTITY;
 	return strcmp(word, "none") == 0     ? WH_ORDER_NONE
 		   : strcmp(word, "strict") == 0 ? WH_ORDER_STRICT
 										 : WH_ORDER_ENTITY;
@@ -185,15 +213,23 @@ read_route(const Row *row)
 {
 	WhRoute *route = MemoryContextAllocZero(row->context, sizeof(WhRoute));
 	WhSubscription *sub = &route->sub;
+	const char *missing = what_is_missing(row);
 
 	sub->id = number(row, "id");
-	sub->name = string(row, "name");
-	sub->url = string(row, "url");
-	sub->paused = !boolean(row, "live");
+	sub->name = string_or_empty(row, "name");
+	sub->url = string_or_empty(row, "url");
+	/* what is for it is kept, in order, until somebody has put it right */
+	sub->paused = !boolean(row, "live") || missing;
+	if (missing)
+		ereport(
+			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
+			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
+			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
 	sub->ordering = read_ordering(row);
-	sub->max_in_flight = (int) number(row, "max_in_flight");
+	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
 	sub->rate_limit = (int) number(row, "rate_limit");
-	sub->batch_size = (int) number(row, "batch_size");
+	sub->batch_size = (int) Max(1, number(row, "batch_size"));
 	sub->timeout_us = number(row, "timeout");
 	read_schedule(row, &sub->retry);
 	read_secrets(row, sub);

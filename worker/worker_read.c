@@ -23,6 +23,7 @@
 
 #include "books.h"
 #include "compat.h"
+#include "fault.h"
 #include "route.h"
 #include "settings.h"
 #include "store.h"
@@ -197,6 +198,7 @@ read_step(void *arg)
 			write_read_checkpoint(r->next);
 		else if (r->to_send)
 			r->flush = wh_store_commits(&page);
+		WH_FAULT("reading");
 	}
 	wh_tx_commit(r->written);
 }
@@ -284,6 +286,7 @@ wh_read_page(void)
 	r.n_events = page.n;
 	if (page.n > 0)
 	{
+		WH_FAULT("read");
 		number = wh_books_open(r.next);
 		submit(&r, number);
 		events_read += page.n;
@@ -331,7 +334,14 @@ wh_read_again(void)
 bool
 wh_read_may(void)
 {
-	return wh_deliver_has_room(wh_engine);
+	/* in this order: what the engine has no room for it may hand back, to be settled as well */
+	return !wh_settle_behind() && wh_deliver_has_room(wh_engine);
+}
+
+TimestampTz
+wh_read_due(void)
+{
+	return wh_attempt_from(read_step);
 }
 
 TimestampTz
