@@ -24,6 +24,11 @@ PG_CPPFLAGS = -Iextension -Iworker -Iworker/deliver \
 # not use; that warning says nothing here. All others are errors.
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lcrypto
+# A library that dies where the tests in test/fault want it to: worker/fault.c.
+ifdef FAULTS
+PG_CPPFLAGS += -DWEBHOOK_FAULTS
+SHLIB_LINK += -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
+endif
 
 # Bitcode serves JIT inlining of functions called in expressions. Triggers and
 # workers never are, so clang at build time would buy nothing.
@@ -51,12 +56,12 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
 
-.PHONY: demo test test-long unit lint asan fuzz valgrind coverage soak format bench help
+.PHONY: demo test test-long unit lint asan fuzz valgrind coverage soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
 
-test: ## set up, then run every test (ONLY="lint unit regress isolation tap", TAP=test/t/FILE.pl, KEEP=1)
+test: ## set up, then run every test (ONLY="lint unit regress isolation tap fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
 test-long: ## all of the five that follow after lint, in about 15 minutes
@@ -86,8 +91,11 @@ soak: ## load and random faults (MINUTES=2), then exact accounting
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
 
-bench: ## measure throughput and latency (test/bench)
+bench: ## measure capture, delivery, latency and rest (ONLY="capture delivery latency idle fresh")
 	@bash test/bench/run.sh
+
+bench-long: ## the same and flatness: huge backlogs, long transactions, old logs
+	@LONG=1 bash test/bench/run.sh
 
 help: ## this list
 	@echo "make             build (PG_CONFIG=... picks the PostgreSQL; default major: $(PG_MAJOR))"

@@ -42,46 +42,22 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-PSQL() { "${as_user[@]}" psql -X -v ON_ERROR_STOP=1 -h "$WORK/socket" -U postgres "$@"; }
 query() { PSQL -d shop -At -c "$1" </dev/null; }
 
 # ------------------------------------------------------------- the two sides
 
-start_cluster() {
-  step "making a throw-away cluster in $WORK/data"
-  "${as_user[@]}" mkdir -m 700 "$WORK/socket"
-  quietly initdb "${as_user[@]}" initdb -D "$WORK/data" -U postgres -A trust -E UTF8 --no-locale --no-sync
-  "${as_user[@]}" tee -a "$WORK/data/postgresql.conf" <<CONF | sed 's/^/    /'
-listen_addresses = ''
-unix_socket_directories = '$WORK/socket'
-shared_preload_libraries = 'webhook'
-webhook.allowed_networks = '127.0.0.0/8, ::1/128'
-webhook.ca_file = '$WORK/certs/ca.pem'
-CONF
-  quietly "starting the server" "${as_user[@]}" pg_ctl start -w -D "$WORK/data" -l "$WORK/server.log"
-}
-
-start_receiver() {
-  local args=(--dir "$WORK/receiver" --cert "$WORK/certs/server.pem" --key "$WORK/certs/server.key"
-    --ready-file "$WORK/ready")
+receive() {
   step "starting an HTTPS receiver with its own CA"
-  quietly "making certificates" "${as_user[@]}" bash test/receiver/certs.sh "$WORK/certs"
+  make_certs
   if [ -n "$KEEP" ]; then
-    setsid "${as_user[@]}" node test/receiver/receiver.mjs "${args[@]}" --ignore-stdin </dev/null >"$WORK/receiver.log" 2>&1 &
-    receiver_pid=$!
+    start_receiver /dev/null --ignore-stdin
   else
     # It reads from a pipe that this script alone holds open, so it ends with
     # the script even where no trap runs.
     mkfifo "$WORK/alive"
     exec 9<>"$WORK/alive"
-    "${as_user[@]}" node test/receiver/receiver.mjs "${args[@]}" <"$WORK/alive" >"$WORK/receiver.log" 2>&1 9>&- &
-    receiver_pid=$!
+    start_receiver "$WORK/alive"
   fi
-  wait_until "$PATIENCE" "the receiver listens" test -s "$WORK/ready" || {
-    cat "$WORK/receiver.log"
-    exit 1
-  }
-  port=$("${as_user[@]}" node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).port' "$WORK/ready")
   say "    https://localhost:$port"
 }
 
@@ -119,8 +95,9 @@ chapter() {
 bash "$ROOT/scripts/setup.sh" demo </dev/null
 prepare_work demo
 build_and_install
-start_receiver
-start_cluster
+receive
+step "making a throw-away cluster in $WORK/data"
+start_cluster | sed 's/^/    /'
 
 chapter "A shop's database" 0 postgres <<'SQL'
 CREATE DATABASE shop;

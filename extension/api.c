@@ -13,6 +13,7 @@
 #include "catalog/pg_database.h"
 #include "commands/trigger.h"
 #include "common/jsonapi.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -263,6 +264,36 @@ webhook_start(PG_FUNCTION_ARGS)
  * Status
  */
 
+/* The ids of the subscriptions that the current user may see, row security included; ascending. */
+static int64 *
+visible_subscriptions(uint64 *n)
+{
+	int64 *ids;
+
+	SPI_connect();
+	if (SPI_execute("SELECT s.id FROM webhook.subscription s ORDER BY s.id", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "webhook.subscription cannot be read");
+	*n = SPI_processed;
+	ids = SPI_palloc(Max(1, *n) * sizeof(int64));
+	for (uint64 i = 0; i < *n; i++)
+	{
+		bool isnull;
+
+		ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	SPI_finish();
+	return ids;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
 Datum
 webhook_counters(PG_FUNCTION_ARGS)
 {
@@ -270,6 +301,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 	WhSlotView slot;
 	WhCounter *rows = NULL;
 	int n = 0;
+	uint64 n_visible;
+	int64 *visible = visible_subscriptions(&n_visible);
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
@@ -279,6 +312,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 		Datum values[10];
 		bool nulls[10] = {0};
 
+		if (bsearch(&rows[i].subscription_id, visible, n_visible, sizeof(int64), compare_ids) == NULL)
+			continue;
 		values[0] = Int64GetDatum(rows[i].subscription_id);
 		values[1] = Int32GetDatum(rows[i].queued);
 		values[2] = Int32GetDatum(rows[i].in_flight);
@@ -345,6 +380,12 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 				CStringGetTextDatum("it has stepped aside for a command that needs the database to itself");
 			nulls[1] = false;
 		}
+		else if (launcher && wh_my_slot(&slot) && slot.failing)
+		{
+			values[0] = CStringGetTextDatum("failing");
+			values[1] = CStringGetTextDatum(slot.reason);
+			nulls[1] = false;
+		}
 		if (!launcher)
 		{
 			values[1] = CStringGetTextDatum(
@@ -354,7 +395,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		values[0] = CStringGetTextDatum(slot.silent ? "silent" : "running");
+		values[0] = CStringGetTextDatum(slot.silent ? "silent" : slot.failing ? "failing" : "running");
 		values[1] = CStringGetTextDatum(slot.reason);
 		nulls[1] = slot.reason[0] == '\0';
 		values[2] = Int32GetDatum(slot.pid);

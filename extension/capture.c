@@ -79,12 +79,21 @@ is_any_changed(TupleTableSlot *before, TupleTableSlot *after, const CaptureSourc
  * The parts of an event
  */
 
+/* JSON is written behind the header of the text it becomes, so that it need not be copied into one. */
 static void
-init_buffer(StringInfo buffer, int size)
+begin_text(StringInfo buffer, int size)
 {
 	buffer->data = palloc(size);
 	buffer->maxlen = size;
 	resetStringInfo(buffer);
+	buffer->len = VARHDRSZ;
+}
+
+static text *
+end_text(StringInfo buffer)
+{
+	SET_VARSIZE(buffer->data, buffer->len);
+	return (text *) buffer->data;
 }
 
 /* The key as text, several columns as a JSON array; NULL when there is none. */
@@ -108,26 +117,25 @@ entity_id(CaptureSource *source, TupleTableSlot *row)
 }
 
 /* All captured columns. */
-static const char *
-row_text(CaptureSource *source, TupleTableSlot *row, int *len)
+static text *
+row_text(CaptureSource *source, TupleTableSlot *row)
 {
 	StringInfoData json;
 
-	init_buffer(&json, source->size_hint);
+	begin_text(&json, source->size_hint);
 	wh_json_append_row(&json, source->columns, source->ncolumns, row);
 	source->size_hint = Min(json.len + 64, MAX_SIZE_HINT);
-	*len = json.len;
-	return json.data;
+	return end_text(&json);
 }
 
 /* The old values of those that changed. */
-static const char *
-changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after, int *len)
+static text *
+changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
 {
 	StringInfoData json;
 	int start;
 
-	initStringInfo(&json);
+	begin_text(&json, source->size_hint);
 	start = wh_json_open(&json);
 	for (int i = 0; i < source->ncolumns; i++)
 	{
@@ -135,8 +143,7 @@ changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *afte
 			wh_json_append_member(&json, &source->columns[i], before);
 	}
 	wh_json_close(&json, start);
-	*len = json.len;
-	return json.data;
+	return end_text(&json);
 }
 
 /* What all events of a row have. */
@@ -156,7 +163,7 @@ wh_capture_row(CaptureSource *source, TupleTableSlot *row, OutboxEvent *event)
 {
 	slot_getsomeattrs(row, source->last_attribute);
 	begin_event(event, source, row, NULL);
-	event->result = row_text(source, row, &event->result_len);
+	event->result = row_text(source, row);
 }
 
 /*
@@ -171,7 +178,7 @@ capture_new(CaptureSource *source, TupleTableSlot *row)
 	if ((source->actions & CAPTURE_NEW) == 0)
 		return;
 	begin_event(&event, source, row, "new");
-	event.result = row_text(source, row, &event.result_len);
+	event.result = row_text(source, row);
 	wh_outbox_append(&event);
 }
 
@@ -184,7 +191,7 @@ capture_delete(CaptureSource *source, TupleTableSlot *row)
 		return;
 	begin_event(&event, source, row, "delete");
 	if (source->previous)
-		event.previous = row_text(source, row, &event.previous_len);
+		event.previous = row_text(source, row);
 	wh_outbox_append(&event);
 }
 
@@ -227,9 +234,9 @@ capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *af
 	if ((source->actions & CAPTURE_UPDATE) == 0)
 		return;
 	begin_event(&event, source, after, "update");
-	event.result = row_text(source, after, &event.result_len);
+	event.result = row_text(source, after);
 	if (source->previous)
-		event.previous = changed_text(source, before, after, &event.previous_len);
+		event.previous = changed_text(source, before, after);
 	wh_outbox_append(&event);
 }
 

@@ -6,8 +6,8 @@
  * Called by the triggers of the tables of secrets, in users' backends, to keep
  * one, and by the worker to have it again. The file is read each time: that
  * is when a secret is set and when the configuration is loaded, so a key that
- * was rotated counts from the next reload on. Keys and secrets read here are
- * wiped before the function returns, also by an error.
+ * was rotated counts from the next reload on. Keys are wiped as soon as they
+ * were used.
  */
 #include "postgres.h"
 
@@ -25,7 +25,8 @@
 #define REFERENCE "file:"
 #define FILE_MAX (64 * 1024) /* bytes of a key file, or of a secret in a file */
 
-PG_FUNCTION_INFO_V1(webhook_secret_to_keep);
+PG_FUNCTION_INFO_V1(webhook_keep_secret);
+PG_FUNCTION_INFO_V1(webhook_kept_secret);
 
 /*
  * The whole of a small file that others may not read; NULL where that cannot
@@ -198,12 +199,27 @@ wh_secret_kept(const char *owner, const char *kept, const char **why)
 }
 
 Datum
-webhook_secret_to_keep(PG_FUNCTION_ARGS)
+webhook_keep_secret(PG_FUNCTION_ARGS)
 {
 	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *secret = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	char *kept = wh_secret_to_keep(owner, secret);
 
-	explicit_bzero(secret, strlen(secret));
-	PG_RETURN_TEXT_P(cstring_to_text(kept));
+	PG_RETURN_TEXT_P(cstring_to_text(wh_secret_to_keep(owner, secret)));
+}
+
+Datum
+webhook_kept_secret(PG_FUNCTION_ARGS)
+{
+	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	const char *why;
+	char *secret = wh_secret_kept(owner, kept, &why);
+
+	if (secret == NULL)
+		ereport(
+			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),
+			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+			errhint(
+				"Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));
+	PG_RETURN_TEXT_P(cstring_to_text(secret));
 }

@@ -12,11 +12,9 @@ typedef struct OutboxEvent
 {
 	const char *entity_id;
 	const char *entity_type;
-	const char *action;   /* "new", "update", "delete", "truncate", "test" */
-	const char *result;   /* JSON text */
-	int result_len;       /* bytes of result */
-	const char *previous; /* JSON text */
-	int previous_len;
+	const char *action; /* "new", "update", "delete", "truncate", "test" */
+	text *result;       /* JSON */
+	text *previous;     /* JSON */
 	const char *tenant;
 	int64 subscription_id; /* 0: for every matching subscription */
 } OutboxEvent;
@@ -25,8 +23,12 @@ typedef struct OutboxEvent
  * Append with the extension owner's rights and without SPI: no privilege,
  * row security, trigger or search_path of the caller plays a part. Takes id,
  * xid, created_at, drawer and webhook.context itself, and arranges for the
- * worker to be woken at commit. Returns the id.
+ * worker to be woken at commit. The row is in the outbox when the statement
+ * that fired the trigger has ended, or before. Returns the id.
  */
 extern int64 wh_outbox_append(const OutboxEvent *event);
+
+/* Called by _PG_init: notice statements from now on, whose events are then written together. */
+extern void wh_outbox_install(void);
 
 #endif /* WEBHOOK_OUTBOX_H */

@@ -34,6 +34,17 @@
 /* Room for any int8 with its sign and final zero. */
 #define INT_TEXT_SIZE 21
 
+/* appendBinaryStringInfo(), inline: a row has dozens of pieces. */
+static inline void
+append_bytes(StringInfo out, const char *bytes, int len)
+{
+	if (unlikely(out->len + len >= out->maxlen))
+		enlargeStringInfo(out, len);
+	memcpy(out->data + out->len, bytes, len);
+	out->len += len;
+	out->data[out->len] = '\0';
+}
+
 /*
  * Strings
  */
@@ -82,25 +93,25 @@ append_escape(StringInfo out, unsigned char c)
 	switch (c)
 	{
 		case '"':
-			appendBinaryStringInfo(out, "\\\"", 2);
+			append_bytes(out, "\\\"", 2);
 			break;
 		case '\\':
-			appendBinaryStringInfo(out, "\\\\", 2);
+			append_bytes(out, "\\\\", 2);
 			break;
 		case '\b':
-			appendBinaryStringInfo(out, "\\b", 2);
+			append_bytes(out, "\\b", 2);
 			break;
 		case '\f':
-			appendBinaryStringInfo(out, "\\f", 2);
+			append_bytes(out, "\\f", 2);
 			break;
 		case '\n':
-			appendBinaryStringInfo(out, "\\n", 2);
+			append_bytes(out, "\\n", 2);
 			break;
 		case '\r':
-			appendBinaryStringInfo(out, "\\r", 2);
+			append_bytes(out, "\\r", 2);
 			break;
 		case '\t':
-			appendBinaryStringInfo(out, "\\t", 2);
+			append_bytes(out, "\\t", 2);
 			break;
 		default:
 			appendStringInfo(out, "\\u%04x", (int) c);
@@ -119,7 +130,7 @@ wh_json_append_string(StringInfo out, const char *string, int len)
 	{
 		int run = plain_run(string, end - string);
 
-		appendBinaryStringInfo(out, string, run);
+		append_bytes(out, string, run);
 		string += run;
 		if (string < end)
 			append_escape(out, (unsigned char) *string++);
@@ -135,9 +146,9 @@ static void
 write_bool(StringInfo out, JsonColumn *column, Datum value)
 {
 	if (DatumGetBool(value))
-		appendBinaryStringInfo(out, "true", 4);
+		append_bytes(out, "true", 4);
 	else
-		appendBinaryStringInfo(out, "false", 5);
+		append_bytes(out, "false", 5);
 }
 
 static void
@@ -170,7 +181,7 @@ write_number(StringInfo out, JsonColumn *column, Datum value)
 	char first = text[0] == '-' ? text[1] : text[0];
 
 	if (first >= '0' && first <= '9')
-		appendBinaryStringInfo(out, text, len);
+		append_bytes(out, text, len);
 	else
 		wh_json_append_string(out, text, len);
 	pfree(text);
@@ -214,7 +225,7 @@ write_uuid(StringInfo out, JsonColumn *column, Datum value)
 		*at++ = digits[uuid->data[i] & 15];
 	}
 	*at++ = '"';
-	appendBinaryStringInfo(out, text, at - text);
+	append_bytes(out, text, at - text);
 }
 
 static void
@@ -222,9 +233,63 @@ write_json(StringInfo out, JsonColumn *column, Datum value)
 {
 	struct varlena *json = PG_DETOAST_DATUM_PACKED(value);
 
-	appendBinaryStringInfo(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	append_bytes(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
 	if ((Pointer) json != DatumGetPointer(value))
 		pfree(json);
+}
+
+static void
+append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
+{
+	switch (scalar->type)
+	{
+		case jbvNull:
+			append_bytes(out, "null", 4);
+			break;
+		case jbvString:
+			wh_json_append_string(out, scalar->val.string.val, scalar->val.string.len);
+			break;
+		case jbvNumeric:
+			appendStringInfoString(
+				out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(scalar->val.numeric))));
+			break;
+		case jbvBool:
+			appendStringInfoString(out, scalar->val.boolean ? "true" : "false");
+			break;
+		default:
+			elog(ERROR, "unexpected type of a jsonb scalar: %d", (int) scalar->type);
+	}
+}
+
+/* As JsonbToCString(), which escapes strings one character at a time. */
+static void
+append_jsonb(StringInfo out, Jsonb *jsonb)
+{
+	const bool is_scalar = JB_ROOT_IS_SCALAR(jsonb); /* kept as an array of one */
+	JsonbIterator *iterator = JsonbIteratorInit(&jsonb->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	bool is_first = true; /* in its object or array, or a member's value */
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		const bool ends = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+
+		if (!is_first && !ends)
+			append_bytes(out, ", ", 2);
+		is_first = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT || token == WJB_KEY;
+		if (token == WJB_KEY)
+		{
+			wh_json_append_string(out, value.val.string.val, value.val.string.len);
+			append_bytes(out, ": ", 2);
+		}
+		else if (token == WJB_VALUE || token == WJB_ELEM)
+			append_jsonb_scalar(out, &value);
+		else if (token == WJB_BEGIN_OBJECT || token == WJB_END_OBJECT)
+			appendStringInfoChar(out, ends ? '}' : '{');
+		else if (!is_scalar)
+			appendStringInfoChar(out, ends ? ']' : '[');
+	}
 }
 
 static void
@@ -232,7 +297,7 @@ write_jsonb(StringInfo out, JsonColumn *column, Datum value)
 {
 	Jsonb *jsonb = DatumGetJsonbP(value);
 
-	(void) JsonbToCString(out, &jsonb->root, VARSIZE(jsonb));
+	append_jsonb(out, jsonb);
 	if ((Pointer) jsonb != DatumGetPointer(value))
 		pfree(jsonb);
 }
@@ -243,7 +308,7 @@ append_json_text(StringInfo out, Datum value)
 {
 	text *json = DatumGetTextPP(value);
 
-	appendBinaryStringInfo(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	append_bytes(out, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
 	pfree(json);
 }
 
@@ -384,7 +449,7 @@ static inline void
 append_value(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
 {
 	if (slot->tts_isnull[column->attnum - 1])
-		appendBinaryStringInfo(out, "null", 4);
+		append_bytes(out, "null", 4);
 	else
 		column->write(out, column, slot->tts_values[column->attnum - 1]);
 }
@@ -393,7 +458,7 @@ void
 wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
 {
 	Assert(column->attnum <= slot->tts_nvalid);
-	appendBinaryStringInfo(out, column->label, column->label_len);
+	append_bytes(out, column->label, column->label_len);
 	append_value(out, column, slot);
 }
 

@@ -41,15 +41,13 @@ webhook_append_event(PG_FUNCTION_ARGS)
 	OutboxEvent event = {.entity_type = text_arg(fcinfo, 0),
 						 .entity_id = text_arg(fcinfo, 1),
 						 .action = text_arg(fcinfo, 2),
-						 .result = text_arg(fcinfo, 3),
+						 .result = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3),
 						 .tenant = text_arg(fcinfo, 4)};
 
 	if (event.entity_type == NULL || event.action == NULL)
 		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("an event needs an entity type and an action"), errdetail("One of them is null."),
 				errhint("Give both."));
-	if (event.result)
-		event.result_len = strlen(event.result);
 	if (!PG_ARGISNULL(5))
 		event.subscription_id = PG_GETARG_INT64(5);
 	PG_RETURN_INT64(wh_outbox_append(&event));
@@ -103,8 +101,7 @@ webhook_captured(PG_FUNCTION_ARGS)
 	nulls[1] = event.result == NULL;
 	nulls[2] = event.tenant == NULL;
 	values[0] = nulls[0] ? (Datum) 0 : CStringGetTextDatum(event.entity_id);
-	values[1] =
-		nulls[1] ? (Datum) 0 : PointerGetDatum(cstring_to_text_with_len(event.result, event.result_len));
+	values[1] = nulls[1] ? (Datum) 0 : PointerGetDatum(event.result);
 	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(event.tenant);
 	ExecDropSingleTupleTableSlot(slot);
 	relation_close(relation, AccessShareLock);

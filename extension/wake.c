@@ -22,6 +22,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -36,6 +37,9 @@
 #include "wake.h"
 
 #define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
+#define RESTART_DELAY_MAX_MS                                                                                 \
+	60000                      /* doubled for each time that it ended with an error, but no more than this */
+#define HEALTHY_AFTER_MS 60000 /* one that has run for so long was well */
 #define ASIDE_WITHIN_MS                                                                                      \
 	2000 /* a worker asked to step aside is waited for no longer; a clean stop takes less */
 
@@ -43,6 +47,7 @@ typedef struct WorkerSlot
 {
 	WhSlotView view;             /* under the lock */
 	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
+	int failures;                /* workers in a row that ended with an error; under the lock */
 	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
 	pg_atomic_uint32 generation; /* commits that changed the configuration */
 } WorkerSlot;
@@ -70,7 +75,8 @@ typedef struct Aside
 static Aside aside[8]; /* more in one transaction than anybody has a use for */
 static int n_aside = 0;
 
-static WorkerSlot *my_slot = NULL; /* in a worker: the slot it holds */
+static WorkerSlot *my_slot = NULL;     /* in a worker: the slot it holds */
+static char last_words[WH_REASON_MAX]; /* in a worker: the error it ends with */
 
 int
 wh_lock_tranche(void)
@@ -144,6 +150,7 @@ want_slot(Oid dboid, TimestampTz not_before)
 			slot->view.not_before = not_before;
 			slot->view.counters = DSM_HANDLE_INVALID;
 			slot->proc = NULL;
+			slot->failures = 0;
 			return slot;
 		}
 	}
@@ -373,7 +380,7 @@ wh_worker_attach(void)
 		slot->view.state = WH_SLOT_RUNNING;
 		slot->view.pid = MyProcPid;
 		slot->view.started_at = GetCurrentTimestamp();
-		slot->view.silent = false;
+		slot->view.silent = slot->view.failing = false;
 		slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
 		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
@@ -388,16 +395,38 @@ wh_worker_attach(void)
 }
 
 void
+wh_worker_last_words(const char *error)
+{
+	int len = error ? pg_mbcliplen(error, (int) strlen(error), sizeof(last_words) - 1) : 0;
+
+	strlcpy(last_words, error ? error : "", len + 1);
+}
+
+/* How long is the next worker to wait? The caller holds the lock; the slot is still as it was. */
+static int
+restart_delay(WorkerSlot *slot)
+{
+	if (last_words[0] == '\0' ||
+		GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(slot->view.started_at, HEALTHY_AFTER_MS))
+		slot->failures = 0;
+	if (last_words[0] != '\0')
+		slot->failures++;
+	return Min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS << Min(Max(slot->failures - 1, 0), 10));
+}
+
+void
 wh_worker_detach(bool absent)
 {
 	Oid dboid;
 	bool still_aside;
+	int delay;
 
 	if (my_slot == NULL)
 		return;
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	dboid = my_slot->view.dboid;
 	still_aside = my_slot->view.aside;
+	delay = restart_delay(my_slot);
 	my_slot->proc = NULL;
 	memset(&my_slot->view, 0, sizeof(my_slot->view));
 	my_slot->view.counters = DSM_HANDLE_INVALID;
@@ -406,7 +435,9 @@ wh_worker_detach(bool absent)
 		my_slot->view.dboid = dboid;
 		my_slot->view.state = WH_SLOT_WANTED;
 		my_slot->view.aside = still_aside;
-		my_slot->view.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY_MS);
+		my_slot->view.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+		my_slot->view.failing = my_slot->failures > 0;
+		strlcpy(my_slot->view.reason, last_words, WH_REASON_MAX);
 	}
 	if (shared->launcher)
 		SetLatch(&shared->launcher->procLatch);
@@ -478,6 +509,7 @@ wh_worker_report(const WhWorkerReport *report)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	my_slot->view.silent = report->silent;
+	my_slot->view.failing = report->failing;
 	strlcpy(my_slot->view.reason, report->reason ? report->reason : "", WH_REASON_MAX);
 	my_slot->view.last_read = report->last_read;
 	my_slot->view.last_settled = report->last_settled;

@@ -31,6 +31,7 @@ typedef struct WhSlotView
 	TimestampTz not_before; /* while WANTED: no start earlier than this */
 	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
 	bool silent;            /* the worker captures but does not deliver: see reason */
+	bool failing;           /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
 	TimestampTz last_read;
@@ -45,6 +46,7 @@ typedef struct WhSlotView
 typedef struct WhWorkerReport
 {
 	bool silent;
+	bool failing;
 	const char *reason; /* NULL: none */
 	TimestampTz last_read;
 	TimestampTz last_settled;
@@ -96,6 +98,8 @@ extern void wh_slot_release(Oid dboid);
  */
 extern bool wh_worker_attach(void);
 extern void wh_worker_detach(bool absent);
+/* The error that this process is about to end with: the more often, the later is it started again. */
+extern void wh_worker_last_words(const char *error);
 /* Have transactions with events committed since the last call? */
 extern bool wh_worker_woken(void);
 /* Counts the commits that changed the configuration. Read it before reading the configuration. */

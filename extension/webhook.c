@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 
 #include "aside.h"
+#include "outbox.h"
 #include "recovered.h"
 #include "settings.h"
 #include "wake.h"
@@ -119,6 +120,7 @@ _PG_init(void)
 	BackgroundWorker launcher;
 
 	define_settings();
+	wh_outbox_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	wh_note_recovery();

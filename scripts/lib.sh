@@ -131,3 +131,34 @@ stop_servers() {
     "${as_user[@]}" "$BINDIR/pg_ctl" stop -D "$(dirname "$pidfile")" -m immediate >/dev/null 2>&1 </dev/null || true
   done
 }
+
+PSQL() { "${as_user[@]}" psql -X -v ON_ERROR_STOP=1 -h "$WORK/socket" -U postgres "$@"; }
+
+# make_certs: in $WORK/certs, for the receiver and the server's webhook.ca_file.
+make_certs() { quietly "making certificates" "${as_user[@]}" bash test/receiver/certs.sh "$WORK/certs"; }
+
+# start_cluster [SETTING...]: a throw-away cluster in $WORK/data, without a TCP
+# port, that delivers to local receivers. Shows its settings.
+start_cluster() {
+  "${as_user[@]}" mkdir -m 700 "$WORK/socket"
+  quietly initdb "${as_user[@]}" initdb -D "$WORK/data" -U postgres -A trust -E UTF8 --no-locale --no-sync
+  printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$WORK/socket'" \
+    "shared_preload_libraries = 'webhook'" "webhook.allowed_networks = '127.0.0.0/8, ::1/128'" \
+    "webhook.ca_file = '$WORK/certs/ca.pem'" "$@" | "${as_user[@]}" tee -a "$WORK/data/postgresql.conf"
+  quietly "starting the server" "${as_user[@]}" pg_ctl start -w -D "$WORK/data" -l "$WORK/server.log"
+}
+
+# start_receiver STDIN ARGUMENT...: the test receiver; sets receiver_pid and port.
+start_receiver() {
+  local stdin=$1
+  shift
+  # a session of its own: what is typed at this one ends the script, and the script ends it
+  setsid "${as_user[@]}" node test/receiver/receiver.mjs --dir "$WORK/receiver" --cert "$WORK/certs/server.pem" \
+    --key "$WORK/certs/server.key" --ready-file "$WORK/ready" "$@" <"$stdin" >"$WORK/receiver.log" 2>&1 9>&- &
+  receiver_pid=$!
+  wait_until 30 "the receiver listens" test -s "$WORK/ready" || {
+    cat "$WORK/receiver.log"
+    exit 1
+  }
+  port=$("${as_user[@]}" node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).port' "$WORK/ready")
+}

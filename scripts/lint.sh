@@ -144,7 +144,7 @@ short_files() {
 }
 
 no_sleeps() {
-  search '\b(sleep|usleep|nanosleep|pg_sleep(_for|_until)?)\b|\bselect[[:space:]]*\([[:space:]]*undef' test/t/*.p[lm] |
+  search '\b(sleep|usleep|nanosleep|pg_sleep(_for|_until)?)\b|\bselect[[:space:]]*\([[:space:]]*undef' test/t/*.p[lm] test/fault/*.p[lm] |
     grep -vE ':[0-9]+:[[:space:]]*#|(#|--) part of the scenario' || true
 }
 
@@ -202,7 +202,7 @@ cppcheck_clean() {
 
 rule 'every C file opens with a comment' opening_comment
 rule 'every .c file has fewer than 600 lines' short_files
-rule 'tests in test/t wait for facts, not for time (else marked "# part of the scenario")' no_sleeps
+rule 'tests in test/t and test/fault wait for facts, not for time (else marked "# part of the scenario")' no_sleeps
 rule 'no registry hosts and no absolute paths of one machine' no_places
 rule 'C files are laid out by .clang-format' formatted
 rule 'shell scripts parse' bash_parses

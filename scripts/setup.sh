@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long]
+# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long|bench]
 #
 # "demo" is what building, installing and the demo need; "test" (the default)
-# adds the tools of the tests, "long" those of the long ones. Runs apt-get only if something is missing, as
-# root or through sudo, and never starts the cluster that Debian's package
-# would make. Then fetches the receiver's npm packages as locked.
+# adds the tools of the tests, "long" those of the long ones, "bench" those of
+# the benchmarks. Runs apt-get only if something is missing, as root or through
+# sudo, and starts none of the services that Debian's packages bring. Then
+# fetches the receiver's npm packages as locked.
 # PG_MAJOR chooses the PostgreSQL version, 15 unless set; PG_CONFIG one that is
 # installed already.
 set -euo pipefail
@@ -40,7 +41,13 @@ case $what in
     need cppcheck command -v cppcheck
     need clang-format command -v clang-format
     ;;
-  *) die "usage: setup.sh [demo|test|long]" ;;
+  bench)
+    need nginx-light test -x /usr/sbin/nginx -a -f /usr/lib/nginx/modules/ngx_http_echo_module.so
+    need libpq-dev installed libpq-dev
+    # optional: perf tells where a worker's time goes, and not every kernel lets it
+    [ -n "${NO_PERF:-}" ] || need linux-perf command -v perf
+    ;;
+  *) die "usage: setup.sh [demo|test|long|bench]" ;;
 esac
 if [ "$what" = long ]; then
   need clang command -v clang
@@ -54,12 +61,18 @@ if [ ${#missing[@]} -gt 0 ]; then
   # Without this file the server's package makes and starts a cluster on port
   # 5432, which nobody here asked for. Somebody who has postgresql-common
   # already has decided for himself.
-  snippet=
+  snippet= policy=
+  trap 'as_root rm -f $snippet $policy' EXIT
   if ! installed postgresql-common 2>/dev/null; then
     snippet=/etc/postgresql-common/createcluster.d/pgwebhook-setup.conf
     as_root mkdir -p "$(dirname "$snippet")"
     echo 'create_main_cluster = false' | as_root tee "$snippet" >/dev/null
-    trap 'as_root rm -f "$snippet"' EXIT
+  fi
+  # nor does anybody need nginx as a service
+  if [[ " ${missing[*]} " == *' nginx-light '* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod +x "$policy"
   fi
   quietly "apt-get update" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update
   # headers of the server that is there, if Debian still has them: nobody asked for another server

@@ -2,10 +2,10 @@
 # Runs every test, setting up the machine first. This is what CI runs.
 #
 #   scripts/test.sh                          everything
-#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap,
+#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap fault,
 #                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage soak
 #   ONLY=long, ONLY=all                      all the long ones; everything
-#   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks)
+#   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/x.pl
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
 #
 # Builds and runs a copy of the tree (see lib.sh). Each layer prints its own
@@ -16,7 +16,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
-short='lint unit regress isolation tap'
+short='lint unit regress isolation tap fault'
 long='asan fuzz valgrind coverage soak'
 case ${ONLY:-} in
   '') ONLY=$short ;;
@@ -37,6 +37,7 @@ finish() {
   fi
   if [ -n "$WORK" ]; then
     stop_servers
+    [ -z "${small_disk:-}" ] || umount "$small_disk" || true
     if [ -n "${KEEP:-}" ]; then say "left for looking at: $WORK"; else rm -rf "$WORK"; fi
   fi
   # Died on the way (set -e, a failed build, Ctrl-C): say so in the same form.
@@ -140,31 +141,35 @@ regress() { regress_with regress regress/pg_regress test/sql sql; }
 isolation() { regress_with isolation isolation/pg_isolation_regress test/specs spec; }
 
 # TAP tests on PostgreSQL::Test::Cluster, two at once: the machine of the tests has two cores.
-tap() {
-  local tests=() ran bad died ok
+tap() { tap_with tap test/t; }
+
+# tap_with LAYER DIRECTORY [VARIABLE=VALUE...]
+tap_with() {
+  local layer=$1 dir=$2 tests=() ran bad died ok
+  shift 2
   if [ -n "${TAP:-}" ]; then
     read -r -a tests <<<"$TAP"
   else
-    mapfile -t tests < <(cd "$WORK/src" && find test/t -name '*.pl' 2>/dev/null | LC_ALL=C sort)
+    mapfile -t tests < <(cd "$WORK/src" && find "$dir" -name '*.pl' 2>/dev/null | LC_ALL=C sort)
   fi
   if [ ${#tests[@]} = 0 ]; then
-    say "==> tap: nothing there"
+    say "==> $layer: nothing there"
     return 0
   fi
   "${as_user[@]}" mkdir -p "$WORK/tap"
-  LIVE=1 run tap "${as_user[@]}" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap/tmp_check" TESTLOGDIR="$WORK/tap/tmp_check/log" \
+  LIVE=1 run "$layer" "${as_user[@]}" "$@" TESTDIR="$WORK/tap" TESTDATADIR="$WORK/tap/tmp_check" TESTLOGDIR="$WORK/tap/tmp_check/log" \
     top_builddir="$WORK/tap" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" \
     prove -j2 --timer -I "$PGXS_DIR/src/test/perl" -I test/t "${tests[@]}"
   # "Files=2, Tests=53, ...", and in the summary a line for each bad program:
   # "test/t/x.pl (Wstat: 512 (exited 2) Tests: 3 Failed: 2)". A program that
   # died, or stopped short of its plan, has failed no test; it counts as one.
   ran=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+),.*/\1/p' "$log")
-  read -r bad died < <(sed -nE 's/^test\/t\/.*\(Wstat: ([0-9]+).* Failed: ([0-9]+)\)$/\1 \2/p' "$log" |
+  read -r bad died < <(sed -nE 's/^test\/.*\(Wstat: ([0-9]+).* Failed: ([0-9]+)\)$/\1 \2/p' "$log" |
     awk '{ bad += $2; died += ($1 != 0 && $2 == 0) } END { print bad + 0, died + 0 }')
   ok=$((${ran:-0} - bad))
   if [ "$status" != 0 ]; then
     local t name l
-    for t in $(sed -nE 's/^(test\/t\/[^ ]+\.pl) +\(Wstat.*/\1/p' "$log" | sort -u); do
+    for t in $(sed -nE 's/^(test\/[^ ]+\.pl) +\(Wstat.*/\1/p' "$log" | sort -u); do
       name=$(basename "$t" .pl)
       for l in "$WORK/tap/tmp_check/log/regress_log_$name" "$WORK/tap/tmp_check/log/${name}"_*.log; do
         [ ! -f "$l" ] || { say "--- end of $(basename "$l")"; tail -n 60 "$l"; }
@@ -172,6 +177,24 @@ tap() {
     done
   fi
   count "$ok" "$((bad + died))" "${#tests[@]}"
+}
+
+# A PostgreSQL of its own, with a library that has the fault points of worker/fault.c: what people install has none of
+# them, and is not touched. It is a copy of the server's directories, which finds its files by where it is.
+fault() {
+  local tree=$WORK/faulty dirs=() variables=()
+  mapfile -t dirs < <(printf '%s\n' "$BINDIR" "$("$PG_CONFIG" --pkglibdir)" "$("$PG_CONFIG" --sharedir)" | LC_ALL=C sort -u)
+  "${as_user[@]}" mkdir -p "$tree"
+  quietly "the copy of the server" "${as_user[@]}" cp -RL --parents "${dirs[@]}" "$tree"
+  "${as_user[@]}" cp -R "$WORK/src" "$WORK/faulty_src"
+  quietly "the build with fault points" "${as_user[@]}" make -s -C "$WORK/faulty_src" clean
+  quietly "the build with fault points" "${as_user[@]}" make -s -j"$(nproc)" -C "$WORK/faulty_src" FAULTS=1
+  quietly "its installation" "${as_user[@]}" make -s -C "$WORK/faulty_src" install FAULTS=1 PG_CONFIG="$tree$BINDIR/pg_config"
+  if [ "$(id -u)" = 0 ] && mkdir "$WORK/small" && mount -t tmpfs -o size=16m,mode=1777 tmpfs "$WORK/small" 2>/dev/null; then
+    small_disk=$WORK/small
+    variables=(WEBHOOK_SMALL_DISK="$small_disk")
+  fi
+  tap_with fault test/fault PATH="$tree$BINDIR:$PATH" PG_CONFIG="$tree$BINDIR/pg_config" "${variables[@]}"
 }
 
 setup=test
@@ -183,7 +206,7 @@ prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | asan | fuzz | valgrind | coverage | soak) "$layer" ;;
+    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | soak) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

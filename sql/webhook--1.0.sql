@@ -180,6 +180,7 @@ CREATE TABLE webhook.subscription (
 	exclude_origins text[],
 	state          text        NOT NULL DEFAULT 'live',
 	state_reason   text,
+	owner          name        NOT NULL DEFAULT current_user,
 	created_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.subscription IS 'who wants which events, and where; may be written directly as well as through webhook.subscribe() and its companions';
@@ -205,6 +206,7 @@ COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that c
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
+COMMENT ON COLUMN webhook.subscription.owner IS 'the role that it belongs to: whoever made it, unless told otherwise; to be set only to a role that one is a member of. After webhook.separate_operators(), only its members see the subscription. A name, so that a dump can be restored where the role is not there (then only who sees all sees it)';
 COMMENT ON COLUMN webhook.subscription.created_at IS 'when the subscription was made';
 SELECT pg_catalog.pg_extension_config_dump('webhook.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('webhook.subscription_id_seq', '');
@@ -441,6 +443,14 @@ CREATE FUNCTION webhook.generate_secret(profile webhook.profile) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
 COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
 
+CREATE FUNCTION webhook.keep_secret(owner text, secret text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_keep_secret';
+COMMENT ON FUNCTION webhook.keep_secret(text, text) IS 'a secret as its row keeps it: sealed under the first key of webhook.key_file, where that is set. A reference to a file (file:/path) is kept as it is, and takes a superuser';
+
+CREATE FUNCTION webhook.kept_secret(owner text, kept text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_kept_secret';
+COMMENT ON FUNCTION webhook.kept_secret(text, text) IS 'the secret that a row keeps, from what webhook.keep_secret() made of it. Error config_file_error where webhook.key_file does not have its key';
+
 CREATE FUNCTION webhook.signature_matches(profile webhook.profile, secret text, id text, "timestamp" text, signature text, body text,
 		earliest bigint, latest bigint) RETURNS boolean
 	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_signature_matches';
@@ -566,7 +576,7 @@ $$;
 COMMENT ON FUNCTION webhook.check_use(webhook.profile, webhook.subscription) IS 'raises an error, which names the field, where a subscription''s url, batch_size, params or headers are not as its profile asks for';
 
 CREATE FUNCTION webhook.check_subscription() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	word text;
@@ -664,8 +674,7 @@ BEGIN
 	END IF;
 	PERFORM webhook.check_retry(NEW.retry_schedule, NEW.give_up_after);
 	IF NEW.changed IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.changed IS DISTINCT FROM OLD.changed
-			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types)
-		AND has_table_privilege('webhook.source', 'SELECT') THEN
+			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types) THEN
 		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word FROM webhook.source s
 			WHERE NOT s.previous AND 'update' = ANY (s.actions)
 				AND (NEW.entity_types IS NULL OR s.entity_type = ANY (NEW.entity_types));
@@ -714,7 +723,37 @@ BEGIN
 	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.check_subscription() IS 'the rules of webhook.subscription, with the same errors for the functions and for direct writes';
+COMMENT ON FUNCTION webhook.check_subscription() IS 'the rules of webhook.subscription, with the same errors for the functions and for direct writes. Runs as the owner, so that a name is taken also where row security hides by whom';
+
+-- apart from the others, because it must not be SECURITY DEFINER: it asks who the current user is
+CREATE FUNCTION webhook.check_owner() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP = 'UPDATE' AND NEW.owner IS NOT DISTINCT FROM OLD.owner THEN
+		RETURN NEW;
+	END IF;
+	-- a superuser may name any role, also (restoring a dump) one that is not there
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = current_user AND r.rolsuper)
+		AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = NEW.owner AND pg_has_role(r.oid,
+			-- what ALTER TABLE ... OWNER TO asks for: since 16 a membership can be without it
+			CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)) THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('must be a member of role "%s" to give it a subscription', NEW.owner),
+			DETAIL = 'What a subscription does, it does for its owner.',
+			HINT = 'Leave owner out to own it yourself.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_owner() IS 'who may be made the owner of a subscription: a role that the current user could SET ROLE to';
+
+CREATE FUNCTION webhook.secret_owner(subscription_id bigint, id integer) RETURNS text
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('secret %s %s', secret_owner.subscription_id, secret_owner.id)
+$$;
+COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
 
 CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -724,7 +763,8 @@ BEGIN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
 			SELECT NEW.id, webhook.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
 	ELSIF TG_OP = 'UPDATE' THEN
-		PERFORM webhook.check_secret(p, k.secret) FROM webhook.profile p, webhook.secret k
+		PERFORM webhook.check_secret(p, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+			FROM webhook.profile p, webhook.secret k
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
@@ -871,8 +911,10 @@ CREATE FUNCTION webhook.before_secret() RETURNS trigger
 AS $$
 BEGIN
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
+	-- what is sealed (restored with a dump) or in a file was or will be looked at elsewhere
 	PERFORM webhook.check_secret(p, NEW.secret) FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile
-		WHERE s.id = NEW.subscription_id;
+		WHERE s.id = NEW.subscription_id AND NEW.secret !~ '^(sealed|file):';
+	NEW.secret := webhook.keep_secret(webhook.secret_owner(NEW.subscription_id, NEW.id), NEW.secret);
 	IF TG_OP = 'INSERT' THEN
 		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.generated;
 	END IF;
@@ -889,6 +931,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and lets it take the place of the generated one (as when a dump is restored: left beside it, that one would sign with a key which no receiver has)';
 
+CREATE TRIGGER check_owner BEFORE INSERT OR UPDATE OF owner ON webhook.subscription
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_owner();
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_subscription();
 CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON webhook.subscription
@@ -1088,6 +1132,18 @@ END
 $$;
 COMMENT ON FUNCTION webhook.unwatch(regclass) IS 'the table makes no more events; those already captured are still delivered. Error undefined_object where it is not watched';
 
+-- Some of what an operator does takes rights that he must not have: to write secrets, pending deliveries and events.
+-- He asks for it by an UPDATE of this view. It has one row, with the subscriptions that he may see: found with his
+-- rights (security_invoker), row security included. Its trigger runs with the owner's, and touches only those. What
+-- a function were told by its caller could be forged; OLD is made by the server.
+CREATE VIEW webhook.operation WITH (security_invoker = true) AS
+	SELECT ARRAY(SELECT s.id FROM webhook.subscription s) AS subscriptions, NULL::text AS name, NULL::jsonb AS arguments, NULL::text AS result;
+COMMENT ON VIEW webhook.operation IS 'how functions that an operator calls have done what takes the owner''s rights; UPDATE of it is the right to operate the subscriptions one may see. One row, which keeps nothing';
+COMMENT ON COLUMN webhook.operation.subscriptions IS 'the subscriptions that the current user may see';
+COMMENT ON COLUMN webhook.operation.name IS 'set it to the operation: set_secret, rotate_secret, redeliver, replay or test';
+COMMENT ON COLUMN webhook.operation.arguments IS 'set it to the arguments of the function of that name';
+COMMENT ON COLUMN webhook.operation.result IS 'RETURNING shows the result';
+
 CREATE FUNCTION webhook.subscribe(
 	name         text,
 	url          text,
@@ -1103,17 +1159,14 @@ CREATE FUNCTION webhook.subscribe(
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	new_id bigint;
 	signing_secret text;
 BEGIN
 	INSERT INTO webhook.subscription (name, url, entity_types, actions, profile, tenant, filter, headers, params)
 		VALUES (subscribe.name, subscribe.url, subscribe.entity_types, subscribe.actions, subscribe.profile,
-			subscribe.tenant, subscribe.filter, coalesce(subscribe.headers, '{}'), coalesce(subscribe.params, '{}'))
-		RETURNING id INTO new_id;
-	IF subscribe.secret IS NOT NULL THEN
-		INSERT INTO webhook.secret (subscription_id, secret) VALUES (new_id, subscribe.secret);
-	END IF;
-	SELECT s.secret INTO STRICT signing_secret FROM webhook.secret s WHERE s.subscription_id = new_id;
+			subscribe.tenant, subscribe.filter, coalesce(subscribe.headers, '{}'), coalesce(subscribe.params, '{}'));
+	UPDATE webhook.operation o SET name = 'set_secret',
+			arguments = jsonb_build_object('subscription', subscribe.name, 'secret', subscribe.secret)
+		RETURNING o.result INTO STRICT signing_secret;
 	RETURN signing_secret;
 END
 $$;
@@ -1135,30 +1188,11 @@ CREATE FUNCTION webhook.rotate_secret(subscription text, secret text DEFAULT NUL
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	s record;
-	new_id integer;
 	new_secret text;
 BEGIN
-	SELECT x.id, x.profile INTO s FROM webhook.subscription x WHERE x.name = rotate_secret.subscription FOR NO KEY UPDATE;
-	IF NOT FOUND THEN
-		PERFORM webhook.no_such_subscription(rotate_secret.subscription);
-	END IF;
-	IF (rotate_secret.overlap BETWEEN interval '0' AND interval '365 days') IS NOT TRUE THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'overlap is out of range',
-			DETAIL = format('%s was given; it is from 0 to 365 days.', coalesce(rotate_secret.overlap::text, 'null')),
-			HINT = 'The default is 24 hours; 0 ends the old secrets at once.';
-	END IF;
-	new_secret := rotate_secret.secret;
-	IF new_secret IS NULL THEN
-		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p WHERE p.name = s.profile;
-	END IF;
-	SELECT coalesce(max(k.id), 0) + 1 INTO new_id FROM webhook.secret k WHERE k.subscription_id = s.id;
-	DELETE FROM webhook.secret k WHERE k.subscription_id = s.id
-		AND (rotate_secret.overlap = interval '0' OR k.expires_at <= clock_timestamp());
-	UPDATE webhook.secret k SET expires_at = least(k.expires_at, clock_timestamp() + rotate_secret.overlap), generated = false
-		WHERE k.subscription_id = s.id;
-	INSERT INTO webhook.secret (subscription_id, id, secret) VALUES (s.id, new_id, new_secret);
+	UPDATE webhook.operation o SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', rotate_secret.subscription,
+			'secret', rotate_secret.secret, 'overlap', rotate_secret.overlap)
+		RETURNING o.result INTO STRICT new_secret;
 	RETURN new_secret;
 END
 $$;
@@ -1190,6 +1224,20 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.unsubscribe(text) IS 'removes a subscription, its secrets and its pending deliveries; its dead letters and its log stay. Error undefined_object where there is none';
+
+CREATE FUNCTION webhook.reseal() RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	n bigint;
+BEGIN
+	UPDATE webhook.secret k SET secret = webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret)
+		WHERE k.secret NOT LIKE 'file:%';
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION webhook.reseal() IS 'seals all secrets anew under the first key of webhook.key_file: when that was set for the first time, or has a new first key. Afterwards the old key may go. Returns their number';
 
 CREATE FUNCTION webhook.pause(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1295,57 +1343,12 @@ COMMENT ON FUNCTION webhook.revive(bigint) IS 'puts an event whose drawer was em
 CREATE FUNCTION webhook.redeliver(event_id text, subscription text DEFAULT NULL) RETURNS integer
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
-	number CONSTANT bigint := webhook.event_number(redeliver.event_id);
-	event  webhook.outbox;
-	dead   bigint[];
-	locked bigint[];
-	wanted bigint[];
 	queued integer;
 BEGIN
-	IF redeliver.subscription IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = redeliver.subscription) THEN
-		PERFORM webhook.no_such_subscription(redeliver.subscription);
-	END IF;
-	-- whoever redelivers what is dead does so one after the other; what another has taken meanwhile is his
-	dead := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number);
-	locked := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number ORDER BY d.subscription_id FOR UPDATE);
-	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = number;
-	IF NOT FOUND THEN
-		event := webhook.revive(number);
-	END IF;
-	IF event.id IS NULL THEN
-		RAISE undefined_object USING
-			MESSAGE = format('event "%s" does not exist', left(redeliver.event_id, 100)),
-			DETAIL = 'It is neither in webhook.outbox nor in webhook.dead_letter.',
-			HINT = 'Events are kept for webhook.retention; those given up until they are redelivered or purged.';
-	END IF;
-	IF event.action_type = 'test' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = format('event "%s" is a test', left(redeliver.event_id, 100)),
-			DETAIL = 'A test is sent once.',
-			HINT = 'CALL webhook.test() again.';
-	END IF;
-	wanted := ARRAY(
-		SELECT s.id FROM webhook.subscription s
-		WHERE (redeliver.subscription IS NULL OR s.name = redeliver.subscription)
-			AND (s.id = ANY (dead) OR webhook.matches(s, event)
-				OR EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = number AND a.subscription_id = s.id))
-		ORDER BY s.id);
-	IF redeliver.subscription IS NOT NULL AND wanted = '{}' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = format('event "%s" is not for subscription "%s"', left(redeliver.event_id, 100), redeliver.subscription),
-			DETAIL = 'The subscription does not match it, and it was never sent there.',
-			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, actions, tenant, filter.';
-	END IF;
-	INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer, webhook.event_size(event)
-		FROM unnest(wanted) w(id) WHERE w.id <> ALL (dead) OR w.id = ANY (locked) ORDER BY w.id
-		ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL
-			DO UPDATE SET due_at = excluded.due_at WHERE pending.state = 'retry';
-	GET DIAGNOSTICS queued = ROW_COUNT;
-	DELETE FROM webhook.dead_letter d WHERE d.event_id = number AND d.subscription_id = ANY (wanted);
-	PERFORM webhook.tell_worker();
+	UPDATE webhook.operation o SET name = 'redeliver',
+			arguments = jsonb_build_object('event_id', redeliver.event_id, 'subscription', redeliver.subscription)
+		RETURNING o.result::integer INTO STRICT queued;
 	RETURN queued;
 END
 $$;
@@ -1354,38 +1357,12 @@ COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with
 CREATE FUNCTION webhook.replay(subscription text, since timestamptz, until timestamptz DEFAULT now()) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
-	s webhook.subscription;
 	queued bigint;
 BEGIN
-	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = replay.subscription;
-	IF NOT FOUND THEN
-		PERFORM webhook.no_such_subscription(replay.subscription);
-	END IF;
-	IF replay.since IS NULL OR replay.until IS NULL OR replay.since >= replay.until THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'the time range to replay is empty',
-			DETAIL = format('It begins at %s and ends before %s.', coalesce(replay.since::text, 'null'), coalesce(replay.until::text, 'null')),
-			HINT = 'since is earlier than until; ''-infinity'' replays all that is kept.';
-	END IF;
-	IF NOT s.active THEN
-		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('subscription "%s" is inactive', replay.subscription),
-			DETAIL = 'No event is for an inactive subscription.',
-			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
-	END IF;
-	WITH again AS (
-		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer, webhook.event_size(o)
-			FROM webhook.outbox o
-			WHERE o.created_at >= replay.since AND o.created_at < replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
-			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
-			RETURNING pending.event_id),
-	alive AS (
-		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
-	SELECT count(*) INTO queued FROM again;
-	PERFORM webhook.tell_worker();
+	UPDATE webhook.operation o SET name = 'replay',
+			arguments = jsonb_build_object('subscription', replay.subscription, 'since', replay.since, 'until', replay.until)
+		RETURNING o.result::bigint INTO STRICT queued;
 	RETURN queued;
 END
 $$;
@@ -1473,7 +1450,7 @@ CREATE FUNCTION webhook.start() RETURNS void
 COMMENT ON FUNCTION webhook.start() IS 'starts delivery for this server''s lifetime where webhook is not in shared_preload_libraries; does nothing where delivery runs already. Superuser only';
 
 CREATE FUNCTION webhook.event_id(id bigint) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT 'evt_' || (SELECT i.instance FROM webhook.identity i ORDER BY i.enabled_at DESC LIMIT 1) || '_' || event_id.id
 $$;
@@ -1524,7 +1501,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
 CREATE FUNCTION webhook.event_number(event_id text) RETURNS bigint
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	parts text[] := regexp_match(event_number.event_id, '^\s*(?:[A-Za-z0-9_-]{0,32}([0-9a-f]{8})_)?([0-9]{1,18})\s*$');
@@ -1597,7 +1574,7 @@ COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or dis
 COMMENT ON COLUMN webhook.source.problem IS 'what in its settings no longer fits the table; null: nothing';
 
 -- a plain projection, so that conditions on it use the indexes of webhook.attempt
-CREATE VIEW webhook.log AS
+CREATE VIEW webhook.log WITH (security_invoker = true) AS
 	SELECT a.at, webhook.event_id(a.event_id) AS event, a.subscription, a.entity_type, a.entity_id, a.action_type,
 		a.attempt, a.outcome, a.http_status, a.error, a.duration_ms, a.response, a.event_id
 	FROM webhook.attempt a
@@ -1622,16 +1599,16 @@ CREATE FUNCTION webhook.counters(
 	OUT delivered bigint, OUT failed bigint, OUT last_success timestamptz, OUT last_failure timestamptz, OUT last_error text
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_counters';
-COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription; no rows while there is none';
+COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has in memory and has counted since it started, a row per subscription that the caller may see; no rows while there is none';
 
 CREATE FUNCTION webhook.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read timestamptz,
 	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
-COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent (see reason), starting or none';
+COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing (see reason), starting or none. Failing: it meets an error again and again, and waits for longer each time';
 
-CREATE VIEW webhook.status AS
+CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
 		CASE WHEN NOT s.active THEN 'inactive' WHEN s.state <> 'live' THEN s.state
 			WHEN c.catching_up THEN 'catching up' ELSE 'live' END AS state,
@@ -1658,7 +1635,7 @@ CREATE VIEW webhook.status AS
 	FROM webhook.worker_status() w;
 COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscription null) for the worker. delivered, failed, last_*: since the worker started. oldest_pending: age of the oldest delivery that did not simply succeed';
 COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
-COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, starting or none';
+COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, failing, starting or none';
 COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
 COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come; open: ten in a row have failed, deliveries are kept and a probe is sent now and then; half-open: a probe is under way';
 COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';
@@ -1687,15 +1664,27 @@ CREATE FUNCTION webhook.note_change(subscription_id bigint, change text, reason 
 AS $$
 DECLARE
 	s webhook.subscription;
+	e webhook.outbox;
 BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
 	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
 			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
 		RETURN;
 	END IF;
-	PERFORM webhook.append_event('webhook_subscription', s.name, 'update',
-		json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
-			'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp()), s.tenant, NULL);
+	e.entity_type := 'webhook_subscription';
+	e.entity_id := s.name;
+	e.action_type := 'update';
+	e.result := json_build_object('subscription', s.name, 'change', note_change.change, 'state', s.state, 'reason', note_change.reason,
+		'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp());
+	e.tenant := s.tenant;
+	IF NOT EXISTS (SELECT FROM webhook.separation) THEN
+		PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL);
+		RETURN;
+	END IF;
+	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
+	PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, l.id)
+		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner JOIN pg_roles o ON o.rolname = s.owner
+		WHERE 'webhook_subscription' = ANY (l.entity_types) AND pg_has_role(r.oid, o.oid, 'USAGE') AND webhook.matches(l, e);
 END
 $$;
 COMMENT ON FUNCTION webhook.note_change(bigint, text, text, bigint) IS 'appends an event of entity type webhook_subscription, where another subscription asks for those by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. Holds neither URL nor secret, nor what an endpoint or a library has said';
@@ -1733,6 +1722,199 @@ CREATE TRIGGER note_state AFTER UPDATE OF state ON webhook.subscription
 	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION webhook.note_state();
 CREATE TRIGGER note_dead_letters AFTER INSERT ON webhook.dead_letter REFERENCING NEW TABLE AS dead
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.note_dead_letters();
+
+--
+-- What webhook.operation has done. Nobody but the owner may call these: they believe what they are told
+--
+
+CREATE FUNCTION webhook.do_set_secret(subscription_id bigint, secret text) RETURNS text
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	new_secret text := do_set_secret.secret;
+BEGIN
+	-- never one that was there before: who may operate a subscription may not read its secret
+	IF new_secret IS NULL THEN
+		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p JOIN webhook.subscription s ON s.profile = p.name
+			WHERE s.id = do_set_secret.subscription_id;
+	END IF;
+	DELETE FROM webhook.secret k WHERE k.subscription_id = do_set_secret.subscription_id;
+	INSERT INTO webhook.secret (subscription_id, secret, generated)
+		VALUES (do_set_secret.subscription_id, new_secret, do_set_secret.secret IS NULL);
+	RETURN new_secret;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_set_secret(bigint, text) IS 'gives a subscription this secret, or a generated one, instead of what it had, and returns it. Part of webhook.subscribe()';
+
+CREATE FUNCTION webhook.do_rotate_secret(subscription_id bigint, secret text, overlap interval) RETURNS text
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	new_id integer;
+	new_secret text;
+BEGIN
+	SELECT x.id, x.profile INTO STRICT s FROM webhook.subscription x WHERE x.id = do_rotate_secret.subscription_id FOR NO KEY UPDATE;
+	IF (do_rotate_secret.overlap BETWEEN interval '0' AND interval '365 days') IS NOT TRUE THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'overlap is out of range',
+			DETAIL = format('%s was given; it is from 0 to 365 days.', coalesce(do_rotate_secret.overlap::text, 'null')),
+			HINT = 'The default is 24 hours; 0 ends the old secrets at once.';
+	END IF;
+	new_secret := do_rotate_secret.secret;
+	IF new_secret IS NULL THEN
+		SELECT webhook.generate_secret(p) INTO new_secret FROM webhook.profile p WHERE p.name = s.profile;
+	END IF;
+	SELECT coalesce(max(k.id), 0) + 1 INTO new_id FROM webhook.secret k WHERE k.subscription_id = s.id;
+	DELETE FROM webhook.secret k WHERE k.subscription_id = s.id
+		AND (do_rotate_secret.overlap = interval '0' OR k.expires_at <= clock_timestamp());
+	UPDATE webhook.secret k SET expires_at = least(k.expires_at, clock_timestamp() + do_rotate_secret.overlap), generated = false
+		WHERE k.subscription_id = s.id;
+	INSERT INTO webhook.secret (subscription_id, id, secret) VALUES (s.id, new_id, new_secret);
+	RETURN new_secret;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_rotate_secret(bigint, text, interval) IS 'part of webhook.rotate_secret()';
+
+CREATE FUNCTION webhook.do_redeliver(subscriptions bigint[], event_id text, subscription text) RETURNS integer
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	number CONSTANT bigint := webhook.event_number(do_redeliver.event_id);
+	event  webhook.outbox;
+	dead   bigint[];
+	locked bigint[];
+	wanted bigint[];
+	queued integer;
+BEGIN
+	-- whoever redelivers what is dead does so one after the other; what another has taken meanwhile is his
+	dead := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number);
+	locked := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number ORDER BY d.subscription_id FOR UPDATE);
+	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = number;
+	IF NOT FOUND THEN
+		event := webhook.revive(number);
+	END IF;
+	IF event.id IS NULL THEN
+		RAISE undefined_object USING
+			MESSAGE = format('event "%s" does not exist', left(do_redeliver.event_id, 100)),
+			DETAIL = 'It is neither in webhook.outbox nor in webhook.dead_letter.',
+			HINT = 'Events are kept for webhook.retention; those given up until they are redelivered or purged.';
+	END IF;
+	IF event.action_type = 'test' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is a test', left(do_redeliver.event_id, 100)),
+			DETAIL = 'A test is sent once.',
+			HINT = 'CALL webhook.test() again.';
+	END IF;
+	wanted := ARRAY(
+		SELECT s.id FROM webhook.subscription s
+		WHERE s.id = ANY (do_redeliver.subscriptions)
+			AND (s.id = ANY (dead) OR webhook.matches(s, event)
+				OR EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = number AND a.subscription_id = s.id))
+		ORDER BY s.id);
+	IF do_redeliver.subscription IS NOT NULL AND wanted = '{}' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('event "%s" is not for subscription "%s"', left(do_redeliver.event_id, 100), do_redeliver.subscription),
+			DETAIL = 'The subscription does not match it, and it was never sent there.',
+			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, actions, tenant, filter.';
+	END IF;
+	INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer, webhook.event_size(event)
+		FROM unnest(wanted) w(id) WHERE w.id <> ALL (dead) OR w.id = ANY (locked) ORDER BY w.id
+		ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL
+			DO UPDATE SET due_at = excluded.due_at WHERE pending.state = 'retry';
+	GET DIAGNOSTICS queued = ROW_COUNT;
+	DELETE FROM webhook.dead_letter d WHERE d.event_id = number AND d.subscription_id = ANY (wanted);
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_redeliver(bigint[], text, text) IS 'redelivers to those of these subscriptions that an event is for; subscription: the name of the one asked for, null: all. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.do_replay(subscription_id bigint, since timestamptz, until timestamptz) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	s webhook.subscription;
+	queued bigint;
+BEGIN
+	SELECT b.* INTO STRICT s FROM webhook.subscription b WHERE b.id = do_replay.subscription_id;
+	IF do_replay.since IS NULL OR do_replay.until IS NULL OR do_replay.since >= do_replay.until THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'the time range to replay is empty',
+			DETAIL = format('It begins at %s and ends before %s.', coalesce(do_replay.since::text, 'null'), coalesce(do_replay.until::text, 'null')),
+			HINT = 'since is earlier than until; ''-infinity'' replays all that is kept.';
+	END IF;
+	IF NOT s.active THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('subscription "%s" is inactive', s.name),
+			DETAIL = 'No event is for an inactive subscription.',
+			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
+	END IF;
+	WITH again AS (
+		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
+			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer, webhook.event_size(o)
+			FROM webhook.outbox o
+			WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
+			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
+			RETURNING pending.event_id),
+	alive AS (
+		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
+	SELECT count(*) INTO queued FROM again;
+	PERFORM webhook.tell_worker();
+	RETURN queued;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_replay(bigint, timestamptz, timestamptz) IS 'part of webhook.replay()';
+
+CREATE FUNCTION webhook.do_test(subscription_id bigint, entity_type text, entity_id text, result json, tenant text) RETURNS bigint
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT webhook.append_event(do_test.entity_type, do_test.entity_id, 'test', do_test.result, do_test.tenant, do_test.subscription_id)
+$$;
+COMMENT ON FUNCTION webhook.do_test(bigint, text, text, json, text) IS 'appends an event that is for this subscription alone, and returns its number. Part of webhook.test()';
+
+CREATE FUNCTION webhook.operate() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	a CONSTANT jsonb := NEW.arguments;
+	asked_for CONSTANT text := a ->> 'subscription';
+	allowed bigint[] := OLD.subscriptions;
+BEGIN
+	-- all but redeliver are for one, which must be among those that the caller may see
+	IF asked_for IS NOT NULL OR NEW.name <> 'redeliver' THEN
+		allowed := ARRAY(SELECT s.id FROM webhook.subscription s WHERE s.name = asked_for AND s.id = ANY (allowed));
+		IF allowed = '{}' THEN
+			PERFORM webhook.no_such_subscription(asked_for);
+		END IF;
+	END IF;
+	CASE NEW.name
+		WHEN 'set_secret' THEN
+			NEW.result := webhook.do_set_secret(allowed[1], a ->> 'secret');
+		WHEN 'rotate_secret' THEN
+			NEW.result := webhook.do_rotate_secret(allowed[1], a ->> 'secret', (a ->> 'overlap')::interval);
+		WHEN 'redeliver' THEN
+			NEW.result := webhook.do_redeliver(allowed, a ->> 'event_id', asked_for);
+		WHEN 'replay' THEN
+			NEW.result := webhook.do_replay(allowed[1], (a ->> 'since')::timestamptz, (a ->> 'until')::timestamptz);
+		WHEN 'test' THEN
+			NEW.result := webhook.do_test(allowed[1], a ->> 'entity_type', a ->> 'entity_id', (a ->> 'result')::json, a ->> 'tenant');
+		ELSE
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('unknown operation "%s"', NEW.name),
+				DETAIL = 'Operations: set_secret, rotate_secret, redeliver, replay, test.',
+				HINT = 'Call the function of that name.';
+	END CASE;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.operate() IS 'does with the owner''s rights what webhook.operation is asked for, to no subscription but those that its caller may see';
+
+CREATE TRIGGER operate INSTEAD OF UPDATE ON webhook.operation
+	FOR EACH ROW EXECUTE FUNCTION webhook.operate();
 
 --
 -- webhook.test, after the views that it looks at
@@ -1821,6 +2003,8 @@ BEGIN
 	sample.action_type := 'update';
 	FOR source IN SELECT * FROM webhook.source w
 		WHERE coalesce(w.entity_type = send_test.entity_type, w.entity_type = ANY (s.entity_types), true)
+			-- a table that was not asked for and that the caller may not read is left alone
+			AND (send_test.entity_type IS NOT NULL OR has_table_privilege(w.source, 'SELECT'))
 		ORDER BY w.entity_type, w.source::text LOOP
 		shown := webhook.test_row(source, send_test.entity_id, s.tenant);
 		sample.entity_type := source.entity_type;
@@ -1842,7 +2026,9 @@ BEGIN
 		sample.tenant := s.tenant;
 		sample.result := json_build_object('test', true, 'subscription', s.name);
 	END IF;
-	event := webhook.append_event(sample.entity_type, sample.entity_id, 'test', sample.result, sample.tenant, s.id);
+	UPDATE webhook.operation o SET name = 'test', arguments = jsonb_build_object('subscription', s.name, 'entity_type', sample.entity_type,
+			'entity_id', sample.entity_id, 'result', sample.result::text, 'tenant', sample.tenant)
+		RETURNING o.result::bigint INTO STRICT event;
 END
 $$;
 COMMENT ON FUNCTION webhook.send_test(text, text, text) IS 'appends the event of a test, or says why not. Part of webhook.test()';
@@ -1899,7 +2085,58 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights';
+COMMENT ON PROCEDURE webhook.test(text, text, text, interval, integer, text) IS 'sends an event with action test to this subscription alone, whatever its state, and waits for the answer: http_status, and error (null: delivered). It is made of the row with this entity_id, else of the newest row of entity_type or of any the subscription asks for, else made up. One request, no retry, no dead letter. Outside of transaction blocks only. Rows are read with the caller''s rights: of tables not named, only of those that he may read';
+
+--
+-- Operators apart from each other, where the owner of the database wants that
+--
+
+CREATE TABLE webhook.separation (
+	separate boolean NOT NULL PRIMARY KEY DEFAULT true CHECK (separate),
+	since    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE webhook.separation IS 'has a row while operators are kept apart from each other: webhook.separate_operators(). Row security of an extension''s tables is not dumped, this is, and switches it on where it is restored';
+COMMENT ON COLUMN webhook.separation.separate IS 'true';
+COMMENT ON COLUMN webhook.separation.since IS 'since when';
+SELECT pg_catalog.pg_extension_config_dump('webhook.separation', '');
+
+-- of no effect until row security is switched on
+CREATE POLICY own ON webhook.subscription
+	USING (owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')));
+CREATE POLICY own ON webhook.pending USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.dead_letter USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.attempt USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+
+CREATE FUNCTION webhook.switch_separation() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	what CONSTANT text := CASE WHEN EXISTS (SELECT FROM webhook.separation) THEN 'ENABLE' ELSE 'DISABLE' END;
+BEGIN
+	EXECUTE format('ALTER TABLE webhook.subscription %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.pending %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.dead_letter %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.attempt %s ROW LEVEL SECURITY', what);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.switch_separation() IS 'switches row security as webhook.separation says';
+
+CREATE TRIGGER switch_separation AFTER INSERT OR DELETE OR TRUNCATE ON webhook.separation
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.switch_separation();
+
+CREATE FUNCTION webhook.separate_operators(separate boolean DEFAULT true) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF separate_operators.separate THEN
+		INSERT INTO webhook.separation DEFAULT VALUES ON CONFLICT DO NOTHING;
+	ELSE
+		DELETE FROM webhook.separation;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.separate_operators(boolean) IS 'from now on a subscription, its pending deliveries, its dead letters and its log are only for members of the role that owns it (row security; the owner of the extension and superusers see all). With false: for all who have the grants, as at first. Only the owner of the tables may call it';
 
 --
 -- Grants: nothing for anybody but the owner; capture needs none

@@ -1,6 +1,7 @@
 /*
  * store.c
- *	  The worker's transactions, and its configuration.
+ *	  The worker's transactions, and whether the extension and the identity are
+ *	  what they were.
  *
  * Called by worker.c and worker_*.c. Plans are kept per process; configuration is read into
  * plain structs. Invalidation callbacks only raise a flag, which is looked at
@@ -11,11 +12,12 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "utils/array.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -30,6 +32,7 @@
 #include "wake.h"
 
 MemoryContext wh_tx_results = NULL;
+const char *wh_tx_label = "";
 
 static bool config_stale = true;
 static uint32 generation_read = 0;
@@ -41,24 +44,47 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
+/*
+ * DROP EXTENSION, which locks the extension before it drops anything, waits
+ * for the end of this short transaction, or has ended before: our statements
+ * find either all of our tables or nothing to be run for.
+ */
+static void
+hold_extension(void)
+{
+	Oid extension = get_extension_oid("webhook", true);
+
+	if (OidIsValid(extension))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+}
+
+/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+static void
+look_at_extension(void)
+{
+	const char *why;
+	WhPresence presence = wh_store_find_extension(&why);
+
+	if (presence == WH_BROKEN)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", why));
+	if (presence != WH_PRESENT)
+		extension_gone(presence, why);
+}
+
 void
 wh_tx_begin(const char *label)
 {
 	wh_tx_results = CurrentMemoryContext;
+	wh_tx_label = label;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	hold_extension();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, label);
 	if (OidIsValid(outbox_oid) && wh_store_config_stale())
-	{
-		const char *why;
-		WhPresence presence = wh_store_find_extension(&why);
-
-		if (presence != WH_PRESENT)
-			extension_gone(presence, why);
-	}
+		look_at_extension();
 }
 
 void
@@ -76,101 +102,6 @@ wh_tx_commit(bool flush)
 	 */
 	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
-}
-
-bool
-wh_tx_try(void (*step)(void *), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		int code = geterrcode();
-
-		if (code != ERRCODE_LOCK_NOT_AVAILABLE && code != ERRCODE_T_R_DEADLOCK_DETECTED)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool ok = true;
-
-	PG_TRY();
-	{
-		step(arg);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ereport(WARNING, errcode(error->sqlerrcode), errmsg("webhook worker could not %s", what),
-				errdetail_internal("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""),
-				errhint("%s", hint));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return ok;
-}
-
-bool
-wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""));
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return ok;
 }
 
 /* Replace every byte that is not part of a well-formed character of the encoding. */
@@ -246,6 +177,7 @@ wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 		plan->plan = prepared;
 	}
 	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	wh_shape_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
 }
@@ -259,6 +191,7 @@ on_relcache_invalidation(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
 		config_stale = true;
+	wh_shape_changed(relid);
 }
 
 void
@@ -282,26 +215,18 @@ wh_store_config_hint(void)
 }
 
 void
+wh_store_config_reread(void)
+{
+	config_stale = true;
+}
+
+void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
 	wh_store_parked_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
-
-/*
- * What the worker needs of a table: enough that a foreign or half-made schema
- * of the same name is told apart from ours before any statement fails on it.
- */
-static const struct
-{
-	const char *table;
-	const char *column;
-} needed[] = {{"identity", "instance"},  {"subscription", "retry_schedule"},
-			  {"secret", "secret"},      {"outbox", "xid"},
-			  {"attempt", "outcome"},    {"pending", "lane"},
-			  {"dead_letter", "reason"}, {"checkpoint", "snapshot"},
-			  {"profile", "envelope"}};
 
 WhPresence
 wh_store_find_extension(const char **why_not)
@@ -315,18 +240,9 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	for (int i = 0; i < (int) lengthof(needed); i++)
-	{
-		Oid relid = get_relname_relid(needed[i].table, schema);
-
-		if (!OidIsValid(relid) || get_attnum(relid, needed[i].column) == InvalidAttrNumber)
-		{
-			*why_not = MemoryContextStrdup(
-				wh_tx_results,
-				psprintf("the table webhook.%s is missing or not as the extension made it", needed[i].table));
-			return WH_BROKEN;
-		}
-	}
+	*why_not = wh_shape_problem(schema);
+	if (*why_not)
+		return WH_BROKEN;
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
@@ -383,7 +299,14 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 			why = "this database is a copy of another";
 		if (i == 0)
 		{
-			strlcpy(instance, SPI_getvalue(row, SPI_tuptable->tupdesc, 1), WH_INSTANCE_LEN + 1);
+			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+
+			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
+			{
+				*reason = "webhook.identity has a row that is not as webhook.enable() makes it: call it";
+				return false;
+			}
+			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
 			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
 		}
 	}
@@ -400,175 +323,4 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	else
 		*reason = NULL;
 	return *reason == NULL;
-}
-
-/* A text[] column as C strings, in UTF-8 or as they are, in the upper context; -1 and NULL where the column is null. */
-static int
-string_array(Datum datum, bool isnull, bool utf8, MemoryContext context, char ***out)
-{
-	Datum *elements;
-	bool *nulls;
-	int n;
-	int kept = 0;
-
-	*out = NULL;
-	if (isnull)
-		return -1;
-	deconstruct_array(DatumGetArrayTypeP(datum), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	*out = MemoryContextAlloc(context, Max(1, n) * sizeof(char *));
-	for (int i = 0; i < n; i++)
-	{
-		char *string;
-
-		if (nulls[i])
-			continue;
-		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(context, utf8 ? wh_to_utf8(string) : string);
-	}
-	return kept;
-}
-
-static char *
-string_column(HeapTuple row, TupleDesc desc, int column, MemoryContext context)
-{
-	char *text = SPI_getvalue(row, desc, column);
-
-	if (text == NULL)
-		return NULL;
-	return MemoryContextStrdup(context, wh_to_utf8(text));
-}
-
-static int64
-int_column(HeapTuple row, TupleDesc desc, int column)
-{
-	bool isnull;
-
-	return DatumGetInt64(SPI_getbinval(row, desc, column, &isnull));
-}
-
-static void
-read_schedule(Datum datum, WhRetryPolicy *policy)
-{
-	Datum *elements;
-	int n;
-
-	deconstruct_array(DatumGetArrayTypeP(datum), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements,
-					  NULL, &n);
-	policy->n = Min(n, WH_SCHEDULE_MAX);
-	for (int i = 0; i < policy->n; i++)
-		policy->delay_us[i] = DatumGetInt64(elements[i]);
-}
-
-/* What a subscription asks for of an event's content: the columns changed, exclude_origins and filter from `at` on. */
-static void
-read_content(WhRoute *route, HeapTuple row, TupleDesc desc, int at, MemoryContext context)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(row, desc, at, &isnull);
-
-	route->n_changed = string_array(value, isnull, false, context, &route->changed);
-	value = SPI_getbinval(row, desc, at + 1, &isnull);
-	route->n_exclude_origins = string_array(value, isnull, false, context, &route->exclude_origins);
-	value = SPI_getbinval(row, desc, at + 2, &isnull);
-	if (!isnull)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		route->filter = PG_DETOAST_DATUM_COPY(value);
-		MemoryContextSwitchTo(old);
-	}
-}
-
-static WhRoute *
-read_route(HeapTuple row, TupleDesc desc, MemoryContext context)
-{
-	WhRoute *route = MemoryContextAllocZero(context, sizeof(WhRoute));
-	WhSubscription *sub = &route->sub;
-	char *ordering = SPI_getvalue(row, desc, 6);
-	char **secrets;
-	Datum *expires;
-	bool isnull;
-	Datum value;
-	int n;
-
-	sub->id = int_column(row, desc, 1);
-	sub->name = string_column(row, desc, 2, context);
-	sub->url = string_column(row, desc, 3, context);
-	sub->paused = !DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
-	route->active = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
-	sub->ordering = strcmp(ordering, "none") == 0     ? WH_ORDER_NONE
-					: strcmp(ordering, "strict") == 0 ? WH_ORDER_STRICT
-													  : WH_ORDER_ENTITY;
-	sub->max_in_flight = (int) int_column(row, desc, 7);
-	sub->timeout_us = int_column(row, desc, 8);
-	sub->retry.give_up_us = int_column(row, desc, 9);
-	read_schedule(SPI_getbinval(row, desc, 10, &isnull), &sub->retry);
-	value = SPI_getbinval(row, desc, 11, &isnull);
-	n = string_array(value, isnull, true, context, &secrets);
-	sub->n_secrets = Max(0, Min(n, WH_SECRETS_MAX));
-	if (sub->n_secrets > 0)
-	{
-		memcpy(sub->secrets, secrets, sub->n_secrets * sizeof(char *));
-		value = SPI_getbinval(row, desc, 16, &isnull);
-		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &expires,
-						  NULL, &n);
-		for (int i = 0; i < sub->n_secrets; i++)
-			sub->secret_expires_us[i] = DatumGetInt64(expires[i]);
-	}
-	value = SPI_getbinval(row, desc, 12, &isnull);
-	sub->n_headers = Max(0, string_array(value, isnull, true, context, &sub->headers));
-	value = SPI_getbinval(row, desc, 13, &isnull);
-	route->n_entity_types = string_array(value, isnull, true, context, &route->entity_types);
-	value = SPI_getbinval(row, desc, 14, &isnull);
-	route->n_actions = string_array(value, isnull, true, context, &route->actions);
-	route->tenant = string_column(row, desc, 15, context);
-	sub->rate_limit = (int) int_column(row, desc, 17);
-	sub->batch_size = (int) int_column(row, desc, 18);
-	read_content(route, row, desc, 19, context);
-	route->asked = DatumGetBool(SPI_getbinval(row, desc, 22, &isnull));
-	return route;
-}
-
-/* As for expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch. */
-List *
-wh_store_subscriptions(void)
-{
-	static WhPlan plan = {
-		.sql = "SELECT s.id, s.name, s.url, s.active AND s.state = 'live', s.active, s.ordering, "
-			   "s.max_in_flight::bigint,"
-			   " (extract(epoch FROM s.timeout) * 1000000)::bigint,"
-			   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint,"
-			   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule) WITH "
-			   "ORDINALITY u(w, n)"
-			   " ORDER BY n),"
-			   " k.secrets,"
-			   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h),"
-			   " s.entity_types, s.actions, s.tenant, k.expires, coalesce(s.rate_limit, 0)::bigint, "
-			   "s.batch_size::bigint, s.changed, s.exclude_origins, s.filter,"
-			   /* a subquery with a limit: looked up by index for each, whatever the planner thinks */
-			   " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id AND p.state = "
-			   "'asked' LIMIT 1), false)"
-			   " FROM webhook.subscription s"
-			   " CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
-			   " array_agg(CASE WHEN isfinite(k.expires_at)"
-			   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-			   " ORDER BY k.id DESC) AS expires"
-			   " FROM webhook.secret k WHERE k.subscription_id = s.id"
-			   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-			   " ORDER BY s.id",
-		0};
-	MemoryContext context = wh_tx_results;
-	List *routes = NIL;
-
-	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		MemoryContext old;
-		WhRoute *route = read_route(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, context);
-
-		old = MemoryContextSwitchTo(context);
-		routes = lappend(routes, route);
-		MemoryContextSwitchTo(old);
-	}
-	return routes;
 }

@@ -2,10 +2,11 @@
  * store.h
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
- * store.c has the bookends of a transaction and the configuration,
- * store_read.c the outbox and the checkpoints, store_settle.c what is written
- * about deliveries, store_pending.c what is to be sent again, store_rotate.c
- * the ring of drawers. All of them run inside
+ * store.c has the bookends of a transaction and the identity,
+ * store_subscriptions.c and store_profile.c the configuration, store_read.c the
+ * outbox and the checkpoints, store_settle.c what is written about deliveries,
+ * store_pending.c what is to be sent again, store_asked.c what people have
+ * asked for, store_rotate.c the ring of drawers. All of them run inside
  * a transaction that the caller has opened with wh_tx_begin; what they return
  * outlives it, in the memory context the caller was in before, or in malloc
  * where the engine is to own it.
@@ -16,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
@@ -23,7 +25,7 @@
 #include "types.h"
 
 /*
- * store.c: transactions, configuration
+ * store.c: transactions, the extension, the identity; and store_subscriptions.c
  */
 
 /*
@@ -38,12 +40,40 @@ extern void wh_tx_commit(bool flush);
 /* The memory context that was current at wh_tx_begin: where results go. */
 extern MemoryContext wh_tx_results;
 
+/* What the last wh_tx_begin was for: its label. */
+extern const char *wh_tx_label;
+
 /*
- * Run `step` (which opens and commits its own transactions). False where a
- * lock could not be had in time or a deadlock was broken: it is rolled back,
- * and the caller tries again later. Any other error goes on.
+ * store_shape.c: are our tables as the extension made them?
  */
-extern bool wh_tx_try(void (*step)(void *), void *arg);
+
+/* NULL, or what is wrong with them, for people, in the results' memory. */
+extern const char *wh_shape_problem(Oid schema);
+/* An invalidation has come. */
+extern void wh_shape_changed(Oid relid);
+/* With the locks of a statement: have its tables been altered in a way that its rows cannot be read? */
+extern void wh_shape_check(void);
+
+/*
+ * store_try.c: steps that may fail
+ */
+
+/* What went wrong, for people: the message of an error, without its detail. */
+typedef struct WhFailure
+{
+	int code; /* its SQLSTATE */
+	char message[256];
+} WhFailure;
+
+/*
+ * Run `step` (which opens and commits its own transactions). False where it
+ * failed: it is rolled back, `failure` says why, and the caller decides what to
+ * do about it. Where the server wants the process to end, that goes on.
+ */
+extern bool wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure);
+
+/* Was it only that a lock could not be had in time, or that a deadlock was broken? */
+extern bool wh_failure_is_lock(const WhFailure *failure);
 
 /*
  * The same for a step that others can do without: whatever goes wrong is
@@ -96,12 +126,15 @@ extern WhPresence wh_store_find_extension(const char **why_not);
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
+/* What is outside the database (the key file, a secret in a file) may have changed: read all of it again. */
+extern void wh_store_config_reread(void);
 /* The same without a look at invalidations, outside a transaction: may say no too often. */
 extern bool wh_store_config_hint(void);
 /*
  * Once per process: from now on invalidations are noticed. `gone` is called at
  * the beginning of a transaction that does not find the extension present any
- * more, before any statement fails on it; it must not return.
+ * more, before any statement fails on it; it must not return. Where it is
+ * broken, the transaction fails.
  */
 extern void wh_store_watch_config(void (*gone)(WhPresence presence, const char *why));
 
@@ -182,8 +215,13 @@ extern void wh_store_trim_checkpoints(void);
 	" o.context::text, o.subscription_id, o.created_at, o.drawer"
 extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 
+/* Locks the outbox and takes the snapshot that this transaction reads under: before wh_store_read. */
+extern void wh_store_begin_reading(void);
+
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
+/* Up to where must WAL be flushed so that no crash can undo an event of this page? */
+extern XLogRecPtr wh_store_commits(const WhPage *page);
 
 /* An event for a subscription. */
 typedef struct WhPair

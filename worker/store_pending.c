@@ -36,9 +36,9 @@
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
 	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                            \
-	" due_at = clock_timestamp() + (SELECT s.retry_schedule[least(p.attempts + 1, "                          \
+	" due_at = clock_timestamp() + coalesce((SELECT s.retry_schedule[least(p.attempts + 1, "                 \
 	"cardinality(s.retry_schedule))]"                                                                        \
-	" FROM webhook.subscription s WHERE s.id = p.subscription_id)"                                           \
+	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute')"                     \
 	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
 	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer)"           \
 	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, " WH_EVENT_COLUMNS      \
@@ -306,11 +306,14 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
 {
 	/*
-	 * What a dead worker had taken; subscriptions that are gone; batches whose
+	 * What a dead worker had taken, or is in no state that we know; subscriptions that are gone; batches whose
 	 * lead is; then one 'retry' at the head of each lane, but of a batch the lead
 	 * alone, and of a lane with a batch no other.
 	 */
-	static WhPlan untake = {.sql = "UPDATE webhook.pending SET state = 'retry' WHERE state = 'sending'", 0};
+	static WhPlan untake = {
+		.sql = "UPDATE webhook.pending SET state = 'retry', due_at = coalesce(due_at, clock_timestamp())"
+			   " WHERE coalesce(state NOT IN ('retry', 'behind', 'parked', 'asked'), true) OR due_at IS NULL",
+		0};
 	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"
 									" (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
 							 0};

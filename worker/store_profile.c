@@ -57,6 +57,9 @@ read_profile(HeapTuple row, TupleDesc desc, int at)
 List *
 wh_store_profiles(List *routes)
 {
+	/* an envelope that is no JSON is a problem that each request tells of */
+	static const WhProfile no_profile = {.name = "", .envelope = "", .algorithm = "none"};
+
 	/* what becomes a line is free of control characters: webhook.check_profile has seen to it */
 	static WhPlan plan = {
 		.sql =
@@ -66,7 +69,7 @@ wh_store_profiles(List *routes)
 			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
 			" p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
 			" p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"
-			" FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile ORDER BY s.id",
+			" FROM webhook.subscription s LEFT JOIN webhook.profile p ON p.name = s.profile ORDER BY s.id",
 		0};
 	ListCell *lc;
 	uint64 i = 0;
@@ -89,6 +92,15 @@ wh_store_profiles(List *routes)
 		}
 		sub->params = text_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
 		sub->profile = read_profile(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
+		if (sub->profile->name == NULL)
+		{
+			/* only where somebody has dropped the foreign key: nothing can be rendered, so all of it is kept */
+			sub->profile = &no_profile;
+			ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("webhook subscription \"%s\" cannot be used", sub->name),
+					errdetail("Its profile does not exist. What is for it is kept."),
+					errhint("Give it another profile, or create the one it names."));
+		}
 	}
 	return routes;
 }

@@ -21,11 +21,13 @@
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -130,14 +132,43 @@ xid_column(HeapTuple row, TupleDesc desc, int column)
 	return DatumGetFullTransactionId(SPI_getbinval(row, desc, column, &isnull));
 }
 
+/*
+ * A position that the worker cannot have written, being of the future or of
+ * nowhere, would lose events, or have us look for more transactions than there
+ * are. Better to stand still and say so.
+ */
+static void
+refuse_nonsense(HeapTuple row, TupleDesc desc)
+{
+	bool isnull[3];
+	bool unknown;
+	bool ahead;
+
+	for (int i = 0; i < 3; i++)
+		(void) SPI_getbinval(row, desc, i + 2, &isnull[i]);
+	unknown = isnull[0] || isnull[1] || isnull[2];
+	ahead = !unknown && (U64FromFullTransactionId(xid_column(row, desc, 3)) >
+							 U64FromFullTransactionId(ReadNextFullTransactionId()) ||
+						 DatumGetBool(SPI_getbinval(row, desc, 10, &isnull[0])));
+	if (unknown || ahead)
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED),
+				errmsg("webhook.checkpoint has a row that no worker has written"),
+				errdetail(unknown ? "It has no position."
+								  : "Its position is ahead of all that has happened here."),
+				errhint("Delete that row; the newest one of its kind before it counts then."));
+}
+
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
 	static WhPlan plan = {
-		.sql = "SELECT id, snapshot, next_xid, hi, within ->> 'snapshot', (within ->> 'next_xid')::xid8,"
-			   " (within ->> 'last')::bigint,"
-			   " (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint)"
-			   " FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+		.sql =
+			"SELECT id, snapshot, next_xid, hi, (within ->> 'snapshot')::pg_snapshot, (within ->> "
+			"'next_xid')::xid8,"
+			" (within ->> 'last')::bigint,"
+			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
+			" hi > (SELECT last_value FROM webhook.outbox_id_seq)"
+			" FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 		1,
 		{TEXTOID}};
 	Datum value = CStringGetTextDatum(kind);
@@ -152,6 +183,7 @@ wh_store_checkpoint(const char *kind)
 		return NULL;
 	row = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
+	refuse_nonsense(row, desc);
 	old = MemoryContextSwitchTo(wh_tx_results);
 	p = palloc0(sizeof(WhPosition));
 	p->snapshot = pstrdup(SPI_getvalue(row, desc, 2));
@@ -296,6 +328,7 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 	}
 	/* read_only: under the transaction's one snapshot, whose position we record */
 	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
+	wh_shape_check();
 	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
 		int want = Min(FETCH_AT_ONCE, page->max - page->n);
@@ -344,6 +377,23 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 	for (uint64 xid = xmax; xid < next; xid++)
 		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
 	return PointerGetDatum(construct_array(xids, *n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * The snapshot must be younger than the locks. ALTER TABLE that rewrites the
+ * outbox makes all rows as new as itself; under a snapshot taken before its
+ * commit, while we wait for its lock, none of them would be visible, and
+ * stragglers would be taken for read.
+ */
+void
+wh_store_begin_reading(void)
+{
+	Oid outbox = get_relname_relid("outbox", get_namespace_oid("webhook", false));
+
+	LockRelationOid(outbox, AccessShareLock);
+	(void) find_all_inheritors(outbox, AccessShareLock, NULL);
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void
@@ -430,6 +480,35 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	}
 	MemoryContextSwitchTo(old);
 	*next = p;
+}
+
+/*
+ * The newest asynchronous commit of the events' transactions, as far as WAL may
+ * not have been flushed up to it; this is how the server itself finds out
+ * whether it may write down that a transaction has committed. A transaction
+ * that is older than what pg_xact keeps ended long ago; one that is yet to come
+ * belongs to another cluster, from which this event was brought here.
+ */
+XLogRecPtr
+wh_store_commits(const WhPage *page)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	XLogRecPtr newest = InvalidXLogRecPtr;
+	uint64 last = 0;
+	uint64 oldest;
+
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	oldest = next - (uint32) ((uint32) next - wh_transam_variables->oldestClogXid);
+	for (int i = 0; i < page->n; i++)
+	{
+		uint64 xid = page->events[i]->xid;
+
+		if (xid != last && xid >= oldest && xid < next)
+			newest = Max(newest, TransactionIdGetCommitLSN((TransactionId) xid));
+		last = xid;
+	}
+	LWLockRelease(XactTruncationLock);
+	return newest;
 }
 
 int

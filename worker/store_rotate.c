@@ -29,6 +29,7 @@ drawer_value(const char *pattern, int drawer, bool *isnull)
 
 	if (SPI_execute(sql, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\"", sql);
+	wh_shape_check();
 	if (SPI_processed == 0)
 	{
 		*isnull = true;

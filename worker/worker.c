@@ -12,9 +12,10 @@
  *	  run		the engine
  *	  settle	what has ended: log, pending, dead letters, checkpoint
  *
- * A step that cannot get a lock is tried again later. Any other error ends
- * the process; the launcher starts it again, and it goes on from its
- * checkpoint. A clean stop writes down what was not sent and breaks off what
+ * A step that fails is rolled back and tried again later (worker_attempt.c).
+ * An error outside of one ends the process; the launcher starts it again, after
+ * longer and longer while that goes on, and it goes on from its checkpoint. A
+ * clean stop writes down what was not sent and breaks off what
  * was under way.
  *
  * Started by launcher.c. worker.h tells which step is in which file and who
@@ -35,13 +36,13 @@
 #include "compat.h"
 #include "counters.h"
 #include "deliver.h"
+#include "fault.h"
 #include "settings.h"
 #include "store.h"
 #include "wake.h"
 #include "worker.h"
 
 #define REPORT_EVERY_MS 200   /* status is no older than this while busy */
-#define AGAIN_AFTER_MS 200    /* a step that could not get its lock */
 #define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
 #define DRAIN_WITHIN_MS 15000 /* starting over waits no longer for what is under way */
 #define ROTATE_LATER_MS 60000 /* after an error */
@@ -53,32 +54,12 @@ WhDeliver *wh_engine = NULL;
 
 static WaitEventSet *wait_set = NULL;
 static MemoryContext cycle_context = NULL; /* reset after each turn */
-static TimestampTz not_before = 0;         /* a lock could not be had: no transaction until then */
 static TimestampTz next_rotation = 0;
 static TimestampTz next_report = 0;
 static bool start_over = false;
 static TimestampTz drained_by = 0;
 static bool silent = false;
 static char silent_reason[WH_REASON_MAX];
-
-/* Run a step; where it could not get a lock, do nothing for a moment. */
-bool
-wh_attempt(void (*step)(void *), void *arg)
-{
-	static bool complained = false;
-
-	if (wh_tx_try(step, arg))
-	{
-		complained = false;
-		return true;
-	}
-	if (!complained)
-		ereport(LOG, errmsg("webhook worker is waiting for a lock on its tables"),
-				errdetail("Somebody holds one that conflicts; deliveries go on as soon as it is released."));
-	complained = true;
-	not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AGAIN_AFTER_MS);
-	return false;
-}
 
 void
 wh_start_over(void)
@@ -97,8 +78,10 @@ static const char *const breaker_names[] =
 static void
 report(void)
 {
+	const char *failing = wh_attempt_failing(GetCurrentTimestamp());
 	WhWorkerReport r = {.silent = silent,
-						.reason = silent ? silent_reason : NULL,
+						.failing = failing != NULL,
+						.reason = silent ? silent_reason : failing,
 						.last_read = wh_read_last(),
 						.last_settled = wh_settle_last(),
 						.events_read = wh_read_events(),
@@ -178,6 +161,8 @@ rotate_outbox_step(void *arg)
 {
 	wh_tx_begin("webhook: rotating drawers");
 	wh_store_rotate_outbox(arg, wh_settle_position());
+	if (((WhRotation *) arg)->done)
+		WH_FAULT("rotating");
 	wh_tx_commit(false);
 }
 
@@ -225,6 +210,9 @@ start_step(void *arg)
 {
 	Starting *s = arg;
 
+	if (s->loaded.context) /* of the attempt before */
+		MemoryContextDelete(s->loaded.context);
+	s->loaded.context = NULL;
 	wh_tx_begin("webhook: starting");
 	wh_config_load(&s->loaded);
 	if (s->loaded.presence == WH_PRESENT && s->loaded.may_deliver)
@@ -237,26 +225,64 @@ start_step(void *arg)
 	wh_tx_commit(false);
 }
 
-static void
-restore_parked(void *arg, int64 subscription_id, int64 rows)
+/* What webhook.pending holds, found in a transaction and told to the engine when that has committed, once. */
+typedef struct Restored
 {
-	wh_deliver_restore_parked(wh_engine, subscription_id, rows);
+	int64 subscription_id;
+	bool parked;
+	uint64 lane;
+	int64 rows;
+} Restored;
+
+static void
+restored(List **list, Restored row)
+{
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	Restored *copy = palloc(sizeof(Restored));
+
+	*copy = row;
+	*list = lappend(*list, copy);
+	MemoryContextSwitchTo(old);
 }
 
 static void
-restore_lane(void *arg, int64 subscription_id, uint64 lane, int rows)
+restored_parked(void *arg, int64 subscription_id, int64 rows)
 {
-	if (!wh_deliver_restore_lane(wh_engine, subscription_id, lane, rows))
-		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	restored(arg, (Restored){.subscription_id = subscription_id, .parked = true, .rows = rows});
+}
+
+static void
+restored_lane(void *arg, int64 subscription_id, uint64 lane, int rows)
+{
+	restored(arg, (Restored){.subscription_id = subscription_id, .lane = lane, .rows = rows});
 }
 
 static void
 restore_step(void *arg)
 {
+	List **list = arg;
+
+	*list = NIL;
 	wh_tx_begin("webhook: restoring pending deliveries");
-	wh_store_restore(restore_parked, restore_lane, NULL);
+	wh_store_restore(restored_parked, restored_lane, list);
 	wh_take_look_at(wh_store_next_due(NULL, 0));
 	wh_tx_commit(false);
+}
+
+static void
+restore(List *list)
+{
+	ListCell *lc;
+
+	foreach (lc, list)
+	{
+		const Restored *row = lfirst(lc);
+
+		if (row->parked)
+			wh_deliver_restore_parked(wh_engine, row->subscription_id, row->rows);
+		else if (!wh_deliver_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	}
 }
 
 /* Wait until a latch, a signal, the engine or the time; then take in what has come. */
@@ -282,6 +308,7 @@ wait_until(TimestampTz now, TimestampTz deadline)
 			ereport(LOG, errmsg("webhook worker keeps its old settings"),
 					errdetail("webhook.ca_file or webhook.allowed_networks could not be used."));
 		next_rotation = 0;
+		wh_store_config_reread();
 	}
 }
 
@@ -297,25 +324,33 @@ begin_waiting(void)
 		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, wh_deliver_fd(wh_engine), NULL, NULL);
 }
 
-/* Steps at start, which must succeed: wait for whoever holds the lock. */
+/* Steps at start, which must succeed: wait for whoever holds the lock, or mends what is wrong. */
 static void
 insist(void (*step)(void *), void *arg)
 {
 	while (!wh_attempt(step, arg))
-		wait_until(GetCurrentTimestamp(), not_before);
+	{
+		report();
+		wait_until(GetCurrentTimestamp(), wh_attempt_from(step));
+	}
 }
 
-/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
-static bool
-look_again(bool broken)
+typedef struct Look
 {
-	const char *why;
+	bool broken;
 	bool mended;
+} Look;
+
+/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
+static void
+look_again_step(void *arg)
+{
+	Look *look = arg;
+	const char *why;
 
 	wh_tx_begin("webhook: looking at the configuration");
-	mended = broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
+	look->mended = look->broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
 	wh_tx_commit(false);
-	return mended;
 }
 
 /* This database may not deliver, or cannot: say so, and wait until something about that changes. */
@@ -323,6 +358,7 @@ static void
 pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 {
 	TimestampTz next_look = 0;
+	Look look = {.broken = broken};
 
 	silent = true;
 	strlcpy(silent_reason, reason, sizeof(silent_reason));
@@ -335,7 +371,8 @@ pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
 		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
 		if (broken ? GetCurrentTimestamp() < next_look : !wh_worker_woken())
 			continue;
-		if (look_again(broken))
+		insist(look_again_step, &look);
+		if (look.mended)
 			wh_leave();
 		next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
 	}
@@ -402,6 +439,7 @@ static void
 start(void)
 {
 	Starting s = {0};
+	List *pending;
 	WhDeliverConfig config;
 
 	insist(start_step, &s);
@@ -425,7 +463,10 @@ start(void)
 			errdetail("There is no memory or no file descriptor for it, or webhook.ca_file cannot be used."));
 	begin_waiting();
 	wh_config_apply(&s.loaded);
-	insist(restore_step, NULL);
+	MemoryContextSwitchTo(cycle_context);
+	insist(restore_step, &pending);
+	restore(pending);
+	MemoryContextSwitchTo(TopMemoryContext);
 
 	wh_settle_from(s.settled);
 	wh_read_from(wh_position_copy(s.settled), s.read);
@@ -462,7 +503,7 @@ turn(void)
 	bool wanted = wh_read_wanted(now);
 	bool room = wh_read_may();
 
-	if (now >= not_before && !start_over)
+	if (!start_over)
 	{
 		if (now >= next_rotation)
 			rotate(now);
@@ -471,12 +512,17 @@ turn(void)
 		else if (wh_store_config_hint())
 			reload(); /* what holds up reading may be a subscription that was paused just now */
 	}
+	wh_deliver_hold(wh_engine, wh_settle_behind());
 	wh_deliver_run(wh_engine);
+	if (wh_deliver_in_flight(wh_engine) > 0)
+		WH_FAULT("sending");
 	wh_settle_collect();
 	now = GetCurrentTimestamp();
-	if (now >= not_before && wh_settle_due() <= now)
+	if (!wh_settle_clear())
+		WH_FAULT("answered");
+	if (wh_settle_due() <= now)
 		wh_settle();
-	if (now >= not_before && !start_over && wh_take_pending(now))
+	if (!start_over && wh_take_pending(now))
 	{
 		wh_deliver_run(wh_engine);
 		wh_settle_collect();
@@ -495,24 +541,22 @@ turn(void)
 	{
 		if (!wh_read_may())
 			deadline = Min(deadline, TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
-		else if (wh_read_wanted(now))
+		else if (wh_read_wanted(now) && wh_read_due() <= now)
 			deadline = now;
 		else
 			deadline = Min(deadline, wh_take_due());
 		deadline = Min(deadline, next_rotation);
 	}
-	if (not_before > now)
-		deadline = Max(deadline, not_before);
+	deadline = Min(deadline, wh_attempt_again(now));
 	engine_us = wh_deliver_deadline(wh_engine);
 	if (engine_us != INT64_MAX)
 		deadline = Min(deadline, wh_timestamp_of(Max(1, engine_us)));
 	return deadline;
 }
 
-void
-webhook_worker_main(Datum arg)
+static void
+pg_attribute_noreturn() work(void)
 {
-	set_up(DatumGetObjectId(arg));
 	start();
 	for (;;)
 	{
@@ -525,9 +569,26 @@ webhook_worker_main(Datum arg)
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			report();
-		if (now >= not_before)
-			wh_ops_tell();
+		wh_ops_tell();
 		MemoryContextReset(cycle_context);
 		wait_until(now, deadline);
 	}
+}
+
+void
+webhook_worker_main(Datum arg)
+{
+	set_up(DatumGetObjectId(arg));
+	PG_TRY();
+	{
+		work();
+	}
+	PG_CATCH();
+	{
+		/* so that webhook.status can say why, and the launcher wait for longer the more often it happens */
+		MemoryContextSwitchTo(TopMemoryContext);
+		wh_worker_last_words(CopyErrorData()->message);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }

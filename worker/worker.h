@@ -5,6 +5,7 @@
  * worker.c has the loop; each step has a file of its own, which owns the state
  * that it needs and nobody else writes:
  *
+ *	  worker_attempt.c	which steps failed, and when they are tried again
  *	  worker_config.c	the engine's settings, the routes
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
@@ -48,9 +49,6 @@ wh_timestamp_of(int64 unix_us)
 
 extern WhDeliver *wh_engine; /* NULL until the worker knows that it may deliver */
 
-/* Run a step; where it could not get a lock, false: it is rolled back, and no other is to be run for a moment. */
-extern bool wh_attempt(void (*step)(void *), void *arg);
-
 /* End this process in order. */
 extern void wh_leave(void) pg_attribute_noreturn();
 
@@ -59,6 +57,17 @@ extern void wh_gone(WhPresence presence, const char *why) pg_attribute_noreturn(
 
 /* What was in memory no longer fits what is in the tables: begin anew after this turn. */
 extern void wh_start_over(void);
+
+/*
+ * worker_attempt.c
+ */
+
+/* Run a step; false where it failed: it is rolled back. So it is, and not run, until it may be tried again. */
+extern bool wh_attempt(void (*step)(void *), void *arg);
+extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: at any time */
+extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
+/* The error of a step that fails, other than for want of a lock; NULL: none does. */
+extern const char *wh_attempt_failing(TimestampTz now);
 
 /*
  * worker_config.c
@@ -90,8 +99,13 @@ extern void wh_read_from(WhPosition *from, WhPosition *read_before);
 extern bool wh_read_wanted(TimestampTz now);
 /* May more be taken into memory? */
 extern bool wh_read_may(void);
+extern TimestampTz wh_read_due(void); /* not before this, whatever is wanted */
 extern void wh_read_page(void);
 extern void wh_read_again(void); /* even if nothing seems to have happened */
+/* Since when has something been sent that the checkpoint does not cover? 0: nothing has. To be written by a settle. */
+extern TimestampTz wh_read_unwritten_since(void);
+extern void wh_read_write_checkpoint(void); /* in a transaction; and when that has committed: */
+extern void wh_read_checkpoint_written(void);
 /* Is what a worker that died may have sent still being read? */
 extern bool wh_read_recovering(void);
 extern TimestampTz wh_read_last(void); /* when it was last read */
@@ -105,8 +119,10 @@ extern void wh_settle_from(WhPosition *settled);
 extern void wh_settle_collect(void);      /* take what has ended from the engine */
 extern void wh_settle_add(WhDelivery *d); /* one that the engine never had */
 extern void wh_settle_pages(void);        /* look whether pages have ended */
-extern bool wh_settle(void);              /* write it all down; false: could not get a lock */
-extern TimestampTz wh_settle_due(void);   /* DT_NOEND: nothing to be settled */
+extern bool wh_settle(void);              /* write it all down; false: it could not be done now */
+/* So much waits to be settled that nothing more shall be started: it would all be sent again after a crash. */
+extern bool wh_settle_behind(void);
+extern TimestampTz wh_settle_due(void); /* DT_NOEND: nothing to be settled */
 /* A read found nothing new: if nothing is on its way either, all before this position is settled. */
 extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */

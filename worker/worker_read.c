@@ -3,15 +3,19 @@
  *	  Reading: a page of events from the outbox, to the subscriptions that want
  *	  them, into the engine.
  *
- * Called by the loop in worker.c. Owns the position. A page is read, matched
- * with the subscriptions (route.c), and the checkpoint "read" written, in one
- * transaction; its events go to the engine after that has committed and WAL is
- * flushed. An event of which it cannot be told whether a subscription wants it
+ * Called by the loop in worker.c. Owns the position, and the checkpoint "read"
+ * that tells of it. A page is read and matched with the subscriptions
+ * (route.c) in one transaction; its events go to the engine when that has
+ * committed and their own commits are flushed. The checkpoint is written by the
+ * next settle, but by the reading transaction itself while this worker is
+ * careful: until it has dealt with what a worker before it may have sent, and
+ * for some time after. An event of which it cannot be told whether a subscription wants it
  * goes to that subscription's dead letters.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xlog.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
@@ -19,6 +23,7 @@
 
 #include "books.h"
 #include "compat.h"
+#include "fault.h"
 #include "route.h"
 #include "settings.h"
 #include "store.h"
@@ -32,6 +37,10 @@ static bool more_to_read = true;
 static uint64 completions_seen = 0;
 static uint64 events_read = 0;
 static TimestampTz last_read = 0;
+static TimestampTz unwritten_since = 0; /* 0: the checkpoint covers all that was sent */
+static TimestampTz careful_until = 0;
+
+#define CAREFUL_MS 10000
 
 /* Transactions that have ended in this cluster: nothing can have become visible while this stands still. */
 static uint64
@@ -50,6 +59,13 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
+	careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
+}
+
+static bool
+is_careful(void)
+{
+	return read_before != NULL || GetCurrentTimestamp() < careful_until;
 }
 
 typedef struct Reading
@@ -61,6 +77,9 @@ typedef struct Reading
 	WhPair *dealt;
 	int n_dealt;
 	int n_events;
+	bool to_send;     /* it is for somebody */
+	bool written;     /* the checkpoint says so already */
+	XLogRecPtr flush; /* up to here, before anything is sent */
 } Reading;
 
 static void
@@ -124,10 +143,10 @@ look_for_lost(Reading *r)
 }
 
 /*
- * Before anything of the page is sent: if this worker dies, the next one must
- * know what may have been sent. While recovering, that is also what the worker
- * before this one may have sent, beyond where we have come to; to be on the
- * safe side, everything visible now below it.
+ * If this worker dies, the next one must know what may have been sent. While
+ * recovering, that is also what the worker before this one may have sent,
+ * beyond where we have come to; to be on the safe side, everything visible now
+ * below it.
  */
 static void
 write_read_checkpoint(const WhPosition *next)
@@ -151,9 +170,10 @@ static void
 read_step(void *arg)
 {
 	Reading *r = arg;
-	bool flush = false;
 
+	r->to_send = r->written = false;
 	wh_tx_begin("webhook: reading");
+	wh_store_begin_reading();
 	wh_store_read(position, &page, &r->next);
 
 	/*
@@ -172,11 +192,15 @@ read_step(void *arg)
 		if (read_before)
 			look_for_lost(r);
 		MemoryContextSwitchTo(old);
-		flush = r->matches.n > 0;
-		if (flush)
+		r->to_send = r->matches.n > 0;
+		r->written = r->to_send && is_careful();
+		if (r->written)
 			write_read_checkpoint(r->next);
+		else if (r->to_send)
+			r->flush = wh_store_commits(&page);
+		WH_FAULT("reading");
 	}
-	wh_tx_commit(flush);
+	wh_tx_commit(r->written);
 }
 
 static bool
@@ -254,11 +278,15 @@ wh_read_page(void)
 			MemoryContextDelete(r.loaded.context);
 		return;
 	}
+	/* with synchronous_commit = off an event is visible before it is durable, and must not be announced */
+	if (r.to_send && !r.written)
+		XLogFlush(r.flush);
 	if (r.reload)
 		wh_config_apply(&r.loaded);
 	r.n_events = page.n;
 	if (page.n > 0)
 	{
+		WH_FAULT("read");
 		number = wh_books_open(r.next);
 		submit(&r, number);
 		events_read += page.n;
@@ -277,7 +305,12 @@ wh_read_page(void)
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
+		careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
 	}
+	if (r.written)
+		unwritten_since = 0;
+	else if (r.to_send && unwritten_since == 0)
+		unwritten_since = GetCurrentTimestamp();
 	completions_seen = seen;
 	last_read = GetCurrentTimestamp();
 }
@@ -301,7 +334,32 @@ wh_read_again(void)
 bool
 wh_read_may(void)
 {
-	return wh_deliver_has_room(wh_engine);
+	/* in this order: what the engine has no room for it may hand back, to be settled as well */
+	return !wh_settle_behind() && wh_deliver_has_room(wh_engine);
+}
+
+TimestampTz
+wh_read_due(void)
+{
+	return wh_attempt_from(read_step);
+}
+
+TimestampTz
+wh_read_unwritten_since(void)
+{
+	return unwritten_since;
+}
+
+void
+wh_read_write_checkpoint(void)
+{
+	write_read_checkpoint(position);
+}
+
+void
+wh_read_checkpoint_written(void)
+{
+	unwritten_since = 0;
 }
 
 bool

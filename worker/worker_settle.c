@@ -4,8 +4,8 @@
  *
  * Called by the loop in worker.c and, before rows are fetched that it may
  * concern, by worker_take.c. Owns the deliveries taken from the engine until
- * they are written, and the settled position. A settle that could not get its
- * lock is made again with all that has come since.
+ * they are written, and the settled position. A settle that failed is made
+ * again with all that has come since; while much has, nothing more is started.
  */
 #include "postgres.h"
 
@@ -13,11 +13,13 @@
 #include "utils/memutils.h"
 
 #include "books.h"
+#include "fault.h"
 #include "store.h"
 #include "worker.h"
 
 #define SETTLE_AFTER_MS 50       /* an outcome waits no longer than this */
 #define SETTLE_AT_ONCE 500       /* outcomes that are settled without waiting */
+#define UNSETTLED_MAX 1000       /* outcomes with which nothing more is started */
 #define CHECKPOINT_AFTER_MS 1000 /* pages that were for nobody need no hurry */
 
 static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
@@ -60,11 +62,19 @@ wh_settle_collect(void)
 		wh_settle_add(d);
 }
 
+/*
+ * A delivery that the log knows must be covered by the checkpoint "read", or it
+ * would be sent again after a crash. Where all is settled, that says as much.
+ */
 static void
 settle_step(void *arg)
 {
 	wh_tx_begin("webhook: settling");
 	wh_store_settle(ended, n_ended);
+	if (wh_read_unwritten_since() != 0 && !(to_settle && wh_books_all_ended()))
+		wh_read_write_checkpoint();
+	if (n_ended > 0)
+		WH_FAULT("settling");
 	if (to_settle)
 		wh_store_write_checkpoint("settled", to_settle);
 	wh_store_trim_checkpoints();
@@ -95,6 +105,8 @@ wh_settle(void)
 	if (!wh_attempt(settle_step, NULL))
 		return false;
 
+	if (n_ended > 0)
+		WH_FAULT("settled");
 	for (int i = 0; i < n_ended; i++)
 	{
 		WhDelivery *d = ended[i];
@@ -104,6 +116,7 @@ wh_settle(void)
 		wh_delivery_free(d);
 	}
 	n_ended = n_booked = 0;
+	wh_read_checkpoint_written();
 	if (to_settle)
 	{
 		wh_position_free(settled);
@@ -118,13 +131,28 @@ wh_settle(void)
 TimestampTz
 wh_settle_due(void)
 {
+	TimestampTz unwritten = wh_read_unwritten_since();
+	TimestampTz due;
+
 	if (n_ended >= SETTLE_AT_ONCE)
-		return first_ended_at;
-	if (n_ended > 0)
-		return TimestampTzPlusMilliseconds(first_ended_at, SETTLE_AFTER_MS);
-	if (to_settle)
-		return TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
-	return DT_NOEND;
+		due = first_ended_at;
+	else if (n_ended > 0 || unwritten != 0)
+	{
+		TimestampTz since = n_ended > 0 ? first_ended_at : unwritten;
+
+		due = TimestampTzPlusMilliseconds(unwritten != 0 ? Min(since, unwritten) : since, SETTLE_AFTER_MS);
+	}
+	else if (to_settle)
+		due = TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
+	else
+		return DT_NOEND;
+	return Max(due, wh_attempt_from(settle_step));
+}
+
+bool
+wh_settle_behind(void)
+{
+	return n_ended >= UNSETTLED_MAX;
 }
 
 void

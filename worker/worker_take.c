@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "fault.h"
 #include "store.h"
 #include "worker.h"
 
@@ -19,6 +20,8 @@
 #define LANES_AT_ONCE 100 /* lanes in one transaction */
 
 static TimestampTz next_due = DT_NOEND;
+
+static void take_step(void *arg);
 
 void
 wh_take_look_at(TimestampTz due)
@@ -29,7 +32,7 @@ wh_take_look_at(TimestampTz due)
 TimestampTz
 wh_take_due(void)
 {
-	return next_due;
+	return next_due == DT_NOEND ? DT_NOEND : Max(next_due, wh_attempt_from(take_step));
 }
 
 typedef enum TakeWhat
@@ -157,7 +160,7 @@ submit_taken(const Taking *t)
 	}
 }
 
-/* False: could not get a lock. */
+/* False: it could not be done now. */
 static bool
 take(Taking *t)
 {
@@ -167,6 +170,8 @@ take(Taking *t)
 			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		return false;
 	}
+	if (t->taken != NIL)
+		WH_FAULT("taken");
 	submit_taken(t);
 	if (t->what == TAKE_DUE)
 		next_due = t->next_due;

@@ -6,6 +6,7 @@
 #   server       localhost, 127.0.0.1 and ::1, signed by it
 #   expired      the same names, signed by it, ran out years ago
 #   wronghost    another name, signed by it
+#   many         the same names and *.many.localhost, signed by it
 #   selfsigned   the right names, signed by nobody
 # Everything is thrown away with the test, so keys are unencrypted and lie open.
 set -euo pipefail
@@ -67,6 +68,8 @@ far_off=20491231000000Z
 
 request server "$names"
 sign server "$long_ago" "$far_off"
+request many "$names,DNS:*.many.localhost"
+sign many "$long_ago" "$far_off"
 request expired "$names"
 sign expired "$long_ago" "$ran_out"
 request wronghost 'DNS:elsewhere.example'

@@ -33,7 +33,7 @@ my $r = $t->receiver(args => ['--no-http2']);
 $t->sql($WebhookLoad::SCHEMA);
 $t->watch('item');
 # slow enough that there is always something in flight
-# what may have been under way twice is tried again by the schedule
+# what is repeated fails once more where it is under way at the next crash: its second retry must not take minutes
 $t->subscribe('crm', $r->url('/slow/10/crm'), retry_schedule => "'{1s}'");
 
 my @units = WebhookLoad::all_units(7);

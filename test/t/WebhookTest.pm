@@ -54,7 +54,7 @@ sub poll_until
 	die "not within $seconds s: $what\n";
 }
 
-# new(conf => LINES, preload => LIBRARIES, name => NAME): a running cluster.
+# new(conf => LINES, preload => LIBRARIES, name => NAME, install_path => DIRECTORY): a running cluster.
 sub new
 {
 	my ($class, %args) = @_;
@@ -63,7 +63,8 @@ sub new
 	$self->{certs} = File::Spec->rel2abs(PostgreSQL::Test::Utils::tempdir()) . "/certs";
 	system_or_bail('bash', "$receiver_dir/certs.sh", $self->{certs});
 
-	my $node = PostgreSQL::Test::Cluster->new($args{name} // 'main');
+	my @install = $args{install_path} ? (install_path => $args{install_path}) : ();
+	my $node    = PostgreSQL::Test::Cluster->new($args{name} // 'main', @install);
 	$node->init(extra => [ '-E', 'UTF8', '--no-locale' ]);
 	my $preload = $args{preload} // 'webhook';
 	$node->append_conf('postgresql.conf', <<CONF . ($args{conf} // ''));

@@ -1,7 +1,8 @@
 /*
  * test_deliver_tls.c
  *	  The engine against endpoints whose certificates are wrong, each in its
- *	  own way: what the log calls it, and that nothing is told to them.
+ *	  own way: what the log calls it, and that nothing is told to them. And
+ *	  one that does not speak HTTP/2.
  */
 #include "deliver_unit.h"
 
@@ -70,12 +71,49 @@ test_no_authority(void **state)
 	tls_server_stop();
 }
 
+static bool
+tls_requests_are(int n)
+{
+	return tls_server_requests() >= n;
+}
+
+/*
+ * An endpoint that speaks HTTP/1.1 only and hangs: the second request waits to
+ * learn whether it may share the first one's connection, and must not wait for
+ * its answer.
+ */
+static void
+test_hangs_without_http2(void **state)
+{
+	WhDeliverConfig with_ca = config;
+	int share = (config.max_in_flight + 1) / 2; /* of one subscription alone */
+
+	(void) state;
+	with_ca.ca_file = tls_authority();
+	assert_true(wh_deliver_configure(e, &with_ca));
+	snprintf(url, sizeof(url), "https://127.0.0.1:%d/", tls_server_start(CERT_GOOD));
+	tls_server_hang();
+	subscribe(1, url);
+	for (int i = 0; i < config.max_in_flight; i++)
+	{
+		char entity[16];
+
+		snprintf(entity, sizeof(entity), "%d", i);
+		submit(1, i + 1, entity);
+	}
+	run_until(tls_requests_are, share);
+	assert_int_equal(wh_deliver_in_flight(e), share);
+	wh_deliver_stop(e);
+	tls_server_stop();
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_engine(test_certificates),
 		with_engine(test_no_authority),
+		with_engine(test_hangs_without_http2),
 	};
 
 	return cmocka_run_group_tests_name("deliver_tls", tests, NULL, NULL);

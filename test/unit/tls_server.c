@@ -2,12 +2,15 @@
  * tls_server.c
  *	  The server of tls_server.h: one thread, one connection after the other,
  *	  blocking. Whatever goes wrong with a connection is the client's affair.
+ *	  Where it hangs, connections stay open, unanswered, until it is stopped.
  */
 #include "tls_server.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +25,10 @@
 static pthread_t thread;
 static int listener;
 static SSL_CTX *ctx;
+static atomic_bool hanging;
+static atomic_int requests;
+static SSL *held[TLS_SERVER_HOLDS];
+static int n_held;
 static EVP_PKEY *authority_key;
 static X509 *authority;
 static char authority_file[] = "/tmp/webhook_unit_ca_XXXXXX";
@@ -137,10 +144,18 @@ serve(void *arg)
 	{
 		SSL *ssl = SSL_new(ctx);
 		char request[8192];
+		bool read;
 
 		/* the request fits into one record, and is not looked at */
-		if (SSL_set_fd(ssl, fd) && SSL_accept(ssl) == 1 && SSL_read(ssl, request, sizeof(request)) > 0 &&
-			SSL_write(ssl, answer, sizeof(answer) - 1) > 0)
+		read = SSL_set_fd(ssl, fd) && SSL_accept(ssl) == 1 && SSL_read(ssl, request, sizeof(request)) > 0;
+		if (read && hanging && n_held < TLS_SERVER_HOLDS)
+		{
+			held[n_held++] = ssl;
+			requests++;
+			continue;
+		}
+		requests += read;
+		if (read && SSL_write(ssl, answer, sizeof(answer) - 1) > 0)
 			SSL_shutdown(ssl);
 		SSL_free(ssl);
 		close(fd);
@@ -158,6 +173,8 @@ tls_server_start(Certificate certificate)
 
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	have_authority();
+	hanging = false;
+	requests = 0;
 	cert = certificate_of(certificate, key);
 	need((ctx = SSL_CTX_new(TLS_server_method())) != NULL);
 	need(SSL_CTX_use_certificate(ctx, cert) == 1 && SSL_CTX_use_PrivateKey(ctx, key) == 1);
@@ -177,5 +194,22 @@ tls_server_stop(void)
 	shutdown(listener, SHUT_RDWR); /* wakes up accept */
 	pthread_join(thread, NULL);
 	close(listener);
+	while (n_held > 0)
+	{
+		close(SSL_get_fd(held[--n_held]));
+		SSL_free(held[n_held]);
+	}
 	SSL_CTX_free(ctx);
+}
+
+void
+tls_server_hang(void)
+{
+	hanging = true;
+}
+
+int
+tls_server_requests(void)
+{
+	return requests;
 }

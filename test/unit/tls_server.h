@@ -7,6 +7,8 @@
 #ifndef TLS_SERVER_H
 #define TLS_SERVER_H
 
+#define TLS_SERVER_HOLDS 16
+
 typedef enum Certificate
 {
 	CERT_GOOD,        /* for 127.0.0.1, by the authority */
@@ -19,6 +21,9 @@ typedef enum Certificate
 
 extern int tls_server_start(Certificate certificate); /* returns its port */
 extern void tls_server_stop(void);
+extern void
+tls_server_hang(void); /* from now on it reads requests, TLS_SERVER_HOLDS at most, and answers none */
+extern int tls_server_requests(void);   /* read since the start */
 extern const char *tls_authority(void); /* a file with its certificate, removed at exit */
 
 #endif /* TLS_SERVER_H */

@@ -46,6 +46,7 @@ struct WhDeliver
 	WhList outcomes;
 	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
 	bool draining;      /* nothing more is started */
+	bool held;          /* the same, for now */
 	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
@@ -372,7 +373,7 @@ static void
 start_what_may_start(WhDeliver *e)
 {
 	wh_queue_wake(e->queue, e->now_us); /* even if there is no place for it */
-	while (!e->draining && start_one(e))
+	while (!e->draining && !e->held && start_one(e))
 		;
 }
 
@@ -502,6 +503,12 @@ wh_deliver_drain(WhDeliver *e)
 	e->draining = true;
 	wh_queue_give_back_all(e->queue, &given_back);
 	take_back(e, &given_back);
+}
+
+void
+wh_deliver_hold(WhDeliver *e, bool held)
+{
+	e->held = held;
 }
 
 void

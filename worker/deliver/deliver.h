@@ -104,6 +104,9 @@ extern bool wh_deliver_hungry(WhDeliver *e);
 /* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
 extern void wh_deliver_drain(WhDeliver *e);
 
+/* Start nothing more until it is told otherwise: what has ended cannot be written down at the moment. */
+extern void wh_deliver_hold(WhDeliver *e, bool held);
+
 /* Break off everything: all deliveries come back as outcomes, none of them attempted. */
 extern void wh_deliver_stop(WhDeliver *e);
 

@@ -44,6 +44,8 @@ struct WhHttp
 	Slot *finished_head;
 	Slot *finished_tail;
 	int in_use;
+	bool connected; /* a new connection, since wake_waiting */
+	CURL *nobody;   /* for wake_waiting */
 };
 
 static void
@@ -118,10 +120,13 @@ static int
 on_prereq(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
 	Slot *slot = arg;
+	long opened = 0;
 
 	(void) local_ip;
 	(void) remote_port;
 	(void) local_port;
+	if (curl_easy_getinfo(slot->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened > 0)
+		slot->http->connected = true;
 	if (slot->http->config.ip_ok(slot->http->config.arg, remote_ip))
 		return CURL_PREREQFUNC_OK;
 	slot->address_refused = true;
@@ -148,22 +153,6 @@ on_body(char *bytes, size_t size, size_t n, void *arg)
 	return len;
 }
 
-/* Without the blanks around it; too long for a date, it is as good as none. */
-static void
-keep_retry_after(Slot *slot, const char *value, size_t len)
-{
-	char *kept = slot->transfer.retry_after;
-
-	while (len > 0 && (*value == ' ' || *value == '\t'))
-		value++, len--;
-	while (len > 0 && strchr(" \t\r\n", value[len - 1]))
-		len--;
-	if (len >= WH_RETRY_AFTER_MAX)
-		len = 0;
-	memcpy(kept, value, len);
-	kept[len] = '\0';
-}
-
 static size_t
 on_header(char *bytes, size_t size, size_t n, void *arg)
 {
@@ -179,7 +168,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 	if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
 		slot->headers_ended = true;
 	else if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
-		keep_retry_after(slot, bytes + 12, len - 12);
+		wh_http_keep_retry_after(slot, bytes + 12, len - 12);
 	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
 	{
 		/* a new response: what came before was interim */
@@ -278,9 +267,10 @@ wh_http_create(const WhHttpConfig *config)
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		goto failed;
 	http->multi = curl_multi_init();
+	http->nobody = curl_easy_init();
 	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	http->slots = calloc((size_t) config->max_transfers, sizeof(Slot));
-	if (http->multi == NULL || http->epoll_fd < 0 || http->slots == NULL)
+	if (http->multi == NULL || http->nobody == NULL || http->epoll_fd < 0 || http->slots == NULL)
 		goto failed;
 
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -328,6 +318,7 @@ wh_http_free(WhHttp *http)
 	block_signals(&saved);
 	for (int i = 0; http->slots && i < http->config.max_transfers; i++)
 		free_slot(http, &http->slots[i]);
+	curl_easy_cleanup(http->nobody);
 	if (http->multi)
 		curl_multi_cleanup(http->multi);
 	restore_signals(&saved);
@@ -493,6 +484,20 @@ look_at_timer(WhHttp *http, int64_t now_us)
 	http->timer_changed = false;
 }
 
+/*
+ * Requests that wait for a connection (PIPEWAIT) look again. libcurl 8.14 tells
+ * them of a new connection only if it is HTTP/2; of another, they would learn
+ * when a request ends: never, at an endpoint that hangs. It has all of them
+ * look whenever a handle is removed, whichever that is.
+ */
+static void
+wake_waiting(WhHttp *http)
+{
+	if (http->connected && curl_multi_add_handle(http->multi, http->nobody) == CURLM_OK)
+		curl_multi_remove_handle(http->multi, http->nobody);
+	http->connected = false;
+}
+
 void
 wh_http_run(WhHttp *http, int64_t now_us)
 {
@@ -533,6 +538,7 @@ wh_http_run(WhHttp *http, int64_t now_us)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &slot);
 		finish(http, slot, msg->data.result);
 	}
+	wake_waiting(http);
 	look_at_timer(http, now_us);
 	restore_signals(&saved);
 }

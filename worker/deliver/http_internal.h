@@ -28,6 +28,9 @@ typedef struct Slot
 	char message[CURL_ERROR_SIZE];
 } Slot;
 
+/* Note what a Retry-After header says: without the blanks around it; too long for a date, it is as good as none. */
+extern void wh_http_keep_retry_after(Slot *slot, const char *value, size_t len);
+
 /* Fill in how the transfer of this slot ended: rc is what libcurl said of it. */
 extern void wh_http_outcome(Slot *slot, CURLcode rc);
 

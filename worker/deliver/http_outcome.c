@@ -192,6 +192,21 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 }
 
 void
+wh_http_keep_retry_after(Slot *slot, const char *value, size_t len)
+{
+	char *kept = slot->transfer.retry_after;
+
+	while (len > 0 && (*value == ' ' || *value == '\t'))
+		value++, len--;
+	while (len > 0 && strchr(" \t\r\n", value[len - 1]))
+		len--;
+	if (len >= WH_RETRY_AFTER_MAX)
+		len = 0;
+	memcpy(kept, value, len);
+	kept[len] = '\0';
+}
+
+void
 wh_http_outcome(Slot *slot, CURLcode rc)
 {
 	WhTransfer *t = &slot->transfer;

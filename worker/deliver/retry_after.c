@@ -127,6 +127,8 @@ wh_retry_after(const char *value, int64_t now_us)
 	int64_t n;
 	int month;
 
+	if (*value == '\0') /* nearly always */
+		return -1;
 	if (*value >= '0' && *value <= '9')
 		return (n = seconds(value)) < 0 ? -1 : n * SECOND;
 	if (!read_date(value, now_us, &d) || d.year < 1 || (month = month_of(d.month)) == 0 || d.day < 1 ||

@@ -1,0 +1,239 @@
+/*
+ * outbox_writer.c
+ *	  Rows that wait, and are written into a drawer together.
+ *
+ * Called by outbox.c, which says how long rows may wait. A writer belongs to
+ * whoever made it. It keeps the drawer and the sequence open for its resource
+ * owner, who releases them where an error ends the statement; everything else
+ * is memory, which goes the same way.
+ *
+ * A drawer to which nobody has added anything is filled by the table's and
+ * btree's own insert functions. Otherwise the row goes the executor's way, and
+ * expressions run as the table's owner, restricted as in maintenance commands.
+ *
+ * Locks: RowExclusiveLock on the drawer, its indexes and the sequence, kept to
+ * the end of the transaction as an INSERT would.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "outbox_writer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+/*
+ * Inserting
+ */
+
+static void
+insert_into_index(const PlainIndex *plain, OutboxWriter *writer)
+{
+	Relation index = index_open(plain->oid, RowExclusiveLock);
+	Datum values[INDEX_MAX_KEYS];
+	bool isnull[INDEX_MAX_KEYS];
+
+	for (int row = 0; row < writer->nrows; row++)
+	{
+		TupleTableSlot *slot = writer->slots[row];
+
+		for (int column = 0; column < plain->ncolumns; column++)
+			values[column] = slot_getattr(slot, plain->columns[column], &isnull[column]);
+		/* btree has no use for an IndexInfo */
+		index_insert(index, values, isnull, &slot->tts_tid, writer->relation,
+					 plain->unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, NULL);
+	}
+	index_close(index, NoLock);
+}
+
+/* The rows that wait, many to a WAL record. */
+static void
+insert_plain(OutboxWriter *writer)
+{
+	CommandId command = GetCurrentCommandId(true);
+
+	if (writer->nrows == 1)
+		table_tuple_insert(writer->relation, writer->slots[0], command, 0, NULL);
+	else
+		table_multi_insert(writer->relation, writer->slots, writer->nrows, command, 0, NULL);
+	for (int i = 0; i < writer->shape->nindexes; i++)
+		insert_into_index(&writer->shape->indexes[i], writer);
+}
+
+/* Columns that somebody added get their default. */
+static void
+fill_defaults(Relation relation, const DrawerShape *shape, TupleTableSlot *slot, EState *estate)
+{
+	TupleDesc tupdesc = RelationGetDescr(relation);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+		Expr *expression;
+
+		if (wh_drawer_column(shape, attribute->attnum) < OUTBOX_COLUMNS || attribute->attisdropped ||
+			attribute->attgenerated != '\0' || !attribute->atthasdef)
+			continue;
+		expression = (Expr *) build_column_default(relation, i + 1);
+		if (expression != NULL)
+			slot->tts_values[i] = ExecEvalExpr(ExecPrepareExpr(expression, estate),
+											   GetPerTupleExprContext(estate), &slot->tts_isnull[i]);
+	}
+}
+
+/* The executor's way, for a drawer to which something was added that must be evaluated. */
+static void
+insert_evaluating(OutboxWriter *writer)
+{
+	Relation relation = writer->relation;
+	const DrawerShape *shape = writer->shape;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
+	EState *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleConstr *constraints = RelationGetDescr(relation)->constr;
+	int guc_level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	InitResultRelInfo(result, relation, 0, NULL, 0);
+	ExecOpenIndices(result, false);
+	memcpy(slot->tts_values, writer->values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
+	memcpy(slot->tts_isnull, writer->isnull, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	fill_defaults(relation, shape, slot, estate);
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(relation);
+	if (constraints != NULL && constraints->has_generated_stored)
+		ExecComputeStoredGenerated(result, estate, slot, CMD_INSERT);
+	if (constraints != NULL)
+		ExecConstraints(result, slot, estate);
+	table_tuple_insert(relation, slot, GetCurrentCommandId(true), 0, NULL);
+	list_free(wh_insert_index_tuples(result, slot, estate));
+	ExecCloseIndices(result);
+	AtEOXact_GUC(false, guc_level);
+	FreeExecutorState(estate);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* The user is changed for code that may have been added to the table; what we do asks for no grant. */
+static void
+insert_as_owner(OutboxWriter *writer)
+{
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(writer->relation->rd_rel->relowner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (writer->shape->plain)
+		insert_plain(writer);
+	else
+		insert_evaluating(writer);
+	SetUserIdAndSecContext(user, security);
+}
+
+/*
+ * Rows that wait
+ */
+
+static void
+make_slot(OutboxWriter *writer)
+{
+	MemoryContext caller = MemoryContextSwitchTo(writer->context);
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = writer->owner;
+	writer->slots[writer->nslots++] =
+		MakeSingleTupleTableSlot(RelationGetDescr(writer->relation), &TTSOpsHeapTuple);
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(caller);
+}
+
+void
+wh_writer_add(OutboxWriter *writer)
+{
+	MemoryContext caller;
+	HeapTuple row;
+
+	if (!writer->shape->plain)
+	{
+		insert_as_owner(writer);
+		return;
+	}
+	if (writer->nrows == writer->nslots)
+		make_slot(writer);
+	caller = MemoryContextSwitchTo(writer->rows);
+	row = heap_form_tuple(RelationGetDescr(writer->relation), writer->values, writer->isnull);
+	MemoryContextSwitchTo(caller);
+	/* owned by the slot: else inserting would copy it */
+	ExecStoreHeapTuple(row, writer->slots[writer->nrows++], true);
+	writer->bytes += row->t_len;
+	if (writer->nrows == WH_WAITING_ROWS || writer->bytes >= WH_WAITING_BYTES)
+		wh_writer_flush(writer);
+}
+
+void
+wh_writer_flush(OutboxWriter *writer)
+{
+	MemoryContext caller;
+
+	if (writer->nrows == 0)
+		return;
+	caller = MemoryContextSwitchTo(writer->rows);
+	insert_as_owner(writer);
+	for (int i = 0; i < writer->nrows; i++)
+		ExecClearTuple(writer->slots[i]);
+	MemoryContextSwitchTo(caller);
+	writer->nrows = 0;
+	writer->bytes = 0;
+	if (writer->rows != writer->context)
+		MemoryContextReset(writer->rows);
+}
+
+/*
+ * The drawer
+ */
+
+void
+wh_writer_open(OutboxWriter *writer, int drawer)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	int natts;
+
+	if (writer->relation != NULL && writer->drawer == drawer)
+		return;
+	wh_writer_close(writer);
+	CurrentResourceOwner = writer->owner;
+	writer->relation = wh_open_drawer(drawer, &writer->shape);
+	writer->sequence = wh_open_outbox_sequence();
+	CurrentResourceOwner = owner;
+	writer->drawer = drawer;
+	natts = RelationGetNumberOfAttributes(writer->relation);
+	writer->values = MemoryContextAlloc(writer->context, sizeof(Datum) * natts);
+	writer->isnull = MemoryContextAlloc(writer->context, sizeof(bool) * natts);
+}
+
+void
+wh_writer_close(OutboxWriter *writer)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+
+	if (writer->relation == NULL)
+		return;
+	wh_writer_flush(writer);
+	CurrentResourceOwner = writer->owner;
+	while (writer->nslots > 0)
+		ExecDropSingleTupleTableSlot(writer->slots[--writer->nslots]);
+	relation_close(writer->sequence, NoLock);
+	table_close(writer->relation, NoLock);
+	CurrentResourceOwner = owner;
+	writer->relation = NULL;
+}

@@ -1,0 +1,49 @@
+/*
+ * outbox_writer.h
+ *	  Rows that wait, and are written into a drawer together.
+ */
+#ifndef WEBHOOK_OUTBOX_WRITER_H
+#define WEBHOOK_OUTBOX_WRITER_H
+
+#include "postgres.h"
+
+#include "drawer.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+/* Rows are written when so many wait, or so many bytes of them. */
+#define WH_WAITING_ROWS 64
+#define WH_WAITING_BYTES (256 * 1024)
+
+/* An open drawer, and rows that wait to be written into it. */
+typedef struct OutboxWriter
+{
+	MemoryContext context; /* holds arrays and slots */
+	MemoryContext rows;    /* holds the rows; reset once they are written, if it is not the same */
+	ResourceOwner owner;   /* of the open tables */
+	Relation relation;     /* NULL: nothing is open */
+	Relation sequence;
+	int drawer;
+	DrawerShape *shape;
+	Datum *values; /* of the row that is put together, by attribute */
+	bool *isnull;
+	int nslots; /* made so far */
+	int nrows;  /* that wait, in the first slots */
+	Size bytes;
+	TupleTableSlot *slots[WH_WAITING_ROWS];
+} OutboxWriter;
+
+/* Open the drawer and the sequence of ids, unless they are open; another drawer's rows are written first. */
+extern void wh_writer_open(OutboxWriter *writer, int drawer);
+
+/* Let the row in values wait; where something must be evaluated for it, it is inserted at once. */
+extern void wh_writer_add(OutboxWriter *writer);
+
+/* Insert the rows that wait. */
+extern void wh_writer_flush(OutboxWriter *writer);
+
+/* Insert the rows that wait, and close the tables. */
+extern void wh_writer_close(OutboxWriter *writer);
+
+#endif /* WEBHOOK_OUTBOX_WRITER_H */

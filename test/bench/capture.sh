@@ -1,0 +1,126 @@
+# capture: what a watched table costs the application. Sourced by run.sh.
+#
+# In a database whose worker is silent, so that nothing but the application
+# runs. Each way of writing an event down is measured against the same INSERT
+# without it, by turns, and each begins with empty tables.
+#
+# The floor is the least that could be done with SQL: one INSERT ... SELECT that
+# makes the same outbox rows of the table (number, key and row_to_json) and puts
+# them into a table with the outbox's columns and indexes. "Copied" is the same
+# of ready rows: heap, two indexes and their WAL, and no JSON at all.
+
+CAPTURE_ROWS=${CAPTURE_ROWS:-200000}
+PGBENCH_SECONDS=${PGBENCH_SECONDS:-4}
+
+capture_setup() {
+  DB=postgres ask 'CREATE DATABASE capture'
+  DB=capture
+  sql <<'SQL'
+CREATE EXTENSION webhook;
+UPDATE webhook.identity SET database_oid = 0; -- as in a copy: captures and does not deliver
+SQL
+  users_table "$CAPTURE_ROWS"
+  sql >/dev/null <<'SQL'
+SELECT webhook.watch('users');
+ALTER TABLE users DISABLE TRIGGER webhook_capture;
+CREATE TABLE floor (LIKE webhook.outbox);
+CREATE INDEX ON floor (id);
+CREATE INDEX ON floor (xid);
+CREATE SEQUENCE floor_id;
+CREATE FUNCTION row_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO floor VALUES (nextval('floor_id'), pg_current_xact_id(), NEW.id::text, 'users', 'new', to_jsonb(NEW)::json,
+    NULL, NULL, NULL, NULL, clock_timestamp(), 0);
+  RETURN NULL; END $$;
+CREATE FUNCTION statement_events() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO floor SELECT nextval('floor_id'), pg_current_xact_id(), n.id::text, 'users', 'new', to_jsonb(n)::json,
+    NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM n;
+  RETURN NULL; END $$;
+CREATE TRIGGER by_row AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION row_event();
+CREATE TRIGGER by_statement AFTER INSERT ON users REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION statement_events();
+ALTER TABLE users DISABLE TRIGGER USER;
+CREATE TABLE ready AS SELECT nextval('floor_id') AS id, pg_current_xact_id() AS xid, id::text AS entity_id, 'users'::text AS entity_type,
+  'new'::text AS action_type, row_to_json(seed) AS result, NULL::json AS previous, NULL::text AS tenant, NULL::json AS context,
+  NULL::bigint AS subscription_id, clock_timestamp() AS created_at, 0::smallint AS drawer FROM seed;
+CREATE SEQUENCE client_id;
+VACUUM ANALYZE ready;
+SQL
+  "${as_user[@]}" tee "$WORK/single.sql" >/dev/null <<'SQL'
+INSERT INTO users VALUES (nextval('client_id'), 'somebody@example.com', 'Somebody Else', 'customer', 1250.50,
+  '{"theme": "dark", "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}', now(), true);
+SQL
+}
+
+# with TRIGGER: users is empty and has this trigger ("none": none), and what events were written is gone
+with() {
+  sql -c 'TRUNCATE users, floor, webhook.outbox' -c 'ALTER TABLE users DISABLE TRIGGER USER' </dev/null
+  [ "$1" = none ] || ask "ALTER TABLE users ENABLE TRIGGER $1"
+}
+
+# bulk TRIGGER: sets us (microseconds per row) and wal (bytes per row) of a bulk insert
+bulk() {
+  local from
+  with "$1"
+  from=$(ask 'SELECT pg_current_wal_insert_lsn()')
+  us=$(calc "$(timed 'INSERT INTO users SELECT * FROM seed') * 1000 / $CAPTURE_ROWS")
+  wal=$(ask "SELECT (pg_current_wal_insert_lsn() - '$from')::numeric / $CAPTURE_ROWS")
+}
+# into_floor SELECT: the same of the rows themselves
+into_floor() { us=$(calc "$(timed "INSERT INTO floor $1") * 1000 / $CAPTURE_ROWS"); }
+
+# single TRIGGER SYNCHRONOUS_COMMIT: transactions per second of single rows, 4 clients
+single() {
+  with "$1"
+  "${as_user[@]}" env PGOPTIONS="-c synchronous_commit=$2" pgbench -n -h "$WORK/socket" -U postgres -c 4 -j 1 -M prepared \
+    -T "$PGBENCH_SECONDS" -f "$WORK/single.sql" "$DB" </dev/null 2>&1 | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+}
+
+bench_capture() {
+  local r none none_wal captured way
+  figure none 'bulk INSERT, not watched' 'µs/row'
+  figure capture 'watched: added' 'µs/row'
+  figure capture_row 'plpgsql row trigger, to_jsonb(NEW): added' 'µs/row'
+  figure capture_statement 'plpgsql statement trigger, transition table: added' 'µs/row'
+  figure floor 'floor: the same outbox rows by one INSERT ... SELECT' 'µs/row'
+  figure copied 'ready outbox rows copied' 'µs/row'
+  figure capture_ratio 'watched: added / floor' ratio '<= 0.6'
+  figure copied_ratio 'watched: added / ready rows copied' ratio
+  figure wal 'WAL of an event' bytes
+  figure unchanged 'UPDATE that changes nothing captured: added' 'µs/row' '< 1'
+  figure single_on 'single-row transactions, 4 clients, watched / not' share '>= 0.92'
+  figure single_off '... synchronous_commit off' share
+
+  capture_setup
+  bulk webhook_capture # what is done once (WAL files, caches) is done before
+  for r in $(seq "$REPEATS"); do
+    bulk none && none=$us none_wal=$wal
+    sample none "$us"
+    bulk webhook_capture
+    captured=$(calc "$us - $none")
+    sample capture "$captured"
+    sample wal "$(calc "$wal - $none_wal")"
+    into_floor "SELECT nextval('floor_id'), pg_current_xact_id(), u.id::text, 'users', 'new', row_to_json(u), NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM users u"
+    sample floor "$us"
+    sample capture_ratio "$(calc "$captured / $us")"
+    sql -c 'TRUNCATE floor' </dev/null
+    into_floor 'SELECT * FROM ready'
+    sample copied "$us"
+    sample copied_ratio "$(calc "$captured / $us")"
+    bulk by_row
+    sample capture_row "$(calc "$us - $none")"
+    bulk by_statement
+    sample capture_statement "$(calc "$us - $none")"
+
+    with none
+    ask 'INSERT INTO users SELECT * FROM seed'
+    none=$(timed 'UPDATE users SET name = name')
+    with webhook_capture
+    ask 'INSERT INTO users SELECT * FROM seed'
+    sample unchanged "$(calc "($(timed 'UPDATE users SET name = name') - $none) * 1000 / $CAPTURE_ROWS")"
+
+    for way in on off; do
+      none=$(single none $way)
+      sample single_$way "$(calc "$(single webhook_capture $way) / $none")"
+    done
+  done
+  with none
+}

@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# The promise: pg_upgrade to a newer PostgreSQL keeps what was pending; nothing
+# is sent while it runs nor after it, until somebody says that the cluster was
+# moved; then all of it goes out once, under the ids it had.
+#
+#   test/long/pg_upgrade.sh               prints TAP; the exit status agrees
+#   SUITE=sid test/long/pg_upgrade.sh     another suite of Debian than "stable"
+#   KEEP=1                                leaves the directory with all logs
+#
+# The newer server comes from Debian: its suite is unpacked into a temporary
+# directory (debootstrap), webhook is built for it there, and the older server
+# is copied to it with the libraries that the suite does not have any more.
+# The mirror is the one that this machine's apt uses. Needs root, for chroot;
+# nothing is mounted, and the receiver runs outside, on the loopback interface.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+
+SUITE=${SUITE:-stable}
+WORK=
+receiver_pid=
+tests=0
+failed=0
+
+skip() {
+  say "1..0 # SKIP $*"
+  exit 0
+}
+
+ok() { # ok STATUS NAME
+  tests=$((tests + 1))
+  if [ "$1" = 0 ]; then
+    say "ok $tests - $2"
+  else
+    failed=$((failed + 1))
+    say "not ok $tests - $2"
+  fi
+}
+
+is() { # is GOT EXPECTED NAME
+  local status=0
+  [ "$1" = "$2" ] || status=1
+  ok "$status" "$3"
+  [ "$status" = 0 ] || printf '#   got:      %s\n#   expected: %s\n' "${1//$'\n'/ }" "${2//$'\n'/ }"
+}
+
+# A server of the chroot that still runs is ended by the pid in its file.
+finish() {
+  local status=$? pidfile mounted
+  trap - EXIT INT TERM
+  [ -z "$receiver_pid" ] || kill "$receiver_pid" 2>/dev/null || true
+  if [ -n "$WORK" ]; then
+    for pidfile in "$WORK"/suite/upgrade/*/postmaster.pid; do
+      [ ! -f "$pidfile" ] || kill -INT "$(head -n 1 "$pidfile")" 2>/dev/null || true
+    done
+    for pidfile in "$WORK"/suite/upgrade/*/postmaster.pid; do
+      wait_until 20 "a server has ended" test ! -e "$pidfile" || true
+    done
+    # debootstrap may have been interrupted; what is mounted there is not ours to delete
+    awk -v under="$WORK/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | LC_ALL=C sort -r |
+      while IFS= read -r mounted; do umount "$mounted"; done
+    if [ -n "${KEEP:-}" ]; then say "# left for looking at: $WORK"; else rm -rf --one-file-system "$WORK"; fi
+  fi
+  exit "$status"
+}
+
+in_suite() { chroot "$WORK/suite" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+as_postgres() { in_suite setpriv --reuid=postgres --regid=postgres --init-groups env -C /upgrade HOME=/upgrade "$@"; }
+bin() { as_postgres "/usr/lib/postgresql/$1/bin/$2" "${@:3}"; }
+
+# sql MAJOR STATEMENTS: in the server of that version
+sql() { bin "$1" psql -X -q -A -t -v ON_ERROR_STOP=1 -h /upgrade -p "$port" -d postgres -c "$2"; }
+sql_says() { [ "$(sql "$1" "$2")" = "$3" ]; }
+start() { bin "$1" pg_ctl start -w -s -D "/upgrade/$1" -l "/upgrade/$1.log" -o "${2:-}" </dev/null >/dev/null; }
+stop() { bin "$1" pg_ctl stop -w -s -m fast -D "/upgrade/$1"; }
+
+requests() { wc -l <"$WORK/receiver/requests.jsonl"; }
+requests_are() { [ "$(requests)" -ge "$1" ]; }
+
+# The entities and ids of the requests after the first N, one pair a line, in order of ids: "3 evt_0a1b2c3d_4"
+sent_after() {
+  tail -n "+$(($1 + 1))" "$WORK/receiver/requests.jsonl" | node -e '
+    const requests = require("fs").readFileSync(0, "utf8").trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    for (const r of requests) console.log(JSON.parse(r.body).entity_id, r.headers["webhook-id"]);' | LC_ALL=C sort -n
+}
+
+start_receiver() { # start_receiver STATUS-FOR-ALL
+  bash "$ROOT/test/receiver/certs.sh" "$WORK/certs"
+  node "$ROOT/test/receiver/receiver.mjs" --dir "$WORK/receiver" --ready-file "$WORK/ready" --ignore-stdin --ttl 1800 --no-http2 \
+    --cert "$WORK/certs/server.pem" --key "$WORK/certs/server.key" >"$WORK/receiver.log" 2>&1 &
+  receiver_pid=$!
+  wait_until 30 "the receiver listens" test -s "$WORK/ready"
+  endpoint=https://localhost:$(sed -E 's/.*"port":([0-9]+).*/\1/' "$WORK/ready")/ok/crm
+  control=http://127.0.0.1:$(sed -E 's/.*"http_port":([0-9]+).*/\1/' "$WORK/ready")/_control/mode
+}
+
+behave() { # behave JSON
+  node -e 'fetch(process.argv[1], { method: "POST", body: JSON.stringify({ path: "/ok/crm", behave: JSON.parse(process.argv[2]) }) })
+    .then((r) => process.exit(r.ok ? 0 : 1))' "$control" "$1"
+}
+
+#
+# The suite, the newer server with webhook, and the older one with webhook
+#
+make_suite() {
+  debootstrap --variant=minbase "$SUITE" "$WORK/suite" "$mirror" >"$WORK/debootstrap.log" 2>&1 ||
+    { tail -n 20 "$WORK/debootstrap.log" | sed 's/^/# /'; die "debootstrap failed"; }
+  mkdir -p "$WORK/suite/etc/postgresql-common/createcluster.d"
+  echo 'create_main_cluster = false' >"$WORK/suite/etc/postgresql-common/createcluster.d/pgwebhook.conf"
+  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install \
+    build-essential postgresql libcurl4-openssl-dev libssl-dev
+  new=$(find "$WORK/suite/usr/lib/postgresql" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
+  [ "$new" -gt "$old" ] || skip "suite $SUITE has no server newer than PostgreSQL $old"
+  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install "postgresql-server-dev-$new"
+}
+
+build_for_newer() {
+  mkdir "$WORK/suite/src"
+  copy_tree "$WORK/suite/src"
+  quietly "the build for PostgreSQL $new" in_suite make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config" all install
+}
+
+bring_older() {
+  local lib file to=$WORK/suite/usr/lib/postgresql/$old
+  mkdir -p "$WORK/src"
+  copy_tree "$WORK/src"
+  quietly "the build for PostgreSQL $old" env -u MAKEFLAGS -u MAKELEVEL make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG"
+  # where Debian has them, whatever this PostgreSQL's own place is: its programs find the rest from there
+  cp -R "$("$PG_CONFIG" --bindir)/.." "$to"
+  cp -R "$("$PG_CONFIG" --sharedir)" "$WORK/suite/usr/share/postgresql/$old"
+  cp "$WORK/src/webhook.so" "$to/lib/"
+  cp "$WORK/src/extension/webhook.control" "$WORK"/src/sql/webhook--*.sql "$WORK/suite/usr/share/postgresql/$old/extension/"
+  # libraries whose names the suite still has are taken from there
+  in_suite ldconfig -p >"$WORK/libraries"
+  for file in "$to/bin/postgres" "$to/bin/psql" "$to/lib/webhook.so"; do
+    ldd "$file" | sed -nE 's/.* => (\/[^ ]+) .*/\1/p'
+  done | sort -u | while IFS= read -r lib; do
+    grep -qF "$(basename "$lib") " "$WORK/libraries" || cp -L "$lib" "$WORK/suite/usr/lib/$(gcc -print-multiarch)/"
+  done
+  in_suite ldconfig
+}
+
+make_cluster() { # make_cluster MAJOR
+  bin "$1" initdb -D "/upgrade/$1" -A trust -N -E UTF8 --no-locale >"$WORK/initdb-$1.log"
+  cat >>"$WORK/suite/upgrade/$1/postgresql.conf" <<CONF
+shared_preload_libraries = 'webhook'
+port = $port
+listen_addresses = ''
+unix_socket_directories = '/upgrade'
+fsync = off
+webhook.naptime = '500ms'
+webhook.allowed_networks = '127.0.0.0/8, ::1/128'
+webhook.ca_file = '/upgrade/ca.pem'
+CONF
+}
+
+[ "$(id -u)" = 0 ] || skip "needs root, for chroot"
+command -v debootstrap >/dev/null || skip "needs debootstrap"
+PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
+old=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
+  grep -v security | head -n 1 || true)
+[ -n "$mirror" ] || skip "apt knows no mirror of Debian"
+
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/pgwebhook-upgrade.XXXXXX")
+chmod 755 "$WORK"
+/usr/lib/apt/apt-helper download-file "$mirror/dists/$SUITE/InRelease" "$WORK/InRelease" >/dev/null 2>&1 ||
+  skip "the mirror of Debian that apt uses is not reachable, or has no suite $SUITE"
+port=5432 # of a socket in a directory of our own
+
+start_receiver
+make_suite
+build_for_newer
+ok 0 "webhook builds for PostgreSQL $new without a warning"
+bring_older
+mkdir "$WORK/suite/upgrade"
+cp "$WORK/certs/ca.pem" "$WORK/suite/upgrade/"
+in_suite chown postgres:postgres /upgrade
+for major in "$old" "$new"; do make_cluster "$major"; done
+
+#
+# PostgreSQL 15: delivered, pending, and captured but not read
+#
+behave null
+start "$old"
+sql "$old" "CREATE EXTENSION webhook;
+CREATE TABLE item (id int PRIMARY KEY, v text);
+SELECT webhook.watch('item');
+SELECT webhook.subscribe('crm', '$endpoint');
+UPDATE webhook.subscription SET retry_schedule = '{1s}';
+INSERT INTO item VALUES (1), (2);" >"$WORK/sql.log"
+wait_until 60 "two events are delivered" sql_says "$old" "SELECT count(*) FROM webhook.attempt WHERE outcome = 'delivered'" 2
+behave '"/status/503"'
+sql "$old" "INSERT INTO item SELECT g FROM generate_series(3, 7) g"
+wait_until 60 "five deliveries are pending" sql_says "$old" "SELECT count(*) FROM webhook.pending WHERE attempts > 0" 5
+stop "$old"
+start "$old" "-c shared_preload_libraries="
+sql "$old" "INSERT INTO item VALUES (8)"
+expected=$(sql "$old" "SELECT entity_id || ' ' || webhook.event_id(id) FROM webhook.outbox WHERE id > 2 ORDER BY id")
+stop "$old"
+
+#
+# pg_upgrade
+#
+behave null
+before=$(requests)
+status=0
+bin "$new" pg_upgrade -b "/usr/lib/postgresql/$old/bin" -B "/usr/lib/postgresql/$new/bin" -d "/upgrade/$old" -D "/upgrade/$new" \
+  >"$WORK/pg_upgrade.log" 2>&1 || status=1
+[ "$status" = 0 ] || sed 's/^/# /' "$WORK/pg_upgrade.log"
+ok "$status" "pg_upgrade from PostgreSQL $old to $new, with deliveries pending"
+start "$new"
+wait_until 60 "the worker is silent" sql_says "$new" "SELECT state FROM webhook.status WHERE subscription IS NULL" "worker silent"
+sql "$new" "INSERT INTO item VALUES (9)"
+says=$(sql "$new" "SELECT reason FROM webhook.status WHERE subscription IS NULL")
+status=0
+[[ "$says" == *"webhook.enable(moved => true)"* ]] || status=1
+ok "$status" "after it the worker is silent, and says what to do: $says"
+is "$(sql "$new" "SELECT count(*) FROM webhook.pending")" 5 "what was pending is there"
+is "$(requests)" "$before" "nothing was sent meanwhile"
+
+sql "$new" "SELECT webhook.enable(moved => true)" >>"$WORK/sql.log"
+wait_until 60 "all is delivered" sql_says "$new" "SELECT count(*) FROM webhook.pending" 0
+wait_until 60 "all has arrived" requests_are $((before + 7))
+expected+=$'\n'$(sql "$new" "SELECT entity_id || ' ' || webhook.event_id(id) FROM webhook.outbox WHERE entity_id = '9'")
+is "$(sent_after "$before")" "$expected" "told so, it delivers once, under the ids they had: what was pending, captured before, and captured after"
+sql "$new" "INSERT INTO item VALUES (10)"
+wait_until 60 "a new event has arrived" requests_are $((before + 8))
+is "$(requests)" $((before + 8)) "and goes on with new events"
+stop "$new"
+
+say "1..$tests"
+[ "$failed" = 0 ]

@@ -1,0 +1,94 @@
+/*
+ * fault.c
+ *	  What happens at the points of fault.h, in the library built for tests.
+ *
+ * A file webhook.fault in the data directory says it, in one line:
+ *
+ *	  settling kill 3		at the third time that this point is passed: SIGKILL
+ *	  settling error 1		an ERROR
+ *	  malloc 1000			each allocation fails with a chance of 1 in 1,000,
+ *							from the next point passed until the file is gone
+ *
+ * The first two happen once: the file is removed before. Linked with --wrap, so
+ * that malloc, calloc and realloc of this library, and of nothing else in the
+ * process, come through here. Called from everywhere in the worker.
+ */
+#include "postgres.h"
+
+#include "fault.h"
+
+#ifdef WEBHOOK_FAULTS
+
+#include <signal.h>
+#include <unistd.h>
+
+#define FAULT_FILE "webhook.fault"
+
+static unsigned int malloc_chance = 0; /* 1 in so many; 0: none fails */
+
+void
+wh_fault(const char *point)
+{
+	static int passed = 0;
+	FILE *file = fopen(FAULT_FILE, "r");
+	char at[32] = "";
+	char what[32] = "";
+	int n = 0;
+
+	malloc_chance = 0;
+	if (file == NULL)
+		return;
+	if (fscanf(file, "%31s", at) == 1 && strcmp(at, "malloc") == 0)
+	{
+		if (fscanf(file, "%u", &malloc_chance) != 1)
+			malloc_chance = 0;
+	}
+	else if (fscanf(file, "%31s %d", what, &n) != 2)
+		at[0] = '\0';
+	fclose(file);
+	if (strcmp(at, point) != 0 || ++passed < n)
+		return;
+	passed = 0;
+	unlink(FAULT_FILE);
+	if (strcmp(what, "kill") == 0)
+		kill(getpid(), SIGKILL);
+	ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("webhook fault point \"%s\"", point));
+}
+
+extern void *__real_malloc(size_t size);
+extern void *__real_calloc(size_t n, size_t size);
+extern void *__real_realloc(void *old, size_t size);
+extern void *__wrap_malloc(size_t size);
+extern void *__wrap_calloc(size_t n, size_t size);
+extern void *__wrap_realloc(void *old, size_t size);
+
+static bool
+fails_now(void)
+{
+	static unsigned int state = 1;
+
+	if (malloc_chance == 0)
+		return false;
+	state = state * 1103515245u + 12345u;
+	return (state >> 8) % malloc_chance == 0;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails_now() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	return fails_now() ? NULL : __real_realloc(old, size);
+}
+
+#endif /* WEBHOOK_FAULTS */

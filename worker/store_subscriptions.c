@@ -1,0 +1,287 @@
+/*
+ * store_subscriptions.c
+ *	  The subscriptions: what the engine and the router need of each.
+ *
+ * Called by worker_config.c when the worker starts and when the configuration
+ * has changed. What is read lies in the results' memory. Columns are found by
+ * their names in the statement, so that one more cannot shift the others. The
+ * profile of each is read right after, by store_profile.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "key_file.h"
+#include "store.h"
+
+/* A row of the statement, and where what is read of it goes. */
+typedef struct Row
+{
+	HeapTuple tuple;
+	TupleDesc desc;
+	MemoryContext context;
+} Row;
+
+static Datum
+column(const Row *row, const char *name, bool *isnull)
+{
+	int n = SPI_fnumber(row->desc, name);
+
+	if (n <= 0)
+		elog(ERROR, "the statement has no column \"%s\"", name);
+	return SPI_getbinval(row->tuple, row->desc, n, isnull);
+}
+
+/* As C strings, in UTF-8 or as they are; -1 and NULL where the column is null. */
+static int
+strings(const Row *row, const char *name, bool utf8, char ***out)
+{
+	Datum *elements;
+	bool *nulls;
+	bool isnull;
+	Datum value = column(row, name, &isnull);
+	int n;
+	int kept = 0;
+
+	*out = NULL;
+	if (isnull)
+		return -1;
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	*out = MemoryContextAlloc(row->context, Max(1, n) * sizeof(char *));
+	for (int i = 0; i < n; i++)
+	{
+		char *string;
+
+		if (nulls[i])
+			continue;
+		string = TextDatumGetCString(elements[i]);
+		(*out)[kept++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
+	}
+	return kept;
+}
+
+static char *
+string(const Row *row, const char *name)
+{
+	bool isnull;
+	Datum value = column(row, name, &isnull);
+
+	return isnull ? NULL : MemoryContextStrdup(row->context, wh_to_utf8(TextDatumGetCString(value)));
+}
+
+static char *
+string_or_empty(const Row *row, const char *name)
+{
+	char *text = string(row, name);
+
+	return text ? text : MemoryContextStrdup(row->context, "");
+}
+
+/* 0 where it is null. */
+static int64
+number(const Row *row, const char *name)
+{
+	bool isnull;
+	Datum value = column(row, name, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+static bool
+boolean(const Row *row, const char *name)
+{
+	bool isnull;
+	Datum value = column(row, name, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* A bigint[] column, as Datums; returns how many. */
+static int
+numbers(const Row *row, const char *name, Datum **out)
+{
+	bool isnull;
+	Datum value = column(row, name, &isnull);
+	int n = 0;
+
+	if (!isnull)
+		deconstruct_array(DatumGetArrayTypeP(value), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, out, NULL,
+						  &n);
+	return n;
+}
+
+static void
+read_schedule(const Row *row, WhRetryPolicy *policy)
+{
+	Datum *elements;
+	int n = numbers(row, "retry_schedule", &elements);
+
+	policy->n = Min(n, WH_SCHEDULE_MAX);
+	for (int i = 0; i < policy->n; i++)
+		policy->delay_us[i] = DatumGetInt64(elements[i]);
+	policy->give_up_us = number(row, "give_up_after");
+}
+
+/* What a subscription asks for of an event's content, in the database's encoding. */
+static void
+read_content(const Row *row, WhRoute *route)
+{
+	bool isnull;
+	Datum filter = column(row, "filter", &isnull);
+
+	route->n_changed = strings(row, "changed", false, &route->changed);
+	route->n_exclude_origins = strings(row, "exclude_origins", false, &route->exclude_origins);
+	if (!isnull)
+	{
+		MemoryContext old = MemoryContextSwitchTo(row->context);
+
+		route->filter = PG_DETOAST_DATUM_COPY(filter);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/*
+ * The secrets, opened. One that cannot be is left out: what would be signed with
+ * it alone fails as "internal" and waits, by its schedule, for it to be mended.
+ */
+static void
+read_secrets(const Row *row, WhSubscription *sub)
+{
+	Row scratch = {row->tuple, row->desc, CurrentMemoryContext};
+	Datum *expires;
+	char **kept;
+	char **owners;
+	int n = strings(&scratch, "secrets", false, &kept);
+
+	strings(&scratch, "secret_owners", false, &owners);
+	numbers(row, "secret_expires", &expires);
+	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
+	{
+		const char *why;
+		char *secret = wh_secret_kept(owners[i], kept[i], &why);
+
+		if (secret)
+		{
+			sub->secrets[sub->n_secrets] = MemoryContextStrdup(row->context, wh_to_utf8(secret));
+			sub->secret_expires_us[sub->n_secrets++] = DatumGetInt64(expires[i]);
+			explicit_bzero(secret, strlen(secret));
+		}
+		else
+			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
+					errmsg("webhook worker cannot use a secret of subscription \"%s\"", sub->name),
+					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+					errhint("Its requests are kept until it can; then reload, or change the subscription."));
+		explicit_bzero(kept[i], strlen(kept[i]));
+	}
+}
+
+/* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
+static const char *
+what_is_missing(const Row *row)
+{
+	static const char *const must_be[] = {"name",          "url",        "live",    "ordering",
+										  "max_in_flight", "batch_size", "timeout", "give_up_after"};
+	Datum *elements;
+	bool isnull;
+
+	for (int i = 0; i < (int) lengthof(must_be); i++)
+	{
+		(void) column(row, must_be[i], &isnull);
+		if (isnull)
+			return must_be[i];
+	}
+	return numbers(row, "retry_schedule", &elements) == 0 ? "retry_schedule" : NULL;
+}
+
+static WhOrdering
+read_ordering(const Row *row)
+{
+	const char *word = string(row, "ordering");
+
+	if (word == NULL)
+		return WH_ORDER_ENTITY;
+	return strcmp(word, "none") == 0     ? WH_ORDER_NONE
+		   : strcmp(word, "strict") == 0 ? WH_ORDER_STRICT
+										 : WH_ORDER_ENTITY;
+}
+
+static WhRoute *
+read_route(const Row *row)
+{
+	WhRoute *route = MemoryContextAllocZero(row->context, sizeof(WhRoute));
+	WhSubscription *sub = &route->sub;
+	const char *missing = what_is_missing(row);
+
+	sub->id = number(row, "id");
+	sub->name = string_or_empty(row, "name");
+	sub->url = string_or_empty(row, "url");
+	/* what is for it is kept, in order, until somebody has put it right */
+	sub->paused = !boolean(row, "live") || missing;
+	if (missing)
+		ereport(
+			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
+			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
+			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
+	sub->ordering = read_ordering(row);
+	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
+	sub->rate_limit = (int) number(row, "rate_limit");
+	sub->batch_size = (int) Max(1, number(row, "batch_size"));
+	sub->timeout_us = number(row, "timeout");
+	read_schedule(row, &sub->retry);
+	read_secrets(row, sub);
+	sub->n_headers = Max(0, strings(row, "headers", true, &sub->headers));
+	route->active = boolean(row, "active");
+	route->n_entity_types = strings(row, "entity_types", true, &route->entity_types);
+	route->n_actions = strings(row, "actions", true, &route->actions);
+	route->tenant = string(row, "tenant");
+	read_content(row, route);
+	route->asked = boolean(row, "asked");
+	return route;
+}
+
+List *
+wh_store_subscriptions(void)
+{
+	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
+	/* asked: a subquery with a limit is looked up by index for each, whatever the planner thinks */
+	static WhPlan plan = {
+		.sql =
+			"SELECT s.id, s.name, s.url, s.active AND s.state = 'live' AS live, s.active, s.ordering,"
+			" s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
+			" (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
+			" (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
+			" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule)"
+			" WITH ORDINALITY u(w, n) ORDER BY n) AS retry_schedule,"
+			" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h) AS headers,"
+			" s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, s.filter,"
+			" k.secrets, k.secret_owners, k.secret_expires,"
+			" coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id"
+			" AND p.state = 'asked' LIMIT 1), false) AS asked"
+			" FROM webhook.subscription s"
+			" CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
+			" array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
+			" array_agg(CASE WHEN isfinite(k.expires_at)"
+			" THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+			" ORDER BY k.id DESC) AS secret_expires"
+			" FROM webhook.secret k WHERE k.subscription_id = s.id"
+			" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+			" ORDER BY s.id",
+		0};
+	List *routes = NIL;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results};
+		WhRoute *route = read_route(&row);
+		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+
+		routes = lappend(routes, route);
+		MemoryContextSwitchTo(old);
+	}
+	return routes;
+}
