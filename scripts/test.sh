@@ -23,7 +23,7 @@ case ${ONLY:-} in
   long) ONLY=$long ;;
   all) ONLY="$short $long" ;;
 esac
-export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-120}
+export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-300}
 passed=0
 failed=0
 WORK=

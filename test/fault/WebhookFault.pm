@@ -71,10 +71,11 @@ sub log_size { return -s $_[0]->node->logfile }
 sub log_since { return substr(slurp_file($_[0]->node->logfile), $_[1]) }
 
 # Wait for the end of it all, then: nothing lost, at most so many repeated, the
-# same id and body each time, first arrivals of each entity in order.
+# same id and body each time, first arrivals of each entity in order, and for each event since the last time
+# one success in the log of each subscription that it is for (unless the log was emptied: no_log => 1).
 sub account
 {
-	my ($self, $what, $repeats) = @_;
+	my ($self, $what, $repeats, %args) = @_;
 	$self->wait_until_settled;
 	$self->load_requests($self->{r}, 'request');
 	$self->sql(<<'SQL');
@@ -97,6 +98,12 @@ SELECT a.item, a.v, before FROM (SELECT item, v, lag(v) OVER (PARTITION BY item 
 	FROM (SELECT DISTINCT ON (id) * FROM arrived ORDER BY id, n) f) a
 	LEFT JOIN changed c ON c.item::text = a.item AND c.v = a.v WHERE c.v IS NULL OR before >= a.v
 SQL
+	my $accounted = $self->{accounted} // 0;
+	is( $self->sql(<<SQL), 0, "$what: each delivery is in the log, once") unless $args{no_log};
+SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE o.id > $accounted AND o.action_type = 'update' AND webhook.matches(s, o)
+	AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered') <> 1
+SQL
+	$self->{accounted} = $self->sql('SELECT coalesce(max(id), 0) FROM webhook.outbox');
 	is($self->sql('SELECT count(*) FROM webhook.dead_letter'), 0, "$what: nothing is given up");
 	return;
 }

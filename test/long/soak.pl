@@ -43,12 +43,7 @@ for my $name (sort keys %path)
 }
 
 # A statement that may fail because the server is just restarting.
-sub try_sql
-{
-	my ($sql) = @_;
-	my ($rc, $out) = $t->node->psql($WebhookTest::DB, $sql);
-	return defined $rc && $rc == 0 ? $out : undef;
-}
+sub try_sql { return $t->try_sql($_[0]) }
 
 # A dozen small transactions: many rows, one, none that counts; rolled back now and then.
 sub load

@@ -488,6 +488,26 @@ test_no_memory(void **state)
 	assert_true(succeeded > 10);
 }
 
+/* While held, what is under way ends, and nothing more is started. */
+static void
+test_hold(void **state)
+{
+	(void) state;
+	subscribe(1, at("/status/200"));
+	wh_deliver_hold(e, true);
+	for (int64_t id = 1; id <= 3; id++)
+		submit(1, id, "a");
+	for (int i = 0; i < 10; i++)
+		wh_deliver_run(e);
+	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_deliver_queued(e), 3);
+	assert_int_equal(server_requests(), 0);
+	wh_deliver_hold(e, false);
+	for (int64_t id = 1; id <= 3; id++)
+		delivered(id);
+	assert_int_equal(server_requests(), 3);
+}
+
 static void
 test_many(void **state)
 {
@@ -537,6 +557,7 @@ main(void)
 		with_engine(test_unsubscribe),
 		with_engine(test_pending),
 		with_engine(test_no_memory),
+		with_engine(test_hold),
 		with_engine(test_many),
 	};
 
