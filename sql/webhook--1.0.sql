@@ -178,6 +178,8 @@ CREATE TABLE webhook.subscription (
 	ordering       text        NOT NULL DEFAULT 'entity',
 	changed        text[],
 	exclude_origins text[],
+	transform      text,
+	transform_owner name,
 	state          text        NOT NULL DEFAULT 'live',
 	state_reason   text,
 	owner          name        NOT NULL DEFAULT current_user,
@@ -204,6 +206,8 @@ COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
 COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
+COMMENT ON COLUMN webhook.subscription.transform IS 'a function, schema.name, that takes a webhook.outbox and returns json: the body, in place of the profile''s envelope; where it returns null nothing is sent. It runs with the rights of its owner, read-only, for at most 500 ms. Null: none';
+COMMENT ON COLUMN webhook.subscription.transform_owner IS 'the role that owned that function when it was set here, written by a trigger: should the function come to belong to another, it is not called';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
 COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
 COMMENT ON COLUMN webhook.subscription.owner IS 'the role that it belongs to: whoever made it, unless told otherwise; to be set only to a role that one is a member of. After webhook.separate_operators(), only its members see the subscription. A name, so that a dump can be restored where the role is not there (then only who sees all sees it)';
@@ -755,6 +759,51 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
 
+CREATE FUNCTION webhook.check_transform() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- who could SET ROLE to the owner can have his rights anyway
+	how text := CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
+	part text[];
+	f record;
+BEGIN
+	IF NEW.transform IS NULL THEN
+		NEW.transform_owner := NULL;
+		RETURN NEW;
+	END IF;
+	part := parse_ident(NEW.transform);
+	SELECT p.proowner, r.rolname, p.prorettype = 'json'::regtype AND NOT p.proretset AND p.prokind = 'f' AS fits INTO f
+		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
+		WHERE cardinality(part) = 2 AND n.nspname = part[1] AND p.proname = part[2] AND p.pronargs = 1
+			AND p.proargtypes[0] = 'webhook.outbox'::regtype;
+	-- one that a dump brings may have been dropped before; that must not keep all others from being restored
+	IF f IS NULL AND TG_OP = 'INSERT' AND EXISTS (SELECT FROM pg_roles r WHERE (r.rolname = current_user AND r.rolsuper)
+			OR (r.rolname = NEW.transform_owner AND pg_has_role(r.oid, how))) AND NEW.transform_owner IS NOT NULL THEN
+		RETURN NEW;
+	END IF;
+	IF f IS NULL OR NOT f.fits THEN
+		RAISE undefined_function USING
+			MESSAGE = format('transform "%s" is not usable', NEW.transform),
+			DETAIL = 'There must be a function of that name that takes one argument of type webhook.outbox and returns json.',
+			HINT = 'Name it with its schema and without arguments, such as public.for_crm.';
+	END IF;
+	IF NOT pg_has_role(f.proowner, how) THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('must be a member of role "%s" to use its function as a transform', f.rolname),
+			DETAIL = 'A transform runs with the rights of the role that owns it.',
+			HINT = 'Make a function of your own, which may call this one.';
+	END IF;
+	NEW.transform := format('%I.%I', part[1], part[2]);
+	-- restored with another owner it is not called: who wrote it must not come to rights that he did not have
+	IF TG_OP = 'UPDATE' OR NEW.transform_owner IS NULL THEN
+		NEW.transform_owner := f.rolname;
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.check_transform() IS 'which function may be a transform: one that fits, owned by a role that the current user could SET ROLE to';
+
 CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -935,6 +984,8 @@ CREATE TRIGGER check_owner BEFORE INSERT OR UPDATE OF owner ON webhook.subscript
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_owner();
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_subscription();
+CREATE TRIGGER check_transform BEFORE INSERT OR UPDATE OF transform, transform_owner ON webhook.subscription
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_transform();
 CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.after_subscription();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.subscription

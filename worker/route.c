@@ -65,8 +65,8 @@ wh_routes_make(List *all)
 	return routes;
 }
 
-static const WhRoute *
-find_by_id(const WhRoutes *routes, int64 id)
+const WhRoute *
+wh_route_find(const WhRoutes *routes, int64 id)
 {
 	int low = 0;
 	int high = list_length(routes->all);
@@ -128,7 +128,7 @@ route_event(Walk *walk)
 		if (walk->begun)
 			return;
 		walk->begun = true;
-		walk->route = find_by_id(walk->routes, event->subscription_id);
+		walk->route = wh_route_find(walk->routes, event->subscription_id);
 		if (walk->route)
 			add(walk, walk->route, NULL);
 		return;

@@ -26,6 +26,9 @@ typedef struct WhRoutes
 /* In the current memory context; the list stays the caller's. */
 extern WhRoutes *wh_routes_make(List *all);
 
+/* A subscription by its id; NULL: there is none. */
+extern const WhRoute *wh_route_find(const WhRoutes *routes, int64 id);
+
 /* A delivery to be made: an event of the page for a subscription. */
 typedef struct WhMatch
 {

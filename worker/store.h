@@ -159,6 +159,8 @@ typedef struct WhRoute
 	char **exclude_origins;
 	struct varlena *filter; /* a jsonpath; NULL: all */
 	bool asked;             /* has rows in pending that people have asked for */
+	char *transform;        /* a function's qualified name, and the role that owned it; NULL: none */
+	char *transform_owner;
 } WhRoute;
 
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */

@@ -80,6 +80,16 @@ string_or_empty(const Row *row, const char *name)
 	return text ? text : MemoryContextStrdup(row->context, "");
 }
 
+/* The same, as it is in the database: a name of something there. */
+static char *
+name(const Row *row, const char *column_name)
+{
+	bool isnull;
+	Datum value = column(row, column_name, &isnull);
+
+	return isnull ? NULL : MemoryContextStrdup(row->context, TextDatumGetCString(value));
+}
+
 /* 0 where it is null. */
 static int64
 number(const Row *row, const char *name)
@@ -240,6 +250,9 @@ read_route(const Row *row)
 	route->tenant = string(row, "tenant");
 	read_content(row, route);
 	route->asked = boolean(row, "asked");
+	route->transform = name(row, "transform");
+	route->transform_owner = name(row, "transform_owner");
+	sub->transform = route->transform != NULL;
 	return route;
 }
 
@@ -255,9 +268,11 @@ wh_store_subscriptions(void)
 			" (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
 			" (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
 			" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule)"
-			" WITH ORDINALITY u(w, n) ORDER BY n) AS retry_schedule,"
-			" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(s.headers) h) AS headers,"
+			" WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
+			" ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = "
+			"'object' THEN s.headers END) h) AS headers,"
 			" s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, s.filter,"
+			" s.transform, s.transform_owner::text,"
 			" k.secrets, k.secret_owners, k.secret_expires,"
 			" coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id"
 			" AND p.state = 'asked' LIMIT 1), false) AS asked"

@@ -10,6 +10,7 @@
  *				hand the deliveries to the engine
  *	  take		what is due again from webhook.pending; hand it to the engine
  *	  run		the engine
+ *	  transform	call the functions that make some subscriptions' bodies
  *	  settle	what has ended: log, pending, dead letters, checkpoint
  *
  * A step that fails is rolled back and tried again later (worker_attempt.c).
@@ -431,6 +432,7 @@ set_up(Oid dboid)
 		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 
 	wh_store_watch_config(wh_gone);
+	wh_transform_set_up();
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "webhook cycle", ALLOCSET_DEFAULT_SIZES);
 	begin_waiting();
 }
@@ -514,6 +516,8 @@ turn(void)
 	}
 	wh_deliver_hold(wh_engine, wh_settle_behind());
 	wh_deliver_run(wh_engine);
+	if (wh_transform_run())
+		wh_deliver_run(wh_engine);
 	if (wh_deliver_in_flight(wh_engine) > 0)
 		WH_FAULT("sending");
 	wh_settle_collect();
@@ -535,6 +539,7 @@ turn(void)
 	/* when next? */
 	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
 	deadline = Min(deadline, wh_settle_due());
+	deadline = Min(deadline, wh_transform_due());
 	if (start_over)
 		deadline = Min(deadline, drained_by);
 	else

@@ -12,6 +12,7 @@
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
  *	  worker_asked.c	what people have asked for and is not parked yet
+ *	  worker_transform.c	when a transform may be called again
  *
  * One process, one thread: no locking.
  */
@@ -155,5 +156,13 @@ extern void wh_ops_tell(void);
 extern void wh_asked_note(int64 subscription_id);
 extern bool wh_asked_park(void);                  /* park some; true: there were any */
 extern bool wh_asked_left(int64 subscription_id); /* are there any that are not parked? */
+
+/*
+ * worker_transform.c
+ */
+
+extern void wh_transform_set_up(void);     /* once per process, when it is connected */
+extern bool wh_transform_run(void);        /* call some; true: any was called */
+extern TimestampTz wh_transform_due(void); /* DT_NOEND: none is to be called */
 
 #endif /* WEBHOOK_WORKER_H */

@@ -25,6 +25,7 @@ static const struct
 	WhClass class;
 } kinds[] = {
 	{WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED},
+	{WH_OUT_SKIPPED, "skipped", WH_CLASS_DELIVERED},
 	{WH_OUT_REJECTED, "rejected", WH_CLASS_RETRY},
 	{WH_OUT_REDIRECT, "redirect", WH_CLASS_RETRY},
 	{WH_OUT_BAD_REQUEST, "bad_request", WH_CLASS_RETRY},
@@ -55,6 +56,8 @@ static const struct
 	{WH_OUT_ADDRESS, "address_refused", WH_CLASS_RETRY},
 	{WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", WH_CLASS_RETRY},
 	{WH_OUT_BODY_TOO_LARGE, "body_too_large", WH_CLASS_GIVE_UP},
+	{WH_OUT_TRANSFORM, "transform_failed", WH_CLASS_RETRY},
+	{WH_OUT_TRANSFORM_TIMEOUT, "transform_timeout", WH_CLASS_ENDPOINT},
 	{WH_OUT_INTERNAL, "internal", WH_CLASS_RETRY},
 	{WH_OUT_LOST, "lost", WH_CLASS_RETRY},
 	{WH_OUT_ABORTED, "aborted", WH_CLASS_ABORTED},

@@ -5,7 +5,7 @@
  *			  failures in a row              probe due
  *	  CLOSED ------------------->  OPEN  ---------------->  HALF-OPEN
  *		^  ^---- reset ----------	|  ^--- probe failed ----  |   |
- *		|												reset  |   |
+ *		|					 (or came to nothing)		reset  |   |
  *		'-------------- probe answered ------------------------'---'
  *
  * Called by deliver_breakers.c for every request that has ended. Owns nothing,
@@ -106,6 +106,12 @@ void
 wh_breaker_probe(WhBreaker *b)
 {
 	move(b, WH_BREAKER_HALF_OPEN, 0);
+}
+
+void
+wh_breaker_probe_unsent(WhBreaker *b, int64_t now_us)
+{
+	move(b, WH_BREAKER_OPEN, now_us);
 }
 
 bool

@@ -39,6 +39,9 @@ extern bool wh_breaker_ended(WhBreaker *b, WhClass class, bool probe, int64_t no
 extern bool wh_breaker_probe_due(const WhBreaker *b, int64_t now_us);
 extern void wh_breaker_probe(WhBreaker *b);
 
+/* The probe came to nothing, and tells nothing: half-open -> open, and the next one is due. */
+extern void wh_breaker_probe_unsent(WhBreaker *b, int64_t now_us);
+
 /* Somebody has changed what may have been wrong: closed, as if new. True where it was not. */
 extern bool wh_breaker_reset(WhBreaker *b);
 

@@ -7,10 +7,10 @@
  * other. What is kept of each subscription is in deliver_endpoint.c, and of
  * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, how a request is
  * made of a delivery in deliver_request.c, and what is shared by those that go
- * with one request in deliver_batch.c. A delivery made
- * here moves queue -> transfer -> outcome list and is freed by whoever takes it
- * from there. No PostgreSQL in here: memory is
- * malloc's, time and randomness come from the caller.
+ * with one request in deliver_batch.c, and those whose bodies the host makes
+ * in deliver_transform.c. A delivery moves queue -> transfer ->
+ * outcome list and is freed by whoever takes it from there. No PostgreSQL in
+ * here: memory is malloc's, time and randomness come from the caller.
  *
  * Called by worker/worker*.c, from one thread.
  */
@@ -21,34 +21,12 @@
 #include <string.h>
 
 #include "deliver_batch.h"
-#include "deliver_breakers.h"
-#include "deliver_endpoint.h"
+#include "deliver_internal.h"
 #include "deliver_request.h"
 #include "deliver_tests.h"
-#include "http.h"
-#include "queue.h"
-#include "rate.h"
+#include "deliver_transform.h"
 #include "retry.h"
 #include "target.h"
-
-struct WhDeliver
-{
-	WhDeliverConfig config; /* its strings are not kept */
-	WhNetworks allowed;
-	WhQueue *queue;
-	WhHttp *http;
-	Breakers breakers;
-	Profile *profiles; /* those that endpoints hold */
-	Endpoint **endpoints;
-	int n_endpoints;
-	int cap_endpoints;
-	WhList tests; /* to be sent */
-	WhList outcomes;
-	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
-	bool draining;      /* nothing more is started */
-	bool held;          /* the same, for now */
-	int64_t now_us;     /* when something was last looked at: what may start then does */
-};
 
 /*
  * Settings
@@ -120,8 +98,8 @@ wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
  */
 
 /* What the queue gave back goes to the outcomes. */
-static void
-take_back(WhDeliver *e, WhList *given_back)
+void
+wh_engine_take_back(WhDeliver *e, WhList *given_back)
 {
 	WhDelivery *d;
 
@@ -166,7 +144,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 	wh_endpoint_set(endpoint, &copy, profile, subscription);
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
 	if (anew)
 		wh_breakers_reset(&e->breakers, endpoint);
 	return true;
@@ -182,7 +160,7 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 		return;
 	wh_breakers_forget(&e->breakers, endpoint);
 	wh_queue_unsubscribe(e->queue, subscription_id, &given_back);
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
 	e->endpoints[endpoint->index] = e->endpoints[--e->n_endpoints];
 	e->endpoints[endpoint->index]->index = endpoint->index;
 	wh_endpoint_free(endpoint);
@@ -212,44 +190,6 @@ wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *even
  * Deliveries
  */
 
-/* One of a batch is added to those that have come. The lead, when all have; else NULL. False: it cannot be. */
-static bool
-assemble(WhDeliver *e, WhDelivery *d, bool more, WhDelivery **lead)
-{
-	*lead = NULL;
-	if (e->coming == NULL && d->event->id == d->batch)
-		e->coming = d;
-	else if (e->coming && e->coming->batch == d->batch && e->coming->subscription_id == d->subscription_id)
-		wh_list_push(&e->coming->others, d);
-	else
-		return false;
-	if (!more)
-	{
-		*lead = e->coming;
-		e->coming = NULL;
-	}
-	return true;
-}
-
-static WhDelivery *
-make_delivery(const WhSubmit *submit, const Endpoint *endpoint)
-{
-	WhDelivery *d = calloc(1, sizeof(WhDelivery));
-
-	if (d == NULL)
-		return NULL;
-	d->event = submit->event;
-	d->subscription_id = submit->subscription_id;
-	d->page = submit->page;
-	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
-	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
-	d->attempts = d->stored ? submit->attempts : 1;
-	d->first_us = submit->first_us;
-	d->batch = submit->batch;
-	submit->event->refs++;
-	return d;
-}
-
 /* What of a batch has come will not become whole. */
 static bool
 refuse(WhDeliver *e, WhDelivery *d)
@@ -264,10 +204,10 @@ bool
 wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
-	WhDelivery *d = endpoint ? make_delivery(submit, endpoint) : NULL;
+	WhDelivery *d = endpoint ? wh_batch_delivery(submit, endpoint) : NULL;
 	WhDelivery *lead = d;
 
-	if (d == NULL || (submit->batch != 0 && !assemble(e, d, submit->more, &lead)))
+	if (d == NULL || (submit->batch != 0 && !wh_batch_assemble(&e->coming, d, submit->more, &lead)))
 		return refuse(e, d);
 	if (lead == NULL)
 		return true;
@@ -308,8 +248,8 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 }
 
 /* A request has ended: decide, tell the queue, hand the outcomes back. */
-static void
-conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
+void
+wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
@@ -332,14 +272,32 @@ conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	if (endpoint) /* one request, however many deliveries */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
 	wh_batch_list(&e->outcomes, d);
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
+}
+
+/* What there is goes out: a request starts. */
+void
+wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
+{
+	wh_batch_started(d, e->config.now_us());
+	t->owner = d;
+	if (!d->test)
+	{
+		wh_rate_take(&endpoint->rate, d->started_us);
+		wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
+	}
+	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
+	{
+		wh_engine_conclude(e, d, t);
+		wh_http_release(e->http, t);
+	}
 }
 
 /* Start one more, if one may be started. */
 static bool
 start_one(WhDeliver *e)
 {
-	int free = e->config.max_in_flight - wh_http_in_use(e->http);
+	int free = e->config.max_in_flight - wh_deliver_in_flight(e);
 	WhTransfer *t = free > 0 ? wh_http_acquire(e->http) : NULL;
 	Endpoint *endpoint;
 	WhDelivery *d;
@@ -352,20 +310,16 @@ start_one(WhDeliver *e)
 		wh_http_release(e->http, t);
 		return false;
 	}
-	wh_batch_started(d, e->config.now_us());
-	t->owner = d;
 	endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	if (!d->test)
-	{
-		wh_rate_take(&endpoint->rate, d->started_us);
-		wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
 		wh_breakers_started(&e->breakers, endpoint, d);
-	}
-	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
+	if (endpoint->sub.transform)
 	{
-		conclude(e, d, t);
 		wh_http_release(e->http, t);
+		wh_transform_put_aside(e, endpoint, d);
 	}
+	else
+		wh_engine_send(e, endpoint, d, t);
 	return true;
 }
 
@@ -388,7 +342,7 @@ wh_deliver_run(WhDeliver *e)
 	wh_http_run(e->http, e->config.now_us());
 	while ((t = wh_http_finished(e->http)) != NULL)
 	{
-		conclude(e, t->owner, t);
+		wh_engine_conclude(e, t->owner, t);
 		wh_http_release(e->http, t);
 	}
 	start_what_may_start(e);
@@ -412,7 +366,7 @@ wh_deliver_has_room(WhDeliver *e)
 	WhList given_back = {0};
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
 
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
 	return room && e->tests.n < WH_TESTS_MAX;
 }
 
@@ -501,8 +455,9 @@ wh_deliver_drain(WhDeliver *e)
 	WhList given_back = {0};
 
 	e->draining = true;
+	wh_transform_put_back(e);
 	wh_queue_give_back_all(e->queue, &given_back);
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
 }
 
 void
@@ -518,6 +473,7 @@ wh_deliver_stop(WhDeliver *e)
 	WhDelivery *d;
 	WhTransfer *t;
 
+	wh_transform_put_back(e);
 	while ((t = wh_http_abort_one(e->http)) != NULL)
 	{
 		d = t->owner;
@@ -530,7 +486,7 @@ wh_deliver_stop(WhDeliver *e)
 	while ((d = wh_list_pop(&e->tests)) != NULL)
 		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
-	take_back(e, &given_back);
+	wh_engine_take_back(e, &given_back);
 }
 
 void
@@ -573,7 +529,7 @@ wh_deliver_deadline(const WhDeliver *e)
 int
 wh_deliver_in_flight(const WhDeliver *e)
 {
-	return wh_http_in_use(e->http);
+	return wh_http_in_use(e->http) + e->transforming.n;
 }
 
 int

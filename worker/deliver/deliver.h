@@ -65,6 +65,20 @@ extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
 /* Move everything on without waiting. */
 extern void wh_deliver_run(WhDeliver *e);
 
+/*
+ * Bodies that the host makes, for subscriptions that say so (transform). The
+ * engine puts a delivery that it is about to start aside until the host has
+ * asked for it and told what has become of it, which it does before anything
+ * else: with WH_OUT_DELIVERED a body, JSON; with WH_OUT_SKIPPED nothing is sent;
+ * with WH_OUT_TRANSFORM and WH_OUT_TRANSFORM_TIMEOUT the text says why not. Then
+ * the delivery has ended or its request starts, which nobody may ask for in a
+ * transaction. NULL: there is none now.
+ */
+extern const WhDelivery *wh_deliver_to_transform(WhDeliver *e);
+extern void wh_deliver_transformed(WhDeliver *e, WhOutcomeKind kind, const char *text, size_t len);
+/* When there will be one, if none comes before; 0: at once, INT64_MAX: none is put aside. */
+extern int64_t wh_deliver_transform_due(const WhDeliver *e);
+
 /* A delivery that has ended or must be kept in pending, in the order in which it happened. */
 extern WhDelivery *wh_deliver_take(WhDeliver *e);
 extern int wh_deliver_outcomes(const WhDeliver *e);

@@ -1,7 +1,7 @@
 /*
  * deliver_batch.c
- *	  The deliveries of one request: they have an id together, begin together
- *	  and share how it ends.
+ *	  The deliveries of one request: how they are made and come together; they
+ *	  have an id together, begin together and share how it ends.
  *
  * Part of the pipeline: called by deliver.c and deliver_request.c. A single
  * delivery is a batch without others here. Which deliveries go together is the
@@ -11,9 +11,47 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "retry.h"
+
+WhDelivery *
+wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	if (d == NULL)
+		return NULL;
+	d->event = submit->event;
+	d->subscription_id = submit->subscription_id;
+	d->page = submit->page;
+	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
+	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
+	d->attempts = d->stored ? submit->attempts : 1;
+	d->first_us = submit->first_us;
+	d->batch = submit->batch;
+	submit->event->refs++;
+	return d;
+}
+
+bool
+wh_batch_assemble(WhDelivery **coming, WhDelivery *d, bool more, WhDelivery **lead)
+{
+	*lead = NULL;
+	if (*coming == NULL && d->event->id == d->batch)
+		*coming = d;
+	else if (*coming && (*coming)->batch == d->batch && (*coming)->subscription_id == d->subscription_id)
+		wh_list_push(&(*coming)->others, d);
+	else
+		return false;
+	if (!more)
+	{
+		*lead = *coming;
+		*coming = NULL;
+	}
+	return true;
+}
 
 void
 wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_MAX])
@@ -82,6 +120,16 @@ decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t as
 	}
 }
 
+/* The request was a success, but this one was not in it. */
+static void
+leave_out(WhDelivery *d)
+{
+	d->word = wh_outcome_word(WH_OUT_SKIPPED);
+	d->http_status = 0;
+	free(d->response);
+	d->response = NULL;
+}
+
 /*
  * The log has a row for each delivery. The response is in all of them where it
  * tells what went wrong, because people look for it by the entity that did not
@@ -105,6 +153,9 @@ share_end(WhDelivery *lead)
 			well || lead->response == NULL ? NULL : strdup(lead->response); /* or none, without memory */
 		memcpy(d->error, lead->error, sizeof(d->error));
 	}
+	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))
+		if (d->transformed == WH_LEFT_OUT)
+			leave_out(d);
 }
 
 void

@@ -1,17 +1,28 @@
 /*
  * deliver_batch.h
- *	  The deliveries of one request: they have an id together, begin together
- *	  and share how it ends.
+ *	  The deliveries of one request: how they are made and come together; they
+ *	  have an id together, begin together and share how it ends.
  *
  * Called by deliver.c and deliver_request.c only.
  */
 #ifndef WEBHOOK_DELIVER_BATCH_H
 #define WEBHOOK_DELIVER_BATCH_H
 
+#include "deliver.h"
+#include "deliver_endpoint.h"
 #include "http.h"
 #include "types.h"
 
 #define WH_BATCH_ID_MAX 64 /* "bat_" instance "_" id "_" hash, with NUL */
+
+/* A delivery as it was submitted, with a reference of its own to the event; NULL without memory. */
+extern WhDelivery *wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint);
+
+/*
+ * One of a batch is added to those of it that have come. `lead`: the lead, when
+ * all have, else NULL. False: it does not belong there.
+ */
+extern bool wh_batch_assemble(WhDelivery **coming, WhDelivery *d, bool more, WhDelivery **lead);
 
 /*
  * The id of a batch as receivers see it: bat_<instance>_<event id of its

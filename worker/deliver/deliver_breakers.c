@@ -62,13 +62,34 @@ wh_breakers_started(Breakers *all, Endpoint *endpoint, WhDelivery *d)
 	wh_breaker_probe(&endpoint->breaker);
 }
 
+/*
+ * What it says about the endpoint. Where nothing was sent, nothing; but a
+ * transform that fails for the probe must not be asked for it again and again.
+ */
+static WhClass
+class_for_breaker(const WhDelivery *d)
+{
+	switch (d->kind)
+	{
+		case WH_OUT_SKIPPED:
+			return WH_CLASS_ABORTED;
+		case WH_OUT_TRANSFORM:
+			return d->probe ? WH_CLASS_ENDPOINT : WH_CLASS_ABORTED;
+		default:
+			return d->class;
+	}
+}
+
 void
 wh_breakers_ended(Breakers *all, Endpoint *endpoint, const WhDelivery *d, int64_t now_us, int64_t asked_us,
 				  double rand, WhList *given_back)
 {
 	bool was_closed = endpoint->breaker.state == WH_BREAKER_CLOSED;
-	bool changed = wh_breaker_ended(&endpoint->breaker, d->class, d->probe, now_us, asked_us, rand);
+	WhClass class = class_for_breaker(d);
+	bool changed = wh_breaker_ended(&endpoint->breaker, class, d->probe, now_us, asked_us, rand);
 
+	if (class == WH_CLASS_ABORTED && d->probe && endpoint->breaker.state == WH_BREAKER_HALF_OPEN)
+		wh_breaker_probe_unsent(&endpoint->breaker, now_us);
 	if (changed && was_closed)
 	{
 		all->n_held++;

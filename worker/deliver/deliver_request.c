@@ -32,21 +32,35 @@ values_of(const char *instance, const Endpoint *endpoint, const WhDelivery *d)
 							  .attempt_us = d->started_us};
 }
 
+/* What is said of one event: what the transform has made, else what the template makes. */
+static bool
+append_event(const char *instance, const Endpoint *endpoint, const WhDelivery *d, WhBuffer *body)
+{
+	WhTemplateValues values;
+
+	if (d->transformed == WH_TRANSFORMED)
+		return wh_buffer_append(body, d->body, d->body_len);
+	values = values_of(instance, endpoint, d);
+	return wh_template_render(d->batch == 0 ? endpoint->profile->envelope : endpoint->profile->batch_envelope,
+							  &values, body) == WH_RENDERED;
+}
+
 /* The whole body: an event, or an array of those of a batch. */
 static bool
 append_body(const char *instance, const Endpoint *endpoint, const WhDelivery *lead, WhBuffer *body)
 {
-	const Profile *profile = endpoint->profile;
-	WhTemplateValues values = values_of(instance, endpoint, lead);
+	const char *before = "[";
 
 	if (lead->batch == 0)
-		return wh_template_render(profile->envelope, &values, body) == WH_RENDERED;
+		return append_event(instance, endpoint, lead, body);
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
-		values = values_of(instance, endpoint, d);
-		wh_buffer_puts(body, d == lead ? "[" : ",");
-		if (wh_template_render(profile->batch_envelope, &values, body) != WH_RENDERED)
+		if (d->transformed == WH_LEFT_OUT)
+			continue;
+		wh_buffer_puts(body, before);
+		if (!append_event(instance, endpoint, d, body))
 			return false;
+		before = ",";
 	}
 	return wh_buffer_puts(body, "]");
 }

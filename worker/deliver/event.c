@@ -69,6 +69,7 @@ wh_delivery_free(WhDelivery *d)
 	if (d == NULL)
 		return;
 	wh_event_release(d->event);
+	free(d->body);
 	free(d->response);
 	free(d);
 }

@@ -20,11 +20,14 @@
  * the endpoint and count for its breaker. A refused address, an oversized
  * response and our own failures do not: a probe would meet them again. 413 and
  * a body that we do not send can only happen again, so they end the delivery.
+ * A transform that takes too long counts for the breaker as well, although it
+ * says nothing about the endpoint: it takes the worker's time each time.
  * 410 (RFC 9110: gone, and expected to stay so) ends all of them, for now.
  * All else may be mended by people meanwhile, and is tried again.
  */
 #define OUTCOMES(ROW)                                                                                        \
 	ROW(WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED, 0)                                                \
+	ROW(WH_OUT_SKIPPED, "skipped", WH_CLASS_DELIVERED, 0)                                                    \
 	ROW(WH_OUT_REJECTED, "rejected", WH_CLASS_RETRY, 0)                                                      \
 	ROW(WH_OUT_REDIRECT, "redirect", WH_CLASS_RETRY, 0)                                                      \
 	ROW(WH_OUT_BAD_REQUEST, "bad_request", WH_CLASS_RETRY, 400)                                              \
@@ -55,6 +58,8 @@
 	ROW(WH_OUT_ADDRESS, "address_refused", WH_CLASS_RETRY, 0)                                                \
 	ROW(WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", WH_CLASS_RETRY, 0)                                  \
 	ROW(WH_OUT_BODY_TOO_LARGE, "body_too_large", WH_CLASS_GIVE_UP, 0)                                        \
+	ROW(WH_OUT_TRANSFORM, "transform_failed", WH_CLASS_RETRY, 0)                                             \
+	ROW(WH_OUT_TRANSFORM_TIMEOUT, "transform_timeout", WH_CLASS_ENDPOINT, 0)                                 \
 	ROW(WH_OUT_INTERNAL, "internal", WH_CLASS_RETRY, 0)                                                      \
 	ROW(WH_OUT_LOST, "lost", WH_CLASS_RETRY, 0)                                                              \
 	ROW(WH_OUT_ABORTED, "aborted", WH_CLASS_ABORTED, 0)

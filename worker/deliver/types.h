@@ -150,7 +150,8 @@ typedef struct WhSubscription
 	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
 	int n_headers;                             /* the operator's own request headers, "Name: value" */
 	char **headers;
-	char *params; /* a JSON object; NULL: none */
+	char *params;   /* a JSON object; NULL: none */
+	bool transform; /* its bodies are made by the host: see deliver.h */
 	const WhProfile *profile;
 } WhSubscription;
 
@@ -162,6 +163,7 @@ typedef struct WhSubscription
 typedef enum WhOutcomeKind
 {
 	WH_OUT_DELIVERED, /* 2xx */
+	WH_OUT_SKIPPED,   /* the subscription's transform says that it is not to be sent */
 	WH_OUT_REJECTED,  /* 2xx, but the profile's rule takes what it says for a failure */
 	/* a response with another status; http.c calls them all HTTP_ERROR, retry.c tells them apart */
 	WH_OUT_REDIRECT,          /* 3xx: never followed */
@@ -194,6 +196,8 @@ typedef enum WhOutcomeKind
 	WH_OUT_ADDRESS,            /* address not allowed */
 	WH_OUT_RESPONSE_TOO_LARGE, /* response larger than anyone needs */
 	WH_OUT_BODY_TOO_LARGE,     /* the body to be sent is larger than we send any */
+	WH_OUT_TRANSFORM,          /* the subscription's transform failed */
+	WH_OUT_TRANSFORM_TIMEOUT,  /* it took too long */
 	WH_OUT_INTERNAL,           /* could not be rendered, signed or started */
 	WH_OUT_LOST,               /* the worker died while it was under way */
 	WH_OUT_ABORTED,            /* not sent, or taken back; no attempt counted */
@@ -231,6 +235,14 @@ typedef enum WhDisposal
 	WH_DO_DROP    /* its subscription is gone, or it was a test: no more of it */
 } WhDisposal;
 
+/* What a subscription's transform has made of a delivery. */
+typedef enum WhTransformed
+{
+	WH_NOT_TRANSFORMED, /* it was not asked, or there is none */
+	WH_TRANSFORMED,     /* the body that is sent */
+	WH_LEFT_OUT         /* not to be sent */
+} WhTransformed;
+
 /* A list of deliveries in order. */
 typedef struct WhList
 {
@@ -267,6 +279,10 @@ typedef struct WhDelivery
 	bool kept; /* of a lead: the batch has been tried before, and stays as it is */
 	WhList others;
 	struct WhDelivery *bound_next; /* the queue's: in its lane */
+
+	WhTransformed transformed;
+	char *body; /* malloc'd: what its subscription's transform has made of the event */
+	size_t body_len;
 
 	/* how it ended */
 	WhDisposal disposal;

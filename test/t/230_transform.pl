@@ -1,0 +1,260 @@
+# The promise: a subscription's transform says what its receiver gets, or that it
+# gets nothing, and can do nothing else: it runs with its owner's rights, read-only,
+# for half a second, and whatever goes wrong in it is an outcome in the log.
+use strict;
+use warnings;
+
+use Digest::SHA qw(hmac_sha256_base64);
+use FindBin;
+use JSON::PP ();
+use lib $FindBin::RealBin;
+use MIME::Base64 qw(decode_base64);
+use Test::More;
+use WebhookTest;
+
+my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\nlog_min_messages = log\n");
+my $r = $t->receiver(args => ['--no-http2']);
+
+$t->sql(<<'SQL');
+CREATE ROLE alice LOGIN;
+CREATE ROLE bob LOGIN;
+CREATE ROLE carol LOGIN IN ROLE alice;
+GRANT CREATE ON SCHEMA public TO alice, bob;
+GRANT USAGE ON SCHEMA webhook TO alice, bob, carol;
+GRANT SELECT, INSERT, UPDATE, DELETE ON webhook.subscription TO alice, bob, carol;
+GRANT SELECT ON webhook.profile TO alice, bob, carol;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA webhook TO alice, bob, carol;
+CREATE TABLE item (id serial PRIMARY KEY, note text);
+CREATE TABLE secret_of_bob (word text);
+ALTER TABLE secret_of_bob OWNER TO bob;
+INSERT INTO secret_of_bob VALUES ('swordfish');
+CREATE TABLE written (word text);
+GRANT ALL ON written TO alice;
+SQL
+$t->watch('item');
+$t->subscribe('plain', $r->url('/ok/plain'));
+$t->subscribe('s', $r->url('/ok/s'), retry_schedule => "'{200ms,30min}'");
+
+# Make the body of alice's function; that of `s` unless told otherwise.
+sub function
+{
+	my ($body, %o) = @_;
+	my $name     = $o{name}     // 'public.f';
+	my $language = $o{language} // 'plpgsql';
+	$t->sql("SET ROLE alice; CREATE OR REPLACE FUNCTION $name(e webhook.outbox) RETURNS json LANGUAGE $language " . ($o{with} // '') . " AS \$f\$ $body \$f\$");
+	return;
+}
+
+# One event; returns its id.
+sub event
+{
+	my ($note) = @_;
+	$t->sql("INSERT INTO item (note) VALUES ('" . ($note // '') . "')");
+	return $t->sql('SELECT max(id) FROM webhook.outbox');
+}
+
+# The first outcome of an event for a subscription, and its error.
+sub outcome
+{
+	my ($event, $subscription) = @_;
+	my $where = "FROM webhook.attempt WHERE event_id = $event AND subscription = '" . ($subscription // 's') . "'";
+	$t->poll_sql("event $event has an outcome", "SELECT count(*) > 0 $where");
+	return split /\|/, $t->sql("SELECT outcome, coalesce(error, '') $where ORDER BY attempt LIMIT 1"), 2;
+}
+
+sub bytes     { my ($s) = @_; utf8::encode($s); return $s }
+sub last_body { return ($r->requests('/ok/s'))[-1]{body} }
+sub psql_as   { my ($role, $sql) = @_; my ($rc, $out, $err) = $t->node->psql($WebhookTest::DB, "SET ROLE $role; $sql"); return $err }
+
+#
+# The body
+#
+function(<<'BODY');
+BEGIN RETURN '{ "note":   "' || (e.result ->> 'note') || '", "of": ["' || e.entity_type || '", ' || e.entity_id || '] }'; END
+BODY
+is(psql_as('alice', q(UPDATE webhook.subscription SET transform = 'public.f' WHERE name = 's')), '', 'alice uses her function');
+is($t->sql(q(SELECT transform, transform_owner FROM webhook.subscription WHERE name = 's')), 'public.f|alice', 'the row says whose it is');
+my $id = event('größe');
+$r->wait_for_requests(1, '/ok/s');
+my ($request) = $r->requests('/ok/s');
+my $entity = $t->sql('SELECT max(id) FROM item');
+is(bytes($request->{body}), qq({ "note":   "größe", "of": ["item", $entity] }), 'the body is what the function returned, byte for byte');
+my $h   = $request->{headers};
+my $sum = hmac_sha256_base64(bytes("$h->{'webhook-id'}.$h->{'webhook-timestamp'}.$request->{body}"), decode_base64(substr $WebhookTest::SECRET, 6));
+is($h->{'webhook-signature'}, 'v1,' . $sum . '=' x (-length($sum) % 4), 'and is what is signed');
+is_deeply([ outcome($id) ], ['delivered', ''], 'it is delivered');
+$r->wait_for_requests(1, '/ok/plain');
+like(($r->requests('/ok/plain'))[0]{body}, qr/"entity_id":/, 'a subscription without one has its template');
+
+# everything of the event is there
+function(q(SELECT row_to_json(e)), language => 'sql', with => 'STABLE');
+$id = event('whole');
+is((outcome($id))[0], 'delivered', 'a function in SQL');
+is_deeply(
+	JSON::PP->new->decode(last_body()),
+	JSON::PP->new->decode($t->sql("SELECT row_to_json(o) FROM webhook.outbox o WHERE id = $id")),
+	'it is given the whole row of webhook.outbox');
+
+#
+# Not to be sent
+#
+function(q(BEGIN IF e.result ->> 'note' = 'secret' THEN RETURN NULL; END IF; RETURN e.result; END));
+my $before = $r->count('/ok/s');
+my $skipped = event('secret');
+is_deeply([ outcome($skipped) ], ['skipped', ''], 'null: the log says that nothing was sent');
+is((outcome(event('open')))[0], 'delivered', 'the next one is');
+is($r->count('/ok/s'), $before + 1, 'and only that');
+is($t->sql("SELECT count(*) FROM webhook.pending") . $t->sql('SELECT count(*) FROM webhook.dead_letter'), '00', 'nothing is left of it');
+
+#
+# An error is an outcome
+#
+function(q(BEGIN IF e.result ->> 'note' = 'bad' THEN RAISE EXCEPTION 'no % today', e.entity_type USING DETAIL = 'They are sold out.'; END IF; RETURN e.result; END));
+my $worker = $t->worker_pid;
+$id = event('bad');
+is_deeply([ outcome($id) ], ['transform_failed', 'no item today: They are sold out.'], 'an error is told in the log');
+is((outcome($id, 'plain'))[0], 'delivered', 'others have been sent the same event');
+is((outcome(event('good')))[0], 'delivered', 'and this subscription the next one');
+$t->poll_sql('tried again', "SELECT count(*) = 2 FROM webhook.attempt WHERE event_id = $id AND subscription = 's'");
+is($t->sql("SELECT state, attempts FROM webhook.pending WHERE event_id = $id"), 'retry|2', 'it is retried by the schedule');
+function(q(BEGIN RETURN '"mended"'; END));
+$t->sql("UPDATE webhook.pending SET due_at = now() WHERE event_id = $id");
+$t->sql("SELECT webhook.pause('s')");
+$t->sql("SELECT webhook.resume('s')");
+$t->poll_sql('delivered', "SELECT count(*) = 0 FROM webhook.pending WHERE event_id = $id");
+is(last_body(), '"mended"', 'and delivered when the function is mended');
+
+#
+# Time
+#
+for my $way (
+	[ 'loops'                        => 'BEGIN LOOP NULL; END LOOP; END' ],
+	[ 'sleeps'                       => 'BEGIN PERFORM pg_sleep(600); RETURN e.result; END' ],
+	[ 'counts for long in one query' => 'BEGIN RETURN to_json((SELECT count(*) FROM generate_series(1, 1000000000))); END' ],
+	[ 'catches it once'              => 'BEGIN BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; RETURN e.result; END' ],
+	[ 'catches it for ever'          => 'BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END' ],
+	[ 'catches it without a word'    => 'BEGIN LOOP BEGIN LOOP BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled OR others THEN END; END LOOP; EXCEPTION WHEN query_canceled THEN END; END LOOP; END' ])
+{
+	function($way->[1]);
+	$id = event('slow');
+	is_deeply([ outcome($id) ], [ 'transform_timeout', 'the transform did not return within 500 ms' ], "one that $way->[0] is cancelled");
+	is((outcome($id, 'plain'))[0], 'delivered', 'and others are served');
+}
+is($t->worker_pid, $worker, 'by the same worker');
+$t->sql("DELETE FROM webhook.subscription WHERE name = 's'");
+$t->subscribe('s', $r->url('/ok/s'), retry_schedule => "'{30min}'", transform => "'public.f'");
+
+#
+# Rights
+#
+function(q(BEGIN RETURN to_json((SELECT word FROM secret_of_bob)); END), with => 'SET search_path = public');
+like((outcome(event()))[1], qr/permission denied for table secret_of_bob/, 'it cannot read what its owner cannot');
+function(q(BEGIN RETURN json_build_array(current_user, session_user); END));
+is((outcome(event()))[0], 'delivered', 'it runs');
+is(JSON::PP->new->decode(last_body())->[0], 'alice', 'as its owner');
+for my $way (
+	[ 'SET ROLE'                  => q(SET ROLE bob),                               qr/cannot set parameter "role"/ ],
+	[ 'RESET ROLE'                => q(RESET ROLE),                                 qr/cannot set parameter "role"/ ],
+	[ 'SET SESSION AUTHORIZATION' => q(SET SESSION AUTHORIZATION bob),              qr/cannot set parameter "session_authorization"/ ],
+	[ 'set_config'                => q(PERFORM set_config('role', 'bob', false)),   qr/cannot set parameter "role"/ ],
+	[ 'writing'                   => q(INSERT INTO public.written VALUES ('x')),    qr/cannot execute INSERT in a read-only transaction/ ],
+	[ 'making it writable'        => q(SET transaction_read_only = off),            qr/read-write mode must be set before any query/ ],
+	[ 'a temporary table'         => q(CREATE TEMP TABLE x (y int)),                qr/cannot (create temporary table|execute CREATE TABLE)/ ],
+	[ 'PREPARE'                   => q(EXECUTE 'PREPARE p AS SELECT 1'),            qr/within security-restricted operation/ ],
+	[ 'COMMIT'                    => q(COMMIT),                                     qr/invalid transaction termination/ ])
+{
+	function("BEGIN $way->[1]; RETURN e.result; END");
+	my ($word, $error) = outcome(event());
+	is($word, 'transform_failed', "$way->[0] fails");
+	like($error, $way->[2], '... for the reason it should');
+}
+is($t->sql('SELECT count(*) FROM written'), 0, 'nothing was written');
+
+# what it sets, and the locks it takes, end with it
+function(q(BEGIN SET enable_nestloop = off; PERFORM pg_advisory_lock(4711); RETURN to_json(current_setting('enable_nestloop')); END));
+is((outcome(event()))[0], 'delivered', 'it may change settings and take advisory locks');
+is($t->sql('SELECT pg_try_advisory_lock(4711)'), 't', 'no lock outlives it');
+function(q(BEGIN RETURN json_build_object('nestloop', current_setting('enable_nestloop'), 'seqscan', current_setting('enable_seqscan'), 'search_path', current_setting('search_path'), 'row_security', current_setting('row_security')); END));
+is((outcome(event()))[0], 'delivered', 'no setting either');
+is_deeply(JSON::PP->new->decode(last_body()), { nestloop => 'on', seqscan => 'on', search_path => 'pg_catalog, pg_temp', row_security => 'on' },
+	'it has settings of its own, not those that the worker plans its statements with');
+
+#
+# Who may name which
+#
+$t->sql(<<'SQL');
+CREATE FUNCTION public.of_superuser(e webhook.outbox) RETURNS json LANGUAGE sql AS 'SELECT e.result';
+CREATE FUNCTION public.returns_text(e webhook.outbox) RETURNS text LANGUAGE sql AS 'SELECT e.result::text';
+CREATE FUNCTION public.returns_many(e webhook.outbox) RETURNS SETOF json LANGUAGE sql AS 'SELECT e.result';
+CREATE FUNCTION public.takes_text(e text) RETURNS json LANGUAGE sql AS 'SELECT e::json';
+CREATE FUNCTION public."Odd ""name"(e webhook.outbox) RETURNS json LANGUAGE sql AS 'SELECT ''"odd"''::json';
+SQL
+sub set_transform { my ($role, $name) = @_; return psql_as($role, "UPDATE webhook.subscription SET transform = '$name' WHERE name = 's'") }
+like(set_transform('alice', 'public.of_superuser'), qr/must be a member of role "\w+" to use its function/, 'nobody can have the rights of a superuser by his function');
+like(set_transform('bob', 'public.f'), qr/must be a member of role "alice"/, 'nor those of another role');
+is(set_transform('carol', 'public.f'), '', 'a member of the role can');
+is(psql_as('bob', "UPDATE webhook.subscription SET max_in_flight = 40 WHERE name = 's'"), '', 'who changes other columns need not be one');
+for my $name ('public.nothing', 'f', 'public.returns_text', 'public.returns_many', 'public.takes_text')
+{
+	like(set_transform('alice', $name), qr/transform "\Q$name\E" is not usable.*takes one argument of type webhook\.outbox and returns json/s, "refused: $name");
+}
+is(set_transform(superuser(), 'public."Odd ""name"'), '', 'a name that must be quoted');
+event();
+$t->poll_sql('it is called', "SELECT count(*) = 1 FROM webhook.attempt WHERE subscription = 's' AND event_id = (SELECT max(id) FROM webhook.outbox) AND outcome = 'delivered'");
+is(last_body(), '"odd"', 'is found');
+
+sub superuser { return $t->sql('SELECT current_user') }
+
+# a function that comes to belong to somebody else
+is(set_transform('alice', 'public.f'), '', 'alice has her function again');
+$t->sql('ALTER FUNCTION public.f OWNER TO bob');
+like((outcome(event()))[1], qr/has another owner than when it was set/, 'is not called with his rights');
+$t->sql('ALTER FUNCTION public.f OWNER TO alice');
+
+#
+# Dropped, and made again
+#
+$t->sql("UPDATE webhook.subscription SET retry_schedule = '{200ms}' WHERE name = 's'");
+$t->sql('DROP FUNCTION public.f');
+$id = event('waits');
+is_deeply([ outcome($id) ], [ 'transform_failed', 'function public.f(webhook.outbox) does not exist' ], 'a function that is gone is told');
+is(psql_as('bob', "UPDATE webhook.subscription SET max_in_flight = 50 WHERE name = 's'"), '', 'the row can be changed all the same');
+my $dump;
+IPC::Run::run([ 'pg_dump', '-d', $t->node->connstr($WebhookTest::DB), '--table', 'webhook.subscription', '--data-only' ], '>', \$dump) or die 'pg_dump';
+like($dump, qr/\tpublic\.f\talice\t/, 'and dumped');
+$t->sql("DELETE FROM webhook.subscription WHERE name = 'plain'");
+function(q(BEGIN RETURN '"again"'; END));
+$t->poll_sql('delivered', "SELECT count(*) > 0 FROM webhook.attempt WHERE event_id = $id AND subscription = 's' AND outcome = 'delivered'");
+pass('when there is one again, what waited is delivered');
+
+# a dump is restored though the function is missing
+$t->sql('DROP FUNCTION public.f');
+my ($insert) = $t->sql("SELECT format('INSERT INTO webhook.subscription (name, url, transform, transform_owner) VALUES (%L, %L, %L, %L)', 'restored', url, transform, transform_owner) FROM webhook.subscription WHERE name = 's'");
+is(psql_as(superuser(), $insert), '', 'a row of a dump whose function was dropped is restored');
+like(psql_as('bob', $insert =~ s/restored/other/r), qr/not usable/, 'but not by who has not the rights of its owner');
+
+#
+# Batches, and tests
+#
+function(q(BEGIN IF (e.result ->> 'note') = 'no' THEN RETURN NULL; END IF; RETURN e.result -> 'note'; END));
+$t->sql("DELETE FROM webhook.subscription WHERE name = 'restored'");
+$t->sql("DELETE FROM webhook.subscription WHERE name = 's'");
+$t->subscribe('s', $r->url('/ok/s'), transform => "'public.f'", batch_size => 10);
+$t->sql("SELECT webhook.pause('s')");
+$t->wait_until_read;
+$t->sql("INSERT INTO item (note) VALUES ('a'), ('no'), ('b')");
+$t->wait_until_read;
+$before = $r->count('/ok/s');
+$t->sql("SELECT webhook.resume('s')");
+$t->wait_until_settled;
+is(last_body(), '["a","b"]', 'of a batch each element is what the function returned');
+is($r->count('/ok/s'), $before + 1, 'in one request');
+is($t->sql("SELECT string_agg(outcome, ' ' ORDER BY event_id) FROM webhook.attempt WHERE subscription = 's' AND event_id > (SELECT max(id) - 3 FROM webhook.outbox)"),
+	'delivered skipped delivered', 'and what was left out is told');
+
+function(q(BEGIN RETURN json_build_object('is', e.action_type); END));
+is($t->sql("CALL webhook.test('s', 'item')") =~ s/\|.*//sr, '200', 'a test is transformed too');
+is(last_body(), '{"is" : "test"}', 'and knows what it is');
+
+$t->stop;
+done_testing();

@@ -1,0 +1,49 @@
+/*
+ * deliver_internal.h
+ *	  The engine itself, as the files of its pipeline share it: deliver.c, which
+ *	  owns all of it, and deliver_transform.c.
+ *
+ * For nobody else.
+ */
+#ifndef WEBHOOK_DELIVER_INTERNAL_H
+#define WEBHOOK_DELIVER_INTERNAL_H
+
+#include "deliver.h"
+#include "deliver_breakers.h"
+#include "deliver_endpoint.h"
+#include "http.h"
+#include "queue.h"
+#include "target.h"
+
+struct WhDeliver
+{
+	WhDeliverConfig config; /* its strings are not kept */
+	WhNetworks allowed;
+	WhQueue *queue;
+	WhHttp *http;
+	Breakers breakers;
+	Profile *profiles; /* those that endpoints hold */
+	Endpoint **endpoints;
+	int n_endpoints;
+	int cap_endpoints;
+	WhList tests;        /* to be sent */
+	WhList transforming; /* leads of which the host is still to make bodies */
+	WhDelivery *asked;   /* the one of them that the host is at */
+	int64_t asked_last;  /* the subscription whose turn was the last */
+	WhList outcomes;
+	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
+	bool draining;      /* nothing more is started */
+	bool held;          /* the same, for now */
+	int64_t now_us;     /* when something was last looked at: what may start then does */
+};
+
+/* What there is goes out: a request starts, or has failed to. The transfer is one that was acquired for it. */
+extern void wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
+
+/* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
+extern void wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t);
+
+/* What the queue gave back goes to the outcomes. */
+extern void wh_engine_take_back(WhDeliver *e, WhList *given_back);
+
+#endif /* WEBHOOK_DELIVER_INTERNAL_H */

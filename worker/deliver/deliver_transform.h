@@ -1,0 +1,18 @@
+/*
+ * deliver_transform.h
+ *	  Deliveries whose bodies the host makes: see deliver.h.
+ *
+ * Called by deliver.c only.
+ */
+#ifndef WEBHOOK_DELIVER_TRANSFORM_H
+#define WEBHOOK_DELIVER_TRANSFORM_H
+
+#include "deliver_internal.h"
+
+/* It is about to be started, for the queue it is: the host is to make its bodies first. */
+extern void wh_transform_put_aside(WhDeliver *e, Endpoint *endpoint, WhDelivery *d);
+
+/* Those put aside are not to be sent now: they wait in the queue again, tests are dropped. */
+extern void wh_transform_put_back(WhDeliver *e);
+
+#endif /* WEBHOOK_DELIVER_TRANSFORM_H */
