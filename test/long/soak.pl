@@ -78,12 +78,14 @@ my $kill_at   = time + 30;
 my $sample_at = 0;
 my ($hanging, $paused, $kills, $rounds) = (0, 0, 0, 0);
 my %lives;    # pid -> samples
+my @samples;  # of all, in order
 while ((my $now = time) < $end)
 {
 	$rounds++ if load();
 	if ($now >= $sample_at and my ($pid, $kb, $fds) = sample())
 	{
 		push @{ $lives{$pid} }, [ $kb, $fds ];
+		push @samples, [ $kb, $fds ];
 		note sprintf '%4d s: worker %d has %.1f MB of its own and %d descriptors', $minutes * 60 - ($end - $now), $pid, $kb / 1024, $fds
 		  if @{ $lives{$pid} } % 5 == 1;
 		$sample_at = $now + 1;
@@ -148,23 +150,18 @@ SQL
 
 # -- the worker
 
+# Lives are short, and a worker grows while it warms up: the thirds of the whole run are compared, whoever lived in them.
 my $flat = 1;
-for my $pid (sort { $a <=> $b } keys %lives)
+my $third = int(@samples / 3);
+for my $what ([ 0, 'kB', 6 * 1024 ], [ 1, 'descriptors', 60 ])
 {
-	my @samples = @{ $lives{$pid} };
-	next if @samples < 15;
-	my $third  = int(@samples / 3);
-	for my $what ([ 0, 'kB', 6 * 1024 ], [ 1, 'descriptors', 60 ])
-	{
-		my ($column, $unit, $bound) = @$what;
-		my ($then, $now) = map { my @part = @$_; (sort { $a <=> $b } map { $_->[$column] } @part)[ @part / 2 ] }
-		  [ @samples[ $third .. 2 * $third - 1 ] ], [ @samples[ -$third .. -1 ] ];
-		next if $now - $then <= $bound;
-		$flat = 0;
-		diag "worker $pid: from $then to $now $unit";
-	}
+	my ($column, $unit, $bound) = @$what;
+	my ($then, $now) = map { my @part = @$_; (sort { $a <=> $b } map { $_->[$column] } @part)[ @part / 2 ] }
+	  [ @samples[ $third .. 2 * $third - 1 ] ], [ @samples[ -$third .. -1 ] ];
+	note "the second third: $then $unit, the last one: $now $unit";
+	$flat = 0 if $now - $then > $bound;
 }
-ok($flat, 'no worker grew in the last third of its life over the second, beyond its noise');
+ok($flat, 'the last third of the time took no more memory and descriptors than the second, beyond their noise');
 
 $t->stop;
 done_testing();
