@@ -65,7 +65,8 @@ wh_store_profiles(List *routes)
 		.sql =
 			"SELECT s.id, s.params::text, p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
 			" p.batch_content_type,"
-			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text(p.headers) h),"
+			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
+			" CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
 			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
 			" p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
 			" p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"

@@ -355,8 +355,8 @@ look_again_step(void *arg)
 }
 
 /* This database may not deliver, or cannot: say so, and wait until something about that changes. */
-static void
-pg_attribute_noreturn() stay_silent(const char *reason, bool broken)
+wh_noreturn static void
+stay_silent(const char *reason, bool broken)
 {
 	TimestampTz next_look = 0;
 	Look look = {.broken = broken};
@@ -559,8 +559,8 @@ turn(void)
 	return deadline;
 }
 
-static void
-pg_attribute_noreturn() work(void)
+wh_noreturn static void
+work(void)
 {
 	start();
 	for (;;)

@@ -25,6 +25,7 @@
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "deliver.h"
 #include "route.h"
 #include "store.h"
@@ -51,10 +52,10 @@ wh_timestamp_of(int64 unix_us)
 extern WhDeliver *wh_engine; /* NULL until the worker knows that it may deliver */
 
 /* End this process in order. */
-extern void wh_leave(void) pg_attribute_noreturn();
+wh_noreturn extern void wh_leave(void);
 
 /* End this process because the extension is not what it was. */
-extern void wh_gone(WhPresence presence, const char *why) pg_attribute_noreturn();
+wh_noreturn extern void wh_gone(WhPresence presence, const char *why);
 
 /* What was in memory no longer fits what is in the tables: begin anew after this turn. */
 extern void wh_start_over(void);

@@ -177,6 +177,15 @@ test_unusable(void **state)
 	assert_string_equal(d->error,
 						"the profile cannot be used: its envelope: there is no variable \"nothing\"");
 	wh_delivery_free(d);
+	bad.envelope = own.envelope;
+	bad.event_prefix = NULL;
+	subscribe_as(&bad, at("/status/200"), "mysecret");
+	submit(1, 2, "b");
+	d = outcome();
+	assert_string_equal(d->word, "internal");
+	assert_string_equal(d->error,
+						"the profile cannot be used: its row: a column that must have a value has none");
+	wh_delivery_free(d);
 	assert_int_equal(server_requests(), 0);
 }
 

@@ -85,6 +85,12 @@ compile_all(Profile *p)
 	const char *line = row->headers ? row->headers : "";
 	const char *why;
 
+	if (row->envelope == NULL || row->content_type == NULL || row->event_prefix == NULL ||
+		row->transaction_prefix == NULL || row->algorithm == NULL)
+	{
+		note_problem(p, "row", "a column that must have a value has none");
+		return true;
+	}
 	if (!compile(p, WH_TEMPLATE_ENVELOPE, "envelope", row->envelope, strlen(row->envelope), &p->envelope) ||
 		!compile(p, WH_TEMPLATE_ENVELOPE, "batch_envelope", batch, strlen(batch), &p->batch_envelope))
 		return false;

@@ -106,6 +106,10 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 			return WH_OUT_RESET;
 		case CURLE_OUT_OF_MEMORY: /* what libcurl also calls a line of more than 100 kB within the headers */
 			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESPONSE_TOO_LARGE;
+#if LIBCURL_VERSION_NUM >= 0x080600
+		case CURLE_TOO_LARGE: /* its name since libcurl 8.6 */
+			return WH_OUT_RESPONSE_TOO_LARGE;
+#endif
 		case CURLE_BAD_FUNCTION_ARGUMENT: /* and this a header without a name */
 			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		case CURLE_UNSUPPORTED_PROTOCOL: /* that of the URL, or of the answer */
