@@ -257,5 +257,23 @@ function(q(BEGIN RETURN json_build_object('is', e.action_type); END));
 is($t->sql("CALL webhook.test('s', 'item')") =~ s/\|.*//sr, '200', 'a test is transformed too');
 is(last_body(), '{"is" : "test"}', 'and knows what it is');
 
+#
+# README's recipe
+#
+my $readme = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../README.md");
+my ($recipe) = $readme =~ /<!-- transform: run by [^\n]*-->\n```sql\n(.*?)```/s or die 'README has no such recipe';
+$t->sql('CREATE TABLE users (id bigint PRIMARY KEY, email text); CREATE TABLE orders (user_id bigint); INSERT INTO orders VALUES (7), (7)');
+$t->watch('users');
+$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{users}'");
+$t->sql($recipe);
+$t->sql("INSERT INTO users VALUES (6, 'test\@example.com'), (7, 'ada\@example.org')");
+$t->poll_sql('both have ended', "SELECT count(*) = 2 FROM webhook.attempt WHERE subscription = 'crm'");
+is_deeply([ map { JSON::PP->new->decode($_->{body}) } $r->requests('/ok/crm') ], [ { customer => 7, orders => 2 } ], "README's recipe");
+is($t->sql("SELECT delivered, failed FROM webhook.status WHERE subscription = 'crm'"), '1|0', 'what was skipped counts as neither')
+	if poll_status('crm');
+
+# The status is as new as the last request.
+sub poll_status { return $t->poll_sql('reported', "SELECT delivered > 0 FROM webhook.status WHERE subscription = '$_[0]'") || 1 }
+
 $t->stop;
 done_testing();

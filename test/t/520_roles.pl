@@ -61,7 +61,7 @@ my $ok      = $r->url('/ok/crm');
 #
 # The operator, a whole day
 #
-is($t->sql(<<'SQL'), 'created_at,id', 'operators may set every column of a subscription but its id and its date');
+is($t->sql(<<'SQL'), 'created_at,id,transform_owner', 'operators may set every column of a subscription but its id, its date and whose its transform is');
 SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute WHERE attrelid = 'webhook.subscription'::regclass
 	AND attnum > 0 AND NOT attisdropped
 	AND NOT (has_column_privilege('ann', attrelid, attnum, 'INSERT') AND has_column_privilege('ann', attrelid, attnum, 'UPDATE'))

@@ -198,6 +198,31 @@ test_rate(void **state)
 	delivered(3);
 }
 
+/* Also for what was put aside too early: the limit of its subscription was read anew meanwhile. */
+static void
+test_rate_read_anew(void **state)
+{
+	WhSubscription sub = transformed(1, at("/status/200"));
+
+	(void) state;
+	sub.rate_limit = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	submit(1, 1, "A");
+	submit(1, 2, "B");
+	handed_out(1);
+	assert_true(wh_deliver_subscribe(e, &sub));
+	wh_deliver_run(e);
+	assert_int_equal(wh_deliver_in_flight(e), 2);
+	made("1");
+	assert_null(wh_deliver_to_transform(e));
+	assert_in_range(wh_deliver_transform_due(e) - clock_last, SECOND / 2, SECOND + SECOND / 20);
+	delivered(1);
+	skew += SECOND + SECOND / 20;
+	handed_out(2);
+	made("2");
+	delivered(2);
+}
+
 static void
 test_stop(void **state)
 {
@@ -287,17 +312,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_timeouts),
-		with_engine(test_probe_skipped),
-		with_engine(test_probe_failed),
-		with_engine(test_breaker_unmoved),
-		with_engine(test_turns),
-		with_engine(test_rate),
-		with_engine(test_stop),
-		with_engine(test_drain),
-		with_engine(test_stop_batch),
-		with_engine(test_unsubscribed),
-		with_engine(test_unsubscribed_meanwhile),
+		with_engine(test_timeouts),       with_engine(test_probe_skipped),
+		with_engine(test_probe_failed),   with_engine(test_breaker_unmoved),
+		with_engine(test_turns),          with_engine(test_rate),
+		with_engine(test_rate_read_anew), with_engine(test_stop),
+		with_engine(test_drain),          with_engine(test_stop_batch),
+		with_engine(test_unsubscribed),   with_engine(test_unsubscribed_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
