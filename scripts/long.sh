@@ -29,14 +29,14 @@ perl_test() {
 # The sanitisers end a program at the first thing they find, and with it its test.
 asan() {
   run asan "${as_user[@]}" ASAN_OPTIONS=detect_leaks=1 CMOCKA_MESSAGE_OUTPUT=TAP bash -c \
-    'status=0; make -C test/unit check OUT="$1/asan" || status=1; make -C test/fuzz check OUT="$1/fuzz" || status=1; exit $status' \
+    'status=0; make -C test/unit check OUT="$1/asan" || status=1; env -u ONLY make -C test/fuzz check OUT="$1/fuzz" || status=1; exit $status' \
     - "$WORK"
   [ "$status" = 0 ] || tail -n 200 "$log"
   count "$(matches '^ok ')" "$(matches '^not ok ')" 1
 }
 
 fuzz() {
-  show_and_count fuzz "${as_user[@]}" make -s -C test/fuzz run OUT="$WORK/fuzz" SECONDS="${SECONDS_EACH:-60}"
+  show_and_count fuzz "${as_user[@]}" env -u ONLY make -s -C test/fuzz run OUT="$WORK/fuzz" SECONDS="${SECONDS_EACH:-60}"
   cp "$WORK"/fuzz/{crash,leak,timeout,oom}-* "${TMPDIR:-/tmp}" 2>/dev/null && say "what it found is in ${TMPDIR:-/tmp}" || true
 }
 
