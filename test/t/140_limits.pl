@@ -160,8 +160,6 @@ subtest 'rate_limit' => sub {
 	$r->wait_for_requests(4000, '/ok/free');
 	cmp_ok($r->count('/ok/rate'), '<', 2000, 'a subscription without a limit has everything while one with a limit has not');
 	$t->poll_sql('what is beyond the limit is parked', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'parked'");
-	$t->poll_sql('the statistics of that are in',
-		q{SELECT n_tup_ins >= (SELECT count(*) FROM webhook.pending) FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
 	$t->sql('SELECT pg_stat_reset()');
 	my $then = $r->count('/ok/rate');
 	$r->wait_for_requests($then + 120, '/ok/rate');
@@ -170,7 +168,8 @@ subtest 'rate_limit' => sub {
 	cmp_ok($busiest, '<=', 40, "never more than 40 a second: $busiest");
 	cmp_ok($busiest, '>=', 20, 'and not much less');
 	$t->poll_sql('its statistics are in', q{SELECT n_tup_del > 0 FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
-	my $moved = $t->sql(q{SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
+	# a row that is taken is updated, one that is put back is updated again; inserts of before may be reported late
+	my $moved = $t->sql(q{SELECT n_tup_upd + n_tup_del FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
 	my $sent = $r->count('/ok/rate') - $then;
 	cmp_ok($moved, '<=', 2 * ($sent + 1000), "rows are taken once, not taken and put back: $moved changes for $sent requests");
 
