@@ -79,15 +79,15 @@ outside() {
 
 extension_knows_no_worker() {
   local headers=(worker/*.h worker/deliver/*.h) leaves refused files
-  mapfile -t files < <(without api.c key_file.c verify.c -- "${extension[@]}")
+  mapfile -t files < <(without api.c credentials.c key_file.c verify.c -- "${extension[@]}")
   search "$include[\"<]([^\">]*/)?(worker|deliver)/" "${files[@]}"
   [ ${#headers[@]} -gt 0 ] || return 0
   search "$(includes_of "${headers[@]}")" "${files[@]}"
   # these may use the engine's leaves that need no worker, and nothing else
-  leaves='sign.h target.h template.h seal.h types.h buffer.h json_text.h'
+  leaves='credential.h sign.h target.h template.h seal.h types.h buffer.h json_text.h'
   # shellcheck disable=SC2086
   mapfile -t refused < <(without $leaves -- "${headers[@]}")
-  [ ${#refused[@]} = 0 ] || search "$(includes_of "${refused[@]}")" extension/api.c extension/key_file.c extension/verify.c
+  [ ${#refused[@]} = 0 ] || search "$(includes_of "${refused[@]}")" extension/api.c extension/credentials.c extension/key_file.c extension/verify.c
 }
 
 engine_knows_no_postgres() {
@@ -99,7 +99,7 @@ engine_knows_no_postgres() {
 
 leaves_know_no_leaf() {
   local leaf file
-  for leaf in answer queue template sign http target retry breaker rate seal; do
+  for leaf in answer credential queue template sign http target retry breaker rate seal; do
     # a leaf may have several files, and a header that they share
     for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
       search "$include\"" "$file" | grep -vE "\"(types|buffer|json_text|$leaf|${leaf}_internal)\.h\"" || true
@@ -108,7 +108,7 @@ leaves_know_no_leaf() {
 }
 
 store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(answer|deliver|json_text|queue|template|sign|http|target|retry|breaker|rate)(_[a-z]+)?\.h\"" worker/store*.[ch]
+  search "$include\"([^\"]*/)?(answer|credential|deliver|json_text|queue|template|sign|http|target|retry|breaker|rate)(_[a-z]+)?\.h\"" worker/store*.[ch]
   search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
 }
 
@@ -116,12 +116,13 @@ spi_in_its_places() {
   outside "(${include}[\"<]executor/spi\.h)|\bSPI_[a-z]" 'store*.c' 'store*.h' api.c
 }
 
-rule 'extension/ includes nothing of worker/ (api.c, key_file.c, verify.c: only leaves of the engine)' extension_knows_no_worker
+rule 'extension/ includes nothing of worker/ (api.c, credentials.c, key_file.c, verify.c: only leaves of the engine)' extension_knows_no_worker
 rule 'worker/deliver/ includes only its own and system headers, none of PostgreSQL' engine_knows_no_postgres
 rule 'leaves of worker/deliver/ know types.h, buffer.h, json_text.h and themselves; only deliver.c composes' leaves_know_no_leaf
 rule 'store and deliver do not know each other' store_and_deliver_apart
 rule '<curl/...> only in worker/deliver/http*.[ch] and target.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h target.c
-rule '<openssl/...> only in worker/deliver/sign*.c and seal.c' outside "${include}[<\"]openssl/" 'sign*.c' seal.c
+# credential.c: nobody else can tell whether a certificate is one, and whether a key is its key
+rule '<openssl/...> only in worker/deliver/sign*.c, seal.c and credential.c' outside "${include}[<\"]openssl/" 'sign*.c' seal.c credential.c
 rule 'SPI only in worker/store*.c and extension/api.c' spi_in_its_places
 rule 'PG_VERSION_NUM only in extension/compat.h' outside '\bPG_VERSION_NUM\b' compat.h
 

@@ -38,6 +38,7 @@ case $what in
     need perl command -v prove
     need libipc-run-perl perl -MIPC::Run -e1
     need libcmocka-dev installed libcmocka-dev
+    need nginx-light eval 'PATH=$PATH:/usr/sbin command -v nginx'
     need cppcheck command -v cppcheck
     need clang-format command -v clang-format
     ;;

@@ -233,6 +233,20 @@ COMMENT ON COLUMN webhook.secret.created_at IS 'when the secret was made';
 COMMENT ON COLUMN webhook.secret.expires_at IS 'until when it signs; null: until it is removed';
 SELECT pg_catalog.pg_extension_config_dump('webhook.secret', '');
 
+CREATE TABLE webhook.credential (
+	subscription_id bigint      NOT NULL REFERENCES webhook.subscription ON DELETE CASCADE,
+	kind            text        NOT NULL,
+	value           text        NOT NULL,
+	created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (subscription_id, kind)
+);
+COMMENT ON TABLE webhook.credential IS 'what endpoints want besides a signature, set by webhook.set_credential(); readable by the owner of the extension only';
+COMMENT ON COLUMN webhook.credential.subscription_id IS 'whose credential it is';
+COMMENT ON COLUMN webhook.credential.kind IS 'basic, bearer, header:Name, client_certificate, client_key, ca, proxy or oauth2';
+COMMENT ON COLUMN webhook.credential.value IS 'user:password; a token; the header''s value; PEM; http://[user:password@]host:port; or {"token_url", "client_id", "client_secret", "scope"}. Sealed where webhook.key_file is set';
+COMMENT ON COLUMN webhook.credential.created_at IS 'when it was set first';
+SELECT pg_catalog.pg_extension_config_dump('webhook.credential', '');
+
 --
 -- The logs: rings of eight drawers, written by position, recycled by TRUNCATE
 --
@@ -948,7 +962,8 @@ CREATE FUNCTION webhook.after_profile() RETURNS trigger
 AS $$
 BEGIN
 	PERFORM webhook.check_use(NEW, s) FROM webhook.subscription s WHERE s.profile = NEW.name;
-	PERFORM webhook.check_secret(NEW, k.secret) FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id
+	PERFORM webhook.check_secret(NEW, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+		FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id
 		WHERE s.profile = NEW.name;
 	RETURN NULL;
 END
@@ -980,6 +995,135 @@ END
 $$;
 COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and lets it take the place of the generated one (as when a dump is restored: left beside it, that one would sign with a key which no receiver has)';
 
+CREATE FUNCTION webhook.check_credential(kind text, value text) RETURNS void
+	LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'webhook_check_credential';
+COMMENT ON FUNCTION webhook.check_credential(text, text) IS 'raises an error, which quotes no part of it, where a credential is not what its kind asks for; of oauth2 it looks at the length only';
+
+CREATE FUNCTION webhook.check_credential_pair(certificate text, key text) RETURNS void
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_credential_pair';
+COMMENT ON FUNCTION webhook.check_credential_pair(text, text) IS 'raises an error where a private key is not the certificate''s';
+
+CREATE FUNCTION webhook.check_oauth2(value text) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	j jsonb;
+BEGIN
+	BEGIN
+		j := value::jsonb;
+	EXCEPTION WHEN OTHERS THEN -- its message would quote the value
+		j := NULL;
+	END;
+	IF jsonb_typeof(j) IS DISTINCT FROM 'object' OR NOT j ?& '{token_url,client_id,client_secret}'
+		OR j - '{token_url,client_id,client_secret,scope}'::text[] <> '{}'
+		OR EXISTS (SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(j) = 'object' THEN j END) m
+			WHERE jsonb_typeof(m.value) <> 'string' OR m.value #>> '{}' ~ '^$|[\x01-\x1f\x7f]') THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'credential "oauth2" is not usable',
+			DETAIL = 'It is a JSON object of strings: token_url, client_id, client_secret, and scope if one is wanted.',
+			HINT = 'For example ''{"token_url": "https://...", "client_id": "...", "client_secret": "..."}''.';
+	END IF;
+	PERFORM webhook.check_url(j ->> 'token_url');
+END
+$$;
+COMMENT ON FUNCTION webhook.check_oauth2(text) IS 'raises an error, which quotes no part of it, where an oauth2 credential is not usable; its token_url must be as a subscription''s url';
+
+CREATE FUNCTION webhook.credential_owner(subscription_id bigint, kind text) RETURNS text
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('credential %s %s', credential_owner.subscription_id, credential_owner.kind)
+$$;
+COMMENT ON FUNCTION webhook.credential_owner(bigint, text) IS 'the name of a row of webhook.credential, which is sealed together with it';
+
+CREATE FUNCTION webhook.before_credential() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
+	-- what is sealed was looked at before it was; what is in a file, the worker looks at
+	IF NEW.value !~ '^(sealed|file):' THEN
+		PERFORM webhook.check_credential(NEW.kind, NEW.value);
+		IF NEW.kind = 'oauth2' THEN
+			PERFORM webhook.check_oauth2(NEW.value);
+		END IF;
+	ELSE
+		PERFORM webhook.check_credential(NEW.kind, 'x') WHERE NEW.kind NOT IN ('basic', 'client_certificate', 'client_key', 'ca', 'proxy');
+	END IF;
+	IF NEW.kind ~* '^header:(webhook-.*|content-length|content-type|host|transfer-encoding|connection|expect|proxy-.*)$' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'a header''s credential is not usable',
+			DETAIL = 'The worker sets this header itself.',
+			HINT = 'For a proxy''s user and password there is the kind proxy.';
+	END IF;
+	NEW.value := webhook.keep_secret(webhook.credential_owner(NEW.subscription_id, NEW.kind), NEW.value);
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION webhook.before_credential() IS 'checks a credential by itself, and seals it';
+
+CREATE FUNCTION webhook.check_credentials(subscription webhook.subscription) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	kinds CONSTANT text[] := ARRAY(SELECT c.kind FROM webhook.credential c WHERE c.subscription_id = subscription.id ORDER BY c.kind);
+	header text;
+	n bigint;
+	certificate text;
+	key text;
+BEGIN
+	IF kinds = '{}' THEN
+		RETURN;
+	END IF;
+	IF ('client_certificate' = ANY (kinds)) <> ('client_key' = ANY (kinds)) THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('subscription "%s" needs both client_certificate and client_key', subscription.name),
+			DETAIL = 'One of them alone proves nothing.',
+			HINT = 'Set, or remove, both in one transaction.';
+	END IF;
+	SELECT x.name, count(*) INTO header, n FROM (
+			SELECT lower(substr(k, 8)) FROM unnest(kinds) k WHERE k LIKE 'header:%'
+			UNION ALL SELECT 'authorization' FROM unnest(kinds) k WHERE k IN ('basic', 'bearer', 'oauth2')
+			UNION ALL SELECT lower(h) FROM jsonb_object_keys(subscription.headers) h
+			UNION ALL SELECT lower(h) FROM webhook.profile p, jsonb_object_keys(p.headers) h WHERE p.name = subscription.profile
+			UNION ALL SELECT lower(h) FROM webhook.profile p, unnest(ARRAY[p.signature_header, p.id_header, p.timestamp_header]) h
+				WHERE p.name = subscription.profile AND h IS NOT NULL
+		) x(name) GROUP BY x.name HAVING count(*) > 1 ORDER BY x.name LIMIT 1;
+	IF FOUND THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = format('subscription "%s" would send the request header "%s" twice', subscription.name, header),
+			DETAIL = 'basic, bearer and oauth2 are each sent as Authorization; a header may also be a credential header:Name, or one of the subscription''s headers, or its profile''s.',
+			HINT = 'Remove one: webhook.set_credential() with a value of null does that.';
+	END IF;
+	BEGIN
+		SELECT webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value) INTO certificate
+			FROM webhook.credential c WHERE c.subscription_id = subscription.id AND c.kind = 'client_certificate';
+		SELECT webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value) INTO key
+			FROM webhook.credential c WHERE c.subscription_id = subscription.id AND c.kind = 'client_key';
+	EXCEPTION WHEN config_file_error THEN -- as when a dump is restored before its key file: the worker says so when it uses them
+		key := NULL;
+	END;
+	PERFORM webhook.check_credential_pair(certificate, key);
+END
+$$;
+COMMENT ON FUNCTION webhook.check_credentials(webhook.subscription) IS 'raises an error where a subscription''s credentials do not go together, or send a header that is sent already';
+
+CREATE FUNCTION webhook.after_credential() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'profile' THEN
+		PERFORM webhook.check_credentials(s) FROM webhook.subscription s WHERE s.profile = NEW.name;
+	ELSIF TG_TABLE_NAME = 'subscription' THEN
+		PERFORM webhook.check_credentials(s) FROM webhook.subscription s WHERE s.id = NEW.id;
+	ELSE
+		PERFORM webhook.check_credentials(s) FROM webhook.subscription s
+			WHERE s.id = CASE WHEN TG_OP = 'DELETE' THEN OLD.subscription_id ELSE NEW.subscription_id END;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook.after_credential() IS 'sees that what is sent to an endpoint still goes together; of credentials when the transaction commits, so that they may be changed one after the other';
+
 CREATE TRIGGER check_owner BEFORE INSERT OR UPDATE OF owner ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_owner();
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
@@ -1001,6 +1145,16 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE ON webhook.profil
 CREATE TRIGGER before_secret BEFORE INSERT OR UPDATE ON webhook.secret
 	FOR EACH ROW EXECUTE FUNCTION webhook.before_secret();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.secret
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
+CREATE TRIGGER before_credential BEFORE INSERT OR UPDATE ON webhook.credential
+	FOR EACH ROW EXECUTE FUNCTION webhook.before_credential();
+CREATE CONSTRAINT TRIGGER after_credential AFTER INSERT OR UPDATE OR DELETE ON webhook.credential
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION webhook.after_credential();
+CREATE TRIGGER check_credentials AFTER UPDATE OF headers, profile ON webhook.subscription
+	FOR EACH ROW EXECUTE FUNCTION webhook.after_credential();
+CREATE TRIGGER check_credentials AFTER UPDATE ON webhook.profile
+	FOR EACH ROW EXECUTE FUNCTION webhook.after_credential();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.credential
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.identity
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook.config_changed();
@@ -1191,7 +1345,7 @@ CREATE VIEW webhook.operation WITH (security_invoker = true) AS
 	SELECT ARRAY(SELECT s.id FROM webhook.subscription s) AS subscriptions, NULL::text AS name, NULL::jsonb AS arguments, NULL::text AS result;
 COMMENT ON VIEW webhook.operation IS 'how functions that an operator calls have done what takes the owner''s rights; UPDATE of it is the right to operate the subscriptions one may see. One row, which keeps nothing';
 COMMENT ON COLUMN webhook.operation.subscriptions IS 'the subscriptions that the current user may see';
-COMMENT ON COLUMN webhook.operation.name IS 'set it to the operation: set_secret, rotate_secret, redeliver, replay or test';
+COMMENT ON COLUMN webhook.operation.name IS 'set it to the operation: set_secret, rotate_secret, set_credential, redeliver, replay or test';
 COMMENT ON COLUMN webhook.operation.arguments IS 'set it to the arguments of the function of that name';
 COMMENT ON COLUMN webhook.operation.result IS 'RETURNING shows the result';
 
@@ -1264,6 +1418,16 @@ END
 $$;
 COMMENT ON FUNCTION webhook.copy_profile(text, text) IS 'makes a profile of your own from another: a row of webhook.profile to be changed by UPDATE, dumped with the database. Errors undefined_object where there is no from_profile, unique_violation where there is a to_profile';
 
+CREATE FUNCTION webhook.set_credential(subscription text, kind text, value text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE webhook.operation o SET name = 'set_credential', arguments = jsonb_build_object('subscription', set_credential.subscription,
+		'kind', set_credential.kind, 'value', set_credential.value);
+END
+$$;
+COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscription a credential, in place of one of that kind; null removes it. kind: basic (user:password), bearer (token), header:Name (value), client_certificate and client_key (PEM, both in one transaction), ca (PEM: who may have signed the endpoint''s certificate, in place of webhook.ca_file), proxy (http://[user:password@]host:port), oauth2 (JSON: token_url, client_id, client_secret, scope). Error undefined_object where there is no such subscription, invalid_parameter_value where the value is not usable';
+
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1281,14 +1445,18 @@ CREATE FUNCTION webhook.reseal() RETURNS bigint
 AS $$
 DECLARE
 	n bigint;
+	more bigint;
 BEGIN
 	UPDATE webhook.secret k SET secret = webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret)
 		WHERE k.secret NOT LIKE 'file:%';
 	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN n;
+	UPDATE webhook.credential c SET value = webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value)
+		WHERE c.value NOT LIKE 'file:%';
+	GET DIAGNOSTICS more = ROW_COUNT;
+	RETURN n + more;
 END
 $$;
-COMMENT ON FUNCTION webhook.reseal() IS 'seals all secrets anew under the first key of webhook.key_file: when that was set for the first time, or has a new first key. Afterwards the old key may go. Returns their number';
+COMMENT ON FUNCTION webhook.reseal() IS 'seals all secrets and credentials anew under the first key of webhook.key_file: when that was set for the first time, or has a new first key. Afterwards the old key may go. Returns their number';
 
 CREATE FUNCTION webhook.pause(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1827,6 +1995,22 @@ END
 $$;
 COMMENT ON FUNCTION webhook.do_rotate_secret(bigint, text, interval) IS 'part of webhook.rotate_secret()';
 
+CREATE FUNCTION webhook.do_set_credential(subscription_id bigint, kind text, value text) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+	IF do_set_credential.value IS NULL THEN
+		DELETE FROM webhook.credential c WHERE c.subscription_id = do_set_credential.subscription_id AND c.kind = do_set_credential.kind;
+	ELSE
+		INSERT INTO webhook.credential (subscription_id, kind, value)
+			VALUES (do_set_credential.subscription_id, do_set_credential.kind, do_set_credential.value)
+			ON CONFLICT (subscription_id, kind) DO UPDATE SET value = do_set_credential.value;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.do_set_credential(bigint, text, text) IS 'part of webhook.set_credential()';
+
 CREATE FUNCTION webhook.do_redeliver(subscriptions bigint[], event_id text, subscription text) RETURNS integer
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1947,6 +2131,8 @@ BEGIN
 			NEW.result := webhook.do_set_secret(allowed[1], a ->> 'secret');
 		WHEN 'rotate_secret' THEN
 			NEW.result := webhook.do_rotate_secret(allowed[1], a ->> 'secret', (a ->> 'overlap')::interval);
+		WHEN 'set_credential' THEN
+			PERFORM webhook.do_set_credential(allowed[1], a ->> 'kind', a ->> 'value');
 		WHEN 'redeliver' THEN
 			NEW.result := webhook.do_redeliver(allowed, a ->> 'event_id', asked_for);
 		WHEN 'replay' THEN
@@ -1956,7 +2142,7 @@ BEGIN
 		ELSE
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('unknown operation "%s"', NEW.name),
-				DETAIL = 'Operations: set_secret, rotate_secret, redeliver, replay, test.',
+				DETAIL = 'Operations: set_secret, rotate_secret, set_credential, redeliver, replay, test.',
 				HINT = 'Call the function of that name.';
 	END CASE;
 	RETURN NEW;

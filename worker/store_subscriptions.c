@@ -188,6 +188,40 @@ read_secrets(const Row *row, WhSubscription *sub)
 	}
 }
 
+/* The credentials, opened. One that cannot be has no value: then nothing is sent. */
+static void
+read_credentials(const Row *row, WhSubscription *sub)
+{
+	Row scratch = {row->tuple, row->desc, CurrentMemoryContext};
+	char **kinds;
+	char **kept;
+	char **owners;
+	int n = strings(row, "credential_kinds", true, &kinds);
+
+	strings(&scratch, "credential_values", false, &kept);
+	strings(&scratch, "credential_owners", false, &owners);
+	if (n > 0)
+		sub->credentials = MemoryContextAllocZero(row->context, (Size) n * sizeof(WhCredential));
+	for (int i = 0; i < n; i++)
+	{
+		const char *why;
+		char *value = wh_secret_kept(owners[i], kept[i], &why);
+
+		sub->credentials[sub->n_credentials++].kind = kinds[i];
+		if (value)
+		{
+			sub->credentials[i].value = MemoryContextStrdup(row->context, wh_to_utf8(value));
+			explicit_bzero(value, strlen(value));
+		}
+		else
+			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
+					errmsg("webhook worker cannot use a credential of subscription \"%s\"", sub->name),
+					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+					errhint("Its requests are kept until it can; then reload, or set the credential again."));
+		explicit_bzero(kept[i], strlen(kept[i]));
+	}
+}
+
 /* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
 static const char *
 what_is_missing(const Row *row)
@@ -243,6 +277,7 @@ read_route(const Row *row)
 	sub->timeout_us = number(row, "timeout");
 	read_schedule(row, &sub->retry);
 	read_secrets(row, sub);
+	read_credentials(row, sub);
 	sub->n_headers = Max(0, strings(row, "headers", true, &sub->headers));
 	route->active = boolean(row, "active");
 	route->n_entity_types = strings(row, "entity_types", true, &route->entity_types);
@@ -274,6 +309,7 @@ wh_store_subscriptions(void)
 			" s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, s.filter,"
 			" s.transform, s.transform_owner::text,"
 			" k.secrets, k.secret_owners, k.secret_expires,"
+			" c.credential_kinds, c.credential_values, c.credential_owners,"
 			" coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id"
 			" AND p.state = 'asked' LIMIT 1), false) AS asked"
 			" FROM webhook.subscription s"
@@ -284,6 +320,11 @@ wh_store_subscriptions(void)
 			" ORDER BY k.id DESC) AS secret_expires"
 			" FROM webhook.secret k WHERE k.subscription_id = s.id"
 			" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+			" CROSS JOIN LATERAL (SELECT array_agg(c.kind ORDER BY c.kind) AS credential_kinds,"
+			" array_agg(c.value ORDER BY c.kind) AS credential_values,"
+			" array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind)"
+			" AS credential_owners"
+			" FROM webhook.credential c WHERE c.subscription_id = s.id) c"
 			" ORDER BY s.id",
 		0};
 	List *routes = NIL;

@@ -79,6 +79,10 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 		for (int i = 0; i < route->sub.n_secrets; i++)
 			explicit_bzero(route->sub.secrets[i], strlen(route->sub.secrets[i]));
 		route->sub.n_secrets = 0;
+		for (int i = 0; i < route->sub.n_credentials; i++)
+			if (route->sub.credentials[i].value)
+				explicit_bzero(route->sub.credentials[i].value, strlen(route->sub.credentials[i].value));
+		route->sub.n_credentials = 0;
 	}
 	/* both lists are ordered by id */
 	lf = list_head(fresh->all);

@@ -189,7 +189,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	snprintf(url, sizeof(url), "http://127.0.%u.%u:%d/", n / 250 % 250 + 1, n % 250 + 1, port);
 	t = wh_http_acquire(http);
 	must(t != NULL && wh_buffer_puts(&t->body, "{}"));
-	must(wh_http_start(http, t, url, 5 * SECOND));
+	must(wh_http_start(http, t, url, 5 * SECOND, NULL));
 	must(exchange(data, size) == t);
 	check(t, data, size);
 	wh_http_release(http, t);

@@ -108,9 +108,10 @@ like(as('ann', "INSERT INTO webhook.subscription (name, url) VALUES ('x', 'https
 	'the rules for subscriptions hold for an operator');
 
 # and nothing else
-refused('ann', "read $_", "SELECT * FROM webhook.$_") for 'secret', 'outbox', 'outbox_0', 'attempt_0', 'identity', 'checkpoint';
+refused('ann', "read $_", "SELECT * FROM webhook.$_") for 'secret', 'credential', 'outbox', 'outbox_0', 'attempt_0', 'identity', 'checkpoint';
 refused('ann', "write $_->[0]", $_->[1])
   for [ 'secret', "INSERT INTO webhook.secret (subscription_id, secret) VALUES (1, 'x')" ],
+  [ 'credential',   "INSERT INTO webhook.credential (subscription_id, kind, value) VALUES (1, 'bearer', 'x')" ],
   [ 'outbox',       "INSERT INTO webhook.outbox SELECT FROM generate_series(1, 0)" ],
   [ 'pending',      "DELETE FROM webhook.pending" ],
   [ 'pending rows', "INSERT INTO webhook.pending DEFAULT VALUES" ],
@@ -124,11 +125,17 @@ refused('ann', "write $_->[0]", $_->[1])
   [ 'through TRUNCATE',       'TRUNCATE webhook.subscription CASCADE' ];
 refused('ann', "call $_", "SELECT $_")
   for "webhook.kept_secret('secret 1 1', 'x')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable()', 'webhook.reseal()',
-  "webhook.do_rotate_secret(1, NULL, '0')", "webhook.do_redeliver('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.tell_worker()';
+  "webhook.do_rotate_secret(1, NULL, '0')", "webhook.do_set_credential(1, 'bearer', 'x')", "webhook.do_redeliver('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.tell_worker()';
 like(as('ann', 'SELECT webhook.separate_operators()'), qr/^ERROR:  permission denied/, 'only the owner separates operators');
 like(as('ann', "SELECT webhook.rotate_secret('crm', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'only a superuser has secrets read from files');
 like(as('ann', "UPDATE webhook.subscription SET owner = 'bob' WHERE name = 'crm'"), qr/^ERROR:  must be a member of role "bob"/, 'nobody is given a subscription by another');
 like(as('ann', "INSERT INTO webhook.subscription (name, url, owner) VALUES ('x', '$ok', 'postgres')"), qr/^ERROR:  must be a member of role "postgres"/, 'nor a superuser');
+is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', 'ours')"), '', 'an operator gives her subscription a credential');
+is($t->sql('SELECT kind, value FROM webhook.credential'), 'bearer|ours', 'which is there, and which she cannot read');
+like(as('ann', "SELECT webhook.set_credential('crm', 'ca', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'nor has she one read from a file');
+is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL)"), '', 'she takes it away');
+is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and it is gone');
+
 # the door by hand: it can do what the functions do, and shows no secret that was there before
 my $by_hand = as('ann', q{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
 unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook.operation, updated by hand, shows no old secret');
@@ -190,7 +197,7 @@ like(as('ann', "SELECT webhook.purge_dead_letters(subscription => 'bobs')"), qr/
 my $secrets_before = $t->sql('SELECT string_agg(secret, \' \' ORDER BY subscription_id, id) FROM webhook.secret');
 like(as('bob', $_), $no_such, "nor for bob is ann's: $_")
   for "SELECT webhook.pause('crm')", "SELECT webhook.resume('crm')", "SELECT webhook.unsubscribe('crm')", "SELECT webhook.rotate_secret('crm')",
-  "SELECT webhook.redeliver('1', 'crm')", "SELECT webhook.replay('crm', '-infinity')", "CALL webhook.test('crm')",
+  "SELECT webhook.set_credential('crm', 'bearer', 'x')", "SELECT webhook.redeliver('1', 'crm')", "SELECT webhook.replay('crm', '-infinity')", "CALL webhook.test('crm')",
   q{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
 is($t->sql('SELECT string_agg(secret, \' \' ORDER BY subscription_id, id) FROM webhook.secret'), $secrets_before, 'and her secrets are as they were');
 is(as('bob', "UPDATE webhook.subscription SET url = '$ok'; DELETE FROM webhook.subscription WHERE name = 'crm'; SELECT count(*) FROM webhook.subscription"), 1,

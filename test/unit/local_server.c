@@ -37,6 +37,7 @@ static Connection connections[CONNECTIONS_MAX];
 static ServerRequest requests[REQUESTS_KEPT];
 static int n_connections;
 static int n_requests;
+static int n_tokens;
 static bool released;
 
 static void
@@ -96,8 +97,32 @@ answer_long(Connection *c)
 	send_answer(c, 200, "", body, sizeof(body));
 }
 
+/* A token endpoint: the n-th token is "token-n". */
 static void
-answer(Connection *c, const char *path)
+answer_token(Connection *c, const char *life)
+{
+	char json[512];
+
+	snprintf(json, sizeof(json),
+			 " {\"token_type\": \"bEARER\", \"expires_in\": %s, \"access_token\": \"token\\u002d%d\"}", life,
+			 ++n_tokens);
+	send_answer(c, 200, "Content-Type: application/json\r\n", json, strlen(json));
+}
+
+/* An endpoint that wants a token of this number or later. */
+static void
+answer_if_authorized(Connection *c, const ServerRequest *r, int from)
+{
+	const char *value = request_header(r, "Authorization");
+	int number = 0;
+
+	if (value)
+		sscanf(value, "Bearer token-%d", &number);
+	send_answer(c, number >= from ? 200 : 401, "", "", 0);
+}
+
+static void
+answer(Connection *c, const ServerRequest *r, const char *path)
 {
 	static const char dirty[] = "a\0b\xff\xc3(\xed\xa0\x80\xe2\x82\xac\xf0\x9f\x98\x80\xe2\x82";
 
@@ -129,6 +154,17 @@ answer(Connection *c, const char *path)
 	}
 	else if (strncmp(path, "/hang", 5) == 0)
 		return;
+	else if (strncmp(path, "/token/", 7) == 0)
+		answer_token(c, path + 7);
+	else if (strncmp(path, "/error/", 7) == 0)
+	{
+		char json[512];
+
+		snprintf(json, sizeof(json), "{\"error\": \"%s\"}", path + 7);
+		send_answer(c, 400, "", json, strlen(json));
+	}
+	else if (strncmp(path, "/from/", 6) == 0)
+		answer_if_authorized(c, r, atoi(path + 6));
 	else if (strncmp(path, "/refuse", 7) == 0)
 	{
 		static const char json[] =
@@ -207,7 +243,9 @@ one_request(Connection *c)
 		requests[n_requests] = r;
 	n_requests++;
 	if (sscanf(r.head, "POST %255s", path) == 1)
-		answer(c, path);
+		answer(c, &r, path);
+	else if (strncmp(r.head, "CONNECT ", 8) == 0)
+		send_answer(c, 407, "Proxy-Authenticate: Basic realm=\"p\"\r\n", "", 0);
 	else
 		hang_up(c);
 	return c->fd >= 0;
@@ -322,7 +360,7 @@ server_start(void)
 
 	for (int i = 0; i < CONNECTIONS_MAX; i++)
 		connections[i].fd = -1;
-	n_connections = n_requests = 0;
+	n_connections = n_requests = n_tokens = 0;
 	released = false;
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(listener, (struct sockaddr *) &address, len) != 0 || listen(listener, 100) != 0 ||

@@ -13,6 +13,9 @@
  *	  /cut          closed in the midst of the headers, after a status of 200
  *	  /folded       200, whose headers begin with a folded line
  *	  /last         200, and then the connection is closed
+ *	  /token/NNN    200 with a token, "token-1" and so on, that lives NNN seconds
+ *	  /error/WORD   400 with a JSON body that has this error
+ *	  /from/N       200 to whoever has the N-th token or a later one, else 401
  *	  /redirect     302 to /status/200
  *	  /refuse       200 with a JSON body that says it failed
  *	  /garbage      by something that is not HTTP
@@ -21,6 +24,8 @@
  *	  /large        200 with 8 MB
  *	  /headers      200 with 1 MB of headers
  *	  /line         200 with a header of 1 MB
+ *
+ * CONNECT is answered with 407, whatever the password.
  *
  * It allocates nothing, so that the test may let allocations fail.
  */

@@ -4,8 +4,9 @@
  *	  signature -> request -> verdict -> outcome.
  *
  * The only file that knows all leaves of the engine; they do not know each
- * other. What is kept of each subscription is in deliver_endpoint.c, and of
- * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, how a request is
+ * other. What the engine is made of is in deliver_internal.h, what it wants of
+ * webhook.pending in deliver_pending.c. What is kept of each subscription is in deliver_endpoint.c, and of
+ * their profiles in deliver_profile.c, what becomes of them by their breakers in deliver_breakers.c, their tokens in deliver_oauth.c, how a request is
  * made of a delivery in deliver_request.c, and what is shared by those that go
  * with one request in deliver_batch.c, and those whose bodies the host makes
  * in deliver_transform.c. A delivery moves queue -> transfer ->
@@ -22,11 +23,11 @@
 
 #include "deliver_batch.h"
 #include "deliver_internal.h"
+#include "deliver_oauth.h"
 #include "deliver_request.h"
 #include "deliver_tests.h"
 #include "deliver_transform.h"
 #include "retry.h"
-#include "target.h"
 
 /*
  * Settings
@@ -159,6 +160,7 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 	if (endpoint == NULL)
 		return;
 	wh_breakers_forget(&e->breakers, endpoint);
+	wh_oauth_put_back(e, subscription_id);
 	wh_queue_unsubscribe(e->queue, subscription_id, &given_back);
 	wh_engine_take_back(e, &given_back);
 	e->endpoints[endpoint->index] = e->endpoints[--e->n_endpoints];
@@ -275,12 +277,18 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	wh_engine_take_back(e, &given_back);
 }
 
-/* What there is goes out: a request starts. */
+/* What there is goes out: a request starts, or, where there is no token for it, waits for one. */
 void
 wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 {
+	if (wh_oauth_must_wait(endpoint, e->now_us))
+	{
+		wh_oauth_wait(e, endpoint, d, t);
+		return;
+	}
 	wh_batch_started(d, e->config.now_us());
 	t->owner = d;
+	d->token = endpoint->oauth ? endpoint->oauth->number : 0;
 	if (!d->test)
 	{
 		wh_rate_take(&endpoint->rate, d->started_us);
@@ -304,6 +312,11 @@ start_one(WhDeliver *e)
 
 	if (t == NULL)
 		return false;
+	if ((d = wh_oauth_next(e)) != NULL)
+	{
+		wh_engine_send(e, wh_queue_owner(e->queue, d->subscription_id), d, t);
+		return true;
+	}
 	d = wh_tests_next(&e->tests, e->queue, &e->outcomes);
 	if (d == NULL && (d = wh_queue_next(e->queue, e->now_us, free)) == NULL)
 	{
@@ -342,7 +355,10 @@ wh_deliver_run(WhDeliver *e)
 	wh_http_run(e->http, e->config.now_us());
 	while ((t = wh_http_finished(e->http)) != NULL)
 	{
-		wh_engine_conclude(e, t->owner, t);
+		if (t->private)
+			wh_oauth_answered(e, t);
+		else if (!wh_oauth_refused(e, t->owner, t))
+			wh_engine_conclude(e, t->owner, t);
 		wh_http_release(e->http, t);
 	}
 	start_what_may_start(e);
@@ -370,85 +386,6 @@ wh_deliver_has_room(WhDeliver *e)
 	return room && e->tests.n < WH_TESTS_MAX;
 }
 
-bool
-wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane)
-{
-	/* rows that are among the outcomes are not in the table yet */
-	return e->outcomes.n == 0 && wh_queue_lane_to_fetch(e->queue, subscription_id, lane);
-}
-
-void
-wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane)
-{
-	wh_queue_lane_fetch_again(e->queue, subscription_id, lane);
-}
-
-void
-wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane)
-{
-	wh_queue_lane_is_empty(e->queue, subscription_id, lane);
-}
-
-int64_t
-wh_deliver_parked_to_fetch(WhDeliver *e, int *room)
-{
-	return e->outcomes.n == 0 ? wh_queue_parked_to_fetch(e->queue, room) : 0;
-}
-
-void
-wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
-{
-	wh_queue_parked_is_empty(e->queue, subscription_id);
-}
-
-int
-wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max)
-{
-	int n = 0;
-
-	if (e->breakers.n_held == 0 && !wh_queue_any_sated(e->queue))
-		return 0;
-	for (int i = 0; i < e->n_endpoints && n < max; i++)
-		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED ||
-			wh_queue_sated(e->queue, e->endpoints[i]->sub.id))
-			subscription_ids[n++] = e->endpoints[i]->sub.id;
-	return n;
-}
-
-bool
-wh_deliver_hungry(WhDeliver *e)
-{
-	return wh_queue_hungry(e->queue);
-}
-
-int64_t
-wh_deliver_to_probe(WhDeliver *e)
-{
-	return e->outcomes.n == 0 ? wh_breakers_to_probe(&e->breakers, e->endpoints, e->n_endpoints) : 0;
-}
-
-void
-wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id)
-{
-	wh_queue_nothing_stored(e->queue, subscription_id);
-	wh_breakers_look_soon(&e->breakers);
-}
-
-int64_t
-wh_deliver_to_hurry(WhDeliver *e)
-{
-	return e->outcomes.n == 0 ? wh_breakers_to_hurry(&e->breakers, e->endpoints, e->n_endpoints) : 0;
-}
-
-void
-wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id)
-{
-	Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
-
-	if (endpoint)
-		wh_breakers_hurry(&e->breakers, endpoint);
-}
-
 void
 wh_deliver_drain(WhDeliver *e)
 {
@@ -456,6 +393,7 @@ wh_deliver_drain(WhDeliver *e)
 
 	e->draining = true;
 	wh_transform_put_back(e);
+	wh_oauth_put_back(e, 0);
 	wh_queue_give_back_all(e->queue, &given_back);
 	wh_engine_take_back(e, &given_back);
 }
@@ -477,12 +415,15 @@ wh_deliver_stop(WhDeliver *e)
 	while ((t = wh_http_abort_one(e->http)) != NULL)
 	{
 		d = t->owner;
-		if (d->test)
+		if (t->private)
+			wh_oauth_broken_off(t);
+		else if (d->test)
 			wh_tests_drop(d, &e->outcomes);
 		else
 			wh_queue_abort(e->queue, d);
 		wh_http_release(e->http, t);
 	}
+	wh_oauth_put_back(e, 0);
 	while ((d = wh_list_pop(&e->tests)) != NULL)
 		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
@@ -523,6 +464,8 @@ wh_deliver_deadline(const WhDeliver *e)
 
 	if (e->breakers.look_at_us < deadline)
 		deadline = e->breakers.look_at_us;
+	if (wh_oauth_due(e) < deadline)
+		deadline = wh_oauth_due(e);
 	return wh_queue_deadline(e->queue) < deadline ? wh_queue_deadline(e->queue) : deadline;
 }
 

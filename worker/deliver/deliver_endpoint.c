@@ -4,14 +4,15 @@
  *	  lanes, and what has been counted of it.
  *
  * Part of the pipeline: called by deliver.c, which owns the endpoints. Keys
- * are decoded once and wiped when they are replaced or freed; the secrets as
- * text stay with whoever brought them.
+ * are decoded once and wiped when they are replaced or freed, and so are the
+ * copies of credentials; the secrets as text stay with whoever brought them.
  */
 #include "deliver_endpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "deliver_oauth.h"
 #include "sign.h"
 
 void
@@ -23,7 +24,52 @@ wh_endpoint_free_copy(WhSubscription *copy)
 		free(copy->headers[i]);
 	free(copy->headers);
 	free(copy->params);
+	for (int i = 0; i < copy->n_credentials; i++)
+	{
+		free(copy->credentials[i].kind);
+		if (copy->credentials[i].value)
+			explicit_bzero(copy->credentials[i].value, strlen(copy->credentials[i].value));
+		free(copy->credentials[i].value);
+	}
+	free(copy->credentials);
 	memset(copy, 0, sizeof(*copy));
+}
+
+/* What has been copied is counted, so that it can be freed again. */
+static bool
+copy_credentials(WhSubscription *to, const WhSubscription *from)
+{
+	bool ok;
+
+	to->n_credentials = 0;
+	to->credentials = calloc((size_t) from->n_credentials + 1, sizeof(WhCredential));
+	ok = to->credentials != NULL;
+	for (int i = 0; ok && i < from->n_credentials; i++)
+	{
+		const WhCredential *c = &from->credentials[i];
+		WhCredential *copy = &to->credentials[to->n_credentials++];
+
+		copy->kind = strdup(c->kind);
+		copy->value = c->value ? strdup(c->value) : NULL;
+		ok = copy->kind && (copy->value || c->value == NULL);
+	}
+	return ok;
+}
+
+static bool
+same_credentials(const WhSubscription *a, const WhSubscription *b)
+{
+	bool same = a->n_credentials == b->n_credentials;
+
+	for (int i = 0; same && i < a->n_credentials; i++)
+	{
+		const WhCredential *x = &a->credentials[i];
+		const WhCredential *y = &b->credentials[i];
+
+		same = strcmp(x->kind, y->kind) == 0 && (x->value == NULL) == (y->value == NULL) &&
+			   (x->value == NULL || strcmp(x->value, y->value) == 0);
+	}
+	return same;
 }
 
 bool
@@ -39,7 +85,8 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 	to->url = strdup(from->url);
 	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
 	to->params = from->params ? strdup(from->params) : NULL;
-	ok = to->name && to->url && to->headers && (to->params || from->params == NULL);
+	ok = copy_credentials(to, from) && to->name && to->url && to->headers &&
+		 (to->params || from->params == NULL);
 	for (int i = 0; ok && i < from->n_headers; i++)
 	{
 		to->headers[i] = strdup(from->headers[i]);
@@ -72,6 +119,11 @@ wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, cons
 {
 	const char *why;
 
+	if (!same_credentials(&endpoint->sub, copy))
+	{
+		wh_oauth_let_go(endpoint->oauth);
+		endpoint->oauth = NULL;
+	}
 	wh_endpoint_free_copy(&endpoint->sub);
 	endpoint->sub = *copy;
 	memset(copy, 0, sizeof(*copy));
@@ -99,6 +151,7 @@ wh_endpoint_free(Endpoint *endpoint)
 {
 	wh_endpoint_free_copy(&endpoint->sub);
 	wh_profile_let_go(endpoint->profile);
+	wh_oauth_let_go(endpoint->oauth);
 	wipe_keys(endpoint);
 	free(endpoint);
 }

@@ -13,6 +13,8 @@
 #include "rate.h"
 #include "types.h"
 
+struct Oauth;
+
 typedef struct Endpoint
 {
 	WhSubscription sub; /* deep copy, but for the secrets and the profile */
@@ -20,7 +22,8 @@ typedef struct Endpoint
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
 	int64_t key_expires_us[WH_SECRETS_MAX];
-	int index; /* in the engine's array */
+	struct Oauth *oauth; /* its token, held; NULL: none was asked for, or its credentials are others now */
+	int index;           /* in the engine's array */
 	WhBreaker breaker;
 	WhRate rate;
 	bool to_probe; /* a row of it shall be taken as a probe */

@@ -1,7 +1,7 @@
 /*
  * deliver_internal.h
  *	  The engine itself, as the files of its pipeline share it: deliver.c, which
- *	  owns all of it, and deliver_transform.c.
+ *	  owns all of it, deliver_pending.c, deliver_transform.c and deliver_oauth.c.
  *
  * For nobody else.
  */
@@ -27,6 +27,7 @@ struct WhDeliver
 	int n_endpoints;
 	int cap_endpoints;
 	WhList tests;        /* to be sent */
+	WhList waiting;      /* for a token: see deliver_oauth.c */
 	WhList transforming; /* leads of which the host is still to make bodies */
 	WhDelivery *asked;   /* the one of them that the host is at */
 	int64_t asked_last;  /* the subscription whose turn was the last */
@@ -37,7 +38,10 @@ struct WhDeliver
 	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
-/* What there is goes out: a request starts, or has failed to. The transfer is one that was acquired for it. */
+/*
+ * What there is goes out: a request starts, or has failed to, or waits for a
+ * token. The transfer is one that was acquired for it.
+ */
 extern void wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
 
 /* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deliver_access.h"
 #include "deliver_batch.h"
+#include "deliver_oauth.h"
 
 #define ID_MAX 80       /* the longest prefix, instance, "_", number, with NUL; or WH_BATCH_ID_MAX */
 #define HEADER_MAX 8192 /* bytes of a header */
@@ -121,7 +123,9 @@ add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const
 		 add_rendered(t, profile, &values);
 	for (int i = 0; ok && i < sub->n_headers; i++)
 		ok = wh_http_header(t, sub->headers[i]);
-	return ok;
+	return ok && wh_access_headers(sub, t) &&
+		   (endpoint->oauth == NULL || endpoint->oauth->header == NULL ||
+			wh_http_header(t, endpoint->oauth->header));
 }
 
 bool
@@ -134,6 +138,7 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	const WhKey *keys[WH_SECRETS_MAX];
 	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
 	WhMessage message = {.id = id, .timestamp = d->started_us / 1000000};
+	WhHttpAccess access;
 
 	if (d->event->size > WH_BODY_MAX)
 	{
@@ -161,7 +166,9 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	if (!wh_sign(&profile->signing, keys, n_keys, &message, signature, sizeof(signature)))
 		return false;
 
+	if (!wh_access_of(&endpoint->sub, t, &access))
+		return false;
 	snprintf(t->error, sizeof(t->error), "out of memory, or a header is longer than %d bytes", HEADER_MAX);
 	return add_headers(t, instance, endpoint, d, id, signature) &&
-		   wh_http_start(http, t, endpoint->sub.url, endpoint->sub.timeout_us);
+		   wh_http_start(http, t, endpoint->sub.url, endpoint->sub.timeout_us, &access);
 }

@@ -7,46 +7,24 @@
  * timeout is; the sockets are members of one epoll descriptor, which the
  * worker's loop waits on among its other events. Connections, name look-ups
  * and the authorities' certificates are kept by the multi handle and shared by
- * all transfers; easy handles are made for one request each (new_easy).
+ * all transfers; easy handles are made for one request each (http_easy.c).
  *
  * Called by deliver.c only, from one thread. Rules beneath libcurl: a
  * callback allocates nothing that is not bounded, never calls back into the
- * server, and only notes what it saw. libcurl starts a thread per name
+ * server, and only notes what it saw (see also http_easy.c). libcurl starts a thread per name
  * look-up; all signals are blocked around calls into it, so that such a
  * thread inherits a full mask and the process's handlers run in the main
  * thread alone.
  */
 #include "http_internal.h"
 
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <strings.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define USER_AGENT "pgwebhook/1.0"
 #define EVENTS_AT_ONCE 128
-
-struct WhHttp
-{
-	WhHttpConfig config;
-	char *ca_file;
-	CURLM *multi;
-	int epoll_fd;
-	int64_t timer_ms;    /* as libcurl last asked: -1 none */
-	bool timer_changed;  /* since deadline_us was computed */
-	int64_t deadline_us; /* INT64_MAX: none */
-	Slot *slots;
-	Slot *free_list;
-	Slot *finished_head;
-	Slot *finished_tail;
-	int in_use;
-	bool connected; /* a new connection, since wake_waiting */
-	CURL *nobody;   /* for wake_waiting */
-};
 
 static void
 block_signals(sigset_t *saved)
@@ -100,155 +78,9 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* A new connection: this is the address that would be dialled, whatever the name resolved to before. */
-static curl_socket_t
-on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	Slot *slot = arg;
-
-	(void) purpose;
-	if (!slot->http->config.address_ok(slot->http->config.arg, &address->addr))
-	{
-		slot->address_refused = true;
-		return CURL_SOCKET_BAD;
-	}
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-/* Just before a request is written, on new and reused connections alike. */
-static int
-on_prereq(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
-{
-	Slot *slot = arg;
-	long opened = 0;
-
-	(void) local_ip;
-	(void) remote_port;
-	(void) local_port;
-	if (curl_easy_getinfo(slot->easy, CURLINFO_NUM_CONNECTS, &opened) == CURLE_OK && opened > 0)
-		slot->http->connected = true;
-	if (slot->http->config.ip_ok(slot->http->config.arg, remote_ip))
-		return CURL_PREREQFUNC_OK;
-	slot->address_refused = true;
-	return CURL_PREREQFUNC_ABORT;
-}
-
-static size_t
-on_body(char *bytes, size_t size, size_t n, void *arg)
-{
-	Slot *slot = arg;
-	size_t len = size * n;
-	size_t keep = sizeof(slot->keep) - slot->kept;
-
-	slot->received += len;
-	if (slot->received > WH_RESPONSE_BODY_MAX)
-	{
-		slot->too_large = true;
-		return 0;
-	}
-	if (keep > len)
-		keep = len;
-	memcpy(slot->keep + slot->kept, bytes, keep);
-	slot->kept += keep;
-	return len;
-}
-
-static size_t
-on_header(char *bytes, size_t size, size_t n, void *arg)
-{
-	Slot *slot = arg;
-	size_t len = size * n;
-
-	slot->header_received += len;
-	if (slot->header_received > WH_RESPONSE_HEADER_MAX)
-	{
-		slot->too_large = true;
-		return 0;
-	}
-	if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
-		slot->headers_ended = true;
-	else if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
-		wh_http_keep_retry_after(slot, bytes + 12, len - 12);
-	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
-	{
-		/* a new response: what came before was interim */
-		slot->transfer.retry_after[0] = '\0';
-		slot->headers_ended = false;
-	}
-	return len;
-}
-
 /*
  * Making and freeing
  */
-
-/* All settings that are the same for each request. */
-static bool
-set_up_easy(Slot *slot)
-{
-	CURL *e = slot->easy;
-	CURLcode rc = CURLE_OK;
-
-#define SET(option, value)                                                                                   \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (rc == CURLE_OK)                                                                                  \
-			rc = curl_easy_setopt(e, option, (value));                                                       \
-	} while (0)
-
-	SET(CURLOPT_PRIVATE, (void *) slot);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	/* a name look-up that hangs in its thread is left behind, not waited for */
-	SET(CURLOPT_QUICK_EXIT, 1L);
-	SET(CURLOPT_POST, 1L);
-	SET(CURLOPT_USERAGENT, USER_AGENT);
-	SET(CURLOPT_ERRORBUFFER, slot->message);
-	/* only what we mean to speak, only to whom we mean to speak */
-	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-	SET(CURLOPT_OPENSOCKETDATA, (void *) slot);
-	SET(CURLOPT_PREREQFUNCTION, on_prereq);
-	SET(CURLOPT_PREREQDATA, (void *) slot);
-	/* TLS */
-	SET(CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	SET(CURLOPT_CAPATH, NULL); /* a directory would be read anew for each connection; a file is cached */
-	/* a connection per host where HTTP/2 is offered, HTTP/1.1 with keep-alive where not */
-	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-	SET(CURLOPT_TCP_NODELAY, 1L);
-	SET(CURLOPT_TCP_KEEPALIVE, 1L);
-	/* bounded responses */
-	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, (void *) slot);
-	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_HEADERDATA, (void *) slot);
-	if (slot->http->ca_file)
-		SET(CURLOPT_CAINFO, slot->http->ca_file);
-#undef SET
-	return rc == CURLE_OK;
-}
-
-/*
- * A handle for one request. Not the last request's: libcurl before 8.1.1 keeps
- * a pointer to the last header of a handle's last response, freed when the
- * next request begins, and would use it if the next response began with a
- * folded line with a colon in it. A handle costs 3 us.
- */
-static CURL *
-new_easy(Slot *slot)
-{
-	slot->easy = curl_easy_init();
-	if (slot->easy && !set_up_easy(slot))
-	{
-		curl_easy_cleanup(slot->easy);
-		slot->easy = NULL;
-	}
-	return slot->easy;
-}
 
 WhHttp *
 wh_http_create(const WhHttpConfig *config)
@@ -286,6 +118,7 @@ wh_http_create(const WhHttpConfig *config)
 
 		slot->http = http;
 		wh_buffer_init(&slot->transfer.body, WH_BODY_MAX);
+		wh_buffer_init(&slot->transfer.answer, WH_PRIVATE_MAX);
 		slot->next = http->free_list;
 		http->free_list = slot;
 	}
@@ -296,6 +129,20 @@ failed:
 	return NULL;
 }
 
+/* What must not stay in memory. */
+static void
+forget(WhTransfer *transfer)
+{
+	if (!transfer->private)
+		return;
+	if (transfer->body.data)
+		explicit_bzero(transfer->body.data, transfer->body.cap);
+	if (transfer->answer.data)
+		explicit_bzero(transfer->answer.data, transfer->answer.cap);
+	wh_buffer_free(&transfer->answer);
+	transfer->private = false;
+}
+
 static void
 free_slot(WhHttp *http, Slot *slot)
 {
@@ -304,6 +151,7 @@ free_slot(WhHttp *http, Slot *slot)
 	if (slot->easy)
 		curl_easy_cleanup(slot->easy);
 	curl_slist_free_all(slot->headers);
+	forget(&slot->transfer);
 	wh_buffer_free(&slot->transfer.body);
 	free(slot->transfer.response);
 }
@@ -383,6 +231,7 @@ wh_http_release(WhHttp *http, WhTransfer *transfer)
 	slot->headers = NULL;
 	free(transfer->response);
 	transfer->response = NULL;
+	forget(transfer);
 	/* a body of unusual size is not kept for the next request */
 	if (transfer->body.cap > 64 * 1024)
 		wh_buffer_free(&transfer->body);
@@ -411,41 +260,18 @@ cannot_start(WhTransfer *transfer, const char *why)
 	return false;
 }
 
-static long
-milliseconds(int64_t us)
-{
-	int64_t ms = (us + 999) / 1000;
-
-	return (long) (ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : ms);
-}
-
 bool
-wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us)
+wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us,
+			  const WhHttpAccess *access)
 {
 	Slot *slot = (Slot *) transfer;
-	int64_t connect_us = timeout_us < WH_CONNECT_TIMEOUT_US ? timeout_us : WH_CONNECT_TIMEOUT_US;
-	CURL *e = new_easy(slot);
 	sigset_t saved;
 	CURLMcode rc;
 
-	if (e == NULL)
-		return cannot_start(transfer, "libcurl has no memory, or does not take our settings");
-	/*
-	 * To wait for a connection under way pays where it may turn out to be
-	 * HTTP/2. Without TLS libcurl learns only from the first response that it
-	 * is not, and one that never comes would hold up all others to its host.
-	 */
-	if (curl_easy_setopt(e, CURLOPT_PIPEWAIT, (long) (strncasecmp(url, "https:", 6) == 0)) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_URL, url) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_HTTPHEADER, slot->headers) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_POSTFIELDS, transfer->body.data) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) transfer->body.len) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, milliseconds(timeout_us)) != CURLE_OK ||
-		curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(connect_us)) != CURLE_OK)
-		return cannot_start(transfer, "libcurl does not take the request");
-
+	if (!wh_http_easy(slot, url, timeout_us, access))
+		return cannot_start(transfer, "libcurl has no memory, or does not take the request");
 	block_signals(&saved);
-	rc = curl_multi_add_handle(http->multi, e);
+	rc = curl_multi_add_handle(http->multi, slot->easy);
 	restore_signals(&saved);
 	if (rc != CURLM_OK)
 		return cannot_start(transfer, curl_multi_strerror(rc));

@@ -14,6 +14,7 @@ struct sockaddr;
 #define WH_BODY_MAX (256 * 1024 * 1024)      /* bytes of a request body */
 #define WH_RESPONSE_BODY_MAX (1024 * 1024)   /* bytes of a response body; more is an outcome of its own */
 #define WH_RESPONSE_HEADER_MAX (64 * 1024)   /* bytes of all response headers */
+#define WH_PRIVATE_MAX (16 * 1024)           /* bytes of a private response; more is an outcome too */
 #define WH_RETRY_AFTER_MAX 64                /* bytes kept of that header; the longest date has 33 */
 #define WH_CONNECT_TIMEOUT_US (10 * 1000000) /* or the request's timeout, if that is shorter */
 
@@ -34,6 +35,14 @@ typedef struct WhTransfer
 {
 	void *owner;   /* the caller's */
 	WhBuffer body; /* the caller writes the request's body here before wh_http_start */
+
+	/*
+	 * The caller's, set before wh_http_start: body and response are nobody
+	 * else's business. The response is kept whole, in `answer`, and both are
+	 * wiped on release.
+	 */
+	bool private;
+	WhBuffer answer;
 
 	/* how it ended: set when wh_http_finished returns it */
 	WhOutcomeKind kind;
@@ -58,12 +67,22 @@ extern WhTransfer *wh_http_acquire(WhHttp *http);
 /* Add a request header, "Name: value"; false without memory. */
 extern bool wh_http_header(WhTransfer *transfer, const char *line);
 
+/* How an endpoint is got at, beyond its URL; NULL: not in any special way. Copied by wh_http_start. */
+typedef struct WhHttpAccess
+{
+	const char *client_certificate; /* PEM */
+	const char *client_key;
+	const char *ca;    /* PEM, in place of ca_file */
+	const char *proxy; /* "http://[user:password@]host:port"; the address checks are then of the proxy's */
+} WhHttpAccess;
+
 /*
  * POST the transfer's body to the URL. On success it will be returned by
  * wh_http_finished sooner or later; on failure (false) nothing was sent, the
  * transfer has kind INTERNAL and an error, and is the caller's to release.
  */
-extern bool wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us);
+extern bool wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us,
+						  const WhHttpAccess *access);
 
 /* Move all transfers on as far as they go without waiting. */
 extern void wh_http_run(WhHttp *http, int64_t now_us);

@@ -1,7 +1,7 @@
 /*
  * http_internal.h
- *	  What http.c, which makes requests, and http_outcome.c, which says how they
- *	  ended, share. For nobody else.
+ *	  What http.c, which has requests under way, http_easy.c, which tells libcurl
+ *	  of one, and http_outcome.c, which says how it ended, share. For nobody else.
  */
 #ifndef WEBHOOK_HTTP_INTERNAL_H
 #define WEBHOOK_HTTP_INTERNAL_H
@@ -27,6 +27,30 @@ typedef struct Slot
 	char keep[WH_RESPONSE_KEPT];
 	char message[CURL_ERROR_SIZE];
 } Slot;
+
+struct WhHttp
+{
+	WhHttpConfig config;
+	char *ca_file;
+	CURLM *multi;
+	int epoll_fd;
+	int64_t timer_ms;    /* as libcurl last asked: -1 none */
+	bool timer_changed;  /* since deadline_us was computed */
+	int64_t deadline_us; /* INT64_MAX: none */
+	Slot *slots;
+	Slot *free_list;
+	Slot *finished_head;
+	Slot *finished_tail;
+	int in_use;
+	bool connected; /* a new connection, since wake_waiting */
+	CURL *nobody;   /* for wake_waiting */
+};
+
+/*
+ * Make the handle of this slot, for its body and headers; false where libcurl
+ * does not take them. Either way wh_http_release frees it.
+ */
+extern bool wh_http_easy(Slot *slot, const char *url, int64_t timeout_us, const WhHttpAccess *access);
 
 /* Note what a Retry-After header says: without the blanks around it; too long for a date, it is as good as none. */
 extern void wh_http_keep_retry_after(Slot *slot, const char *value, size_t len);

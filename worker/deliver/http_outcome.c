@@ -64,6 +64,7 @@ certificate_outcome(const Slot *slot)
 static WhOutcomeKind
 outcome_of(const Slot *slot, CURLcode rc, int status)
 {
+	long connect = 0;
 	curl_off_t pretransfer = 0;   /* 0: nothing could be sent */
 	curl_off_t starttransfer = 0; /* 0: nothing came */
 
@@ -74,6 +75,10 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		return WH_OUT_ADDRESS;
 	if (slot->too_large)
 		return WH_OUT_RESPONSE_TOO_LARGE;
+	/* of a tunnel: the proxy answered, and not with 2xx */
+	curl_easy_getinfo(slot->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
+	if (rc != CURLE_OK && connect != 0 && connect / 100 != 2)
+		return WH_OUT_PROXY;
 	switch (rc)
 	{
 		case CURLE_OK:
@@ -83,6 +88,9 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
 		case CURLE_COULDNT_RESOLVE_HOST:
 			return WH_OUT_DNS;
+		case CURLE_COULDNT_RESOLVE_PROXY:
+		case CURLE_PROXY:
+			return WH_OUT_PROXY;
 		case CURLE_COULDNT_CONNECT:
 			return WH_OUT_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:

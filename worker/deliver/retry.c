@@ -55,6 +55,8 @@
 	ROW(WH_OUT_TLS_WRONG_HOST, "tls_wrong_host", WH_CLASS_ENDPOINT, 0)                                       \
 	ROW(WH_OUT_TLS_EXPIRED, "tls_expired", WH_CLASS_ENDPOINT, 0)                                             \
 	ROW(WH_OUT_TLS, "tls", WH_CLASS_ENDPOINT, 0)                                                             \
+	ROW(WH_OUT_PROXY, "proxy", WH_CLASS_ENDPOINT, 407)                                                       \
+	ROW(WH_OUT_OAUTH, "oauth", WH_CLASS_ENDPOINT, 0)                                                         \
 	ROW(WH_OUT_ADDRESS, "address_refused", WH_CLASS_RETRY, 0)                                                \
 	ROW(WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", WH_CLASS_RETRY, 0)                                  \
 	ROW(WH_OUT_BODY_TOO_LARGE, "body_too_large", WH_CLASS_GIVE_UP, 0)                                        \

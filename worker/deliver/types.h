@@ -132,6 +132,17 @@ typedef struct WhProfile
 	const char *failure_text; /* names, a line each */
 } WhProfile;
 
+/*
+ * One of a subscription's credentials, as text; credential.h says what it may
+ * be. The value is NULL where it cannot be had: then nothing is sent, rather
+ * than without it. Whoever frees it wipes it.
+ */
+typedef struct WhCredential
+{
+	char *kind;
+	char *value;
+} WhCredential;
+
 /* What the engine knows of a subscription: a copy of its row, decoded. */
 typedef struct WhSubscription
 {
@@ -150,6 +161,8 @@ typedef struct WhSubscription
 	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
 	int n_headers;                             /* the operator's own request headers, "Name: value" */
 	char **headers;
+	int n_credentials;
+	WhCredential *credentials;
 	char *params;   /* a JSON object; NULL: none */
 	bool transform; /* its bodies are made by the host: see deliver.h */
 	const WhProfile *profile;
@@ -193,6 +206,8 @@ typedef enum WhOutcomeKind
 	WH_OUT_TLS_WRONG_HOST,     /* certificate of another host */
 	WH_OUT_TLS_EXPIRED,        /* certificate out of date */
 	WH_OUT_TLS,                /* anything else about the handshake or the certificate */
+	WH_OUT_PROXY,              /* the forward proxy refuses, or cannot be found */
+	WH_OUT_OAUTH,              /* no token to be had; the endpoint was not asked */
 	WH_OUT_ADDRESS,            /* address not allowed */
 	WH_OUT_RESPONSE_TOO_LARGE, /* response larger than anyone needs */
 	WH_OUT_BODY_TOO_LARGE,     /* the body to be sent is larger than we send any */
@@ -265,6 +280,8 @@ typedef struct WhDelivery
 	bool stored;      /* has a row in webhook.pending */
 	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */
+	bool refused;     /* sent again at once, because a token was refused: see deliver_oauth.c */
+	uint32_t token;   /* which token it was sent with; 0: none */
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;

@@ -1,0 +1,424 @@
+/*
+ * test_deliver_oauth.c
+ *	  OAuth 2 against a token endpoint: how a token is asked for, that it is
+ *	  asked for once and used until a little before its end, what a 401 does,
+ *	  and how it ends where there is none. Time is the test's: it sets the
+ *	  engine's clock forward.
+ */
+#include "transform_unit.h"
+
+static char oauth[512];
+static WhCredential credentials[] = {{"oauth2", oauth}};
+
+/* A subscription at `path` whose tokens come from `token_path`. */
+static void
+subscribe_with(int64_t id, const char *path, const char *token_path, const char *more)
+{
+	char to[256];
+	WhSubscription sub;
+
+	snprintf(to, sizeof(to), "http://127.0.0.1:%d%s", port, path);
+	snprintf(oauth, sizeof(oauth),
+			 "{\"token_url\": \"http://127.0.0.1:%d%s\", \"client_id\": \"an id\","
+			 " \"client_secret\": \"s\\u00e9cret:+\"%s}",
+			 port, token_path, more);
+	sub = subscription(id, to);
+	sub.credentials = credentials;
+	sub.n_credentials = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+}
+
+static const char *
+path_of(const ServerRequest *r)
+{
+	static char path[256];
+
+	assert_int_equal(sscanf(r->head, "POST %255s", path), 1);
+	return path;
+}
+
+static int
+requests_to(const char *path)
+{
+	int n = 0;
+
+	for (int i = 0; i < server_requests(); i++)
+	{
+		ServerRequest r = server_request(i);
+
+		n += strncmp(path_of(&r), path, strlen(path)) == 0;
+	}
+	return n;
+}
+
+/* RFC 6749, sections 4.4.2 and 2.3.1 with appendix B: form, and form encoded before base64. */
+static void
+test_request(void **state)
+{
+	ServerRequest r;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600", ", \"scope\": \"a b/c\"");
+	submit(1, 1, "a");
+	delivered(1);
+	assert_int_equal(server_requests(), 2);
+	r = server_request(0);
+	assert_string_equal(path_of(&r), "/token/3600");
+	assert_string_equal(r.body, "grant_type=client_credentials&scope=a+b%2Fc");
+	assert_string_equal(request_header(&r, "Content-Type"), "application/x-www-form-urlencoded");
+	/* base64 of an+id:s%C3%A9cret%3A%2B */
+	assert_string_equal(request_header(&r, "Authorization"), "Basic YW4raWQ6cyVDMyVBOWNyZXQlM0ElMkI=");
+	assert_null(request_header(&r, "webhook-signature"));
+	r = server_request(1);
+	assert_string_equal(path_of(&r), "/from/1");
+	assert_string_equal(request_header(&r, "Authorization"), "Bearer token-1");
+	assert_non_null(request_header(&r, "webhook-signature"));
+}
+
+/* However many wait, one asks; and what comes later uses the same one. */
+static void
+test_one_for_all(void **state)
+{
+	char entity[2] = "a";
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600", "");
+	for (int i = 1; i <= 20; i++, entity[0]++)
+		submit(1, i, entity);
+	for (int i = 1; i <= 20; i++)
+	{
+		WhDelivery *d = outcome(); /* in whichever order they are answered */
+
+		assert_int_equal(d->kind, WH_OUT_DELIVERED);
+		wh_delivery_free(d);
+	}
+	submit(1, 21, "a");
+	delivered(21);
+	assert_int_equal(requests_to("/token"), 1);
+}
+
+/* A token that lives 100 s is used for 90, one that lives 3600 s for 3540. */
+static void
+test_expiry(void **state)
+{
+	static const struct
+	{
+		const char *path;
+		int used;
+	} rows[] = {{"/token/100", 90}, {"/token/3600", 3540}, {"/token/\\\"100\\\"", 90}};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		int64_t id = (int64_t) i + 1;
+
+		server_forget();
+		subscribe_with(id, "/status/200", rows[i].path, "");
+		submit(id, 1, "a");
+		delivered(1);
+		skew += (rows[i].used - 5) * SECOND; /* the test itself takes less than 5 s */
+		submit(id, 2, "a");
+		delivered(2);
+		check_row(rows[i].path, requests_to("/token") == 1);
+		skew += 5 * SECOND;
+		submit(id, 3, "a");
+		delivered(3);
+		check_row(rows[i].path, requests_to("/token") == 2);
+	}
+}
+
+/* One that does not say how long it lives is used until it is refused. */
+static void
+test_no_expiry(void **state)
+{
+	(void) state;
+	subscribe_with(1, "/status/200", "/token/null", "");
+	submit(1, 1, "a");
+	delivered(1);
+	skew += 30 * 24 * 3600 * SECOND;
+	submit(1, 2, "a");
+	delivered(2);
+	assert_int_equal(requests_to("/token"), 1);
+}
+
+/* The first 401 is not how it ends: it is sent again with another token, and that is one attempt. */
+static void
+test_refused_once(void **state)
+{
+	WhCounts counts;
+	int64_t id;
+
+	(void) state;
+	subscribe_with(1, "/from/2", "/token/3600", "");
+	for (int i = 1; i <= 8; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	run_until(outcomes_are, 8);
+	for (int i = 1; i <= 8; i++)
+	{
+		WhDelivery *d = wh_deliver_take(e);
+
+		assert_int_equal(d->kind, WH_OUT_DELIVERED);
+		assert_int_equal(d->attempts, 1);
+		wh_delivery_free(d);
+	}
+	/* however many of them had been sent with the first token, one asked for the next */
+	assert_int_equal(requests_to("/token"), 2);
+	assert_in_range(requests_to("/from"), 8 + 1, 8 + 8);
+	assert_true(wh_deliver_counts(e, 0, &id, &counts));
+	assert_int_equal(counts.failed, 0);
+	assert_int_equal(counts.in_flight, 0);
+}
+
+/* The repetition is a request as well: it keeps to the rate limit, and the engine wakes up for it. */
+static void
+test_refused_rate(void **state)
+{
+	WhSubscription sub;
+	int64_t first_us;
+
+	(void) state;
+	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
+	sub = subscription(1, at("/from/2"));
+	sub.credentials = credentials;
+	sub.n_credentials = 1;
+	sub.rate_limit = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	submit(1, 1, "a");
+	run_until(requests_are, 2); /* a token, and the first */
+	first_us = real_us();
+	delivered(1);
+	assert_int_equal(requests_to("/from"), 2);
+	assert_true(real_us() - first_us > SECOND * 8 / 10);
+}
+
+/* A body that the host has made is made once, however long it waits and however often it is sent. */
+static void
+test_transformed(void **state)
+{
+	WhSubscription sub;
+
+	(void) state;
+	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
+	sub = transformed(1, at("/from/2"));
+	sub.credentials = credentials;
+	sub.n_credentials = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	submit(1, 1, "a");
+	handed_out(1);
+	made("{\"made\":1}");
+	delivered(1);
+	assert_int_equal(server_requests(), 4);
+	for (int i = 0; i < 4; i++)
+	{
+		ServerRequest r = server_request(i);
+
+		assert_string_equal(path_of(&r), i % 2 == 0 ? "/token/3600" : "/from/2");
+		if (i % 2 == 1)
+			assert_string_equal(r.body, "{\"made\":1}");
+	}
+	assert_null(wh_deliver_to_transform(e));
+}
+
+static void
+test_refused_twice(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	subscribe_with(1, "/from/9", "/token/3600", "");
+	submit(1, 1, "a");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_UNAUTHORIZED);
+	assert_int_equal(d->http_status, 401);
+	assert_int_equal(d->disposal, WH_DO_RETRY);
+	assert_int_equal(requests_to("/token"), 2);
+	assert_int_equal(requests_to("/from"), 2);
+	wh_delivery_free(d);
+}
+
+static void
+test_no_token(void **state)
+{
+	static const struct
+	{
+		const char *path;
+		const char *error;
+	} rows[] = {
+		{"/status/500", "the token endpoint answered with status 500"},
+		{"/status/200", "the token endpoint answered with status 200 and no bearer token"},
+		{"/error/invalid_client", "the token endpoint answered with status 400: invalid_client"},
+		/* who knows what that is */
+		{"/error/secret", "the token endpoint answered with status 400"},
+		{"/redirect", "the token endpoint answered with status 302"},
+		{"/close", "no answer from the token endpoint: "},
+		{"/large", "the token endpoint answered with status 200"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		WhDelivery *d;
+
+		server_forget();
+		subscribe_with(1, "/from/1", rows[i].path, "");
+		submit(1, 1, "a");
+		d = outcome();
+		check_row(rows[i].path, d->kind == WH_OUT_OAUTH);
+		check_row(rows[i].path, strcmp(d->word, "oauth") == 0);
+		check_row(rows[i].path, d->class == WH_CLASS_ENDPOINT && d->disposal == WH_DO_RETRY);
+		check_row(rows[i].path, d->http_status == 0 && d->response == NULL && d->attempted);
+		check_row(d->error, strncmp(d->error, rows[i].error, strlen(rows[i].error)) == 0);
+		check_row(rows[i].path, requests_to("/from") == 0);
+		wh_delivery_free(d);
+		wh_deliver_unsubscribe(e, 1);
+	}
+}
+
+/* The token endpoint's address is under the same policy as an endpoint's. */
+static void
+test_address(void **state)
+{
+	static char there[] =
+		"{\"token_url\": \"http://127.0.0.2:1/\", \"client_id\": \"i\", \"client_secret\": \"s\"}";
+	WhCredential elsewhere[] = {{"oauth2", there}};
+	WhSubscription sub = subscription(1, at("/status/200"));
+	WhDelivery *d;
+
+	(void) state;
+	sub.credentials = elsewhere;
+	sub.n_credentials = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	submit(1, 1, "a");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_OAUTH);
+	assert_string_equal(d->error,
+						"no answer from the token endpoint: the endpoint's address may not be dialled");
+	wh_delivery_free(d);
+}
+
+/* While one waits for its token, the others go on; and it can be given up in every way. */
+static void
+test_waiting(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/hang", "");
+	subscribe(2, at("/status/200"));
+	for (int i = 1; i <= 10; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	submit(2, 11, "a");
+	submit(2, 12, "a");
+	delivered(11);
+	delivered(12);
+	run_until(requests_are, 3);
+	assert_int_equal(requests_to("/hang"), 1);
+	assert_int_equal(wh_deliver_in_flight(e), 1);
+
+	/* other credentials: another request, and the old one is nobody's */
+	subscribe_with(1, "/from/1", "/token/3600", "");
+	for (int i = 1; i <= 10; i++)
+	{
+		d = outcome();
+		assert_int_equal(d->kind, WH_OUT_DELIVERED);
+		wh_delivery_free(d);
+	}
+	/* in a new place, gone while it waits */
+	subscribe_with(3, "/from/1", "/hang", "");
+	submit(3, 13, "a");
+	run_until(requests_are, 3 + 1 + 10 + 1);
+	wh_deliver_unsubscribe(e, 3);
+	d = outcome();
+	assert_int_equal(d->event->id, 13);
+	assert_int_equal(d->disposal, WH_DO_DROP);
+	assert_false(d->attempted);
+	wh_delivery_free(d);
+	/* and stopping */
+	subscribe_with(4, "/from/1", "/hang", "");
+	submit(4, 14, "a");
+	run_until(requests_are, 3 + 1 + 10 + 1 + 1);
+	wh_deliver_stop(e);
+	d = wh_deliver_take(e);
+	assert_int_equal(d->event->id, 14);
+	assert_false(d->attempted);
+	wh_delivery_free(d);
+	assert_int_equal(wh_deliver_in_flight(e), 0);
+}
+
+/* Saying the same again does not throw the token away; other credentials do. */
+static void
+test_subscribed_again(void **state)
+{
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600", "");
+	submit(1, 1, "a");
+	delivered(1);
+	subscribe_with(1, "/from/1", "/token/3600", "");
+	submit(1, 2, "a");
+	delivered(2);
+	assert_int_equal(requests_to("/token"), 1);
+	subscribe_with(1, "/from/1", "/token/3600", ", \"scope\": \"more\"");
+	submit(1, 3, "a");
+	delivered(3);
+	assert_int_equal(requests_to("/token"), 2);
+}
+
+/* Whichever allocation fails: no crash, no leak, nothing is lost, and nothing is sent without its token. */
+static void
+test_no_memory(void **state)
+{
+	bool failed = true;
+	int succeeded = 0;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600", ""); /* writes the credential */
+	wh_deliver_free(e);
+	for (long n = 1; failed; n++)
+	{
+		char to[64];
+		WhSubscription sub = subscription(1, to);
+		int taken = 0;
+
+		snprintf(to, sizeof(to), "http://127.0.0.1:%d/from/1", port);
+		sub.credentials = credentials;
+		sub.n_credentials = 1;
+		fail_malloc_at(n);
+		e = wh_deliver_create(&config);
+		if (e != NULL && wh_deliver_subscribe(e, &sub))
+		{
+			WhSubmit one = {.subscription_id = 1, .from = WH_FROM_LOG};
+			WhDelivery *d;
+
+			for (int i = 1; i <= 2; i++)
+				taken += submit_as(&one, i, i == 1 ? "a" : "b");
+			while (wh_deliver_outcomes(e) < taken)
+				run_until(outcomes_are, taken);
+			while ((d = wh_deliver_take(e)) != NULL)
+			{
+				assert_int_not_equal(d->kind, WH_OUT_UNAUTHORIZED);
+				succeeded += d->kind == WH_OUT_DELIVERED;
+				wh_delivery_free(d);
+			}
+			assert_int_equal(wh_deliver_in_flight(e), 0);
+		}
+		failed = malloc_has_failed();
+		if (failed)
+			wh_deliver_free(e);
+		assert_true(n < 1000);
+	}
+	assert_true(succeeded > 10);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_engine(test_request),          with_engine(test_one_for_all),  with_engine(test_expiry),
+		with_engine(test_no_expiry),        with_engine(test_refused_once), with_engine(test_refused_twice),
+		with_engine(test_refused_rate),     with_engine(test_transformed),  with_engine(test_no_token),
+		with_engine(test_address),          with_engine(test_no_memory),    with_engine(test_waiting),
+		with_engine(test_subscribed_again),
+	};
+
+	return cmocka_run_group_tests_name("deliver_oauth", tests, NULL, NULL);
+}

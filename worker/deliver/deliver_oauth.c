@@ -1,0 +1,454 @@
+/*
+ * deliver_oauth.c
+ *	  OAuth 2 client credentials (RFC 6749, section 4.4): an endpoint's token,
+ *	  and the deliveries that wait for one.
+ *
+ * Part of the pipeline: called by deliver.c, when a request is about to start
+ * and when one has ended. A delivery that finds no token waits in a list of the
+ * engine's, in flight as far as its queue knows, without a transfer; the first such asks for a token, with
+ * a request of the engine's own that goes by the endpoint's authorities,
+ * client certificate and proxy, and under the same policy of addresses. A token
+ * is used until a little before it ends, or until it is answered with 401:
+ * that delivery is sent once more with another one, as soon as its subscription's
+ * rate limit lets it. A token, and what it was
+ * asked for with, is in no error and no log, and is wiped.
+ */
+#include "deliver_oauth.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "credential.h"
+#include "deliver_access.h"
+#include "deliver_batch.h"
+#include "deliver_internal.h"
+#include "deliver_tests.h"
+#include "json_text.h"
+
+#define KIND "oauth2"
+#define TEXT_MAX 8192 /* bytes of a token, or of a member of the credential */
+#define MARGIN_MAX_US                                                                                        \
+	(INT64_C(60) * 1000000) /* this long before its end a token is not used any more, at most */
+#define LIFE_MAX_S 31536000
+#define LOOK_US 1000000 /* how often one more delivery joins those that wait for the same token */
+
+static void
+wipe(WhBuffer *b)
+{
+	if (b->data)
+		explicit_bzero(b->data, b->cap);
+	wh_buffer_free(b);
+}
+
+static void
+forget_token(Oauth *oauth)
+{
+	if (oauth->header)
+		explicit_bzero(oauth->header, strlen(oauth->header));
+	free(oauth->header);
+	oauth->header = NULL;
+}
+
+void
+wh_oauth_let_go(Oauth *oauth)
+{
+	if (oauth == NULL || --oauth->refs > 0)
+		return;
+	forget_token(oauth);
+	free(oauth);
+}
+
+/*
+ * Asking
+ */
+
+/* Append what a member of a JSON object means, if it is a string; false: it is not, or there is no memory. */
+static bool
+append_member(const char *json, size_t len, const char *name, WhBuffer *out)
+{
+	WhValue found = wh_json_find((WhValue){WH_VALUE_JSON, json, len}, name, strlen(name));
+	WhText text;
+
+	if (found.kind != WH_VALUE_JSON)
+		return false;
+	text = wh_json_trim(found.at, found.len);
+	if (!wh_json_inside_string(&text))
+		return false;
+	wh_json_unescape(out, text.at, text.len);
+	return !out->failed && out->len > 0 && strlen(out->data) == out->len;
+}
+
+/* As a form has it: RFC 6749, appendix B. */
+static bool
+append_encoded(WhBuffer *out, const char *text)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._*";
+
+	for (; *text; text++)
+	{
+		char escape[4];
+
+		if (strchr(plain, *text))
+			wh_buffer_append(out, text, 1);
+		else if (*text == ' ')
+			wh_buffer_puts(out, "+");
+		else
+		{
+			snprintf(escape, sizeof(escape), "%%%02X", (unsigned char) *text);
+			wh_buffer_puts(out, escape);
+		}
+	}
+	return !out->failed;
+}
+
+/* A member of the credential in its encoded form; false: it is not there. */
+static bool
+append_encoded_member(const char *json, const char *name, WhBuffer *out)
+{
+	WhBuffer text;
+	bool ok;
+
+	wh_buffer_init(&text, TEXT_MAX);
+	ok = append_member(json, strlen(json), name, &text) && append_encoded(out, text.data);
+	wipe(&text);
+	return ok;
+}
+
+/* The client proves who it is by the scheme basic (RFC 6749, section 2.3.1). */
+static bool
+add_client(const char *json, WhTransfer *t)
+{
+	WhBuffer pair;
+	WhBuffer line;
+	bool ok;
+
+	wh_buffer_init(&pair, 3 * 2 * TEXT_MAX);
+	wh_buffer_init(&line, 3 * 3 * TEXT_MAX);
+	ok = append_encoded_member(json, "client_id", &pair) && wh_buffer_puts(&pair, ":") &&
+		 append_encoded_member(json, "client_secret", &pair) && wh_credential_basic(pair.data, &line) &&
+		 wh_http_header(t, line.data);
+	wipe(&pair);
+	wipe(&line);
+	return ok;
+}
+
+/* Write and start the request; false: the transfer holds the reason. */
+static bool
+start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
+{
+	const char *json = wh_access_value(sub, KIND);
+	WhHttpAccess access;
+	WhBuffer url;
+	bool ok;
+
+	if (!wh_access_of(sub, t, &access))
+		return false;
+	snprintf(t->error, sizeof(t->error), "the credential oauth2 cannot be used, or out of memory");
+	wh_buffer_init(&url, TEXT_MAX);
+	ok = append_member(json, strlen(json), "token_url", &url) &&
+		 wh_buffer_puts(&t->body, "grant_type=client_credentials") && add_client(json, t) &&
+		 wh_http_header(t, "Content-Type: application/x-www-form-urlencoded") &&
+		 wh_http_header(t, "Accept: application/json");
+	if (ok && wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, "scope", 5).kind == WH_VALUE_JSON)
+		ok = wh_buffer_puts(&t->body, "&scope=") && append_encoded_member(json, "scope", &t->body);
+	ok = ok && wh_http_start(http, t, url.data, sub->timeout_us, &access);
+	wh_buffer_free(&url);
+	return ok;
+}
+
+/* Ask with this transfer, unless that is under way. False: it is not used; problem says why, unless it is. */
+static bool
+ask(WhHttp *http, WhTransfer *t, Endpoint *endpoint)
+{
+	Oauth *oauth = endpoint->oauth;
+
+	if (oauth == NULL)
+	{
+		if ((oauth = calloc(1, sizeof(Oauth))) == NULL)
+			return false;
+		oauth->refs = 1;
+		oauth->subscription_id = endpoint->sub.id;
+		endpoint->oauth = oauth;
+	}
+	if (oauth->asking)
+		return false;
+	t->private = true;
+	if (!start(http, t, &endpoint->sub))
+	{
+		snprintf(oauth->problem, sizeof(oauth->problem), "%s", t->error);
+		return false;
+	}
+	t->owner = oauth;
+	oauth->refs++;
+	oauth->asking = true;
+	return true;
+}
+
+/*
+ * Being answered
+ */
+
+/* The error's word, where it is one of those that RFC 6749 has: anything else might quote what we sent. */
+static const char *
+error_word(const WhTransfer *t)
+{
+	static const char *const known[] = {
+		"invalid_request",     "invalid_client",         "invalid_grant",
+		"unauthorized_client", "unsupported_grant_type", "invalid_scope",
+	};
+	const char *word = "";
+	WhBuffer text;
+
+	wh_buffer_init(&text, TEXT_MAX);
+	if (t->answer.len > 0 && append_member(t->answer.data, t->answer.len, "error", &text))
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (strcmp(text.data, known[i]) == 0)
+				word = known[i];
+	wipe(&text);
+	return word;
+}
+
+/* expires_in, a number or a string of digits; 0: it says nothing. */
+static int64_t
+life_us(const WhTransfer *t)
+{
+	WhValue found = wh_json_find((WhValue){WH_VALUE_JSON, t->answer.data, t->answer.len}, "expires_in", 10);
+	WhText text;
+	int64_t seconds = 0;
+
+	if (found.kind != WH_VALUE_JSON)
+		return 0;
+	text = wh_json_trim(found.at, found.len);
+	wh_json_inside_string(&text);
+	for (size_t i = 0; i < text.len && text.at[i] >= '0' && text.at[i] <= '9' && seconds < LIFE_MAX_S; i++)
+		seconds = seconds * 10 + (text.at[i] - '0');
+	return (seconds < LIFE_MAX_S ? seconds : LIFE_MAX_S) * 1000000;
+}
+
+/* Tokens that are no bearer tokens would have to be sent in some other way. */
+static bool
+is_bearer(const WhTransfer *t)
+{
+	WhBuffer type;
+	bool ok;
+
+	wh_buffer_init(&type, TEXT_MAX);
+	ok = !append_member(t->answer.data, t->answer.len, "token_type", &type) ||
+		 strcasecmp(type.data, "bearer") == 0;
+	wh_buffer_free(&type);
+	return ok;
+}
+
+/* Keep the token of the answer; false: there is none that can be used. */
+static bool
+keep_token(Oauth *oauth, const WhTransfer *t, int64_t now_us)
+{
+	int64_t life = life_us(t);
+	int64_t margin = life / 10 < MARGIN_MAX_US ? life / 10 : MARGIN_MAX_US;
+	WhBuffer token;
+	WhBuffer line;
+	bool ok;
+
+	wh_buffer_init(&token, TEXT_MAX);
+	wh_buffer_init(&line, TEXT_MAX + 64);
+	ok = is_bearer(t) && append_member(t->answer.data, t->answer.len, "access_token", &token) &&
+		 wh_credential_wrong("bearer", token.data) == NULL &&
+		 wh_buffer_puts(&line, "Authorization: Bearer ") && wh_buffer_puts(&line, token.data);
+	wipe(&token);
+	if (!ok)
+	{
+		wipe(&line);
+		return false;
+	}
+	forget_token(oauth);
+	oauth->header = line.data;
+	oauth->until_us = life == 0 ? INT64_MAX : now_us + life - margin;
+	if (++oauth->number == 0)
+		oauth->number = 1;
+	return true;
+}
+
+/* A token, or a problem. */
+static void
+take_answer(Oauth *oauth, const WhTransfer *t, int64_t now_us)
+{
+	forget_token(oauth);
+	if (t->kind != WH_OUT_DELIVERED && t->http_status == 0)
+		snprintf(oauth->problem, sizeof(oauth->problem), "no answer from the token endpoint: %.*s",
+				 (int) (sizeof(oauth->problem) - 40), t->error);
+	else if (t->kind != WH_OUT_DELIVERED)
+	{
+		const char *word = error_word(t);
+
+		snprintf(oauth->problem, sizeof(oauth->problem), "the token endpoint answered with status %d%s%s",
+				 t->http_status, *word ? ": " : "", word);
+	}
+	else if (t->answer.len == 0 || !keep_token(oauth, t, now_us))
+		snprintf(oauth->problem, sizeof(oauth->problem),
+				 "the token endpoint answered with status %d and no bearer token", t->http_status);
+}
+
+/*
+ * Deliveries
+ */
+
+bool
+wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us)
+{
+	const Oauth *oauth = endpoint->oauth;
+
+	return wh_access_value(&endpoint->sub, KIND) != NULL &&
+		   (oauth == NULL || oauth->header == NULL || oauth->until_us <= now_us);
+}
+
+/* One of those that wait of a subscription (0: of any), taken out; NULL: there is none any more. */
+static WhDelivery *
+take_of(WhList *waiting, int64_t subscription_id)
+{
+	WhList others = {0};
+	WhDelivery *found = NULL;
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(waiting)) != NULL)
+	{
+		if (found == NULL && (subscription_id == 0 || d->subscription_id == subscription_id))
+			found = d;
+		else
+			wh_list_push(&others, d);
+	}
+	*waiting = others;
+	return found;
+}
+
+/* Those that waited for a token of this endpoint in vain: that is how each of them ends. */
+static void
+end_without(WhDeliver *e, const Endpoint *endpoint, int64_t duration_us)
+{
+	WhDelivery *d;
+
+	while ((d = take_of(&e->waiting, endpoint->sub.id)) != NULL)
+	{
+		WhTransfer none = {.kind = WH_OUT_OAUTH, .duration_us = duration_us};
+
+		snprintf(none.error, sizeof(none.error), "%s",
+				 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
+		wh_batch_started(d, e->now_us);
+		wh_engine_conclude(e, d, &none);
+	}
+}
+
+void
+wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
+{
+	wh_list_push(&e->waiting, d);
+	/* no others meanwhile, or hardly any: they would only wait in here, where they count as in flight */
+	wh_queue_not_before(e->queue, endpoint->sub.id, e->now_us + LOOK_US);
+	if (ask(e->http, t, endpoint))
+		return;
+	wh_http_release(e->http, t);
+	if (endpoint->oauth == NULL || !endpoint->oauth->asking)
+		end_without(e, endpoint, 0);
+}
+
+void
+wh_oauth_answered(WhDeliver *e, WhTransfer *t)
+{
+	Oauth *oauth = t->owner;
+	Endpoint *endpoint = wh_queue_owner(e->queue, oauth->subscription_id);
+
+	oauth->asking = false;
+	take_answer(oauth, t, e->now_us);
+	/* it may have other credentials by now, and ask for another token */
+	if (endpoint && endpoint->oauth == oauth)
+	{
+		wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
+		if (oauth->header == NULL)
+			end_without(e, endpoint, t->duration_us);
+	}
+	wh_oauth_let_go(oauth);
+}
+
+void
+wh_oauth_broken_off(WhTransfer *t)
+{
+	Oauth *oauth = t->owner;
+
+	oauth->asking = false;
+	wh_oauth_let_go(oauth);
+}
+
+bool
+wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t)
+{
+	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
+
+	if (t->http_status != 401 || d->refused || d->token == 0 || endpoint == NULL || e->draining ||
+		wh_access_value(&endpoint->sub, KIND) == NULL)
+		return false;
+	d->refused = true;
+	/* another delivery may have brought a new one meanwhile */
+	if (endpoint->oauth && endpoint->oauth->number == d->token)
+		forget_token(endpoint->oauth);
+	wh_list_push(&e->waiting, d);
+	return true;
+}
+
+/* When it may be sent, or ask; INT64_MAX: it waits for an answer. */
+static int64_t
+due(const WhDeliver *e, const WhDelivery *d)
+{
+	const Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
+
+	if (wh_oauth_must_wait(endpoint, e->now_us))
+		return endpoint->oauth && endpoint->oauth->asking ? INT64_MAX : 0;
+	return d->test ? 0 : wh_rate_next(&endpoint->rate);
+}
+
+WhDelivery *
+wh_oauth_next(WhDeliver *e)
+{
+	WhList others = {0};
+	WhDelivery *found = NULL;
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(&e->waiting)) != NULL)
+	{
+		if (found == NULL && due(e, d) <= e->now_us)
+			found = d;
+		else
+			wh_list_push(&others, d);
+	}
+	e->waiting = others;
+	return found;
+}
+
+int64_t
+wh_oauth_due(const WhDeliver *e)
+{
+	int64_t first = INT64_MAX;
+
+	/* what is due already waits for a place, and is looked at when one is free */
+	for (const WhDelivery *d = e->waiting.head; d; d = d->next)
+	{
+		int64_t at = due(e, d);
+
+		first = at > e->now_us && at < first ? at : first;
+	}
+	return first;
+}
+
+void
+wh_oauth_put_back(WhDeliver *e, int64_t subscription_id)
+{
+	WhDelivery *d;
+
+	while ((d = take_of(&e->waiting, subscription_id)) != NULL)
+	{
+		if (d->test)
+			wh_tests_drop(d, &e->outcomes);
+		else
+			wh_queue_abort(e->queue, d);
+	}
+}

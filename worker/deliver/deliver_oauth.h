@@ -1,0 +1,60 @@
+/*
+ * deliver_oauth.h
+ *	  OAuth 2 client credentials (RFC 6749, section 4.4): an endpoint's token,
+ *	  and the deliveries that wait for one.
+ *
+ * Called by deliver.c, deliver_endpoint.c and deliver_request.c only.
+ *
+ * The credential "oauth2" is a JSON object of strings: token_url, client_id,
+ * client_secret and, where it is wanted, scope.
+ */
+#ifndef WEBHOOK_DELIVER_OAUTH_H
+#define WEBHOOK_DELIVER_OAUTH_H
+
+#include "deliver.h"
+#include "deliver_endpoint.h"
+#include "http.h"
+#include "types.h"
+
+/* A token, held by its endpoint and by the request that asks for one. */
+typedef struct Oauth
+{
+	int refs;
+	int64_t subscription_id;
+	bool asking;                /* a request for a token is under way */
+	uint32_t number;            /* of the last token; 0: there has been none */
+	char *header;               /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;           /* when it is too old to be used */
+	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
+} Oauth;
+
+extern void wh_oauth_let_go(Oauth *oauth);
+
+/* Does a delivery to it have to wait for a token? */
+extern bool wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us);
+
+/* It does, and so it waits; the first one asks, with this transfer, else that is released. */
+extern void wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
+
+/* A private transfer has ended: there is a token, or none and what waited for it ends with that. */
+extern void wh_oauth_answered(WhDeliver *e, WhTransfer *t);
+
+/* The same for one that was taken back unfinished. */
+extern void wh_oauth_broken_off(WhTransfer *t);
+
+/*
+ * A response has come. True: it was the first 401 for a delivery sent with a
+ * token, which is then not used any more; the delivery waits for another.
+ */
+extern bool wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t);
+
+/* One of those that wait which may be sent now, or has to ask; NULL: none. */
+extern WhDelivery *wh_oauth_next(WhDeliver *e);
+
+/* When the next of them may be sent, later than now; INT64_MAX: no need to look. */
+extern int64_t wh_oauth_due(const WhDeliver *e);
+
+/* Those of a subscription (0: of all) do not wait any more: they are back in the queue; tests are dropped. */
+extern void wh_oauth_put_back(WhDeliver *e, int64_t subscription_id);
+
+#endif /* WEBHOOK_DELIVER_OAUTH_H */
