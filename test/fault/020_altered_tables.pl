@@ -35,7 +35,7 @@ $t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100m
 $t->change(20);
 $t->account('before', 0);
 
-# While HARM is done, changes wait; the log says LIKE, once, and so does the status; after MEND they arrive.
+# While HARM is done, changes wait; the log says LIKE, once a step, and so does the status; after MEND they arrive.
 sub harm
 {
 	my ($what, $harm, $mend, $like) = @_;
@@ -48,7 +48,10 @@ sub harm
 	my $since = time;
 	poll_until('some seconds pass', sub { time > $since + 2 });
 	$t->change(50);
-	is(() = $t->log_since($offset) =~ /WARNING:.*webhook worker/g, 1, "$what: the log says so once");
+	# reading and settling may both meet it; neither repeats itself
+	my %said;
+	$said{$_}++ for $t->log_since($offset) =~ /WARNING:.*webhook worker (.*)/g;
+	is(join(', ', grep { $said{$_} > 1 } sort keys %said), '', "$what: the log says so once for each step that meets it");
 	is($t->worker_pid // '', '', "$what: the status does not say that all is well");
 	$t->sql($mend);
 	my $mended = time;
