@@ -134,6 +134,11 @@ certificate_of(Certificate which, EVP_PKEY *key)
 			cert = make_cert("unit", right, -HOUR, HOUR, key, authority, issuer_key);
 			EVP_PKEY_free(issuer_key);
 			return cert;
+		case CERT_OF_CLIENT:
+			cert = make_cert("unit", right, -HOUR, HOUR, key, authority, authority_key);
+			extend(cert, NID_ext_key_usage, "clientAuth");
+			need(X509_sign(cert, authority_key, EVP_sha256()));
+			return cert;
 	}
 	return make_cert("unit", right, -HOUR, HOUR, key, authority, authority_key);
 }
