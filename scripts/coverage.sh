@@ -2,7 +2,7 @@
 # What the tests reach: coverage.sh TREE OUT PERL_LIBRARY
 #
 # Called by the layer "coverage" of the tests, with a TREE that was built with
-# --coverage and installed. Runs the unit tests, built in the same way, and the
+# --coverage, not optimised, and installed. Runs the unit tests, built in the same way, and the
 # TAP tests whose numbers are in COVERED; then coverage.pl tells per file what
 # was reached, and judges. What a process counted is written when it ends, so
 # nothing is known of those that were killed.
@@ -12,7 +12,7 @@ cd "$tree"
 mkdir -p "$out/unit"
 
 # the unit tests fail elsewhere if they fail
-make -s -C test/unit check OUT="$out/unit" SANITIZE=--coverage || echo "# some unit tests failed"
+make -s -C test/unit check OUT="$out/unit" SANITIZE=--coverage CFLAGS="-g -O0" || echo "# some unit tests failed"
 for number in $COVERED; do
   prove -I "$library" -I test/t test/t/"$number"_*.pl || echo "# $number failed"
 done

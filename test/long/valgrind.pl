@@ -1,6 +1,6 @@
 # The promise: memcheck finds nothing in the library, neither in the worker nor
-# in backends, while rows are captured and delivered, fail and are retried, the
-# configuration changes and the worker ends.
+# in backends, while rows are captured and delivered, fail and are retried,
+# credentials are saved and used, the configuration changes and the worker ends.
 #
 # The server's own programs are not built for memcheck; what it says of them is
 # suppressed (VALGRIND_SUPPRESSIONS), or else told and not counted. What counts
@@ -11,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../t";
 use IPC::Run ();
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
@@ -22,6 +23,7 @@ $t->watch('item', previous => 'true');
 $t->subscribe('well', $r->url('/ok/well'));
 $t->subscribe('ill', $r->url('/fail-first/1/ill'), retry_schedule => "'{100ms}'");
 $t->subscribe('hostile', $r->url('/close-early/hostile'), retry_schedule => "'{1h}'");
+$t->subscribe('tokenless', $r->url('/ok/tokenless'), retry_schedule => "'{1h}'");
 
 # The same cluster once more, under memcheck.
 my $node = $t->node;
@@ -38,11 +40,16 @@ my $memcheck = IPC::Run::start(
 eval {
 	poll_until('the server is ready', sub { system('pg_isready', '-q', '-d', $node->connstr($WebhookTest::DB)) == 0 });
 	my $pid = $t->wait_for_worker;
+	my $oauth2 = JSON::PP::encode_json({ token_url => $r->url('/ok/token'), client_id => 'id', client_secret => 'secret', scope => 'events' });
+	$t->sql("SELECT webhook.set_credential('tokenless', 'oauth2', '$oauth2'), webhook.set_credential('tokenless', 'header:X-Key', 'key')");
+	$t->sql("SELECT webhook.set_credential('well', 'basic', 'user:password'), webhook.set_credential('well', 'header:X-Key', 'key')");
 	$t->sql("INSERT INTO item SELECT g, g, repeat('x', 100 * g) FROM generate_series(1, 100) g");
 	$t->sql("UPDATE item SET v = v + 1 WHERE id <= 50; DELETE FROM item WHERE id > 90");
 	$t->sql("INSERT INTO item VALUES (1000, 1, repeat('x', 3000000))");
 	$t->poll_sql('all but the hostile one is delivered',
 		"SELECT count(*) FROM webhook.log WHERE outcome = 'delivered'", 2 * 161, 240);
+	$t->poll_sql('what answers is no token endpoint', "SELECT bool_or(error ~ 'no bearer token') FROM webhook.log WHERE outcome = 'oauth'");
+	$t->sql("SELECT webhook.set_credential('well', 'basic', NULL)");
 	$t->sql("SELECT webhook.pause('well'); SELECT webhook.resume('well'); UPDATE webhook.subscription SET timeout = '3s'");
 	$node->append_conf('postgresql.conf', "webhook.max_in_flight = 20\n");
 	$node->reload;

@@ -64,5 +64,18 @@ for my $database (@databases)
 		't', "$encoding: the response is kept as far as it can be");
 }
 
+# An entity's id may be longer than an index takes (2704 bytes, which no compression helps): the log keeps its first 500 characters.
+{
+	local $WebhookTest::DB = 'utf8';
+	$t->sql('CREATE TABLE saga (name text)');
+	$t->watch('saga', id_columns => q{'{name}'});
+	$t->sql(q{INSERT INTO saga SELECT string_agg(chr(2048 + (hashint4(i) & 16383)), '' ORDER BY i) FROM generate_series(1, 2000) i});
+	$t->wait_until_settled;
+	my ($saga) = grep { $_->{entity_type} eq 'saga' } map { JSON::PP->new->decode($_->{body}) } $r->requests('/unicode/utf8');
+	is(length($saga->{entity_id}), 2000, 'an entity id of 2000 characters arrives whole');
+	is( $t->sql("SELECT outcome, attempt, entity_id = (SELECT left(name, 500) FROM saga) FROM webhook.log WHERE entity_type = 'saga'"),
+		'delivered|1|t', 'and the log has its first 500');
+}
+
 $t->stop;
 done_testing();

@@ -128,6 +128,18 @@ is( $t->sql(<<SQL), 't|t', 'what had to be tried again was: each update twice, n
 SELECT count(*) > 0, bool_and(n = 2) FROM (SELECT count(*) AS n FROM request WHERE path = '/fail-first/1/again' GROUP BY event_id) r
 SQL
 
+# hundreds of outcomes that wait for a lock, more than are settled at once
+$after = last_event();
+my $seen   = $r->count('/ok/crm');
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE webhook.attempt IN ACCESS EXCLUSIVE MODE');
+$t->sql('INSERT INTO item SELECT FROM generate_series(1, 1500)');
+$r->wait_for_requests($seen + 900, '/ok/crm');
+$holder->query_safe('COMMIT');
+$holder->quit;
+check('hundreds of outcomes waited for a lock', '/ok/crm', $after);
+is($t->worker_pid, $worker, 'the worker lives');
+
 # somebody who works through the tables in an order of his own, again and again
 my @sessions = $t->sessions((<<'SQL') x 2, (<<'SQL2') x 2);
 SET lock_timeout = '10s';

@@ -249,6 +249,30 @@ test_body_too_large(void **state)
 	wh_delivery_free(d);
 }
 
+/* libcurl takes no setting of more than 8,000,000 bytes; no such URL can be saved. */
+static void
+test_not_taken_by_libcurl(void **state)
+{
+	size_t len = 9000000;
+	char *endless = malloc(len + 1);
+	WhDelivery *d;
+
+	(void) state;
+	assert_non_null(endless);
+	memset(endless, 'a', len);
+	memcpy(endless, "http://127.0.0.1/", 17);
+	endless[len] = '\0';
+	subscribe(1, endless);
+	free(endless);
+	submit(1, 1, "a");
+	d = outcome();
+	assert_true(d->attempted);
+	assert_int_equal(d->kind, WH_OUT_INTERNAL);
+	assert_int_equal(d->disposal, WH_DO_RETRY);
+	assert_non_null(strstr(d->error, "does not take the request"));
+	wh_delivery_free(d);
+}
+
 static void
 test_retry_after(void **state)
 {
@@ -453,6 +477,7 @@ main(void)
 		with_engine(test_counts),
 		with_engine(test_connect_timeout),
 		with_engine(test_body_too_large),
+		with_engine(test_not_taken_by_libcurl),
 		with_engine(test_retry_after),
 	};
 

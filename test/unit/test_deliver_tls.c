@@ -20,6 +20,8 @@ static const struct
 	{CERT_TOO_EARLY, WH_OUT_TLS_EXPIRED, "tls_expired"},
 	{CERT_SELF_SIGNED, WH_OUT_TLS_UNKNOWN_CA, "tls_unknown_ca"},
 	{CERT_OTHER_CA, WH_OUT_TLS_UNKNOWN_CA, "tls_unknown_ca"},
+	{CERT_FORGED, WH_OUT_TLS, "tls"},
+	{CERT_OF_CLIENT, WH_OUT_TLS, "tls"},
 	{CERT_GOOD, WH_OUT_DELIVERED, "delivered"}, /* with the same handles */
 };
 

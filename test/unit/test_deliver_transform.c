@@ -5,6 +5,7 @@
  */
 #include "transform_unit.h"
 
+#include "failing_malloc.h"
 #include "http.h"
 
 static void
@@ -237,6 +238,24 @@ test_large(void **state)
 	free(body);
 }
 
+static void
+test_no_memory(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	subscribe_transformed(1, at("/status/200"));
+	submit(1, 1, "A");
+	handed_out(1);
+	fail_malloc_at(1);
+	made("1");
+	assert_true(malloc_has_failed());
+	d = ended(1, "internal", WH_DO_RETRY);
+	assert_string_equal(d->error, "out of memory");
+	wh_delivery_free(d);
+	assert_int_equal(server_requests(), 0);
+}
+
 int
 main(void)
 {
@@ -244,7 +263,7 @@ main(void)
 		with_engine(test_body),         with_engine(test_skipped),       with_engine(test_failed),
 		with_engine(test_message),      with_engine(test_batch),         with_engine(test_batch_for_nobody),
 		with_engine(test_batch_failed), with_engine(test_batch_refused), with_engine(test_no_longer),
-		with_engine(test_test),         with_engine(test_large),
+		with_engine(test_test),         with_engine(test_large),         with_engine(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -129,6 +129,16 @@ certificate_of(Certificate which, EVP_PKEY *key)
 			X509_free(issuer);
 			EVP_PKEY_free(issuer_key);
 			return cert;
+		case CERT_FORGED:
+			issuer_key = EVP_EC_gen("P-256");
+			cert = make_cert("unit", right, -HOUR, HOUR, key, authority, issuer_key);
+			EVP_PKEY_free(issuer_key);
+			return cert;
+		case CERT_OF_CLIENT:
+			cert = make_cert("unit", right, -HOUR, HOUR, key, authority, authority_key);
+			extend(cert, NID_ext_key_usage, "clientAuth");
+			need(X509_sign(cert, authority_key, EVP_sha256()));
+			return cert;
 	}
 	return make_cert("unit", right, -HOUR, HOUR, key, authority, authority_key);
 }

@@ -17,6 +17,8 @@ typedef enum Certificate
 	CERT_TOO_EARLY,   /* valid in an hour */
 	CERT_SELF_SIGNED, /* by itself */
 	CERT_OTHER_CA,    /* by an authority nobody knows */
+	CERT_FORGED,      /* as if by the authority, whose signature it is not */
+	CERT_OF_CLIENT,   /* by the authority, for clients */
 } Certificate;
 
 extern int tls_server_start(Certificate certificate); /* returns its port */
