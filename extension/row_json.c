@@ -9,9 +9,10 @@
  * written straight into the buffer, without a function call through fmgr and
  * without a copy.
  *
- * Nothing here is shared, locked or kept: a JsonColumn belongs to whoever made
- * it (capture_source.c, which forgets it when the table, a type or a cast
- * changes), and everything else is allocated in the current memory context.
+ * Nothing here is shared or locked: a JsonColumn, with the date or time it wrote
+ * last, belongs to whoever made it (capture_source.c, which forgets it when the
+ * table, a type or a cast changes), and everything else is allocated in the
+ * current memory context.
  */
 #include "postgres.h"
 
@@ -23,7 +24,6 @@
 #include "row_json.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -197,15 +197,24 @@ write_text(StringInfo out, JsonColumn *column, Datum value)
 		pfree(text);
 }
 
-/* date, timestamp, timestamptz: no character of theirs needs an escape */
+/* date, timestamp, timestamptz: no character of theirs needs an escape. Zones are kept for good, so their address tells them. */
 static void
 write_datetime(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, MAXDATELEN + 3);
-	appendStringInfoCharMacro(out, '"');
-	JsonEncodeDateTime(out->data + out->len, value, column->base_type, NULL);
-	out->len += strlen(out->data + out->len);
-	appendStringInfoCharMacro(out, '"');
+	DatetimeText *last = &column->datetime;
+	int64 number = column->base_type == DATEOID ? DatumGetDateADT(value) : DatumGetTimestampTz(value);
+
+	if (last->len == 0 || last->value != number || last->zone != session_timezone)
+	{
+		last->len = 0; /* until it is whole: there may be an error */
+		JsonEncodeDateTime(last->text, value, column->base_type, NULL);
+		last->value = number;
+		last->zone = session_timezone;
+		last->len = strlen(last->text);
+	}
+	append_bytes(out, "\"", 1);
+	append_bytes(out, last->text, last->len);
+	append_bytes(out, "\"", 1);
 }
 
 static void
