@@ -34,12 +34,19 @@
 /* Room for any int8 with its sign and final zero. */
 #define INT_TEXT_SIZE 21
 
-/* appendBinaryStringInfo(), inline: a row has dozens of pieces. */
+/* enlargeStringInfo(), inline: a row has dozens of pieces. */
 static inline void
-append_bytes(StringInfo out, const char *bytes, int len)
+make_room(StringInfo out, int len)
 {
 	if (unlikely(out->len + len >= out->maxlen))
 		enlargeStringInfo(out, len);
+}
+
+/* appendBinaryStringInfo(), inline */
+static inline void
+append_bytes(StringInfo out, const char *bytes, int len)
+{
+	make_room(out, len);
 	memcpy(out->data + out->len, bytes, len);
 	out->len += len;
 	out->data[out->len] = '\0';
@@ -56,31 +63,39 @@ needs_escape(unsigned char c)
 	return c < ' ' || c == '"' || c == '\\';
 }
 
-/* Is any of the eight bytes one that needs an escape? Exact, by the usual tests for a zero or a lesser byte. */
+/*
+ * Is any of the eight bytes one that needs an escape? Exact, by the usual tests
+ * for a zero or a lesser byte; what they have in common is done once, since
+ * neither a quote nor a backslash has the highest bit.
+ */
 static inline bool
-any_needs_escape(uint64 word)
+any_needs_escape(const char *bytes)
 {
 	const uint64 ones = UINT64CONST(0x0101010101010101);
-	uint64 quote = word ^ (ones * '"');
-	uint64 backslash = word ^ (ones * '\\');
+	uint64 word;
+	uint64 quote;
+	uint64 backslash;
 
-	return (((word - ones * ' ') & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) &
-		   (ones * 0x80);
+	memcpy(&word, bytes, sizeof(word));
+	quote = word ^ (ones * '"');
+	backslash = word ^ (ones * '\\');
+	return ((word - ones * ' ') | (quote - ones) | (backslash - ones)) & ~word & (ones * 0x80);
 }
 
 /* Length of the run at the start of the string that needs no escape. */
 static inline int
 plain_run(const char *string, int len)
 {
+	const int step = sizeof(uint64);
 	int run = 0;
-	uint64 word;
 
-	while (run + (int) sizeof(word) <= len)
+	if (len >= step)
 	{
-		memcpy(&word, string + run, sizeof(word));
-		if (any_needs_escape(word))
-			break;
-		run += sizeof(word);
+		while (run + step <= len && !any_needs_escape(string + run))
+			run += step;
+		/* what is left at the end, with some of what has been looked at */
+		if (run + step > len && !any_needs_escape(string + len - step))
+			return len;
 	}
 	while (run < len && !needs_escape((unsigned char) string[run]))
 		run++;
@@ -124,8 +139,8 @@ wh_json_append_string(StringInfo out, const char *string, int len)
 {
 	const char *end = string + len;
 
-	enlargeStringInfo(out, len + 2);
-	appendStringInfoCharMacro(out, '"');
+	make_room(out, len + 2);
+	out->data[out->len++] = '"';
 	while (string < end)
 	{
 		int run = plain_run(string, end - string);
@@ -135,7 +150,7 @@ wh_json_append_string(StringInfo out, const char *string, int len)
 		if (string < end)
 			append_escape(out, (unsigned char) *string++);
 	}
-	appendStringInfoCharMacro(out, '"');
+	append_bytes(out, "\"", 1);
 }
 
 /*
@@ -154,21 +169,21 @@ write_bool(StringInfo out, JsonColumn *column, Datum value)
 static void
 write_int2(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_itoa(DatumGetInt16(value), out->data + out->len);
 }
 
 static void
 write_int4(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_ltoa(DatumGetInt32(value), out->data + out->len);
 }
 
 static void
 write_int8(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_lltoa(DatumGetInt64(value), out->data + out->len);
 }
 
