@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/htup_details.h"
 #include "capture.h"
 #include "capture_source.h"
 #include "commands/trigger.h"
@@ -34,6 +35,23 @@ PG_FUNCTION_INFO_V1(webhook_capture_truncate);
 /*
  * Comparing
  */
+
+/*
+ * Is all of the row stored as before? Most updates that change nothing are told
+ * by this, without taking the rows apart. Two that differ may still be the same
+ * in what is watched.
+ */
+static bool
+is_same_tuple(const HeapTupleData *before, const HeapTupleData *after)
+{
+	const HeapTupleHeaderData *a = before->t_data;
+	const HeapTupleHeaderData *b = after->t_data;
+
+	return before->t_len == after->t_len && a->t_hoff == b->t_hoff &&
+		   HeapTupleHeaderGetNatts(a) == HeapTupleHeaderGetNatts(b) &&
+		   (a->t_infomask & HEAP_HASNULL) == (b->t_infomask & HEAP_HASNULL) &&
+		   memcmp(a->t_bits, b->t_bits, before->t_len - SizeofHeapTupleHeader) == 0;
+}
 
 /*
  * Are two values, neither null, the same as stored? An UPDATE hands on the
@@ -243,6 +261,9 @@ capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *af
 static void
 capture_row(CaptureSource *source, const TriggerData *trigger)
 {
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		is_same_tuple(trigger->tg_trigtuple, trigger->tg_newtuple))
+		return;
 	slot_getsomeattrs(trigger->tg_trigslot, source->last_attribute);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		capture_new(source, trigger->tg_trigslot);

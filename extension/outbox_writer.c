@@ -18,6 +18,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/nbtree.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -28,12 +29,60 @@
 #include "miscadmin.h"
 #include "outbox_writer.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/bufmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+
+/* Rows after which a btree that has lost its last leaf is helped to it again. */
+#define ROWS_PER_LEAF_SEARCH 16
 
 /*
  * Inserting
  */
+
+static bool
+is_last_leaf(Relation index, BlockNumber block)
+{
+	Buffer buffer = ReadBuffer(index, block);
+	Page page;
+	bool is_last = false;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	/* new: somebody extends the index just now, or crashed when doing so */
+	if (!PageIsNew(page))
+	{
+		BTPageOpaque opaque = BTPageGetOpaque(page);
+
+		is_last = P_ISLEAF(opaque) && P_RIGHTMOST(opaque) && !P_ISROOT(opaque) && !P_IGNORE(opaque);
+	}
+	UnlockReleaseBuffer(buffer);
+	return is_last;
+}
+
+/*
+ * btree remembers, per backend, the last leaf it inserted into, and while that
+ * stays the last, has room and the key belongs there, it does not descend from
+ * the root. It begins to remember in indexes of three levels; ids and xids
+ * ascend, so here it pays in the smaller ones too, and it is told. The leaf is
+ * the file's last page, or the last but one where a root was made after it.
+ * btree relies on nothing it is told: it looks at the page as it does at one
+ * that it remembered itself.
+ */
+static void
+tell_last_leaf(Relation index)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(index);
+
+	for (BlockNumber block = blocks; block > BTREE_METAPAGE + 1 && block + 2 > blocks; block--)
+	{
+		if (is_last_leaf(index, block - 1))
+		{
+			RelationSetTargetBlock(index, block - 1);
+			return;
+		}
+	}
+}
 
 static void
 insert_into_index(const PlainIndex *plain, OutboxWriter *writer)
@@ -46,6 +95,9 @@ insert_into_index(const PlainIndex *plain, OutboxWriter *writer)
 	{
 		TupleTableSlot *slot = writer->slots[row];
 
+		if (writer->nrows > 1 && row % ROWS_PER_LEAF_SEARCH == 0 &&
+			RelationGetTargetBlock(index) == InvalidBlockNumber)
+			tell_last_leaf(index);
 		for (int column = 0; column < plain->ncolumns; column++)
 			values[column] = slot_getattr(slot, plain->columns[column], &isnull[column]);
 		/* btree has no use for an IndexInfo */

@@ -9,9 +9,10 @@
  * written straight into the buffer, without a function call through fmgr and
  * without a copy.
  *
- * Nothing here is shared, locked or kept: a JsonColumn belongs to whoever made
- * it (capture_source.c, which forgets it when the table, a type or a cast
- * changes), and everything else is allocated in the current memory context.
+ * Nothing here is shared or locked: a JsonColumn, with the date or time it wrote
+ * last, belongs to whoever made it (capture_source.c, which forgets it when the
+ * table, a type or a cast changes), and everything else is allocated in the
+ * current memory context.
  */
 #include "postgres.h"
 
@@ -23,7 +24,6 @@
 #include "row_json.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -34,12 +34,19 @@
 /* Room for any int8 with its sign and final zero. */
 #define INT_TEXT_SIZE 21
 
-/* appendBinaryStringInfo(), inline: a row has dozens of pieces. */
+/* enlargeStringInfo(), inline: a row has dozens of pieces. */
 static inline void
-append_bytes(StringInfo out, const char *bytes, int len)
+make_room(StringInfo out, int len)
 {
 	if (unlikely(out->len + len >= out->maxlen))
 		enlargeStringInfo(out, len);
+}
+
+/* appendBinaryStringInfo(), inline */
+static inline void
+append_bytes(StringInfo out, const char *bytes, int len)
+{
+	make_room(out, len);
 	memcpy(out->data + out->len, bytes, len);
 	out->len += len;
 	out->data[out->len] = '\0';
@@ -56,31 +63,39 @@ needs_escape(unsigned char c)
 	return c < ' ' || c == '"' || c == '\\';
 }
 
-/* Is any of the eight bytes one that needs an escape? Exact, by the usual tests for a zero or a lesser byte. */
+/*
+ * Is any of the eight bytes one that needs an escape? Exact, by the usual tests
+ * for a zero or a lesser byte; what they have in common is done once, since
+ * neither a quote nor a backslash has the highest bit.
+ */
 static inline bool
-any_needs_escape(uint64 word)
+any_needs_escape(const char *bytes)
 {
 	const uint64 ones = UINT64CONST(0x0101010101010101);
-	uint64 quote = word ^ (ones * '"');
-	uint64 backslash = word ^ (ones * '\\');
+	uint64 word;
+	uint64 quote;
+	uint64 backslash;
 
-	return (((word - ones * ' ') & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) &
-		   (ones * 0x80);
+	memcpy(&word, bytes, sizeof(word));
+	quote = word ^ (ones * '"');
+	backslash = word ^ (ones * '\\');
+	return ((word - ones * ' ') | (quote - ones) | (backslash - ones)) & ~word & (ones * 0x80);
 }
 
 /* Length of the run at the start of the string that needs no escape. */
 static inline int
 plain_run(const char *string, int len)
 {
+	const int step = sizeof(uint64);
 	int run = 0;
-	uint64 word;
 
-	while (run + (int) sizeof(word) <= len)
+	if (len >= step)
 	{
-		memcpy(&word, string + run, sizeof(word));
-		if (any_needs_escape(word))
-			break;
-		run += sizeof(word);
+		while (run + step <= len && !any_needs_escape(string + run))
+			run += step;
+		/* what is left at the end, with some of what has been looked at */
+		if (run + step > len && !any_needs_escape(string + len - step))
+			return len;
 	}
 	while (run < len && !needs_escape((unsigned char) string[run]))
 		run++;
@@ -124,8 +139,8 @@ wh_json_append_string(StringInfo out, const char *string, int len)
 {
 	const char *end = string + len;
 
-	enlargeStringInfo(out, len + 2);
-	appendStringInfoCharMacro(out, '"');
+	make_room(out, len + 2);
+	out->data[out->len++] = '"';
 	while (string < end)
 	{
 		int run = plain_run(string, end - string);
@@ -135,7 +150,7 @@ wh_json_append_string(StringInfo out, const char *string, int len)
 		if (string < end)
 			append_escape(out, (unsigned char) *string++);
 	}
-	appendStringInfoCharMacro(out, '"');
+	append_bytes(out, "\"", 1);
 }
 
 /*
@@ -154,21 +169,21 @@ write_bool(StringInfo out, JsonColumn *column, Datum value)
 static void
 write_int2(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_itoa(DatumGetInt16(value), out->data + out->len);
 }
 
 static void
 write_int4(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_ltoa(DatumGetInt32(value), out->data + out->len);
 }
 
 static void
 write_int8(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, INT_TEXT_SIZE);
+	make_room(out, INT_TEXT_SIZE);
 	out->len += pg_lltoa(DatumGetInt64(value), out->data + out->len);
 }
 
@@ -197,15 +212,24 @@ write_text(StringInfo out, JsonColumn *column, Datum value)
 		pfree(text);
 }
 
-/* date, timestamp, timestamptz: no character of theirs needs an escape */
+/* date, timestamp, timestamptz: no character of theirs needs an escape. Zones are kept for good, so their address tells them. */
 static void
 write_datetime(StringInfo out, JsonColumn *column, Datum value)
 {
-	enlargeStringInfo(out, MAXDATELEN + 3);
-	appendStringInfoCharMacro(out, '"');
-	JsonEncodeDateTime(out->data + out->len, value, column->base_type, NULL);
-	out->len += strlen(out->data + out->len);
-	appendStringInfoCharMacro(out, '"');
+	DatetimeText *last = &column->datetime;
+	int64 number = column->base_type == DATEOID ? DatumGetDateADT(value) : DatumGetTimestampTz(value);
+
+	if (last->len == 0 || last->value != number || last->zone != session_timezone)
+	{
+		last->len = 0; /* until it is whole: there may be an error */
+		JsonEncodeDateTime(last->text, value, column->base_type, NULL);
+		last->value = number;
+		last->zone = session_timezone;
+		last->len = strlen(last->text);
+	}
+	append_bytes(out, "\"", 1);
+	append_bytes(out, last->text, last->len);
+	append_bytes(out, "\"", 1);
 }
 
 static void

@@ -11,11 +11,22 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "pgtime.h"
+#include "utils/datetime.h"
 
 typedef struct JsonColumn JsonColumn;
 
 /* Appends one value that is not null. */
 typedef void (*JsonWriter)(StringInfo out, JsonColumn *column, Datum value);
+
+/* The date or time that was written last: the rows of a statement often have the same. */
+typedef struct DatetimeText
+{
+	int64 value;
+	const pg_tz *zone; /* in which it was written */
+	int len;           /* 0: none was yet */
+	char text[MAXDATELEN + 1];
+} DatetimeText;
 
 /* A column of a table and how it is written: chosen once, used for every row. */
 struct JsonColumn
@@ -27,6 +38,7 @@ struct JsonColumn
 	Oid cast;        /* the type's cast to json, for the writer that calls it */
 	char *label;     /* ,"name": */
 	int label_len;
+	DatetimeText datetime;
 };
 
 /* Fill in a column; what it points to is allocated in context, and must live as long as the column is used. */

@@ -32,6 +32,19 @@ UPDATE rows_user SET settings = NULL, name = NULL;
 TABLE events;
 CALL pg_temp.forget();
 
+-- rows of the same bytes but for which column is null, and rows stored before a column was added
+CREATE TABLE rows_pair (id integer PRIMARY KEY, a integer, b integer);
+SELECT webhook.watch('rows_pair');
+INSERT INTO rows_pair VALUES (1, 5, NULL);
+CALL pg_temp.forget();
+UPDATE rows_pair SET a = b, b = a;
+ALTER TABLE rows_pair ADD c integer DEFAULT 7, ADD d integer;
+UPDATE rows_pair SET c = 7, d = NULL;
+UPDATE rows_pair SET c = NULL;
+TABLE events;
+DROP TABLE rows_pair;
+CALL pg_temp.forget();
+
 -- the application's lastval() is its own, and so are row counts
 INSERT INTO rows_user (name) VALUES ('Cid');
 SELECT lastval() = currval('rows_user_id_seq') AS lastval_kept;

@@ -199,6 +199,18 @@ CALL pg_temp.again('TimeZone=America/St_Johns', 'DateStyle=SQL, MDY', 'IntervalS
 CALL pg_temp.again('TimeZone=UTC', 'extra_float_digits=-3', 'IntervalStyle=postgres_verbose');
 CALL pg_temp.again('TimeZone=<+12:34>-12:34', 'extra_float_digits=3', 'xmlbinary=hex', 'quote_all_identifiers=on');
 
+-- the same dates and times row after row, also in another time zone and after others
+CREATE TABLE types_times (id integer PRIMARY KEY, at timestamptz, local timestamp, day date);
+SELECT webhook.watch('types_times');
+SET TimeZone = 'Asia/Tokyo';
+INSERT INTO types_times SELECT i, '2024-01-01 00:00+00', '2024-01-01 00:00', '2024-01-01' FROM generate_series(1, 2) i;
+SET TimeZone = 'UTC';
+INSERT INTO types_times SELECT i, '2024-01-01 00:00+00', '2024-01-01 00:00', '2024-01-01' FROM generate_series(3, 4) i;
+INSERT INTO types_times VALUES (5, '-infinity', '2024-01-01 00:00:00.5', 'infinity'), (6, '2024-01-01 00:00+00', NULL, '2024-01-02');
+RESET TimeZone;
+SELECT result FROM webhook.outbox WHERE entity_type = 'types_times' ORDER BY id;
+DROP TABLE types_times;
+
 --
 -- Types that users bring: a cast to json counts, and may come and go
 --
