@@ -4,20 +4,24 @@
  *	  attempts, pending, dead letters.
  *
  * Called by worker_settle.c. A settle is one short transaction for many outcomes,
- * each table written by one statement over arrays. A delivery that simply
- * succeeded costs one row of webhook.attempt and nothing else. The statements
- * leave the planner no choice: see store_pending.c.
+ * each table written by one statement: over a relation made for it where that is
+ * every delivery, over arrays where few deliveries have anything for it. A
+ * delivery that simply succeeded costs one row of webhook.attempt and nothing
+ * else. The statements leave the planner no choice: see store_pending.c.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/queryenvironment.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "settings.h"
 #include "store.h"
@@ -98,57 +102,95 @@ entity_id_datum(const char *entity_id)
 	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_KEPT));
 }
 
+/* The rows to be written, as the statement sees them: a relation that is there while it runs. */
+#define ATTEMPTS "new_attempts"
+
+static const struct
+{
+	const char *name;
+	Oid type;
+} attempt_columns[] = {
+	{"event_id", INT8OID}, {"subscription_id", INT8OID}, {"attempt", INT4OID},   {"at", TIMESTAMPTZOID},
+	{"outcome", TEXTOID},  {"http_status", INT4OID},     {"error", TEXTOID},     {"duration_ms", FLOAT4OID},
+	{"response", TEXTOID}, {"entity_type", TEXTOID},     {"entity_id", TEXTOID}, {"action_type", TEXTOID},
+};
+#define ATTEMPT_COLUMNS lengthof(attempt_columns)
+
+static TupleDesc
+attempt_row(void)
+{
+	TupleDesc row = CreateTemplateTupleDesc(ATTEMPT_COLUMNS);
+
+	for (int i = 0; i < (int) ATTEMPT_COLUMNS; i++)
+		TupleDescInitEntry(row, (AttrNumber) (i + 1), attempt_columns[i].name, attempt_columns[i].type, -1,
+						   0);
+	return row;
+}
+
+static void
+put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
+{
+	const char *entity_id = d->event->entity_id;
+	Datum values[ATTEMPT_COLUMNS] = {
+		Int64GetDatum(d->event->id),
+		Int64GetDatum(d->subscription_id),
+		Int32GetDatum(d->attempts),
+		TimestampTzGetDatum(timestamp_of(d->started_us)),
+		CStringGetTextDatum(d->word),
+		Int32GetDatum(d->http_status),
+		d->error[0] ? text_datum(d->error) : (Datum) 0,
+		Float4GetDatum((float) d->duration_us / 1000),
+		d->response ? text_datum(d->response) : (Datum) 0,
+		text_datum(d->event->entity_type),
+		entity_id ? entity_id_datum(entity_id) : (Datum) 0,
+		text_datum(d->event->action),
+	};
+	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
+								   [6] = d->error[0] == '\0',
+								   [8] = d->response == NULL,
+								   [10] = entity_id == NULL};
+
+	tuplestore_putvalues(rows, row, values, nulls);
+}
+
 static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql =
-			"INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, "
-			"error, duration_ms,"
-			" response, entity_type, entity_id, action_type, subscription, drawer)"
-			" SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, "
-			"a.duration_ms,"
-			" a.response, a.entity_type, a.entity_id, a.action_type,"
-			" (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $13"
-			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-			" a(event_id, subscription_id, attempt, at, outcome, http_status, error, duration_ms, response,"
-			" entity_type, entity_id, action_type)",
-		13,
-		{INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-		 TEXTARRAYOID, FLOAT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT2OID}};
-	static const Oid types[12] = {INT8OID, INT8OID,   INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID,
-								  TEXTOID, FLOAT4OID, TEXTOID, TEXTOID,        TEXTOID, TEXTOID};
-	Column c[12];
-	Datum values[13];
+		.sql = "INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, "
+			   "error, duration_ms,"
+			   " response, entity_type, entity_id, action_type, subscription, drawer)"
+			   " SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, "
+			   "a.duration_ms,"
+			   " a.response, a.entity_type, a.entity_id, a.action_type,"
+			   " (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
+			   " FROM " ATTEMPTS " a",
+		1,
+		{INT2OID}};
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	TupleDesc row = attempt_row();
+	EphemeralNamedRelationData relation = {
+		.md = {.name = ATTEMPTS, .tupdesc = row, .enrtype = ENR_NAMED_TUPLESTORE}, .reldata = rows};
+	int n_rows = 0;
+	Datum drawer;
 
-	for (int i = 0; i < 12; i++)
-		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
-		const WhDelivery *d = deliveries[i];
-		const char *entity_id = d->event->entity_id;
-
-		if (!d->attempted)
+		if (!deliveries[i]->attempted)
 			continue;
-		column_add(&c[0], Int64GetDatum(d->event->id), false);
-		column_add(&c[1], Int64GetDatum(d->subscription_id), false);
-		column_add(&c[2], Int32GetDatum(d->attempts), false);
-		column_add(&c[3], TimestampTzGetDatum(timestamp_of(d->started_us)), false);
-		column_add(&c[4], CStringGetTextDatum(d->word), false);
-		column_add(&c[5], Int32GetDatum(d->http_status), d->http_status == 0);
-		column_add(&c[6], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
-		column_add(&c[7], Float4GetDatum((float) d->duration_us / 1000), false);
-		column_add(&c[8], d->response ? text_datum(d->response) : (Datum) 0, d->response == NULL);
-		column_add(&c[9], text_datum(d->event->entity_type), false);
-		column_add(&c[10], entity_id ? entity_id_datum(entity_id) : (Datum) 0, entity_id == NULL);
-		column_add(&c[11], text_datum(d->event->action), false);
+		put_attempt(rows, row, deliveries[i]);
+		n_rows++;
 	}
-	if (c[0].n == 0)
-		return;
-	for (int i = 0; i < 12; i++)
-		values[i] = column_array(&c[i]);
-	values[12] = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
-	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+	if (n_rows > 0)
+	{
+		relation.md.enrtuples = n_rows;
+		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
+			elog(ERROR, "could not register the rows of webhook.attempt");
+		drawer = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+		wh_plan_run(&plan, &drawer, NULL, SPI_OK_INSERT);
+		SPI_unregister_relation(ATTEMPTS);
+	}
+	tuplestore_end(rows);
 }
 
 /* Deliveries to be kept: a new row of pending, or a change of the one there is. */

@@ -349,6 +349,7 @@ wh_deliver_run(WhDeliver *e)
 {
 	WhTransfer *t;
 
+	wh_http_enter(e->http);
 	e->now_us = e->config.now_us();
 	wh_breakers_look(&e->breakers, e->endpoints, e->n_endpoints, e->now_us);
 	start_what_may_start(e);
@@ -362,6 +363,7 @@ wh_deliver_run(WhDeliver *e)
 		wh_http_release(e->http, t);
 	}
 	start_what_may_start(e);
+	wh_http_leave(e->http);
 }
 
 WhDelivery *

@@ -19,26 +19,28 @@
 #include "http_internal.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 128
 
-static void
-block_signals(sigset_t *saved)
+void
+wh_http_enter(WhHttp *http)
 {
 	sigset_t all;
 
+	if (http->entered++ > 0)
+		return;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, saved);
+	pthread_sigmask(SIG_SETMASK, &all, &http->signals);
 }
 
-static void
-restore_signals(const sigset_t *saved)
+void
+wh_http_leave(WhHttp *http)
 {
-	pthread_sigmask(SIG_SETMASK, saved, NULL);
+	if (--http->entered == 0)
+		pthread_sigmask(SIG_SETMASK, &http->signals, NULL);
 }
 
 /*
@@ -159,17 +161,15 @@ free_slot(WhHttp *http, Slot *slot)
 void
 wh_http_free(WhHttp *http)
 {
-	sigset_t saved;
-
 	if (http == NULL)
 		return;
-	block_signals(&saved);
+	wh_http_enter(http);
 	for (int i = 0; http->slots && i < http->config.max_transfers; i++)
 		free_slot(http, &http->slots[i]);
 	curl_easy_cleanup(http->nobody);
 	if (http->multi)
 		curl_multi_cleanup(http->multi);
-	restore_signals(&saved);
+	wh_http_leave(http);
 	if (http->epoll_fd >= 0)
 		close(http->epoll_fd);
 	free(http->slots);
@@ -265,14 +265,13 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 			  const WhHttpAccess *access)
 {
 	Slot *slot = (Slot *) transfer;
-	sigset_t saved;
 	CURLMcode rc;
 
 	if (!wh_http_easy(slot, url, timeout_us, access))
 		return cannot_start(transfer, "libcurl has no memory, or does not take the request");
-	block_signals(&saved);
+	wh_http_enter(http);
 	rc = curl_multi_add_handle(http->multi, slot->easy);
-	restore_signals(&saved);
+	wh_http_leave(http);
 	if (rc != CURLM_OK)
 		return cannot_start(transfer, curl_multi_strerror(rc));
 	slot->under_way = true;
@@ -328,13 +327,12 @@ void
 wh_http_run(WhHttp *http, int64_t now_us)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
-	sigset_t saved;
 	CURLMsg *msg;
 	int running;
 	int left;
 	int n;
 
-	block_signals(&saved);
+	wh_http_enter(http);
 	look_at_timer(http, now_us);
 	if (http->deadline_us <= now_us)
 	{
@@ -366,7 +364,7 @@ wh_http_run(WhHttp *http, int64_t now_us)
 	}
 	wake_waiting(http);
 	look_at_timer(http, now_us);
-	restore_signals(&saved);
+	wh_http_leave(http);
 }
 
 WhTransfer *
@@ -385,7 +383,6 @@ wh_http_finished(WhHttp *http)
 WhTransfer *
 wh_http_abort_one(WhHttp *http)
 {
-	sigset_t saved;
 
 	for (int i = 0; i < http->config.max_transfers; i++)
 	{
@@ -393,9 +390,9 @@ wh_http_abort_one(WhHttp *http)
 
 		if (!slot->under_way)
 			continue;
-		block_signals(&saved);
+		wh_http_enter(http);
 		curl_multi_remove_handle(http->multi, slot->easy);
-		restore_signals(&saved);
+		wh_http_leave(http);
 		slot->under_way = false;
 		return &slot->transfer;
 	}

@@ -67,6 +67,13 @@ extern WhTransfer *wh_http_acquire(WhHttp *http);
 /* Add a request header, "Name: value"; false without memory. */
 extern bool wh_http_header(WhTransfer *transfer, const char *line);
 
+/*
+ * Around many calls of what follows, so that signals are blocked once for all of
+ * them and not for each. Whoever enters must leave.
+ */
+extern void wh_http_enter(WhHttp *http);
+extern void wh_http_leave(WhHttp *http);
+
 /* How an endpoint is got at, beyond its URL; NULL: not in any special way. Copied by wh_http_start. */
 typedef struct WhHttpAccess
 {

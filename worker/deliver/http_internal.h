@@ -9,6 +9,7 @@
 #include "http.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 
 typedef struct Slot
 {
@@ -42,8 +43,10 @@ struct WhHttp
 	Slot *finished_head;
 	Slot *finished_tail;
 	int in_use;
-	bool connected; /* a new connection, since wake_waiting */
-	CURL *nobody;   /* for wake_waiting */
+	int entered;      /* how deep: signals are blocked while it is not 0 */
+	sigset_t signals; /* the mask before */
+	bool connected;   /* a new connection, since wake_waiting */
+	CURL *nobody;     /* for wake_waiting */
 };
 
 /*

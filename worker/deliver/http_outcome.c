@@ -134,7 +134,7 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 static char *
 clean_text(const char *bytes, size_t len, size_t max)
 {
-	char *out = malloc(max + 1);
+	char *out = malloc((len < max ? len : max) + 1); /* no byte becomes more than one */
 	size_t n = 0;
 
 	if (out == NULL)
