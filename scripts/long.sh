@@ -2,11 +2,12 @@
 # file and whose run(), count() and matches() they use. Each is also a make
 # target of its own.
 #
-#   asan      the engine under ASan and UBSan: unit tests, corpora of the fuzzers
-#   fuzz      every fuzzer for SECONDS_EACH (60)
-#   valgrind  a server under memcheck, delivering; errors with the library in their stack count
-#   coverage  gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
-#   soak      MINUTES (2) of load and random faults, with exact accounting at the end
+#   asan        the engine under ASan and UBSan: unit tests, corpora of the fuzzers
+#   fuzz        every fuzzer for SECONDS_EACH (60)
+#   valgrind    a server under memcheck, delivering; errors with the library in their stack count
+#   coverage    gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
+#   pg_upgrade  to the newer server of a SUITE (stable) of Debian, with deliveries pending; as root, from the mirror of apt
+#   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #
 # coverage installs a library that counts, and the usual one again afterwards.
 
@@ -42,6 +43,11 @@ fuzz() {
 
 valgrind() {
   perl_test test/long/valgrind.pl VALGRIND_SUPPRESSIONS="$WORK/src/test/valgrind.supp"
+}
+
+# As root, for chroot; the file says so where it is not.
+pg_upgrade() {
+  show_and_count pg_upgrade env PG_CONFIG="$PG_CONFIG" SUITE="${SUITE:-stable}" bash "$WORK/src/test/long/pg_upgrade.sh"
 }
 
 soak() {

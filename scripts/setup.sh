@@ -54,6 +54,7 @@ if [ "$what" = long ]; then
   need clang command -v clang
   need libclang-rt-dev eval 'clang -print-file-name=libclang_rt.fuzzer-x86_64.a >/dev/null && ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a'
   need valgrind command -v valgrind
+  need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap'
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

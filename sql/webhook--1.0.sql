@@ -1518,27 +1518,35 @@ END
 $$;
 COMMENT ON FUNCTION webhook.matches_content(webhook.subscription, webhook.outbox) IS 'the part of webhook.matches() that looks into the event: exclude_origins, changed, filter';
 
--- a body that is parsed now: it depends on nobody's search_path, and is inlined
+-- Inlined, so that what the events hold is not read unless it is asked for: hence no SET search_path, and operators by
+-- their whole names. Not RETURN either: with a parsed body that uses their row types, newer servers (17.12 does)
+-- let nobody add columns with defaults to the two tables.
 CREATE FUNCTION webhook.matches(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
 	LANGUAGE sql STABLE
-	RETURN CASE
-		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id = (subscription).id
+AS $$
+	SELECT CASE
+		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id OPERATOR(pg_catalog.=) (subscription).id
 		WHEN NOT (subscription).active THEN false
-		WHEN NOT coalesce((event).entity_type = ANY ((subscription).entity_types), (event).entity_type <> 'webhook_subscription') THEN false
-		WHEN (event).entity_type = 'webhook_subscription' AND (event).entity_id = (subscription).name THEN false
-		WHEN NOT coalesce((event).action_type = ANY ((subscription).actions), true) THEN false
-		WHEN (subscription).tenant IS NOT NULL AND (subscription).tenant IS DISTINCT FROM (event).tenant THEN false
+		WHEN NOT coalesce((event).entity_type OPERATOR(pg_catalog.=) ANY ((subscription).entity_types),
+			(event).entity_type OPERATOR(pg_catalog.<>) 'webhook_subscription') THEN false
+		WHEN (event).entity_type OPERATOR(pg_catalog.=) 'webhook_subscription'
+			AND (event).entity_id OPERATOR(pg_catalog.=) (subscription).name THEN false
+		WHEN NOT coalesce((event).action_type OPERATOR(pg_catalog.=) ANY ((subscription).actions), true) THEN false
+		WHEN (subscription).tenant IS NOT NULL
+			AND NOT coalesce((subscription).tenant OPERATOR(pg_catalog.=) (event).tenant, false) THEN false
 		WHEN (subscription).exclude_origins IS NULL AND (subscription).changed IS NULL AND (subscription).filter IS NULL THEN true
 		ELSE webhook.matches_content(subscription, event)
-	END;
+	END
+$$;
 COMMENT ON FUNCTION webhook.matches(webhook.subscription, webhook.outbox) IS 'is this event for this subscription, as it is configured now? Null where what the event holds does not let that be told';
 
-CREATE FUNCTION webhook.event_size(event webhook.outbox) RETURNS integer
+-- inlined as well; of columns and not of the row, so its body may be parsed
+CREATE FUNCTION webhook.event_size(entity_type text, entity_id text, tenant text, result json, previous json, context json) RETURNS integer
 	LANGUAGE sql STABLE
-	RETURN 200 + coalesce(octet_length((event).entity_id), 0) + octet_length((event).entity_type) + coalesce(octet_length((event).tenant), 0)
-		+ coalesce(octet_length((event).result::text), 0) + coalesce(octet_length((event).previous::text), 0)
-		+ coalesce(octet_length((event).context::text), 0);
-COMMENT ON FUNCTION webhook.event_size(webhook.outbox) IS 'about as many bytes as the event takes in the worker''s memory';
+	RETURN 200 + coalesce(octet_length(entity_id), 0) + octet_length(entity_type) + coalesce(octet_length(tenant), 0)
+		+ coalesce(octet_length(result::text), 0) + coalesce(octet_length(previous::text), 0)
+		+ coalesce(octet_length(context::text), 0);
+COMMENT ON FUNCTION webhook.event_size(text, text, text, json, json, json) IS 'about as many bytes as an event of these takes in the worker''s memory';
 
 CREATE FUNCTION webhook.revive(event_id bigint) RETURNS webhook.outbox
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2055,7 +2063,8 @@ BEGIN
 			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, actions, tenant, filter.';
 	END IF;
 	INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer, webhook.event_size(event)
+		SELECT w.id, number, 0, 'asked', clock_timestamp(), event.drawer,
+				webhook.event_size(event.entity_type, event.entity_id, event.tenant, event.result, event.previous, event.context)
 		FROM unnest(wanted) w(id) WHERE w.id <> ALL (dead) OR w.id = ANY (locked) ORDER BY w.id
 		ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL
 			DO UPDATE SET due_at = excluded.due_at WHERE pending.state = 'retry';
@@ -2090,7 +2099,8 @@ BEGIN
 	END IF;
 	WITH again AS (
 		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer, webhook.event_size(o)
+			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer,
+				webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context)
 			FROM webhook.outbox o
 			WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
 			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING

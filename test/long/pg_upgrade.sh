@@ -3,15 +3,20 @@
 # is sent while it runs nor after it, until somebody says that the cluster was
 # moved; then all of it goes out once, under the ids it had.
 #
-#   test/long/pg_upgrade.sh               prints TAP; the exit status agrees
-#   SUITE=sid test/long/pg_upgrade.sh     another suite of Debian than "stable"
-#   KEEP=1                                leaves the directory with all logs
+#   SUITE=sid     another suite of Debian than "stable"
+#   MIRROR=URL    where it is had from, if not from where this machine's apt has its own
+#   KEEP=1        leaves the directory with all logs
+#
+# The layer "pg_upgrade" of the tests (scripts/long.sh), which has installed
+# webhook into the older server. Prints TAP; the exit status agrees. Where
+# something is missing (root, for chroot; a mirror that has the suite and can
+# be reached; a server in it that is newer) it fails and says what: a test that
+# passes over this would promise what nobody has seen.
 #
 # The newer server comes from Debian: its suite is unpacked into a temporary
 # directory (debootstrap), webhook is built for it there, and the older server
 # is copied to it with the libraries that the suite does not have any more.
-# The mirror is the one that this machine's apt uses. Needs root, for chroot;
-# nothing is mounted, and the receiver runs outside, on the loopback interface.
+# Nothing stays mounted, and the receiver runs outside, on the loopback interface.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 
@@ -21,9 +26,9 @@ receiver_pid=
 tests=0
 failed=0
 
-skip() {
-  say "1..0 # SKIP $*"
-  exit 0
+bail() {
+  say "Bail out! $*"
+  exit 1
 }
 
 ok() { # ok STATUS NAME
@@ -83,16 +88,6 @@ sent_after() {
     for (const r of requests) console.log(JSON.parse(r.body).entity_id, r.headers["webhook-id"]);' | LC_ALL=C sort -n
 }
 
-start_receiver() { # start_receiver STATUS-FOR-ALL
-  bash "$ROOT/test/receiver/certs.sh" "$WORK/certs"
-  node "$ROOT/test/receiver/receiver.mjs" --dir "$WORK/receiver" --ready-file "$WORK/ready" --ignore-stdin --ttl 1800 --no-http2 \
-    --cert "$WORK/certs/server.pem" --key "$WORK/certs/server.key" >"$WORK/receiver.log" 2>&1 &
-  receiver_pid=$!
-  wait_until 30 "the receiver listens" test -s "$WORK/ready"
-  endpoint=https://localhost:$(sed -E 's/.*"port":([0-9]+).*/\1/' "$WORK/ready")/ok/crm
-  control=http://127.0.0.1:$(sed -E 's/.*"http_port":([0-9]+).*/\1/' "$WORK/ready")/_control/mode
-}
-
 behave() { # behave JSON
   node -e 'fetch(process.argv[1], { method: "POST", body: JSON.stringify({ path: "/ok/crm", behave: JSON.parse(process.argv[2]) }) })
     .then((r) => process.exit(r.ok ? 0 : 1))' "$control" "$1"
@@ -101,34 +96,51 @@ behave() { # behave JSON
 #
 # The suite, the newer server with webhook, and the older one with webhook
 #
+
+# The first of apt's mirrors that has the suite; those of other people's packages and of security updates have none of Debian's.
+find_mirror() {
+  local site
+  for site in ${MIRROR:-$(apt-get --print-uris update | sed -nE "s|^'(.*)/dists/[^/]+/(In)?Release'.*|\1|p" | uniq)}; do
+    if /usr/lib/apt/apt-helper -o Acquire::Retries=3 download-file "$site/dists/$SUITE/InRelease" "$WORK/InRelease" >>"$WORK/mirrors.log" 2>&1 &&
+      grep -qx 'Label: Debian' "$WORK/InRelease"; then
+      mirror=$site
+      return 0
+    fi
+  done
+  sed 's/^/# /' "$WORK/mirrors.log" 2>/dev/null || true
+  bail "no mirror of Debian that apt uses can be reached and has a suite $SUITE (MIRROR=URL names another)"
+}
+
+install_in_suite() { quietly "apt-get install" in_suite apt-get -q -y -o Acquire::Retries=3 --no-install-recommends install "$@"; }
+
 make_suite() {
-  debootstrap --variant=minbase "$SUITE" "$WORK/suite" "$mirror" >"$WORK/debootstrap.log" 2>&1 ||
-    { tail -n 20 "$WORK/debootstrap.log" | sed 's/^/# /'; die "debootstrap failed"; }
+  debootstrap --variant=minbase "$SUITE" "$WORK/suite" "$mirror" >"$WORK/debootstrap.log" 2>&1 || {
+    tail -n 20 "$WORK/debootstrap.log" | sed 's/^/# /'
+    bail "debootstrap could not unpack the suite $SUITE"
+  }
   mkdir -p "$WORK/suite/etc/postgresql-common/createcluster.d"
   echo 'create_main_cluster = false' >"$WORK/suite/etc/postgresql-common/createcluster.d/pgwebhook.conf"
-  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install \
-    build-essential postgresql libcurl4-openssl-dev libssl-dev
+  install_in_suite build-essential postgresql libcurl4-openssl-dev libssl-dev
   new=$(find "$WORK/suite/usr/lib/postgresql" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
-  [ "$new" -gt "$old" ] || skip "suite $SUITE has no server newer than PostgreSQL $old"
-  quietly "apt-get install" in_suite apt-get -q -y --no-install-recommends install "postgresql-server-dev-$new"
+  [ "$new" -gt "$old" ] || bail "the suite $SUITE has no server newer than PostgreSQL $old"
+  install_in_suite "postgresql-server-dev-$new"
 }
 
 build_for_newer() {
-  mkdir "$WORK/suite/src"
+  mkdir "$WORK/suite/src" "$WORK/suite/upgrade"
   copy_tree "$WORK/suite/src"
-  quietly "the build for PostgreSQL $new" in_suite make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config" all install
+  in_suite chown -R postgres:postgres /src /upgrade
+  quietly "the build for PostgreSQL $new" as_postgres make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config"
+  quietly "its installation" in_suite make -s -C /src PG_CONFIG="/usr/lib/postgresql/$new/bin/pg_config" install
 }
 
+# Where Debian has its servers, whatever the place of this one is: its programs find the rest from there.
 bring_older() {
   local lib file to=$WORK/suite/usr/lib/postgresql/$old
-  mkdir -p "$WORK/src"
-  copy_tree "$WORK/src"
-  quietly "the build for PostgreSQL $old" env -u MAKEFLAGS -u MAKELEVEL make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG"
-  # where Debian has them, whatever this PostgreSQL's own place is: its programs find the rest from there
-  cp -R "$("$PG_CONFIG" --bindir)/.." "$to"
+  mkdir "$to"
+  cp -R "$BINDIR" "$to/bin"
+  cp -R "$("$PG_CONFIG" --pkglibdir)" "$to/lib"
   cp -R "$("$PG_CONFIG" --sharedir)" "$WORK/suite/usr/share/postgresql/$old"
-  cp "$WORK/src/webhook.so" "$to/lib/"
-  cp "$WORK/src/extension/webhook.control" "$WORK"/src/sql/webhook--*.sql "$WORK/suite/usr/share/postgresql/$old/extension/"
   # libraries whose names the suite still has are taken from there
   in_suite ldconfig -p >"$WORK/libraries"
   for file in "$to/bin/postgres" "$to/bin/psql" "$to/lib/webhook.so"; do
@@ -153,35 +165,31 @@ webhook.ca_file = '/upgrade/ca.pem'
 CONF
 }
 
-[ "$(id -u)" = 0 ] || skip "needs root, for chroot"
-command -v debootstrap >/dev/null || skip "needs debootstrap"
-PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
-old=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
-  grep -v security | head -n 1 || true)
-[ -n "$mirror" ] || skip "apt knows no mirror of Debian"
+[ "$(id -u)" = 0 ] || bail "this needs root, for chroot"
+command -v debootstrap >/dev/null || bail "no debootstrap; run scripts/setup.sh long"
 
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-WORK=$(mktemp -d "${TMPDIR:-/tmp}/pgwebhook-upgrade.XXXXXX")
-chmod 755 "$WORK"
-/usr/lib/apt/apt-helper download-file "$mirror/dists/$SUITE/InRelease" "$WORK/InRelease" >/dev/null 2>&1 ||
-  skip "the mirror of Debian that apt uses is not reachable, or has no suite $SUITE"
-port=5432 # of a socket in a directory of our own
-
-start_receiver
+prepare_work upgrade
+old=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+[ -e "$("$PG_CONFIG" --pkglibdir)/webhook.so" ] || bail "webhook is not installed in PostgreSQL $old; run make install"
+find_mirror
 make_suite
 build_for_newer
 ok 0 "webhook builds for PostgreSQL $new without a warning"
 bring_older
-mkdir "$WORK/suite/upgrade"
+
+make_certs
+start_receiver /dev/null --ignore-stdin --ttl 1800 --no-http2
+endpoint=https://localhost:$port/ok/crm
+control=http://127.0.0.1:$(sed -E 's/.*"http_port":([0-9]+).*/\1/' "$WORK/ready")/_control/mode
 cp "$WORK/certs/ca.pem" "$WORK/suite/upgrade/"
-in_suite chown postgres:postgres /upgrade
+port=5432 # of a socket in a directory of our own
 for major in "$old" "$new"; do make_cluster "$major"; done
 
 #
-# PostgreSQL 15: delivered, pending, and captured but not read
+# The older server: delivered, pending, and captured but not read
 #
 behave null
 start "$old"
@@ -229,6 +237,17 @@ is "$(sent_after "$before")" "$expected" "told so, it delivers once, under the i
 sql "$new" "INSERT INTO item VALUES (10)"
 wait_until 60 "a new event has arrived" requests_are $((before + 8))
 is "$(requests)" $((before + 8)) "and goes on with new events"
+
+status=0
+sql "$new" "BEGIN; DO \$\$
+DECLARE
+	ours regclass;
+BEGIN
+	FOR ours IN SELECT oid FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition LOOP
+		EXECUTE format('ALTER TABLE %s ADD COLUMN remark text DEFAULT ''none'', ADD COLUMN noted_at timestamptz DEFAULT clock_timestamp()', ours);
+	END LOOP;
+END \$\$; ROLLBACK" 2>&1 | sed 's/^/# /' || status=1
+ok "$status" "columns with defaults can be added to each of our tables"
 stop "$new"
 
 say "1..$tests"

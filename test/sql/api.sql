@@ -518,9 +518,13 @@ UNION ALL
 SELECT 'column', t.attrelid::regclass || '.' || t.attname, a.privilege_type FROM pg_attribute t, aclexplode(t.attacl) a
 	WHERE t.attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webhook'::regnamespace) AND a.grantee = 0
 ORDER BY 1, 2;
--- functions resolve names where they mean to; a procedure that commits cannot, and names all in full
+-- functions resolve names where they mean to; a procedure that commits cannot, nor matches(), which is to be inlined: they name all in full
 SELECT p.oid::regprocedure AS search_path_is_the_callers FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace = 'webhook'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL AND p.prokind <> 'p' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
+	WHERE p.pronamespace = 'webhook'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL AND p.prokind <> 'p' AND p.proname <> 'matches' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
+-- a parsed body that uses a table's row type would let nobody add columns to it, on newer servers
+SELECT d.objid::regprocedure AS holds_on_to, d.refobjid::regtype AS row_type FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+	WHERE p.prosqlbody IS NOT NULL AND d.refclassid = 'pg_type'::regclass
+		AND d.refobjid IN (SELECT reltype FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p', 'v')) ORDER BY 1, 2;
 -- all of it belongs to the extension
 SELECT c.oid::regclass AS not_a_member FROM pg_class c WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i', 'a')) ORDER BY 1;

@@ -19,6 +19,17 @@ INSERT INTO webhook.subscription (name, url) VALUES ('crm', 'https://crm.example
 INSERT INTO webhook.subscription (name, url, tenant, entity_types) VALUES ('b', 'https://b.example.com/', 'b', '{customer}');
 UPDATE webhook.subscription SET active = false WHERE name = 'away';
 
+-- which events are for whom is the same whatever the search_path finds
+BEGIN;
+CREATE SCHEMA tools_evil;
+CREATE FUNCTION tools_evil.trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fell into the trap'; END $$;
+CREATE OPERATOR tools_evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
+CREATE OPERATOR tools_evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
+UPDATE webhook.subscription SET actions = '{new}';
+SET LOCAL search_path = tools_evil, pg_catalog;
+SELECT count(*) AS three_for_crm_one_for_b FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE webhook.matches(s, o);
+ROLLBACK;
+
 -- the id of an event
 SELECT webhook.event_number('42'), webhook.event_number(webhook.event_id(42)), webhook.event_number(' 42 ');
 SELECT webhook.event_number('evt_42');

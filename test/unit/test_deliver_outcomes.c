@@ -52,7 +52,7 @@ static const struct
 	{"/status/599", WH_OUT_SERVER_ERROR, "server_error", 599, WH_CLASS_ENDPOINT, "status 599", "status 599"},
 	{"/status/600", WH_OUT_HTTP_ERROR, "http_error", 600, WH_CLASS_RETRY, "status 600", "status 600"},
 	{"/close", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "mpty reply"},
-	{"/partial", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, "half of it", "90 bytes remaining"},
+	{"/partial", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, "half of it", " 90 bytes "},
 	{"/cut", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, NULL, "within the response's headers"},
 	{"/garbage", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "HTTP/0.9"},
 	{"/large", WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", 200, WH_CLASS_RETRY, "0123456789abcdef",

@@ -169,6 +169,18 @@ from_text(const char *text, size_t len, unsigned char address[ADDRESS_LEN])
 	return inet_pton(AF_INET6, copy, address) == 1;
 }
 
+/* Read what resolvers also take for an IPv4 address: octal or hexadecimal numbers, or fewer of them. */
+static bool
+from_numbers(const char *text, unsigned char address[ADDRESS_LEN])
+{
+	struct in_addr in;
+
+	if (inet_aton(text, &in) == 0)
+		return false;
+	from_v4(&in, address);
+	return true;
+}
+
 bool
 wh_target_address_ok(const struct sockaddr *address, const WhNetworks *allowed)
 {
@@ -370,7 +382,10 @@ host_name_ok(const char *host, bool *local)
 	return !looks_numeric(last, len);
 }
 
-/* Check the host as libcurl understood it: IPv4 normalised, IPv6 in brackets. */
+/*
+ * Check the host as libcurl understood it: IPv6 in brackets, IPv4 normalised.
+ * Some spellings are left as they were; which ones, depends on its version.
+ */
 static WhTarget
 check_host(char *host, const WhNetworks *allowed)
 {
@@ -383,7 +398,7 @@ check_host(char *host, const WhNetworks *allowed)
 		host++;
 		len -= 2;
 	}
-	if (from_text(host, len, bytes))
+	if (from_text(host, len, bytes) || from_numbers(host, bytes))
 		return address_ok(bytes, allowed) ? WH_TARGET_OK : WH_TARGET_ADDRESS;
 	if (!host_name_ok(host, &local))
 		return WH_TARGET_NO_URL;
