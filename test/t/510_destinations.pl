@@ -285,6 +285,7 @@ for my $case (
 	[ 'client_key', $pem{'client.key'},              qr/needs both client_certificate and client_key/ ],
 	[ 'proxy', "http://me:$value{proxy}\@10.1.2.3:80", qr/the proxy's address may not be dialled/ ],
 	[ 'proxy', "http://me:$value{proxy}\@proxy",     qr/credential "proxy" is not usable.*host and a port/s ],
+	[ 'proxy', "http://me:$value{proxy}%1Cab\@127.0.0.1:80", qr/credential "proxy" is not usable.*written %25/s ],
 	[ 'oauth2', "{$value{client}",                   qr/credential "oauth2" is not usable/ ],
 	[ 'oauth2', $fine =~ s/client_id/client/r,       qr/credential "oauth2" is not usable/ ],
 	[ 'oauth2', $fine =~ s/127\.0\.0\.1/10.1.2.3/r,  qr/the endpoint's address may not be dialled/ ])

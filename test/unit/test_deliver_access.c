@@ -77,6 +77,8 @@ test_unusable(void **state)
 		{"basic", "nocolon"},
 		{"header:X-Key", "a\r\nX-More: b"},
 		{"proxy", "socks5://127.0.0.1:1"},
+		{"proxy", "http://me:50%1Cab@127.0.0.1:1"}, /* libcurl would do without it */
+		{"proxy", "http://me:s3cret@proxy:99999"},
 		{"oauth2", NULL},
 		{"nonsense", "x"},
 	};
@@ -151,6 +153,7 @@ test_proxy(void **state)
 	submit(1, 3, "c");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_PROXY);
+	assert_string_equal(d->error, "the proxy's name does not resolve");
 	wh_delivery_free(d);
 }
 

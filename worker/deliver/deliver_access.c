@@ -35,10 +35,26 @@ unusable(WhTransfer *t, const WhCredential *c)
 	return false;
 }
 
+static bool
+use_proxy(WhTransfer *t, const char *value)
+{
+	char address[WH_PROXY_MAX];
+	WhBuffer line;
+	bool ok;
+
+	wh_buffer_init(&line, LINE_MAX);
+	ok = wh_proxy_bare(value, address, sizeof(address)) && wh_proxy_authorization(value, &line) &&
+		 wh_http_proxy(t, address, line.len > 0 ? line.data : "");
+	if (line.data)
+		explicit_bzero(line.data, line.cap);
+	wh_buffer_free(&line);
+	return ok;
+}
+
 bool
 wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access)
 {
-	*access = (WhHttpAccess){.proxy = NULL};
+	*access = (WhHttpAccess){.ca = NULL};
 	for (int i = 0; i < sub->n_credentials; i++)
 	{
 		const WhCredential *c = &sub->credentials[i];
@@ -57,9 +73,8 @@ wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access)
 				access->ca = c->value;
 				break;
 			case WH_CREDENTIAL_PROXY:
-				if (wh_credential_wrong(c->kind, c->value))
+				if (!use_proxy(t, c->value))
 					return unusable(t, c);
-				access->proxy = c->value;
 				break;
 			case WH_CREDENTIAL_BASIC:
 			case WH_CREDENTIAL_BEARER:
