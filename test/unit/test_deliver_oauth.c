@@ -5,6 +5,7 @@
  *	  and how it ends where there is none. Time is the test's: it sets the
  *	  engine's clock forward.
  */
+#include "breaker.h"
 #include "transform_unit.h"
 
 static char oauth[512];
@@ -237,6 +238,124 @@ test_refused_twice(void **state)
 }
 
 static void
+unauthorized(int64_t id)
+{
+	WhDelivery *d;
+
+	submit(1, id, (char[]){(char) ('a' + id), '\0'});
+	d = outcome();
+	assert_int_equal(d->event->id, id);
+	assert_int_equal(d->kind, WH_OUT_UNAUTHORIZED);
+	wh_delivery_free(d);
+}
+
+/* Where another token is refused as well, none is asked for because of that: for a minute, then for two ... */
+static void
+test_refused_for_good(void **state)
+{
+	(void) state;
+	subscribe_with(1, "/from/4", "/token/99999", "");
+	unauthorized(1);
+	assert_int_equal(requests_to("/token"), 2);
+	skew += 50 * SECOND; /* the test itself takes less than 10 s */
+	unauthorized(2);
+	assert_int_equal(requests_to("/token"), 2);
+	skew += 10 * SECOND;
+	unauthorized(3);
+	assert_int_equal(requests_to("/token"), 3);
+	skew += 110 * SECOND;
+	unauthorized(4);
+	assert_int_equal(requests_to("/token"), 3);
+	skew += 10 * SECOND;
+	/* the fourth is good */
+	submit(1, 10, "z");
+	delivered(10);
+	assert_int_equal(requests_to("/token"), 4);
+}
+
+static bool
+in_flight_are(int n)
+{
+	WhCounts counts;
+	int64_t id;
+
+	return wh_deliver_counts(e, 0, &id, &counts) && counts.in_flight >= n;
+}
+
+/* Of one request for a token that fails, one delivery is the one that has failed. */
+static void
+test_fails_once(void **state)
+{
+	WhCounts counts;
+	WhDelivery *d;
+	int64_t id;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/wait", ""); /* what comes in the end is no token */
+	for (int i = 1; i <= 20; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	for (int i = 1; i <= 5; i++, skew += SECOND)
+		run_until(in_flight_are, i);
+	server_release();
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_OAUTH);
+	assert_true(d->attempted);
+	wh_delivery_free(d);
+	assert_int_equal(wh_deliver_outcomes(e), 0);
+	assert_true(wh_deliver_counts(e, 0, &id, &counts));
+	assert_int_equal(counts.failed, 1);
+	assert_int_equal(counts.in_flight, 0);
+	assert_int_equal(counts.queued, 19);
+
+	/* further ones open the breaker; what is left then has not been attempted */
+	for (int failures = 1; failures < WH_BREAKER_FAILURES; failures++)
+	{
+		skew += SECOND;
+		d = outcome();
+		assert_int_equal(d->kind, WH_OUT_OAUTH);
+		assert_true(d->attempted);
+		wh_delivery_free(d);
+	}
+	for (int i = WH_BREAKER_FAILURES + 1; i <= 20; i++)
+	{
+		d = outcome();
+		assert_false(d->attempted);
+		assert_int_equal(d->attempts, 0);
+		wh_delivery_free(d);
+	}
+	assert_int_equal(requests_to("/wait"), WH_BREAKER_FAILURES);
+}
+
+/* What waits for a token when its subscription is paused is not sent, but kept; nor is it an attempt. */
+static void
+test_paused(void **state)
+{
+	WhSubscription sub;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/hang", "");
+	for (int i = 1; i <= 5; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	for (int i = 1; i <= 3; i++, skew += SECOND)
+		run_until(in_flight_are, i);
+	sub = subscription(1, at("/from/1"));
+	sub.credentials = credentials;
+	sub.n_credentials = 1;
+	sub.paused = true;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	for (int i = 1; i <= 5; i++)
+	{
+		WhDelivery *d = outcome();
+
+		assert_false(d->attempted);
+		assert_int_equal(d->attempts, 0);
+		assert_int_equal(d->disposal, WH_DO_PARK);
+		wh_delivery_free(d);
+	}
+	assert_int_equal(requests_to("/from"), 0);
+}
+
+static void
 test_no_token(void **state)
 {
 	static const struct
@@ -413,11 +532,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_request),          with_engine(test_one_for_all),  with_engine(test_expiry),
-		with_engine(test_no_expiry),        with_engine(test_refused_once), with_engine(test_refused_twice),
-		with_engine(test_refused_rate),     with_engine(test_transformed),  with_engine(test_no_token),
-		with_engine(test_address),          with_engine(test_no_memory),    with_engine(test_waiting),
-		with_engine(test_subscribed_again),
+		with_engine(test_request),          with_engine(test_one_for_all),
+		with_engine(test_expiry),           with_engine(test_no_expiry),
+		with_engine(test_refused_once),     with_engine(test_refused_twice),
+		with_engine(test_refused_rate),     with_engine(test_transformed),
+		with_engine(test_no_token),         with_engine(test_address),
+		with_engine(test_no_memory),        with_engine(test_waiting),
+		with_engine(test_subscribed_again), with_engine(test_refused_for_good),
+		with_engine(test_fails_once),       with_engine(test_paused),
 	};
 
 	return cmocka_run_group_tests_name("deliver_oauth", tests, NULL, NULL);

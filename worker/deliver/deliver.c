@@ -277,6 +277,31 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	wh_engine_take_back(e, &given_back);
 }
 
+bool
+wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead)
+{
+	return !lead->test &&
+		   (endpoint->sub.paused || (endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe));
+}
+
+void
+wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead)
+{
+	WhList given_back = {0};
+
+	if (lead->probe && endpoint->breaker.state == WH_BREAKER_HALF_OPEN)
+	{
+		wh_breaker_probe_unsent(&endpoint->breaker, e->now_us);
+		wh_breakers_look_soon(&e->breakers);
+	}
+	lead->probe = lead->refused = false;
+	wh_transform_forget(lead);
+	wh_queue_abort(e->queue, lead);
+	if (endpoint->sub.paused || endpoint->breaker.state != WH_BREAKER_CLOSED)
+		wh_queue_give_back(e->queue, endpoint->sub.id, &given_back);
+	wh_engine_take_back(e, &given_back);
+}
+
 /* What there is goes out: a request starts, or, where there is no token for it, waits for one. */
 void
 wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)

@@ -47,6 +47,15 @@ extern void wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTr
 /* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
 extern void wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t);
 
+/*
+ * What waits, for its body or its token, must it not go out any more? Its
+ * subscription has been paused, or its breaker has opened, meanwhile.
+ */
+extern bool wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead);
+
+/* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
+extern void wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead);
+
 /* What the queue gave back goes to the outcomes. */
 extern void wh_engine_take_back(WhDeliver *e, WhList *given_back);
 

@@ -10,7 +10,8 @@
  * client certificate and proxy, and under the same policy of addresses. A token
  * is used until a little before it ends, or until it is answered with 401:
  * that delivery is sent once more with another one, as soon as its subscription's
- * rate limit lets it. A token, and what it was
+ * rate limit lets it. Where that is answered with 401 as well, tokens are not
+ * what is wrong, and for a while none is replaced for it. A token, and what it was
  * asked for with, is in no error and no log, and is wiped.
  */
 #include "deliver_oauth.h"
@@ -31,6 +32,8 @@
 #define TEXT_MAX 8192 /* bytes of a token, or of a member of the credential */
 #define MARGIN_MAX_US                                                                                        \
 	(INT64_C(60) * 1000000) /* this long before its end a token is not used any more, at most */
+#define PATIENCE_US (INT64_C(60) * 1000000) /* doubled each time that another token is of no use either */
+#define PATIENCE_MAX_US (INT64_C(3600) * 1000000)
 #define LIFE_MAX_S 31536000
 #define LOOK_US 1000000 /* how often one more delivery joins those that wait for the same token */
 
@@ -322,21 +325,46 @@ take_of(WhList *waiting, int64_t subscription_id)
 	return found;
 }
 
-/* Those that waited for a token of this endpoint in vain: that is how each of them ends. */
 static void
-end_without(WhDeliver *e, const Endpoint *endpoint, int64_t duration_us)
+end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t duration_us)
 {
+	WhTransfer none = {.kind = WH_OUT_OAUTH, .duration_us = duration_us};
+
+	snprintf(none.error, sizeof(none.error), "%s",
+			 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
+	wh_batch_started(d, e->now_us);
+	wh_engine_conclude(e, d, &none);
+}
+
+/*
+ * They waited for a token of this endpoint in vain. One request has failed, so
+ * it is how one delivery ends (the probe, if it is among them), and how tests
+ * do; the others have not been attempted.
+ */
+static void
+end_without(WhDeliver *e, Endpoint *endpoint, int64_t duration_us)
+{
+	WhList others = {0};
+	WhDelivery *ended = NULL;
 	WhDelivery *d;
 
 	while ((d = take_of(&e->waiting, endpoint->sub.id)) != NULL)
 	{
-		WhTransfer none = {.kind = WH_OUT_OAUTH, .duration_us = duration_us};
-
-		snprintf(none.error, sizeof(none.error), "%s",
-				 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
-		wh_batch_started(d, e->now_us);
-		wh_engine_conclude(e, d, &none);
+		if (d->test)
+			end_one_without(e, endpoint, d, duration_us);
+		else if (ended == NULL || d->probe)
+		{
+			if (ended)
+				wh_list_push(&others, ended);
+			ended = d;
+		}
+		else
+			wh_list_push(&others, d);
 	}
+	if (ended)
+		end_one_without(e, endpoint, ended, duration_us);
+	while ((d = wh_list_pop(&others)) != NULL)
+		wh_engine_put_back(e, endpoint, d);
 }
 
 void
@@ -363,7 +391,8 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 	/* it may have other credentials by now, and ask for another token */
 	if (endpoint && endpoint->oauth == oauth)
 	{
-		wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
+		wh_queue_not_before(e->queue, endpoint->sub.id,
+							oauth->header ? wh_rate_next(&endpoint->rate) : e->now_us + LOOK_US);
 		if (oauth->header == NULL)
 			end_without(e, endpoint, t->duration_us);
 	}
@@ -379,13 +408,46 @@ wh_oauth_broken_off(WhTransfer *t)
 	wh_oauth_let_go(oauth);
 }
 
+/* A clock set back is no reason to be patient for longer. */
+static bool
+is_patient(const Oauth *oauth, int64_t now_us)
+{
+	return oauth->patient_until_us > now_us && oauth->patient_until_us <= now_us + PATIENCE_MAX_US;
+}
+
+/* What an answer says of the token in use, where it was that one. */
+static void
+learn(Oauth *oauth, const WhDelivery *d, int status, int64_t now_us)
+{
+	if (oauth == NULL || oauth->number != d->token)
+		return;
+	if (status >= 200 && status <= 299)
+	{
+		oauth->patience_us = 0;
+		if (oauth->patient_until_us > now_us + PATIENCE_US)
+			oauth->patient_until_us = now_us + PATIENCE_US;
+	}
+	else if (status == 401 && d->refused && !is_patient(oauth, now_us))
+	{
+		int64_t doubled = 2 * oauth->patience_us;
+
+		oauth->patience_us = doubled == 0                ? PATIENCE_US
+							 : doubled < PATIENCE_MAX_US ? doubled
+														 : PATIENCE_MAX_US;
+		oauth->patient_until_us = now_us + oauth->patience_us;
+	}
+}
+
 bool
 wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 
-	if (t->http_status != 401 || d->refused || d->token == 0 || endpoint == NULL || e->draining ||
-		wh_access_value(&endpoint->sub, KIND) == NULL)
+	if (d->token == 0 || endpoint == NULL || wh_access_value(&endpoint->sub, KIND) == NULL)
+		return false;
+	learn(endpoint->oauth, d, t->http_status, e->now_us);
+	if (t->http_status != 401 || d->refused || e->draining ||
+		(endpoint->oauth && endpoint->oauth->number == d->token && is_patient(endpoint->oauth, e->now_us)))
 		return false;
 	d->refused = true;
 	/* another delivery may have brought a new one meanwhile */
@@ -415,7 +477,11 @@ wh_oauth_next(WhDeliver *e)
 
 	while ((d = wh_list_pop(&e->waiting)) != NULL)
 	{
-		if (found == NULL && due(e, d) <= e->now_us)
+		Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
+
+		if (wh_engine_held(endpoint, d))
+			wh_engine_put_back(e, endpoint, d);
+		else if (found == NULL && due(e, d) <= e->now_us)
 			found = d;
 		else
 			wh_list_push(&others, d);

@@ -25,6 +25,8 @@ typedef struct Oauth
 	uint32_t number;            /* of the last token; 0: there has been none */
 	char *header;               /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
 	int64_t until_us;           /* when it is too old to be used */
+	int64_t patience_us;        /* how long the next 401s do not end it; 0: none that mattered so far */
+	int64_t patient_until_us;   /* until then they do not: the last token was refused like the one before */
 	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
 } Oauth;
 
@@ -44,7 +46,8 @@ extern void wh_oauth_broken_off(WhTransfer *t);
 
 /*
  * A response has come. True: it was the first 401 for a delivery sent with a
- * token, which is then not used any more; the delivery waits for another.
+ * token, which is then not used any more; the delivery waits for another. Not
+ * so where another has been of no use lately.
  */
 extern bool wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t);
 

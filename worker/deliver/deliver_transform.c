@@ -85,8 +85,8 @@ any_to_be_sent(const WhDelivery *lead)
 	return false;
 }
 
-static void
-forget(WhDelivery *lead)
+void
+wh_transform_forget(WhDelivery *lead)
 {
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
@@ -177,18 +177,6 @@ drop(WhDeliver *e, WhDelivery *lead)
 	wh_engine_take_back(e, &given_back);
 }
 
-/* The breaker has opened while it waited, perhaps by what was made before it: it is kept like all others. */
-static void
-put_back_held(WhDeliver *e, WhDelivery *lead)
-{
-	int64_t id = lead->subscription_id;
-	WhList given_back = {0};
-
-	wh_queue_abort(e->queue, lead);
-	wh_queue_hold(e->queue, id, &given_back);
-	wh_engine_take_back(e, &given_back);
-}
-
 /* It has ended without a request. */
 static void
 end_unsent(WhDeliver *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *t)
@@ -208,7 +196,7 @@ wh_deliver_to_transform(WhDeliver *e)
 	while ((lead = next_lead(e)) != NULL)
 	{
 		Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
-		bool held = endpoint && endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe && !lead->test;
+		bool held = endpoint && wh_engine_held(endpoint, lead);
 
 		if (endpoint && endpoint->sub.transform && !held)
 		{
@@ -219,9 +207,9 @@ wh_deliver_to_transform(WhDeliver *e)
 			return next_of(lead);
 		}
 		take_out(&e->transforming, lead);
-		forget(lead);
-		if (held)
-			put_back_held(e, lead);
+		wh_transform_forget(lead);
+		if (held) /* perhaps by what was made before it: it is kept like all others */
+			wh_engine_put_back(e, endpoint, lead);
 		else if (endpoint)
 			wh_engine_send(e, endpoint, lead, wh_http_acquire(e->http));
 		else
