@@ -157,6 +157,21 @@ test_proxy(void **state)
 	wh_delivery_free(d);
 }
 
+/* Other credentials may be what was wanting: what waits for its time is tried at once. */
+static void
+test_mended(void **state)
+{
+	(void) state;
+	subscribe_with(&(WhCredential){"bearer", "a"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 1);
+	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	subscribe(1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 1);
+}
+
 int
 main(void)
 {
@@ -164,6 +179,7 @@ main(void)
 		with_engine(test_headers),
 		with_engine(test_unusable),
 		with_engine(test_proxy),
+		with_engine(test_mended),
 	};
 
 	return cmocka_run_group_tests_name("deliver_access", tests, NULL, NULL);

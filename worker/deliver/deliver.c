@@ -139,9 +139,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		free(endpoint);
 		return wh_endpoint_discard(&copy, profile);
 	}
-	/* somebody has changed where it goes, or said that it shall go on */
-	anew = endpoint->sub.url &&
-		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
+	anew = endpoint->sub.url && wh_endpoint_mended(&endpoint->sub, &copy);
 	wh_endpoint_set(endpoint, &copy, profile, subscription);
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
