@@ -177,6 +177,7 @@ set_up_access(Slot *slot, const WhHttpAccess *access)
 		rc = set_blob(e, CURLOPT_SSLCERT_BLOB, access->client_certificate);
 	if (rc == CURLE_OK && access->client_key)
 		rc = set_blob(e, CURLOPT_SSLKEY_BLOB, access->client_key);
+	SET(CURLOPT_KEYPASSWD, ""); /* an encrypted one fails: nobody is asked at a terminal */
 	return rc == CURLE_OK;
 }
 
