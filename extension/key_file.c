@@ -24,6 +24,13 @@
 #define REFERENCE "file:"
 #define FILE_MAX (64 * 1024) /* bytes of a key file, or of a secret in a file */
 
+struct WhKeys
+{
+	bool read;
+	const char *why; /* they cannot be had; NULL: they are in the ring */
+	WhKeyring ring;
+};
+
 PG_FUNCTION_INFO_V1(webhook_keep_secret);
 PG_FUNCTION_INFO_V1(webhook_kept_secret);
 
@@ -165,11 +172,17 @@ from_file(const char *path, const char **why)
 	return secret;
 }
 
+WhKeys *
+wh_keys_new(void)
+{
+	return palloc0(sizeof(WhKeys));
+}
+
 void
-wh_keys_wipe(WhKeys *keys)
+wh_keys_free(WhKeys *keys)
 {
 	wh_keyring_wipe(&keys->ring);
-	*keys = (WhKeys){0};
+	pfree(keys);
 }
 
 char *
@@ -231,11 +244,11 @@ webhook_kept_secret(PG_FUNCTION_ARGS)
 	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *why;
-	WhKeys keys = {0};
-	char *secret = wh_secret_kept(&keys, owner, kept, &why);
+	WhKeys *keys = wh_keys_new();
+	char *secret = wh_secret_kept(keys, owner, kept, &why);
 	text *result;
 
-	wh_keys_wipe(&keys);
+	wh_keys_free(keys);
 	if (secret == NULL)
 		ereport(
 			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),

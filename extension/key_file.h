@@ -8,17 +8,11 @@
 
 #include "postgres.h"
 
-#include "seal.h"
+/* The keys of webhook.key_file, for who opens many secrets: read for the first that is sealed. Palloc'd. */
+typedef struct WhKeys WhKeys;
 
-/* The keys of webhook.key_file, for who opens many secrets: read for the first that is sealed. All zero before. */
-typedef struct WhKeys
-{
-	bool read;
-	const char *why; /* they cannot be had; NULL: they are in the ring */
-	WhKeyring ring;
-} WhKeys;
-
-extern void wh_keys_wipe(WhKeys *keys);
+extern WhKeys *wh_keys_new(void);
+extern void wh_keys_free(WhKeys *keys); /* and wipe them */
 
 /*
  * A secret as its row keeps it, palloc'd: sealed if webhook.key_file is set,

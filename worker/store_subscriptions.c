@@ -339,18 +339,18 @@ wh_store_subscriptions(void)
 			" ORDER BY s.id",
 		0};
 	List *routes = NIL;
-	WhKeys keys = {0};
+	WhKeys *keys = wh_keys_new();
 
 	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results, &keys};
+		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results, keys};
 		WhRoute *route = read_route(&row);
 		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 
 		routes = lappend(routes, route);
 		MemoryContextSwitchTo(old);
 	}
-	wh_keys_wipe(&keys);
+	wh_keys_free(keys);
 	return routes;
 }
