@@ -76,6 +76,24 @@ test_request(void **state)
 	assert_non_null(request_header(&r, "webhook-signature"));
 }
 
+/* The client's secret in the form, and the fields that other servers ask for (RFC 8707 has resource). */
+static void
+test_request_post(void **state)
+{
+	ServerRequest r;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600",
+				   ", \"auth\": \"post\", \"audience\": \"https://api/\", \"resource\": \"r&s\"");
+	submit(1, 1, "a");
+	delivered(1);
+	r = server_request(0);
+	assert_string_equal(r.body,
+						"grant_type=client_credentials&client_id=an+id&client_secret=s%C3%A9cret%3A%2B"
+						"&audience=https%3A%2F%2Fapi%2F&resource=r%26s");
+	assert_null(request_header(&r, "Authorization"));
+}
+
 /* However many wait, one asks; and what comes later uses the same one. */
 static void
 test_one_for_all(void **state)
@@ -539,7 +557,8 @@ main(void)
 		with_engine(test_no_token),         with_engine(test_address),
 		with_engine(test_no_memory),        with_engine(test_waiting),
 		with_engine(test_subscribed_again), with_engine(test_refused_for_good),
-		with_engine(test_fails_once),       with_engine(test_paused),
+		with_engine(test_request_post),     with_engine(test_fails_once),
+		with_engine(test_paused),
 	};
 
 	return cmocka_run_group_tests_name("deliver_oauth", tests, NULL, NULL);

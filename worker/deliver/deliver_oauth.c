@@ -119,9 +119,9 @@ append_encoded_member(const char *json, const char *name, WhBuffer *out)
 	return ok;
 }
 
-/* The client proves who it is by the scheme basic (RFC 6749, section 2.3.1). */
+/* The client proves who it is by the scheme basic. */
 static bool
-add_client(const char *json, WhTransfer *t)
+add_client_header(const char *json, WhTransfer *t)
 {
 	WhBuffer pair;
 	WhBuffer line;
@@ -135,6 +135,33 @@ add_client(const char *json, WhTransfer *t)
 	wipe(&pair);
 	wipe(&line);
 	return ok;
+}
+
+/* A field of the form, by the member of that name; one that is not there is left out, where it may be. */
+static bool
+add_field(const char *json, const char *name, bool required, WhBuffer *form)
+{
+	WhValue found = wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, name, strlen(name));
+
+	if (found.kind != WH_VALUE_JSON && !required)
+		return true;
+	return wh_buffer_puts(form, "&") && wh_buffer_puts(form, name) && wh_buffer_puts(form, "=") &&
+		   append_encoded_member(json, name, form);
+}
+
+/* RFC 6749, section 2.3.1, has both ways; servers that know only the second are common. */
+static bool
+add_client(const char *json, WhTransfer *t)
+{
+	WhBuffer way;
+	bool post;
+
+	wh_buffer_init(&way, TEXT_MAX);
+	post = append_member(json, strlen(json), "auth", &way) && strcmp(way.data, "post") == 0;
+	wh_buffer_free(&way);
+	return post ? add_field(json, "client_id", true, &t->body) &&
+					  add_field(json, "client_secret", true, &t->body)
+				: add_client_header(json, t);
 }
 
 /* Write and start the request; false: the transfer holds the reason. */
@@ -153,9 +180,8 @@ start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 	ok = append_member(json, strlen(json), "token_url", &url) &&
 		 wh_buffer_puts(&t->body, "grant_type=client_credentials") && add_client(json, t) &&
 		 wh_http_header(t, "Content-Type: application/x-www-form-urlencoded") &&
-		 wh_http_header(t, "Accept: application/json");
-	if (ok && wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, "scope", 5).kind == WH_VALUE_JSON)
-		ok = wh_buffer_puts(&t->body, "&scope=") && append_encoded_member(json, "scope", &t->body);
+		 wh_http_header(t, "Accept: application/json") && add_field(json, "scope", false, &t->body) &&
+		 add_field(json, "audience", false, &t->body) && add_field(json, "resource", false, &t->body);
 	ok = ok && wh_http_start(http, t, url.data, sub->timeout_us, &access);
 	wh_buffer_free(&url);
 	return ok;

@@ -6,7 +6,8 @@
  * Called by deliver.c, deliver_endpoint.c and deliver_request.c only.
  *
  * The credential "oauth2" is a JSON object of strings: token_url, client_id,
- * client_secret and, where it is wanted, scope.
+ * client_secret and, where they are wanted, scope, audience, resource, and auth:
+ * how the client proves who it is, "basic" (so by default) or "post".
  */
 #ifndef WEBHOOK_DELIVER_OAUTH_H
 #define WEBHOOK_DELIVER_OAUTH_H
