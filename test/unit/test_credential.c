@@ -73,6 +73,8 @@ test_text(void **state)
 		{"header:X-Key", "a\nb", false},
 		{"header:X-Key", "a\x7f", false},
 		{"header:X-Key", "", false},
+		{"header:X-Key", "  ", false},
+		{"header:X-Key", " a ", true},
 		{"header:", "a", false},
 		{"header:X Key", "a", false},
 		{"header:X:", "a", false},

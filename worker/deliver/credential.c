@@ -72,8 +72,9 @@ header_wrong(const char *name, const char *value)
 
 	if (len == 0 || len > 100 || strspn(name, NAME_CHARACTERS) != len)
 		return "what follows header: is no header's name, of up to 100 letters, digits and hyphens";
-	if (value[0] == '\0' || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
-		return "a header's value is 1 to 8000 bytes without control characters";
+	/* blanks alone libcurl would leave out, name and all */
+	if (strspn(value, " ") == strlen(value) || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
+		return "a header's value is 1 to 8000 bytes without control characters, not all of them blanks";
 	return NULL;
 }
 
