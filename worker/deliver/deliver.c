@@ -282,6 +282,14 @@ wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead)
 		   (endpoint->sub.paused || (endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe));
 }
 
+int64_t
+wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint)
+{
+	int64_t at = wh_rate_next(&endpoint->rate);
+
+	return at <= e->now_us + WH_QUEUE_REST_MAX_US ? at : 0;
+}
+
 void
 wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead)
 {
@@ -439,7 +447,7 @@ wh_deliver_stop(WhDeliver *e)
 	{
 		d = t->owner;
 		if (t->private)
-			wh_oauth_broken_off(t);
+			wh_oauth_broken_off(e, t);
 		else if (d->test)
 			wh_tests_drop(d, &e->outcomes);
 		else
@@ -495,7 +503,8 @@ wh_deliver_deadline(const WhDeliver *e)
 int
 wh_deliver_in_flight(const WhDeliver *e)
 {
-	return wh_http_in_use(e->http) + e->transforming.n;
+	/* in the end nobody waits for a token any more, so nobody waits for who asks for one */
+	return wh_http_in_use(e->http) + e->transforming.n - (e->draining ? e->asking : 0);
 }
 
 int

@@ -35,7 +35,8 @@
 #define PATIENCE_US (INT64_C(60) * 1000000) /* doubled each time that another token is of no use either */
 #define PATIENCE_MAX_US (INT64_C(3600) * 1000000)
 #define LIFE_MAX_S 31536000
-#define LOOK_US 1000000 /* how often one more delivery joins those that wait for the same token */
+#define LIFE_MIN_US 1000000 /* one that has ended when it comes is still used for what waits for it */
+#define LOOK_US 1000000     /* how often one more delivery joins those that wait for the same token */
 
 static void
 wipe(WhBuffer *b)
@@ -189,7 +190,7 @@ start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 
 /* Ask with this transfer, unless that is under way. False: it is not used; problem says why, unless it is. */
 static bool
-ask(WhHttp *http, WhTransfer *t, Endpoint *endpoint)
+ask(WhDeliver *e, WhTransfer *t, Endpoint *endpoint)
 {
 	Oauth *oauth = endpoint->oauth;
 
@@ -204,14 +205,16 @@ ask(WhHttp *http, WhTransfer *t, Endpoint *endpoint)
 	if (oauth->asking)
 		return false;
 	t->private = true;
-	if (!start(http, t, &endpoint->sub))
+	if (!start(e->http, t, &endpoint->sub))
 	{
 		snprintf(oauth->problem, sizeof(oauth->problem), "%s", t->error);
+		oauth->kind = WH_OUT_INTERNAL;
 		return false;
 	}
 	t->owner = oauth;
 	oauth->refs++;
 	oauth->asking = true;
+	e->asking++;
 	return true;
 }
 
@@ -239,7 +242,7 @@ error_word(const WhTransfer *t)
 	return word;
 }
 
-/* expires_in, a number or a string of digits; 0: it says nothing. */
+/* expires_in, a number or a string of digits; -1: it says nothing. */
 static int64_t
 life_us(const WhTransfer *t)
 {
@@ -248,9 +251,13 @@ life_us(const WhTransfer *t)
 	int64_t seconds = 0;
 
 	if (found.kind != WH_VALUE_JSON)
-		return 0;
+		return -1;
 	text = wh_json_trim(found.at, found.len);
 	wh_json_inside_string(&text);
+	if (text.len > 0 && text.at[0] == '-')
+		return 0;
+	if (text.len == 0 || text.at[0] < '0' || text.at[0] > '9')
+		return -1;
 	for (size_t i = 0; i < text.len && text.at[i] >= '0' && text.at[i] <= '9' && seconds < LIFE_MAX_S; i++)
 		seconds = seconds * 10 + (text.at[i] - '0');
 	return (seconds < LIFE_MAX_S ? seconds : LIFE_MAX_S) * 1000000;
@@ -275,6 +282,7 @@ static bool
 keep_token(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 {
 	int64_t life = life_us(t);
+	bool says = life >= 0;
 	int64_t margin = life / 10 < MARGIN_MAX_US ? life / 10 : MARGIN_MAX_US;
 	WhBuffer token;
 	WhBuffer line;
@@ -293,7 +301,8 @@ keep_token(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 	}
 	forget_token(oauth);
 	oauth->header = line.data;
-	oauth->until_us = life == 0 ? INT64_MAX : now_us + life - margin;
+	life = life - margin > LIFE_MIN_US ? life - margin : LIFE_MIN_US;
+	oauth->until_us = says ? now_us + life : INT64_MAX;
 	if (++oauth->number == 0)
 		oauth->number = 1;
 	return true;
@@ -304,7 +313,12 @@ static void
 take_answer(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 {
 	forget_token(oauth);
-	if (t->kind != WH_OUT_DELIVERED && t->http_status == 0)
+	oauth->kind = WH_OUT_OAUTH;
+	if (t->kind == WH_OUT_RESPONSE_TOO_LARGE)
+		snprintf(oauth->problem, sizeof(oauth->problem),
+				 "the token endpoint's answer is larger than %d bytes, or its headers than %d",
+				 WH_PRIVATE_MAX, WH_RESPONSE_HEADER_MAX);
+	else if (t->kind != WH_OUT_DELIVERED && t->http_status == 0)
 		snprintf(oauth->problem, sizeof(oauth->problem), "no answer from the token endpoint: %.*s",
 				 (int) (sizeof(oauth->problem) - 40), t->error);
 	else if (t->kind != WH_OUT_DELIVERED)
@@ -354,7 +368,8 @@ take_of(WhList *waiting, int64_t subscription_id)
 static void
 end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t duration_us)
 {
-	WhTransfer none = {.kind = WH_OUT_OAUTH, .duration_us = duration_us};
+	WhTransfer none = {.kind = endpoint->oauth ? endpoint->oauth->kind : WH_OUT_INTERNAL,
+					   .duration_us = duration_us};
 
 	snprintf(none.error, sizeof(none.error), "%s",
 			 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
@@ -399,7 +414,7 @@ wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 	wh_list_push(&e->waiting, d);
 	/* no others meanwhile, or hardly any: they would only wait in here, where they count as in flight */
 	wh_queue_not_before(e->queue, endpoint->sub.id, e->now_us + LOOK_US);
-	if (ask(e->http, t, endpoint))
+	if (ask(e, t, endpoint))
 		return;
 	wh_http_release(e->http, t);
 	if (endpoint->oauth == NULL || !endpoint->oauth->asking)
@@ -413,6 +428,7 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 	Endpoint *endpoint = wh_queue_owner(e->queue, oauth->subscription_id);
 
 	oauth->asking = false;
+	e->asking--;
 	take_answer(oauth, t, e->now_us);
 	/* it may have other credentials by now, and ask for another token */
 	if (endpoint && endpoint->oauth == oauth)
@@ -426,11 +442,12 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 }
 
 void
-wh_oauth_broken_off(WhTransfer *t)
+wh_oauth_broken_off(WhDeliver *e, WhTransfer *t)
 {
 	Oauth *oauth = t->owner;
 
 	oauth->asking = false;
+	e->asking--;
 	wh_oauth_let_go(oauth);
 }
 
@@ -491,7 +508,7 @@ due(const WhDeliver *e, const WhDelivery *d)
 
 	if (wh_oauth_must_wait(endpoint, e->now_us))
 		return endpoint->oauth && endpoint->oauth->asking ? INT64_MAX : 0;
-	return d->test ? 0 : wh_rate_next(&endpoint->rate);
+	return d->test ? 0 : wh_engine_may_go_at(e, endpoint);
 }
 
 WhDelivery *

@@ -22,12 +22,14 @@ typedef struct Oauth
 {
 	int refs;
 	int64_t subscription_id;
-	bool asking;                /* a request for a token is under way */
-	uint32_t number;            /* of the last token; 0: there has been none */
-	char *header;               /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
-	int64_t until_us;           /* when it is too old to be used */
-	int64_t patience_us;        /* how long the next 401s do not end it; 0: none that mattered so far */
-	int64_t patient_until_us;   /* until then they do not: the last token was refused like the one before */
+	bool asking;              /* a request for a token is under way */
+	uint32_t number;          /* of the last token; 0: there has been none */
+	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;         /* when it is too old to be used */
+	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
+	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
+	WhOutcomeKind
+		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
 	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
 } Oauth;
 
@@ -43,7 +45,7 @@ extern void wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTra
 extern void wh_oauth_answered(WhDeliver *e, WhTransfer *t);
 
 /* The same for one that was taken back unfinished. */
-extern void wh_oauth_broken_off(WhTransfer *t);
+extern void wh_oauth_broken_off(WhDeliver *e, WhTransfer *t);
 
 /*
  * A response has come. True: it was the first 401 for a delivery sent with a

@@ -26,12 +26,12 @@
 #include "deliver_tests.h"
 
 static int64_t
-may_start_at(const WhDelivery *lead, const WhQueue *queue)
+may_start_at(const WhDelivery *lead, const WhDeliver *e)
 {
-	const Endpoint *endpoint = wh_queue_owner(queue, lead->subscription_id);
+	const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 
 	/* without an endpoint it will only be dropped; a test passes everything by */
-	return endpoint && !lead->test ? wh_rate_next(&endpoint->rate) : 0;
+	return endpoint && !lead->test ? wh_engine_may_go_at(e, endpoint) : 0;
 }
 
 /* Of those that may start the subscription's whose turn is next: in a round, by their ids. */
@@ -46,7 +46,7 @@ next_lead(const WhDeliver *e)
 		/* how far behind the last one's; those that are not behind it come around at the end */
 		uint64_t turn = (uint64_t) lead->subscription_id - (uint64_t) e->asked_last - 1;
 
-		if ((first == NULL || turn < least) && may_start_at(lead, e->queue) <= e->now_us)
+		if ((first == NULL || turn < least) && may_start_at(lead, e) <= e->now_us)
 		{
 			first = lead;
 			least = turn;
@@ -256,7 +256,7 @@ wh_deliver_transform_due(const WhDeliver *e)
 
 	for (const WhDelivery *lead = e->transforming.head; lead; lead = lead->next)
 	{
-		int64_t at = may_start_at(lead, e->queue);
+		int64_t at = may_start_at(lead, e);
 
 		due = at < due ? at : due;
 	}
