@@ -5,7 +5,9 @@
  * Part of the pipeline: called for each attempt. Owns nothing; what is written
  * here is wiped before it is given back. A credential whose value is not there,
  * or no good (one from a file is looked at here for the first time), makes the
- * request fail as "internal": nothing is sent without what it was to carry.
+ * request fail as "internal": nothing is sent without what it was to carry. PEM
+ * is left to libcurl, which does not connect with what it cannot read either:
+ * to look at it for each request would cost more than the request.
  */
 #include "deliver_access.h"
 
