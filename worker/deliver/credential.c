@@ -167,9 +167,8 @@ proxy_wrong(const char *value, ProxyParts *parts)
 		sane = decode_user(parts->user, parts->user_len, user);
 		OPENSSL_cleanse(user, sizeof(user));
 		if (!sane)
-			return "a % in a proxy's user or password is written %25, and neither has control characters, "
-				   "nor the "
-				   "user a colon";
+			return "of a proxy's user and password a % is written %25; they have no control characters, the "
+				   "user no colon";
 	}
 	/* its port has no default that people would agree on */
 	at = memchr(parts->host, ']', parts->host_len);
