@@ -330,9 +330,9 @@ is($t->sql("SELECT string_agg(kind, ' ') FROM webhook.credential c JOIN webhook.
 is($t->sql("SELECT bool_and(value LIKE 'sealed:k1:%') AND count(*) > 8 FROM webhook.credential"), 't', 'all of them are sealed');
 is($t->sql('SELECT webhook.reseal() = (SELECT count(*) FROM webhook.credential) + (SELECT count(*) FROM webhook.secret)'), 't', 'and can be sealed anew');
 is(sent('mtls'), '200|', 'after which they are what they were');
-$node->append_conf('postgresql.conf', "webhook.allow_http = off\n");
+$node->append_conf('postgresql.conf', "webhook.allowed_networks = ''\n");
 $node->reload;
-$t->poll_sql('plain HTTP is not allowed any more', 'SHOW webhook.allow_http', 'off');
+$t->poll_sql('the proxies may not be dialled any more', "SELECT current_setting('webhook.allowed_networks') = ''");
 is($t->sql('SELECT webhook.reseal() > 0'), 't', 'also where a rule that came later would refuse one of them');
 $value{$_}                = $pem{$_} =~ s/.*-----\n(.{40}).*/$1/sr for 'client.key', 'stranger.key';
 $value{"issued token $_"} = (map { m{^/token 200 (\S+)} } oauth_log())[$_] for 0, 1;
