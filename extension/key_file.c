@@ -4,10 +4,9 @@
  *	  webhook.key_file, or as the name of a file that holds them.
  *
  * Called by the triggers of the tables of secrets, in users' backends, to keep
- * one, and by the worker to have it again. The file is read each time: that
- * is when a secret is set and when the configuration is loaded, so a key that
- * was rotated counts from the next reload on. Keys are wiped as soon as they
- * were used.
+ * one, and by the worker to have it again. The file is read when a secret is
+ * set, and once when the configuration is loaded, so a key that was rotated
+ * counts from the next reload on. Keys are wiped as soon as they were used.
  */
 #include "postgres.h"
 
@@ -25,12 +24,27 @@
 #define REFERENCE "file:"
 #define FILE_MAX (64 * 1024) /* bytes of a key file, or of a secret in a file */
 
+struct WhKeys
+{
+	bool read;
+	const char *why; /* they cannot be had; NULL: they are in the ring */
+	WhKeyring ring;
+};
+
 PG_FUNCTION_INFO_V1(webhook_keep_secret);
 PG_FUNCTION_INFO_V1(webhook_kept_secret);
 
+/* Of a file: 64 kB, which would add up. */
+static void
+forget(char *text)
+{
+	explicit_bzero(text, FILE_MAX + 1);
+	pfree(text);
+}
+
 /*
  * The whole of a small file that others may not read; NULL where that cannot
- * be had, `why` (palloc'd or constant) says why. The caller wipes it.
+ * be had, `why` (palloc'd or constant) says why. The caller forgets it.
  */
 static char *
 read_private_file(const char *path, const char **why)
@@ -56,7 +70,7 @@ read_private_file(const char *path, const char **why)
 		text[n] = '\0';
 		if (ferror(file))
 		{
-			explicit_bzero(text, FILE_MAX + 1);
+			forget(text);
 			text = NULL;
 			*why = psprintf("it cannot be read: %s", strerror(errno));
 		}
@@ -78,7 +92,7 @@ read_keyring(WhKeyring *ring, const char **why)
 	if (text == NULL)
 		return false;
 	ok = wh_keyring_parse(text, ring, &line, &what);
-	explicit_bzero(text, FILE_MAX + 1);
+	forget(text);
 	if (!ok)
 		*why = psprintf("line %d: %s", line, what);
 	return ok;
@@ -143,6 +157,7 @@ static char *
 from_file(const char *path, const char **why)
 {
 	char *text = read_private_file(path, why);
+	char *secret;
 
 	if (text == NULL)
 	{
@@ -152,13 +167,27 @@ from_file(const char *path, const char **why)
 	/* an editor ends the last line */
 	for (size_t len = strlen(text); len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r');)
 		text[--len] = '\0';
-	return text;
+	secret = pstrdup(text);
+	forget(text);
+	return secret;
+}
+
+WhKeys *
+wh_keys_new(void)
+{
+	return palloc0(sizeof(WhKeys));
+}
+
+void
+wh_keys_free(WhKeys *keys)
+{
+	wh_keyring_wipe(&keys->ring);
+	pfree(keys);
 }
 
 char *
-wh_secret_kept(const char *owner, const char *kept, const char **why)
+wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **why)
 {
-	WhKeyring ring;
 	size_t size = strlen(kept) + 1;
 	char *secret;
 	WhUnsealed result;
@@ -173,14 +202,16 @@ wh_secret_kept(const char *owner, const char *kept, const char **why)
 		*why = "it is sealed, and webhook.key_file is not set";
 		return NULL;
 	}
-	if (!read_keyring(&ring, why))
+	if (!keys->read && !read_keyring(&keys->ring, &keys->why))
+		keys->why = psprintf("it is sealed, and webhook.key_file cannot be used: %s", keys->why);
+	keys->read = true;
+	if (keys->why)
 	{
-		*why = psprintf("it is sealed, and webhook.key_file cannot be used: %s", *why);
+		*why = keys->why;
 		return NULL;
 	}
 	secret = palloc(size);
-	result = wh_unseal(&ring, owner, kept, secret, size);
-	wh_keyring_wipe(&ring);
+	result = wh_unseal(&keys->ring, owner, kept, secret, size);
 	switch (result)
 	{
 		case WH_UNSEALED:
@@ -213,13 +244,18 @@ webhook_kept_secret(PG_FUNCTION_ARGS)
 	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *why;
-	char *secret = wh_secret_kept(owner, kept, &why);
+	WhKeys *keys = wh_keys_new();
+	char *secret = wh_secret_kept(keys, owner, kept, &why);
+	text *result;
 
+	wh_keys_free(keys);
 	if (secret == NULL)
 		ereport(
 			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),
 			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 			errhint(
 				"Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));
-	PG_RETURN_TEXT_P(cstring_to_text(secret));
+	result = cstring_to_text(secret);
+	explicit_bzero(secret, strlen(secret));
+	PG_RETURN_TEXT_P(result);
 }

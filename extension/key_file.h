@@ -8,6 +8,12 @@
 
 #include "postgres.h"
 
+/* The keys of webhook.key_file, for who opens many secrets: read for the first that is sealed. Palloc'd. */
+typedef struct WhKeys WhKeys;
+
+extern WhKeys *wh_keys_new(void);
+extern void wh_keys_free(WhKeys *keys); /* and wipe them */
+
 /*
  * A secret as its row keeps it, palloc'd: sealed if webhook.key_file is set,
  * else as given; what is sealed already, or a reference to a file, stays.
@@ -20,6 +26,6 @@ extern char *wh_secret_to_keep(const char *owner, const char *secret);
  * The secret that a row keeps, palloc'd; the caller wipes it. NULL where it
  * cannot be had now: `why` says why, for people, and quotes nothing of it.
  */
-extern char *wh_secret_kept(const char *owner, const char *kept, const char **why);
+extern char *wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **why);
 
 #endif /* WEBHOOK_KEY_FILE_H */

@@ -243,7 +243,7 @@ CREATE TABLE webhook.credential (
 COMMENT ON TABLE webhook.credential IS 'what endpoints want besides a signature, set by webhook.set_credential(); readable by the owner of the extension only';
 COMMENT ON COLUMN webhook.credential.subscription_id IS 'whose credential it is';
 COMMENT ON COLUMN webhook.credential.kind IS 'basic, bearer, header:Name, client_certificate, client_key, ca, proxy or oauth2';
-COMMENT ON COLUMN webhook.credential.value IS 'user:password; a token; the header''s value; PEM; http://[user:password@]host:port; or {"token_url", "client_id", "client_secret", "scope"}. Sealed where webhook.key_file is set';
+COMMENT ON COLUMN webhook.credential.value IS 'user:password; a token; the header''s value; PEM; http://[user:password@]host:port; or {"token_url", "client_id", "client_secret", "scope", "audience", "resource", "auth"}. Sealed where webhook.key_file is set';
 COMMENT ON COLUMN webhook.credential.created_at IS 'when it was set first';
 SELECT pg_catalog.pg_extension_config_dump('webhook.credential', '');
 
@@ -633,6 +633,10 @@ BEGIN
 	IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
 		PERFORM webhook.check_url(NEW.url);
 	END IF;
+	-- scheme, host and port: who gets what is sent with each request
+	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
+		PERFORM webhook.guard_credentials(NEW.id, 'url''s origin');
+	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'entity_types and actions must name something',
@@ -1015,12 +1019,13 @@ BEGIN
 		j := NULL;
 	END;
 	IF jsonb_typeof(j) IS DISTINCT FROM 'object' OR NOT j ?& '{token_url,client_id,client_secret}'
-		OR j - '{token_url,client_id,client_secret,scope}'::text[] <> '{}'
+		OR j - '{token_url,client_id,client_secret,scope,audience,resource,auth}'::text[] <> '{}'
+		OR coalesce(j ->> 'auth', 'basic') NOT IN ('basic', 'post')
 		OR EXISTS (SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(j) = 'object' THEN j END) m
 			WHERE jsonb_typeof(m.value) <> 'string' OR m.value #>> '{}' ~ '^$|[\x01-\x1f\x7f]') THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'credential "oauth2" is not usable',
-			DETAIL = 'It is a JSON object of strings: token_url, client_id, client_secret, and scope if one is wanted.',
+			DETAIL = 'It is a JSON object of strings: token_url, client_id, client_secret, and where they are wanted scope, audience, resource, and auth, which is basic or post.',
 			HINT = 'For example ''{"token_url": "https://...", "client_id": "...", "client_secret": "..."}''.';
 	END IF;
 	PERFORM webhook.check_url(j ->> 'token_url');
@@ -1035,11 +1040,48 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook.credential_owner(bigint, text) IS 'the name of a row of webhook.credential, which is sealed together with it';
 
+CREATE FUNCTION webhook.guard_credentials(subscription_id bigint, change text) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- who asks, also where the functions between are SECURITY DEFINER
+	who CONSTANT name := CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role') END;
+BEGIN
+	IF EXISTS (SELECT FROM webhook.credential c WHERE c.subscription_id = guard_credentials.subscription_id
+			AND (c.kind IN ('basic', 'bearer', 'oauth2', 'client_key') OR c.kind LIKE 'header:%'))
+		AND NOT EXISTS (SELECT FROM pg_extension x WHERE x.extname = 'webhook' AND pg_has_role(who, x.extowner, 'USAGE')) THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = format('only the extension''s owner may change the %s of a subscription that has credentials', change),
+			DETAIL = 'They would be sent where they were not given for.',
+			HINT = 'Remove basic, bearer, header:Name, client_key and oauth2 first, with webhook.set_credential(..., NULL), and give them again afterwards.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.guard_credentials(bigint, text) IS 'raises an error where a change would show credentials to whoever makes it: another origin of url, another ca or proxy';
+
+CREATE FUNCTION webhook.means(credential webhook.credential, value text) RETURNS boolean
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN credential.value NOT LIKE 'file:%'
+		AND webhook.kept_secret(webhook.credential_owner(credential.subscription_id, credential.kind), credential.value) = means.value;
+EXCEPTION WHEN config_file_error THEN -- its key is gone
+	RETURN false;
+END
+$$;
+COMMENT ON FUNCTION webhook.means(webhook.credential, text) IS 'is this what the credential is when it is opened?';
+
 CREATE FUNCTION webhook.before_credential() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
+	-- sealed anew, it was looked at when it was set, by the rules of then
+	IF TG_OP = 'UPDATE' AND NEW.kind = OLD.kind AND NEW.subscription_id = OLD.subscription_id AND webhook.means(OLD, NEW.value) THEN
+		NEW.value := webhook.keep_secret(webhook.credential_owner(NEW.subscription_id, NEW.kind), NEW.value);
+		RETURN NEW;
+	END IF;
+	PERFORM webhook.guard_credentials(NEW.subscription_id, NEW.kind) WHERE NEW.kind IN ('ca', 'proxy');
 	-- what is sealed was looked at before it was; what is in a file, the worker looks at
 	IF NEW.value !~ '^(sealed|file):' THEN
 		PERFORM webhook.check_credential(NEW.kind, NEW.value);
@@ -1116,6 +1158,9 @@ BEGIN
 	ELSIF TG_TABLE_NAME = 'subscription' THEN
 		PERFORM webhook.check_credentials(s) FROM webhook.subscription s WHERE s.id = NEW.id;
 	ELSE
+		-- one transaction after the other: the statement after this one sees what was committed before it
+		PERFORM FROM webhook.subscription s
+			WHERE s.id = CASE WHEN TG_OP = 'DELETE' THEN OLD.subscription_id ELSE NEW.subscription_id END FOR NO KEY UPDATE;
 		PERFORM webhook.check_credentials(s) FROM webhook.subscription s
 			WHERE s.id = CASE WHEN TG_OP = 'DELETE' THEN OLD.subscription_id ELSE NEW.subscription_id END;
 	END IF;
@@ -1426,7 +1471,7 @@ BEGIN
 		'kind', set_credential.kind, 'value', set_credential.value);
 END
 $$;
-COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscription a credential, in place of one of that kind; null removes it. kind: basic (user:password), bearer (token), header:Name (value), client_certificate and client_key (PEM, both in one transaction), ca (PEM: who may have signed the endpoint''s certificate, in place of webhook.ca_file), proxy (http://[user:password@]host:port), oauth2 (JSON: token_url, client_id, client_secret, scope). Error undefined_object where there is no such subscription, invalid_parameter_value where the value is not usable';
+COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscription a credential, in place of one of that kind; null removes it. kind: basic (user:password), bearer (token), header:Name (value), client_certificate and client_key (PEM, both in one transaction), ca (PEM: who may have signed the endpoint''s certificate, in place of webhook.ca_file), proxy (http://[user:password@]host:port), oauth2 (JSON: token_url, client_id, client_secret, and where wanted scope, audience, resource, and auth: how the client proves who it is, basic or post). Error undefined_object where there is no such subscription, invalid_parameter_value where the value is not usable';
 
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2009,6 +2054,9 @@ AS $$
 #variable_conflict use_column
 BEGIN
 	IF do_set_credential.value IS NULL THEN
+		-- an unknown kind, or a header that can be none
+		PERFORM webhook.check_credential(do_set_credential.kind, 'x')
+			WHERE do_set_credential.kind NOT IN ('basic', 'client_certificate', 'client_key', 'ca', 'proxy');
 		DELETE FROM webhook.credential c WHERE c.subscription_id = do_set_credential.subscription_id AND c.kind = do_set_credential.kind;
 	ELSE
 		INSERT INTO webhook.credential (subscription_id, kind, value)

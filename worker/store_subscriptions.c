@@ -23,6 +23,7 @@ typedef struct Row
 	HeapTuple tuple;
 	TupleDesc desc;
 	MemoryContext context;
+	WhKeys *keys;
 } Row;
 
 static Datum
@@ -59,6 +60,8 @@ strings(const Row *row, const char *name, bool utf8, char ***out)
 			continue;
 		string = TextDatumGetCString(elements[i]);
 		(*out)[kept++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
+		explicit_bzero(string, strlen(string)); /* it may be a secret */
+		pfree(string);
 	}
 	return kept;
 }
@@ -153,6 +156,13 @@ read_content(const Row *row, WhRoute *route)
 	}
 }
 
+static void
+forget(char *secret)
+{
+	explicit_bzero(secret, strlen(secret));
+	pfree(secret);
+}
+
 /*
  * The secrets, opened. One that cannot be is left out: what would be signed with
  * it alone fails as "internal" and waits, by its schedule, for it to be mended.
@@ -160,7 +170,7 @@ read_content(const Row *row, WhRoute *route)
 static void
 read_secrets(const Row *row, WhSubscription *sub)
 {
-	Row scratch = {row->tuple, row->desc, CurrentMemoryContext};
+	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	Datum *expires;
 	char **kept;
 	char **owners;
@@ -171,20 +181,20 @@ read_secrets(const Row *row, WhSubscription *sub)
 	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
 	{
 		const char *why;
-		char *secret = wh_secret_kept(owners[i], kept[i], &why);
+		char *secret = wh_secret_kept(row->keys, owners[i], kept[i], &why);
 
 		if (secret)
 		{
 			sub->secrets[sub->n_secrets] = MemoryContextStrdup(row->context, wh_to_utf8(secret));
 			sub->secret_expires_us[sub->n_secrets++] = DatumGetInt64(expires[i]);
-			explicit_bzero(secret, strlen(secret));
+			forget(secret);
 		}
 		else
 			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
 					errmsg("webhook worker cannot use a secret of subscription \"%s\"", sub->name),
 					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 					errhint("Its requests are kept until it can; then reload, or change the subscription."));
-		explicit_bzero(kept[i], strlen(kept[i]));
+		forget(kept[i]);
 	}
 }
 
@@ -192,7 +202,7 @@ read_secrets(const Row *row, WhSubscription *sub)
 static void
 read_credentials(const Row *row, WhSubscription *sub)
 {
-	Row scratch = {row->tuple, row->desc, CurrentMemoryContext};
+	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	char **kinds;
 	char **kept;
 	char **owners;
@@ -205,20 +215,20 @@ read_credentials(const Row *row, WhSubscription *sub)
 	for (int i = 0; i < n; i++)
 	{
 		const char *why;
-		char *value = wh_secret_kept(owners[i], kept[i], &why);
+		char *value = wh_secret_kept(row->keys, owners[i], kept[i], &why);
 
 		sub->credentials[sub->n_credentials++].kind = kinds[i];
 		if (value)
 		{
 			sub->credentials[i].value = MemoryContextStrdup(row->context, wh_to_utf8(value));
-			explicit_bzero(value, strlen(value));
+			forget(value);
 		}
 		else
 			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
 					errmsg("webhook worker cannot use a credential of subscription \"%s\"", sub->name),
 					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 					errhint("Its requests are kept until it can; then reload, or set the credential again."));
-		explicit_bzero(kept[i], strlen(kept[i]));
+		forget(kept[i]);
 	}
 }
 
@@ -295,6 +305,7 @@ List *
 wh_store_subscriptions(void)
 {
 	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
+	/* coalesce: none may be missing among those of its row, whoever has dropped which constraint */
 	/* asked: a subquery with a limit is looked up by index for each, whatever the planner thinks */
 	static WhPlan plan = {
 		.sql =
@@ -313,31 +324,33 @@ wh_store_subscriptions(void)
 			" coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id"
 			" AND p.state = 'asked' LIMIT 1), false) AS asked"
 			" FROM webhook.subscription s"
-			" CROSS JOIN LATERAL (SELECT array_agg(k.secret ORDER BY k.id DESC) AS secrets,"
+			" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
 			" array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
 			" array_agg(CASE WHEN isfinite(k.expires_at)"
 			" THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
 			" ORDER BY k.id DESC) AS secret_expires"
 			" FROM webhook.secret k WHERE k.subscription_id = s.id"
 			" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-			" CROSS JOIN LATERAL (SELECT array_agg(c.kind ORDER BY c.kind) AS credential_kinds,"
-			" array_agg(c.value ORDER BY c.kind) AS credential_values,"
+			" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
+			" array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
 			" array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind)"
 			" AS credential_owners"
 			" FROM webhook.credential c WHERE c.subscription_id = s.id) c"
 			" ORDER BY s.id",
 		0};
 	List *routes = NIL;
+	WhKeys *keys = wh_keys_new();
 
 	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results};
+		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results, keys};
 		WhRoute *route = read_route(&row);
 		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 
 		routes = lappend(routes, route);
 		MemoryContextSwitchTo(old);
 	}
+	wh_keys_free(keys);
 	return routes;
 }

@@ -285,8 +285,10 @@ for my $case (
 	[ 'client_key', $pem{'client.key'},              qr/needs both client_certificate and client_key/ ],
 	[ 'proxy', "http://me:$value{proxy}\@10.1.2.3:80", qr/the proxy's address may not be dialled/ ],
 	[ 'proxy', "http://me:$value{proxy}\@proxy",     qr/credential "proxy" is not usable.*host and a port/s ],
+	[ 'proxy', "http://me:$value{proxy}%1Cab\@127.0.0.1:80", qr/credential "proxy" is not usable.*written %25/s ],
 	[ 'oauth2', "{$value{client}",                   qr/credential "oauth2" is not usable/ ],
 	[ 'oauth2', $fine =~ s/client_id/client/r,       qr/credential "oauth2" is not usable/ ],
+	[ 'oauth2', $fine =~ s/\{/{"auth": "mtls", /r, qr/credential "oauth2" is not usable.*basic or post/s ],
 	[ 'oauth2', $fine =~ s/127\.0\.0\.1/10.1.2.3/r,  qr/the endpoint's address may not be dialled/ ])
 {
 	my ($kind, $secret, $error) = @$case;
@@ -308,11 +310,30 @@ for my $case (
 	like($err, qr/would send the request header "authorization" twice/, "refused: Authorization twice, $name");
 }
 
+($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.set_credential('headers', 'barer', NULL)");
+like($err, qr/unknown kind of credential/, 'refused: to remove one of a kind that there is not');
+
+# two transactions, of which neither sees what the other has set
+my @both = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
+$_->query_safe("SET lock_timeout = '100ms'; BEGIN") for @both;
+$both[0]->query_safe("SELECT webhook.set_credential('headers', 'basic', 'user:$value{password}')");
+$both[1]->query_safe("SELECT webhook.set_credential('headers', 'bearer', '$value{token}')");
+$both[0]->query_safe('SET CONSTRAINTS ALL IMMEDIATE');    # what is looked at when it commits, looked at before
+$both[1]->query('COMMIT');                                # has to wait for that
+$both[0]->query_safe('COMMIT');
+$_->quit for @both;
+is($t->sql("SELECT string_agg(kind, ' ') FROM webhook.credential c JOIN webhook.subscription s ON s.id = c.subscription_id AND s.name = 'headers' WHERE kind IN ('basic', 'bearer')"),
+	'basic', 'refused: what another transaction has set meanwhile does not go with it');
+
 # -- secrets
 
 is($t->sql("SELECT bool_and(value LIKE 'sealed:k1:%') AND count(*) > 8 FROM webhook.credential"), 't', 'all of them are sealed');
 is($t->sql('SELECT webhook.reseal() = (SELECT count(*) FROM webhook.credential) + (SELECT count(*) FROM webhook.secret)'), 't', 'and can be sealed anew');
 is(sent('mtls'), '200|', 'after which they are what they were');
+$node->append_conf('postgresql.conf', "webhook.allowed_networks = ''\n");
+$node->reload;
+$t->poll_sql('the proxies may not be dialled any more', "SELECT current_setting('webhook.allowed_networks') = ''");
+is($t->sql('SELECT webhook.reseal() > 0'), 't', 'also where a rule that came later would refuse one of them');
 $value{$_}                = $pem{$_} =~ s/.*-----\n(.{40}).*/$1/sr for 'client.key', 'stranger.key';
 $value{"issued token $_"} = (map { m{^/token 200 (\S+)} } oauth_log())[$_] for 0, 1;
 my %seen = (

@@ -132,8 +132,18 @@ like(as('ann', "UPDATE webhook.subscription SET owner = 'bob' WHERE name = 'crm'
 like(as('ann', "INSERT INTO webhook.subscription (name, url, owner) VALUES ('x', '$ok', 'postgres')"), qr/^ERROR:  must be a member of role "postgres"/, 'nor a superuser');
 is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', 'ours')"), '', 'an operator gives her subscription a credential');
 is($t->sql('SELECT kind, value FROM webhook.credential'), 'bearer|ours', 'which is there, and which she cannot read');
+# which no change shows her, while it is there
+like(as('ann', $_), qr/^ERROR:  only the extension's owner may change the .* of a subscription that has credentials/, "refused: $_")
+  for "UPDATE webhook.subscription SET url = 'https://127.0.0.1:1/' WHERE name = 'crm'",
+  "SELECT webhook.set_credential('crm', 'proxy', 'http://127.0.0.1:1')", "SELECT webhook.set_credential('crm', 'ca', 'file:/tmp/ca')";
+is(as('ann', "UPDATE webhook.subscription SET url = url || '?' WHERE name = 'crm'; UPDATE webhook.subscription SET url = rtrim(url, '?') WHERE name = 'crm'"),
+	'', 'another path is hers to give');
+is($t->sql("UPDATE webhook.subscription SET url = 'https://example.com/' WHERE name = 'crm'; UPDATE webhook.subscription SET url = '$ok' WHERE name = 'crm'"),
+	'', 'and the owner changes what he likes');
+is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL)"), '', '(taken away, and given again below)');
 like(as('ann', "SELECT webhook.set_credential('crm', 'ca', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'nor has she one read from a file');
-is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL)"), '', 'she takes it away');
+is(as('ann', "SELECT webhook.set_credential('crm', 'proxy', 'http://127.0.0.1:1'), webhook.set_credential('crm', 'bearer', 'ours')"), '|', 'without one she names a proxy');
+is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL), webhook.set_credential('crm', 'proxy', NULL)"), '|', 'she takes it away');
 is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and it is gone');
 
 # the door by hand: it can do what the functions do, and shows no secret that was there before

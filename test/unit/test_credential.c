@@ -73,6 +73,8 @@ test_text(void **state)
 		{"header:X-Key", "a\nb", false},
 		{"header:X-Key", "a\x7f", false},
 		{"header:X-Key", "", false},
+		{"header:X-Key", "  ", false},
+		{"header:X-Key", " a ", true},
 		{"header:", "a", false},
 		{"header:X Key", "a", false},
 		{"header:X:", "a", false},
@@ -83,6 +85,19 @@ test_text(void **state)
 		{"proxy", "http://user:p%40ss@proxy.example:3128", true},
 		{"proxy", "http://user:@proxy.example:3128", true},
 		{"proxy", "http://[2001:db8::1]:3128", true},
+		{"proxy", "http://user:50%25@proxy.example:3128", true},
+		{"proxy", "http://user:a:b%3a@proxy.example:65535", true},
+		{"proxy", "http://user:50%1Cab@proxy.example:3128", false},
+		{"proxy", "http://us%00er:password@proxy.example:3128", false},
+		{"proxy", "http://user:pass%7fword@proxy.example:3128", false},
+		{"proxy", "http://user:50%@proxy.example:3128", false},
+		{"proxy", "http://user:50%4@proxy.example:3128", false},
+		{"proxy", "http://user:50%gg@proxy.example:3128", false},
+		{"proxy", "http://us%3Aer:password@proxy.example:3128", false},
+		{"proxy", "http://proxy%1c:3128", false},
+		{"proxy", "http://proxy.example:0", false},
+		{"proxy", "http://proxy.example:65536", false},
+		{"proxy", "http://me:secret@proxy:99999", false},
 		{"proxy", "http://user:p@ss@proxy.example:3128", false},
 		{"proxy", "http://user@proxy.example:3128", false},
 		{"proxy", "http://proxy.example", false},
@@ -169,6 +184,22 @@ test_bare_proxy(void **state)
 	assert_false(wh_proxy_bare("http://proxy.example", bare, sizeof(bare)));
 }
 
+static void
+test_proxy_authorization(void **state)
+{
+	WhBuffer line;
+
+	(void) state;
+	wh_buffer_init(&line, 1024);
+	assert_true(wh_proxy_authorization("http://proxy.example:3128", &line));
+	assert_int_equal(line.len, 0);
+	/* base64 of u:p@ */
+	assert_true(wh_proxy_authorization("http://u:p%40@proxy.example:3128", &line));
+	assert_string_equal(line.data, "Proxy-Authorization: Basic dTpwQA==");
+	assert_false(wh_proxy_authorization("http://u:50%1Cab@proxy.example:3128", &line));
+	wh_buffer_free(&line);
+}
+
 int
 main(void)
 {
@@ -177,6 +208,7 @@ main(void)
 		cmocka_unit_test(test_pem),
 		cmocka_unit_test(test_length),
 		cmocka_unit_test(test_bare_proxy),
+		cmocka_unit_test(test_proxy_authorization),
 	};
 
 	return cmocka_run_group_tests_name("credential", tests, make_pairs, NULL);

@@ -77,6 +77,8 @@ test_unusable(void **state)
 		{"basic", "nocolon"},
 		{"header:X-Key", "a\r\nX-More: b"},
 		{"proxy", "socks5://127.0.0.1:1"},
+		{"proxy", "http://me:50%1Cab@127.0.0.1:1"}, /* libcurl would do without it */
+		{"proxy", "http://me:s3cret@proxy:99999"},
 		{"oauth2", NULL},
 		{"nonsense", "x"},
 	};
@@ -151,7 +153,23 @@ test_proxy(void **state)
 	submit(1, 3, "c");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_PROXY);
+	assert_string_equal(d->error, "the proxy's name does not resolve");
 	wh_delivery_free(d);
+}
+
+/* Other credentials may be what was wanting: what waits for its time is tried at once. */
+static void
+test_mended(void **state)
+{
+	(void) state;
+	subscribe_with(&(WhCredential){"bearer", "a"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 1);
+	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	subscribe(1, at("/status/200"));
+	assert_int_equal(wh_deliver_to_hurry(e), 1);
 }
 
 int
@@ -161,6 +179,7 @@ main(void)
 		with_engine(test_headers),
 		with_engine(test_unusable),
 		with_engine(test_proxy),
+		with_engine(test_mended),
 	};
 
 	return cmocka_run_group_tests_name("deliver_access", tests, NULL, NULL);

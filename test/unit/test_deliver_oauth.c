@@ -1,55 +1,12 @@
 /*
  * test_deliver_oauth.c
  *	  OAuth 2 against a token endpoint: how a token is asked for, that it is
- *	  asked for once and used until a little before its end, what a 401 does,
- *	  and how it ends where there is none. Time is the test's: it sets the
+ *	  asked for once and used until a little before its end, and how it ends where
+ *	  there is none. Time is the test's: it sets the
  *	  engine's clock forward.
  */
-#include "transform_unit.h"
-
-static char oauth[512];
-static WhCredential credentials[] = {{"oauth2", oauth}};
-
-/* A subscription at `path` whose tokens come from `token_path`. */
-static void
-subscribe_with(int64_t id, const char *path, const char *token_path, const char *more)
-{
-	char to[256];
-	WhSubscription sub;
-
-	snprintf(to, sizeof(to), "http://127.0.0.1:%d%s", port, path);
-	snprintf(oauth, sizeof(oauth),
-			 "{\"token_url\": \"http://127.0.0.1:%d%s\", \"client_id\": \"an id\","
-			 " \"client_secret\": \"s\\u00e9cret:+\"%s}",
-			 port, token_path, more);
-	sub = subscription(id, to);
-	sub.credentials = credentials;
-	sub.n_credentials = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
-}
-
-static const char *
-path_of(const ServerRequest *r)
-{
-	static char path[256];
-
-	assert_int_equal(sscanf(r->head, "POST %255s", path), 1);
-	return path;
-}
-
-static int
-requests_to(const char *path)
-{
-	int n = 0;
-
-	for (int i = 0; i < server_requests(); i++)
-	{
-		ServerRequest r = server_request(i);
-
-		n += strncmp(path_of(&r), path, strlen(path)) == 0;
-	}
-	return n;
-}
+#include "breaker.h"
+#include "oauth_unit.h"
 
 /* RFC 6749, sections 4.4.2 and 2.3.1 with appendix B: form, and form encoded before base64. */
 static void
@@ -73,6 +30,24 @@ test_request(void **state)
 	assert_string_equal(path_of(&r), "/from/1");
 	assert_string_equal(request_header(&r, "Authorization"), "Bearer token-1");
 	assert_non_null(request_header(&r, "webhook-signature"));
+}
+
+/* The client's secret in the form, and the fields that other servers ask for (RFC 8707 has resource). */
+static void
+test_request_post(void **state)
+{
+	ServerRequest r;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/token/3600",
+				   ", \"auth\": \"post\", \"audience\": \"https://api/\", \"resource\": \"r&s\"");
+	submit(1, 1, "a");
+	delivered(1);
+	r = server_request(0);
+	assert_string_equal(r.body,
+						"grant_type=client_credentials&client_id=an+id&client_secret=s%C3%A9cret%3A%2B"
+						"&audience=https%3A%2F%2Fapi%2F&resource=r%26s");
+	assert_null(request_header(&r, "Authorization"));
 }
 
 /* However many wait, one asks; and what comes later uses the same one. */
@@ -141,99 +116,148 @@ test_no_expiry(void **state)
 	assert_int_equal(requests_to("/token"), 1);
 }
 
-/* The first 401 is not how it ends: it is sent again with another token, and that is one attempt. */
+/* One that has ended already, by its own account, is used for what waits, and not for ever. */
 static void
-test_refused_once(void **state)
+test_ended(void **state)
 {
-	WhCounts counts;
-	int64_t id;
+	static const char *const rows[] = {"/token/0", "/token/-1"};
 
 	(void) state;
-	subscribe_with(1, "/from/2", "/token/3600", "");
-	for (int i = 1; i <= 8; i++)
-		submit(1, i, (char[]){(char) ('a' + i), '\0'});
-	run_until(outcomes_are, 8);
-	for (int i = 1; i <= 8; i++)
+	for (size_t i = 0; i < lengthof(rows); i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		int64_t id = (int64_t) i + 1;
 
-		assert_int_equal(d->kind, WH_OUT_DELIVERED);
-		assert_int_equal(d->attempts, 1);
-		wh_delivery_free(d);
+		server_forget();
+		subscribe_with(id, "/status/200", rows[i], "");
+		submit(id, 1, "a");
+		delivered(1);
+		check_row(rows[i], requests_to("/token") == 1);
+		skew += SECOND;
+		submit(id, 2, "a");
+		delivered(2);
+		check_row(rows[i], requests_to("/token") == 2);
 	}
-	/* however many of them had been sent with the first token, one asked for the next */
-	assert_int_equal(requests_to("/token"), 2);
-	assert_in_range(requests_to("/from"), 8 + 1, 8 + 8);
-	assert_true(wh_deliver_counts(e, 0, &id, &counts));
-	assert_int_equal(counts.failed, 0);
-	assert_int_equal(counts.in_flight, 0);
 }
 
-/* The repetition is a request as well: it keeps to the rate limit, and the engine wakes up for it. */
+/* It is not the token that is wanting where another credential cannot be used. */
 static void
-test_refused_rate(void **state)
+test_unusable(void **state)
 {
 	WhSubscription sub;
-	int64_t first_us;
+	WhDelivery *d;
 
 	(void) state;
-	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
-	sub = subscription(1, at("/from/2"));
-	sub.credentials = credentials;
-	sub.n_credentials = 1;
-	sub.rate_limit = 1;
+	subscribe_with(1, "/from/1", "/token/3600", ""); /* writes the credential */
+	sub = subscription(1, at("/from/1"));
+	sub.credentials = (WhCredential[]){{"header:X-Key", NULL}, credentials[0]};
+	sub.n_credentials = 2;
 	assert_true(wh_deliver_subscribe(e, &sub));
 	submit(1, 1, "a");
-	run_until(requests_are, 2); /* a token, and the first */
-	first_us = real_us();
-	delivered(1);
-	assert_int_equal(requests_to("/from"), 2);
-	assert_true(real_us() - first_us > SECOND * 8 / 10);
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_INTERNAL);
+	assert_string_equal(d->error, "a credential of the subscription cannot be used: header");
+	assert_int_equal(server_requests(), 0);
+	wh_delivery_free(d);
 }
 
-/* A body that the host has made is made once, however long it waits and however often it is sent. */
+/* Who leaves does not wait for a token that nobody waits for. */
 static void
-test_transformed(void **state)
-{
-	WhSubscription sub;
-
-	(void) state;
-	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
-	sub = transformed(1, at("/from/2"));
-	sub.credentials = credentials;
-	sub.n_credentials = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
-	submit(1, 1, "a");
-	handed_out(1);
-	made("{\"made\":1}");
-	delivered(1);
-	assert_int_equal(server_requests(), 4);
-	for (int i = 0; i < 4; i++)
-	{
-		ServerRequest r = server_request(i);
-
-		assert_string_equal(path_of(&r), i % 2 == 0 ? "/token/3600" : "/from/2");
-		if (i % 2 == 1)
-			assert_string_equal(r.body, "{\"made\":1}");
-	}
-	assert_null(wh_deliver_to_transform(e));
-}
-
-static void
-test_refused_twice(void **state)
+test_drained(void **state)
 {
 	WhDelivery *d;
 
 	(void) state;
-	subscribe_with(1, "/from/9", "/token/3600", "");
+	subscribe_with(1, "/from/1", "/hang", "");
 	submit(1, 1, "a");
+	run_until(requests_are, 1);
+	assert_int_equal(wh_deliver_in_flight(e), 1);
+	wh_deliver_drain(e);
 	d = outcome();
-	assert_int_equal(d->kind, WH_OUT_UNAUTHORIZED);
-	assert_int_equal(d->http_status, 401);
-	assert_int_equal(d->disposal, WH_DO_RETRY);
-	assert_int_equal(requests_to("/token"), 2);
-	assert_int_equal(requests_to("/from"), 2);
+	assert_false(d->attempted);
 	wh_delivery_free(d);
+	assert_int_equal(wh_deliver_in_flight(e), 0);
+}
+
+static bool
+in_flight_are(int n)
+{
+	WhCounts counts;
+	int64_t id;
+
+	return wh_deliver_counts(e, 0, &id, &counts) && counts.in_flight >= n;
+}
+
+/* Of one request for a token that fails, one delivery is the one that has failed. */
+static void
+test_fails_once(void **state)
+{
+	WhCounts counts;
+	WhDelivery *d;
+	int64_t id;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/wait", ""); /* what comes in the end is no token */
+	for (int i = 1; i <= 20; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	for (int i = 1; i <= 5; i++, skew += SECOND)
+		run_until(in_flight_are, i);
+	server_release();
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_OAUTH);
+	assert_true(d->attempted);
+	wh_delivery_free(d);
+	assert_int_equal(wh_deliver_outcomes(e), 0);
+	assert_true(wh_deliver_counts(e, 0, &id, &counts));
+	assert_int_equal(counts.failed, 1);
+	assert_int_equal(counts.in_flight, 0);
+	assert_int_equal(counts.queued, 19);
+
+	/* further ones open the breaker; what is left then has not been attempted */
+	for (int failures = 1; failures < WH_BREAKER_FAILURES; failures++)
+	{
+		skew += SECOND;
+		d = outcome();
+		assert_int_equal(d->kind, WH_OUT_OAUTH);
+		assert_true(d->attempted);
+		wh_delivery_free(d);
+	}
+	for (int i = WH_BREAKER_FAILURES + 1; i <= 20; i++)
+	{
+		d = outcome();
+		assert_false(d->attempted);
+		assert_int_equal(d->attempts, 0);
+		wh_delivery_free(d);
+	}
+	assert_int_equal(requests_to("/wait"), WH_BREAKER_FAILURES);
+}
+
+/* What waits for a token when its subscription is paused is not sent, but kept; nor is it an attempt. */
+static void
+test_paused(void **state)
+{
+	WhSubscription sub;
+
+	(void) state;
+	subscribe_with(1, "/from/1", "/hang", "");
+	for (int i = 1; i <= 5; i++)
+		submit(1, i, (char[]){(char) ('a' + i), '\0'});
+	for (int i = 1; i <= 3; i++, skew += SECOND)
+		run_until(in_flight_are, i);
+	sub = subscription(1, at("/from/1"));
+	sub.credentials = credentials;
+	sub.n_credentials = 1;
+	sub.paused = true;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	for (int i = 1; i <= 5; i++)
+	{
+		WhDelivery *d = outcome();
+
+		assert_false(d->attempted);
+		assert_int_equal(d->attempts, 0);
+		assert_int_equal(d->disposal, WH_DO_PARK);
+		wh_delivery_free(d);
+	}
+	assert_int_equal(requests_to("/from"), 0);
 }
 
 static void
@@ -251,7 +275,7 @@ test_no_token(void **state)
 		{"/error/secret", "the token endpoint answered with status 400"},
 		{"/redirect", "the token endpoint answered with status 302"},
 		{"/close", "no answer from the token endpoint: "},
-		{"/large", "the token endpoint answered with status 200"},
+		{"/large", "the token endpoint's answer is larger than 16384 bytes"},
 	};
 
 	(void) state;
@@ -413,11 +437,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_request),          with_engine(test_one_for_all),  with_engine(test_expiry),
-		with_engine(test_no_expiry),        with_engine(test_refused_once), with_engine(test_refused_twice),
-		with_engine(test_refused_rate),     with_engine(test_transformed),  with_engine(test_no_token),
-		with_engine(test_address),          with_engine(test_no_memory),    with_engine(test_waiting),
-		with_engine(test_subscribed_again),
+		with_engine(test_request),      with_engine(test_one_for_all), with_engine(test_expiry),
+		with_engine(test_no_expiry),    with_engine(test_no_token),    with_engine(test_address),
+		with_engine(test_no_memory),    with_engine(test_waiting),     with_engine(test_subscribed_again),
+		with_engine(test_ended),        with_engine(test_unusable),    with_engine(test_drained),
+		with_engine(test_request_post), with_engine(test_fails_once),  with_engine(test_paused),
 	};
 
 	return cmocka_run_group_tests_name("deliver_oauth", tests, NULL, NULL);

@@ -72,37 +72,109 @@ header_wrong(const char *name, const char *value)
 
 	if (len == 0 || len > 100 || strspn(name, NAME_CHARACTERS) != len)
 		return "what follows header: is no header's name, of up to 100 letters, digits and hyphens";
-	if (value[0] == '\0' || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
-		return "a header's value is 1 to 8000 bytes without control characters";
+	/* blanks alone libcurl would leave out, name and all */
+	if (strspn(value, " ") == strlen(value) || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
+		return "a header's value is 1 to 8000 bytes without control characters, not all of them blanks";
 	return NULL;
+}
+
+/* The parts of a proxy's URL, in it. */
+typedef struct ProxyParts
+{
+	const char *user; /* "user:password", escaped; NULL: none */
+	size_t user_len;
+	const char *host; /* and port */
+	size_t host_len;
+} ProxyParts;
+
+static int
+hex(char c)
+{
+	const char *digits = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c | 0x20) : NULL;
+
+	return at ? (int) (at - digits) : -1;
+}
+
+/* What "user:password" means, into `out` of at least its length + 1; false where it cannot be sent. */
+static bool
+decode_user(const char *text, size_t len, char *out)
+{
+	size_t colon = (size_t) ((const char *) memchr(text, ':', len) - text);
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		bool escaped = text[i] == '%';
+
+		if (escaped && (i + 2 >= len || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0))
+			return false;
+		out[n] = escaped ? (char) (hex(text[i + 1]) * 16 + hex(text[i + 2])) : text[i];
+		if (escaped && out[n] == ':' && i < colon)
+			return false;
+		i += escaped ? 2 : 0;
+		if (!all_from(&out[n++], 1, ' '))
+			return false;
+	}
+	out[n] = '\0';
+	return true;
+}
+
+static bool
+is_port(const char *digits, size_t len)
+{
+	unsigned port = 0;
+
+	if (len == 0 || len > 5)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (digits[i] < '0' || digits[i] > '9')
+			return false;
+		port = port * 10 + (unsigned) (digits[i] - '0');
+	}
+	return port >= 1 && port <= 65535;
 }
 
 /* The parts of "http://[user:password@]host:port[/]". */
 static const char *
-proxy_wrong(const char *value, const char **host, size_t *host_len)
+proxy_wrong(const char *value, ProxyParts *parts)
 {
 	const char *authority = value + strlen(HTTP);
 	const char *at;
-	size_t len;
+	const char *end;
+	char user[WH_PROXY_MAX];
+	bool sane;
 
 	if (strncmp(value, HTTP, strlen(HTTP)) != 0)
 		return "a proxy is given as http://host:port or http://user:password@host:port";
-	len = strcspn(authority, "/?#");
-	if (authority[len] != '\0' && strcmp(authority + len, "/") != 0)
+	end = authority + strcspn(authority, "/?#");
+	if (*end != '\0' && strcmp(end, "/") != 0)
 		return "a proxy has no path";
-	if (len >= WH_PROXY_MAX - sizeof(HTTP) || !all_from(authority, len, '!'))
+	if ((size_t) (end - authority) >= WH_PROXY_MAX - sizeof(HTTP) ||
+		!all_from(authority, (size_t) (end - authority), '!'))
 		return "a proxy's address has at most 500 bytes, and no blanks or control characters";
-	at = memchr(authority, '@', len);
+	at = memchr(authority, '@', (size_t) (end - authority));
 	if (at && (memchr(authority, ':', (size_t) (at - authority)) == NULL ||
-			   memchr(at + 1, '@', len - (size_t) (at + 1 - authority))))
+			   memchr(at + 1, '@', (size_t) (end - at - 1))))
 		return "before the @ stands user:password; an @ in them is written %40";
-	*host = at ? at + 1 : authority;
-	*host_len = len - (size_t) (*host - authority);
+	*parts = (ProxyParts){.user = at ? authority : NULL,
+						  .user_len = at ? (size_t) (at - authority) : 0,
+						  .host = at ? at + 1 : authority};
+	parts->host_len = (size_t) (end - parts->host);
+	if (at)
+	{
+		sane = decode_user(parts->user, parts->user_len, user);
+		OPENSSL_cleanse(user, sizeof(user));
+		if (!sane)
+			return "of a proxy's user and password a % is written %25; they have no control characters, the "
+				   "user no colon";
+	}
 	/* its port has no default that people would agree on */
-	at = memchr(*host, ']', *host_len);
-	at = at ? at + 1 : memchr(*host, ':', *host_len);
-	if (at == NULL || at == *host || at >= *host + *host_len || *at != ':' || at + 1 == *host + *host_len ||
-		strspn(at + 1, "0123456789") != (size_t) (*host + *host_len - at - 1))
+	at = memchr(parts->host, ']', parts->host_len);
+	at = at ? at + 1 : memchr(parts->host, ':', parts->host_len);
+	if (at == NULL || at == parts->host || at >= end || *at != ':' ||
+		!is_port(at + 1, (size_t) (end - at - 1)) || memchr(parts->host, '%', parts->host_len))
 		return "a proxy needs a host and a port";
 	return NULL;
 }
@@ -110,11 +182,10 @@ proxy_wrong(const char *value, const char **host, size_t *host_len)
 bool
 wh_proxy_bare(const char *value, char *out, size_t size)
 {
-	const char *host;
-	size_t len;
+	ProxyParts parts;
 
-	return proxy_wrong(value, &host, &len) == NULL &&
-		   snprintf(out, size, HTTP "%.*s", (int) len, host) < (int) size;
+	return proxy_wrong(value, &parts) == NULL &&
+		   snprintf(out, size, HTTP "%.*s", (int) parts.host_len, parts.host) < (int) size;
 }
 
 bool
@@ -131,6 +202,23 @@ wh_credential_basic(const char *user_password, WhBuffer *out)
 	ok = wh_buffer_puts(out, "Authorization: Basic ") && wh_buffer_append(out, encoded, (size_t) n);
 	OPENSSL_cleanse(encoded, (len + 2) / 3 * 4 + 1);
 	free(encoded);
+	return ok;
+}
+
+bool
+wh_proxy_authorization(const char *value, WhBuffer *out)
+{
+	ProxyParts parts;
+	char user[WH_PROXY_MAX];
+	bool ok;
+
+	if (proxy_wrong(value, &parts))
+		return false;
+	if (parts.user == NULL)
+		return true;
+	ok = decode_user(parts.user, parts.user_len, user) && wh_buffer_puts(out, "Proxy-") &&
+		 wh_credential_basic(user, out);
+	OPENSSL_cleanse(user, sizeof(user));
 	return ok;
 }
 
@@ -221,7 +309,7 @@ wh_credential_pair_wrong(const char *certificate, const char *key)
 const char *
 wh_credential_wrong(const char *kind, const char *value)
 {
-	const char *host;
+	ProxyParts parts;
 	size_t len = strlen(value);
 
 	if (len == 0 || len > WH_CREDENTIAL_MAX)
@@ -245,7 +333,7 @@ wh_credential_wrong(const char *kind, const char *value)
 		case WH_CREDENTIAL_KEY:
 			return key_wrong(value);
 		case WH_CREDENTIAL_PROXY:
-			return proxy_wrong(value, &host, &len);
+			return proxy_wrong(value, &parts);
 		case WH_CREDENTIAL_OAUTH2:
 			return NULL;
 		case WH_CREDENTIAL_UNKNOWN:

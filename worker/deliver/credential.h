@@ -42,6 +42,12 @@ extern const char *wh_credential_pair_wrong(const char *certificate, const char 
 /* Append "Authorization: Basic " and what goes with it; false: no memory, or too long for the buffer. */
 extern bool wh_credential_basic(const char *user_password, WhBuffer *out);
 
+/*
+ * Append "Proxy-Authorization: Basic " and what goes with the user and password
+ * of a proxy's URL, or nothing, if it has none. False as above, or where it is no such URL.
+ */
+extern bool wh_proxy_authorization(const char *value, WhBuffer *out);
+
 /* A proxy's URL without its user and password, into `out`. False where it is none or too long. */
 extern bool wh_proxy_bare(const char *value, char *out, size_t size);
 

@@ -139,9 +139,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 		free(endpoint);
 		return wh_endpoint_discard(&copy, profile);
 	}
-	/* somebody has changed where it goes, or said that it shall go on */
-	anew = endpoint->sub.url &&
-		   (strcmp(endpoint->sub.url, copy.url) != 0 || (endpoint->sub.paused && !copy.paused));
+	anew = endpoint->sub.url && wh_endpoint_mended(&endpoint->sub, &copy);
 	wh_endpoint_set(endpoint, &copy, profile, subscription);
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
@@ -274,6 +272,39 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	if (endpoint) /* one request, however many deliveries */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
 	wh_batch_list(&e->outcomes, d);
+	wh_engine_take_back(e, &given_back);
+}
+
+bool
+wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead)
+{
+	return !lead->test &&
+		   (endpoint->sub.paused || (endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe));
+}
+
+int64_t
+wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint)
+{
+	int64_t at = wh_rate_next(&endpoint->rate);
+
+	return at <= e->now_us + WH_QUEUE_REST_MAX_US ? at : 0;
+}
+
+void
+wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead)
+{
+	WhList given_back = {0};
+
+	if (lead->probe && endpoint->breaker.state == WH_BREAKER_HALF_OPEN)
+	{
+		wh_breaker_probe_unsent(&endpoint->breaker, e->now_us);
+		wh_breakers_look_soon(&e->breakers);
+	}
+	lead->probe = lead->refused = false;
+	wh_transform_forget(lead);
+	wh_queue_abort(e->queue, lead);
+	if (endpoint->sub.paused || endpoint->breaker.state != WH_BREAKER_CLOSED)
+		wh_queue_give_back(e->queue, endpoint->sub.id, &given_back);
 	wh_engine_take_back(e, &given_back);
 }
 
@@ -418,7 +449,7 @@ wh_deliver_stop(WhDeliver *e)
 	{
 		d = t->owner;
 		if (t->private)
-			wh_oauth_broken_off(t);
+			wh_oauth_broken_off(e, t);
 		else if (d->test)
 			wh_tests_drop(d, &e->outcomes);
 		else
@@ -474,7 +505,8 @@ wh_deliver_deadline(const WhDeliver *e)
 int
 wh_deliver_in_flight(const WhDeliver *e)
 {
-	return wh_http_in_use(e->http) + e->transforming.n;
+	/* in the end nobody waits for a token any more, so nobody waits for who asks for one */
+	return wh_http_in_use(e->http) + e->transforming.n - (e->draining ? e->asking : 0);
 }
 
 int

@@ -5,7 +5,9 @@
  * Part of the pipeline: called for each attempt. Owns nothing; what is written
  * here is wiped before it is given back. A credential whose value is not there,
  * or no good (one from a file is looked at here for the first time), makes the
- * request fail as "internal": nothing is sent without what it was to carry.
+ * request fail as "internal": nothing is sent without what it was to carry. PEM
+ * is left to libcurl, which does not connect with what it cannot read either:
+ * to look at it for each request would cost more than the request.
  */
 #include "deliver_access.h"
 
@@ -35,10 +37,26 @@ unusable(WhTransfer *t, const WhCredential *c)
 	return false;
 }
 
+static bool
+use_proxy(WhTransfer *t, const char *value)
+{
+	char address[WH_PROXY_MAX];
+	WhBuffer line;
+	bool ok;
+
+	wh_buffer_init(&line, LINE_MAX);
+	ok = wh_proxy_bare(value, address, sizeof(address)) && wh_proxy_authorization(value, &line) &&
+		 wh_http_proxy(t, address, line.len > 0 ? line.data : "");
+	if (line.data)
+		explicit_bzero(line.data, line.cap);
+	wh_buffer_free(&line);
+	return ok;
+}
+
 bool
 wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access)
 {
-	*access = (WhHttpAccess){.proxy = NULL};
+	*access = (WhHttpAccess){.ca = NULL};
 	for (int i = 0; i < sub->n_credentials; i++)
 	{
 		const WhCredential *c = &sub->credentials[i];
@@ -57,9 +75,8 @@ wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access)
 				access->ca = c->value;
 				break;
 			case WH_CREDENTIAL_PROXY:
-				if (wh_credential_wrong(c->kind, c->value))
+				if (!use_proxy(t, c->value))
 					return unusable(t, c);
-				access->proxy = c->value;
 				break;
 			case WH_CREDENTIAL_BASIC:
 			case WH_CREDENTIAL_BEARER:

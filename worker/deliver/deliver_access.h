@@ -14,8 +14,8 @@
 extern const char *wh_access_value(const WhSubscription *sub, const char *kind);
 
 /*
- * What libcurl must know, pointing into the subscription. False: a credential
- * cannot be used, and the transfer's error says which.
+ * What libcurl must know, pointing into the subscription; a proxy is told to
+ * the transfer. False: a credential cannot be used, and its error says which.
  */
 extern bool wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access);
 

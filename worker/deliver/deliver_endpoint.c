@@ -73,6 +73,12 @@ same_credentials(const WhSubscription *a, const WhSubscription *b)
 }
 
 bool
+wh_endpoint_mended(const WhSubscription *was, const WhSubscription *is)
+{
+	return strcmp(was->url, is->url) != 0 || (was->paused && !is->paused) || !same_credentials(was, is);
+}
+
+bool
 wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 {
 	bool ok;

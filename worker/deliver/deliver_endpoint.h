@@ -39,6 +39,9 @@ typedef struct Endpoint
 extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
 extern void wh_endpoint_free_copy(WhSubscription *copy);
 
+/* Has somebody changed what may have been wrong with it: where it goes, its credentials, or that it is paused? */
+extern bool wh_endpoint_mended(const WhSubscription *was, const WhSubscription *is);
+
 /* Neither is needed after all. Always false, for a caller that is out of memory. */
 extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
 

@@ -26,6 +26,7 @@ struct WhDeliver
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
+	int asking;          /* requests for tokens under way */
 	WhList tests;        /* to be sent */
 	WhList waiting;      /* for a token: see deliver_oauth.c */
 	WhList transforming; /* leads of which the host is still to make bodies */
@@ -46,6 +47,18 @@ extern void wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTr
 
 /* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
 extern void wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t);
+
+/*
+ * What waits, for its body or its token, must it not go out any more? Its
+ * subscription has been paused, or its breaker has opened, meanwhile.
+ */
+extern bool wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead);
+
+/* When its rate limit lets the next request go; 0: at once, also where a clock that was set back says otherwise. */
+extern int64_t wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint);
+
+/* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
+extern void wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead);
 
 /* What the queue gave back goes to the outcomes. */
 extern void wh_engine_take_back(WhDeliver *e, WhList *given_back);

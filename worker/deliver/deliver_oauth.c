@@ -10,7 +10,8 @@
  * client certificate and proxy, and under the same policy of addresses. A token
  * is used until a little before it ends, or until it is answered with 401:
  * that delivery is sent once more with another one, as soon as its subscription's
- * rate limit lets it. A token, and what it was
+ * rate limit lets it. Where that is answered with 401 as well, tokens are not
+ * what is wrong, and for a while none is replaced for it. A token, and what it was
  * asked for with, is in no error and no log, and is wiped.
  */
 #include "deliver_oauth.h"
@@ -31,8 +32,11 @@
 #define TEXT_MAX 8192 /* bytes of a token, or of a member of the credential */
 #define MARGIN_MAX_US                                                                                        \
 	(INT64_C(60) * 1000000) /* this long before its end a token is not used any more, at most */
+#define PATIENCE_US (INT64_C(60) * 1000000) /* doubled each time that another token is of no use either */
+#define PATIENCE_MAX_US (INT64_C(3600) * 1000000)
 #define LIFE_MAX_S 31536000
-#define LOOK_US 1000000 /* how often one more delivery joins those that wait for the same token */
+#define LIFE_MIN_US 1000000 /* one that has ended when it comes is still used for what waits for it */
+#define LOOK_US 1000000     /* how often one more delivery joins those that wait for the same token */
 
 static void
 wipe(WhBuffer *b)
@@ -116,9 +120,9 @@ append_encoded_member(const char *json, const char *name, WhBuffer *out)
 	return ok;
 }
 
-/* The client proves who it is by the scheme basic (RFC 6749, section 2.3.1). */
+/* The client proves who it is by the scheme basic. */
 static bool
-add_client(const char *json, WhTransfer *t)
+add_client_header(const char *json, WhTransfer *t)
 {
 	WhBuffer pair;
 	WhBuffer line;
@@ -132,6 +136,33 @@ add_client(const char *json, WhTransfer *t)
 	wipe(&pair);
 	wipe(&line);
 	return ok;
+}
+
+/* A field of the form, by the member of that name; one that is not there is left out, where it may be. */
+static bool
+add_field(const char *json, const char *name, bool required, WhBuffer *form)
+{
+	WhValue found = wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, name, strlen(name));
+
+	if (found.kind != WH_VALUE_JSON && !required)
+		return true;
+	return wh_buffer_puts(form, "&") && wh_buffer_puts(form, name) && wh_buffer_puts(form, "=") &&
+		   append_encoded_member(json, name, form);
+}
+
+/* RFC 6749, section 2.3.1, has both ways; servers that know only the second are common. */
+static bool
+add_client(const char *json, WhTransfer *t)
+{
+	WhBuffer way;
+	bool post;
+
+	wh_buffer_init(&way, TEXT_MAX);
+	post = append_member(json, strlen(json), "auth", &way) && strcmp(way.data, "post") == 0;
+	wh_buffer_free(&way);
+	return post ? add_field(json, "client_id", true, &t->body) &&
+					  add_field(json, "client_secret", true, &t->body)
+				: add_client_header(json, t);
 }
 
 /* Write and start the request; false: the transfer holds the reason. */
@@ -150,9 +181,8 @@ start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 	ok = append_member(json, strlen(json), "token_url", &url) &&
 		 wh_buffer_puts(&t->body, "grant_type=client_credentials") && add_client(json, t) &&
 		 wh_http_header(t, "Content-Type: application/x-www-form-urlencoded") &&
-		 wh_http_header(t, "Accept: application/json");
-	if (ok && wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, "scope", 5).kind == WH_VALUE_JSON)
-		ok = wh_buffer_puts(&t->body, "&scope=") && append_encoded_member(json, "scope", &t->body);
+		 wh_http_header(t, "Accept: application/json") && add_field(json, "scope", false, &t->body) &&
+		 add_field(json, "audience", false, &t->body) && add_field(json, "resource", false, &t->body);
 	ok = ok && wh_http_start(http, t, url.data, sub->timeout_us, &access);
 	wh_buffer_free(&url);
 	return ok;
@@ -160,7 +190,7 @@ start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 
 /* Ask with this transfer, unless that is under way. False: it is not used; problem says why, unless it is. */
 static bool
-ask(WhHttp *http, WhTransfer *t, Endpoint *endpoint)
+ask(WhDeliver *e, WhTransfer *t, Endpoint *endpoint)
 {
 	Oauth *oauth = endpoint->oauth;
 
@@ -175,14 +205,16 @@ ask(WhHttp *http, WhTransfer *t, Endpoint *endpoint)
 	if (oauth->asking)
 		return false;
 	t->private = true;
-	if (!start(http, t, &endpoint->sub))
+	if (!start(e->http, t, &endpoint->sub))
 	{
 		snprintf(oauth->problem, sizeof(oauth->problem), "%s", t->error);
+		oauth->kind = WH_OUT_INTERNAL;
 		return false;
 	}
 	t->owner = oauth;
 	oauth->refs++;
 	oauth->asking = true;
+	e->asking++;
 	return true;
 }
 
@@ -210,7 +242,7 @@ error_word(const WhTransfer *t)
 	return word;
 }
 
-/* expires_in, a number or a string of digits; 0: it says nothing. */
+/* expires_in, a number or a string of digits; -1: it says nothing. */
 static int64_t
 life_us(const WhTransfer *t)
 {
@@ -219,9 +251,13 @@ life_us(const WhTransfer *t)
 	int64_t seconds = 0;
 
 	if (found.kind != WH_VALUE_JSON)
-		return 0;
+		return -1;
 	text = wh_json_trim(found.at, found.len);
 	wh_json_inside_string(&text);
+	if (text.len > 0 && text.at[0] == '-')
+		return 0;
+	if (text.len == 0 || text.at[0] < '0' || text.at[0] > '9')
+		return -1;
 	for (size_t i = 0; i < text.len && text.at[i] >= '0' && text.at[i] <= '9' && seconds < LIFE_MAX_S; i++)
 		seconds = seconds * 10 + (text.at[i] - '0');
 	return (seconds < LIFE_MAX_S ? seconds : LIFE_MAX_S) * 1000000;
@@ -246,6 +282,7 @@ static bool
 keep_token(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 {
 	int64_t life = life_us(t);
+	bool says = life >= 0;
 	int64_t margin = life / 10 < MARGIN_MAX_US ? life / 10 : MARGIN_MAX_US;
 	WhBuffer token;
 	WhBuffer line;
@@ -264,7 +301,8 @@ keep_token(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 	}
 	forget_token(oauth);
 	oauth->header = line.data;
-	oauth->until_us = life == 0 ? INT64_MAX : now_us + life - margin;
+	life = life - margin > LIFE_MIN_US ? life - margin : LIFE_MIN_US;
+	oauth->until_us = says ? now_us + life : INT64_MAX;
 	if (++oauth->number == 0)
 		oauth->number = 1;
 	return true;
@@ -275,7 +313,12 @@ static void
 take_answer(Oauth *oauth, const WhTransfer *t, int64_t now_us)
 {
 	forget_token(oauth);
-	if (t->kind != WH_OUT_DELIVERED && t->http_status == 0)
+	oauth->kind = WH_OUT_OAUTH;
+	if (t->kind == WH_OUT_RESPONSE_TOO_LARGE)
+		snprintf(oauth->problem, sizeof(oauth->problem),
+				 "the token endpoint's answer is larger than %d bytes, or its headers than %d",
+				 WH_PRIVATE_MAX, WH_RESPONSE_HEADER_MAX);
+	else if (t->kind != WH_OUT_DELIVERED && t->http_status == 0)
 		snprintf(oauth->problem, sizeof(oauth->problem), "no answer from the token endpoint: %.*s",
 				 (int) (sizeof(oauth->problem) - 40), t->error);
 	else if (t->kind != WH_OUT_DELIVERED)
@@ -322,21 +365,47 @@ take_of(WhList *waiting, int64_t subscription_id)
 	return found;
 }
 
-/* Those that waited for a token of this endpoint in vain: that is how each of them ends. */
 static void
-end_without(WhDeliver *e, const Endpoint *endpoint, int64_t duration_us)
+end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t duration_us)
 {
+	WhTransfer none = {.kind = endpoint->oauth ? endpoint->oauth->kind : WH_OUT_INTERNAL,
+					   .duration_us = duration_us};
+
+	snprintf(none.error, sizeof(none.error), "%s",
+			 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
+	wh_batch_started(d, e->now_us);
+	wh_engine_conclude(e, d, &none);
+}
+
+/*
+ * They waited for a token of this endpoint in vain. One request has failed, so
+ * it is how one delivery ends (the probe, if it is among them), and how tests
+ * do; the others have not been attempted.
+ */
+static void
+end_without(WhDeliver *e, Endpoint *endpoint, int64_t duration_us)
+{
+	WhList others = {0};
+	WhDelivery *ended = NULL;
 	WhDelivery *d;
 
 	while ((d = take_of(&e->waiting, endpoint->sub.id)) != NULL)
 	{
-		WhTransfer none = {.kind = WH_OUT_OAUTH, .duration_us = duration_us};
-
-		snprintf(none.error, sizeof(none.error), "%s",
-				 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
-		wh_batch_started(d, e->now_us);
-		wh_engine_conclude(e, d, &none);
+		if (d->test)
+			end_one_without(e, endpoint, d, duration_us);
+		else if (ended == NULL || d->probe)
+		{
+			if (ended)
+				wh_list_push(&others, ended);
+			ended = d;
+		}
+		else
+			wh_list_push(&others, d);
 	}
+	if (ended)
+		end_one_without(e, endpoint, ended, duration_us);
+	while ((d = wh_list_pop(&others)) != NULL)
+		wh_engine_put_back(e, endpoint, d);
 }
 
 void
@@ -345,7 +414,7 @@ wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 	wh_list_push(&e->waiting, d);
 	/* no others meanwhile, or hardly any: they would only wait in here, where they count as in flight */
 	wh_queue_not_before(e->queue, endpoint->sub.id, e->now_us + LOOK_US);
-	if (ask(e->http, t, endpoint))
+	if (ask(e, t, endpoint))
 		return;
 	wh_http_release(e->http, t);
 	if (endpoint->oauth == NULL || !endpoint->oauth->asking)
@@ -359,11 +428,13 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 	Endpoint *endpoint = wh_queue_owner(e->queue, oauth->subscription_id);
 
 	oauth->asking = false;
+	e->asking--;
 	take_answer(oauth, t, e->now_us);
 	/* it may have other credentials by now, and ask for another token */
 	if (endpoint && endpoint->oauth == oauth)
 	{
-		wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
+		wh_queue_not_before(e->queue, endpoint->sub.id,
+							oauth->header ? wh_rate_next(&endpoint->rate) : e->now_us + LOOK_US);
 		if (oauth->header == NULL)
 			end_without(e, endpoint, t->duration_us);
 	}
@@ -371,12 +442,43 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 }
 
 void
-wh_oauth_broken_off(WhTransfer *t)
+wh_oauth_broken_off(WhDeliver *e, WhTransfer *t)
 {
 	Oauth *oauth = t->owner;
 
 	oauth->asking = false;
+	e->asking--;
 	wh_oauth_let_go(oauth);
+}
+
+/* A clock set back is no reason to be patient for longer. */
+static bool
+is_patient(const Oauth *oauth, int64_t now_us)
+{
+	return oauth->patient_until_us > now_us && oauth->patient_until_us <= now_us + PATIENCE_MAX_US;
+}
+
+/* What an answer says of the token in use, where it was that one. */
+static void
+learn(Oauth *oauth, const WhDelivery *d, int status, int64_t now_us)
+{
+	if (oauth == NULL || oauth->number != d->token)
+		return;
+	if (status >= 200 && status <= 299)
+	{
+		oauth->patience_us = 0;
+		if (oauth->patient_until_us > now_us + PATIENCE_US)
+			oauth->patient_until_us = now_us + PATIENCE_US;
+	}
+	else if (status == 401 && d->refused && !is_patient(oauth, now_us))
+	{
+		int64_t doubled = 2 * oauth->patience_us;
+
+		oauth->patience_us = doubled == 0                ? PATIENCE_US
+							 : doubled < PATIENCE_MAX_US ? doubled
+														 : PATIENCE_MAX_US;
+		oauth->patient_until_us = now_us + oauth->patience_us;
+	}
 }
 
 bool
@@ -384,8 +486,11 @@ wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 
-	if (t->http_status != 401 || d->refused || d->token == 0 || endpoint == NULL || e->draining ||
-		wh_access_value(&endpoint->sub, KIND) == NULL)
+	if (d->token == 0 || endpoint == NULL || wh_access_value(&endpoint->sub, KIND) == NULL)
+		return false;
+	learn(endpoint->oauth, d, t->http_status, e->now_us);
+	if (t->http_status != 401 || d->refused || e->draining ||
+		(endpoint->oauth && endpoint->oauth->number == d->token && is_patient(endpoint->oauth, e->now_us)))
 		return false;
 	d->refused = true;
 	/* another delivery may have brought a new one meanwhile */
@@ -403,7 +508,7 @@ due(const WhDeliver *e, const WhDelivery *d)
 
 	if (wh_oauth_must_wait(endpoint, e->now_us))
 		return endpoint->oauth && endpoint->oauth->asking ? INT64_MAX : 0;
-	return d->test ? 0 : wh_rate_next(&endpoint->rate);
+	return d->test ? 0 : wh_engine_may_go_at(e, endpoint);
 }
 
 WhDelivery *
@@ -415,7 +520,11 @@ wh_oauth_next(WhDeliver *e)
 
 	while ((d = wh_list_pop(&e->waiting)) != NULL)
 	{
-		if (found == NULL && due(e, d) <= e->now_us)
+		Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
+
+		if (wh_engine_held(endpoint, d))
+			wh_engine_put_back(e, endpoint, d);
+		else if (found == NULL && due(e, d) <= e->now_us)
 			found = d;
 		else
 			wh_list_push(&others, d);

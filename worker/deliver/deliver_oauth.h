@@ -6,7 +6,8 @@
  * Called by deliver.c, deliver_endpoint.c and deliver_request.c only.
  *
  * The credential "oauth2" is a JSON object of strings: token_url, client_id,
- * client_secret and, where it is wanted, scope.
+ * client_secret and, where they are wanted, scope, audience, resource, and auth:
+ * how the client proves who it is, "basic" (so by default) or "post".
  */
 #ifndef WEBHOOK_DELIVER_OAUTH_H
 #define WEBHOOK_DELIVER_OAUTH_H
@@ -21,10 +22,14 @@ typedef struct Oauth
 {
 	int refs;
 	int64_t subscription_id;
-	bool asking;                /* a request for a token is under way */
-	uint32_t number;            /* of the last token; 0: there has been none */
-	char *header;               /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
-	int64_t until_us;           /* when it is too old to be used */
+	bool asking;              /* a request for a token is under way */
+	uint32_t number;          /* of the last token; 0: there has been none */
+	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;         /* when it is too old to be used */
+	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
+	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
+	WhOutcomeKind
+		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
 	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
 } Oauth;
 
@@ -40,11 +45,12 @@ extern void wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTra
 extern void wh_oauth_answered(WhDeliver *e, WhTransfer *t);
 
 /* The same for one that was taken back unfinished. */
-extern void wh_oauth_broken_off(WhTransfer *t);
+extern void wh_oauth_broken_off(WhDeliver *e, WhTransfer *t);
 
 /*
  * A response has come. True: it was the first 401 for a delivery sent with a
- * token, which is then not used any more; the delivery waits for another.
+ * token, which is then not used any more; the delivery waits for another. Not
+ * so where another has been of no use lately.
  */
 extern bool wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t);
 

@@ -26,12 +26,12 @@
 #include "deliver_tests.h"
 
 static int64_t
-may_start_at(const WhDelivery *lead, const WhQueue *queue)
+may_start_at(const WhDelivery *lead, const WhDeliver *e)
 {
-	const Endpoint *endpoint = wh_queue_owner(queue, lead->subscription_id);
+	const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 
 	/* without an endpoint it will only be dropped; a test passes everything by */
-	return endpoint && !lead->test ? wh_rate_next(&endpoint->rate) : 0;
+	return endpoint && !lead->test ? wh_engine_may_go_at(e, endpoint) : 0;
 }
 
 /* Of those that may start the subscription's whose turn is next: in a round, by their ids. */
@@ -46,7 +46,7 @@ next_lead(const WhDeliver *e)
 		/* how far behind the last one's; those that are not behind it come around at the end */
 		uint64_t turn = (uint64_t) lead->subscription_id - (uint64_t) e->asked_last - 1;
 
-		if ((first == NULL || turn < least) && may_start_at(lead, e->queue) <= e->now_us)
+		if ((first == NULL || turn < least) && may_start_at(lead, e) <= e->now_us)
 		{
 			first = lead;
 			least = turn;
@@ -85,8 +85,8 @@ any_to_be_sent(const WhDelivery *lead)
 	return false;
 }
 
-static void
-forget(WhDelivery *lead)
+void
+wh_transform_forget(WhDelivery *lead)
 {
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
@@ -177,18 +177,6 @@ drop(WhDeliver *e, WhDelivery *lead)
 	wh_engine_take_back(e, &given_back);
 }
 
-/* The breaker has opened while it waited, perhaps by what was made before it: it is kept like all others. */
-static void
-put_back_held(WhDeliver *e, WhDelivery *lead)
-{
-	int64_t id = lead->subscription_id;
-	WhList given_back = {0};
-
-	wh_queue_abort(e->queue, lead);
-	wh_queue_hold(e->queue, id, &given_back);
-	wh_engine_take_back(e, &given_back);
-}
-
 /* It has ended without a request. */
 static void
 end_unsent(WhDeliver *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *t)
@@ -208,7 +196,7 @@ wh_deliver_to_transform(WhDeliver *e)
 	while ((lead = next_lead(e)) != NULL)
 	{
 		Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
-		bool held = endpoint && endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe && !lead->test;
+		bool held = endpoint && wh_engine_held(endpoint, lead);
 
 		if (endpoint && endpoint->sub.transform && !held)
 		{
@@ -219,9 +207,9 @@ wh_deliver_to_transform(WhDeliver *e)
 			return next_of(lead);
 		}
 		take_out(&e->transforming, lead);
-		forget(lead);
-		if (held)
-			put_back_held(e, lead);
+		wh_transform_forget(lead);
+		if (held) /* perhaps by what was made before it: it is kept like all others */
+			wh_engine_put_back(e, endpoint, lead);
 		else if (endpoint)
 			wh_engine_send(e, endpoint, lead, wh_http_acquire(e->http));
 		else
@@ -268,7 +256,7 @@ wh_deliver_transform_due(const WhDeliver *e)
 
 	for (const WhDelivery *lead = e->transforming.head; lead; lead = lead->next)
 	{
-		int64_t at = may_start_at(lead, e->queue);
+		int64_t at = may_start_at(lead, e);
 
 		due = at < due ? at : due;
 	}

@@ -15,4 +15,7 @@ extern void wh_transform_put_aside(WhDeliver *e, Endpoint *endpoint, WhDelivery 
 /* Those put aside are not to be sent now: they wait in the queue again, tests are dropped. */
 extern void wh_transform_put_back(WhDeliver *e);
 
+/* Its bodies, as far as they are made, are not needed. */
+extern void wh_transform_forget(WhDelivery *lead);
+
 #endif /* WEBHOOK_DELIVER_TRANSFORM_H */

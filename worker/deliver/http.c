@@ -146,6 +146,17 @@ forget(WhTransfer *transfer)
 }
 
 static void
+forget_proxy(Slot *slot)
+{
+	for (struct curl_slist *line = slot->proxy_headers; line; line = line->next)
+		explicit_bzero(line->data, strlen(line->data));
+	curl_slist_free_all(slot->proxy_headers);
+	slot->proxy_headers = NULL;
+	free(slot->proxy);
+	slot->proxy = NULL;
+}
+
+static void
 free_slot(WhHttp *http, Slot *slot)
 {
 	if (slot->under_way)
@@ -153,6 +164,7 @@ free_slot(WhHttp *http, Slot *slot)
 	if (slot->easy)
 		curl_easy_cleanup(slot->easy);
 	curl_slist_free_all(slot->headers);
+	forget_proxy(slot);
 	forget(&slot->transfer);
 	wh_buffer_free(&slot->transfer.body);
 	free(slot->transfer.response);
@@ -229,6 +241,7 @@ wh_http_release(WhHttp *http, WhTransfer *transfer)
 	slot->easy = NULL;
 	curl_slist_free_all(slot->headers);
 	slot->headers = NULL;
+	forget_proxy(slot);
 	free(transfer->response);
 	transfer->response = NULL;
 	forget(transfer);
@@ -250,6 +263,17 @@ wh_http_header(WhTransfer *transfer, const char *line)
 		return false;
 	slot->headers = longer;
 	return true;
+}
+
+bool
+wh_http_proxy(WhTransfer *transfer, const char *address, const char *authorization)
+{
+	Slot *slot = (Slot *) transfer;
+
+	slot->proxy = strdup(address);
+	if (*authorization)
+		slot->proxy_headers = curl_slist_append(NULL, authorization);
+	return slot->proxy && (slot->proxy_headers || *authorization == '\0');
 }
 
 static bool

@@ -79,9 +79,14 @@ typedef struct WhHttpAccess
 {
 	const char *client_certificate; /* PEM */
 	const char *client_key;
-	const char *ca;    /* PEM, in place of ca_file */
-	const char *proxy; /* "http://[user:password@]host:port"; the address checks are then of the proxy's */
+	const char *ca; /* PEM, in place of ca_file */
 } WhHttpAccess;
+
+/*
+ * Go through the proxy "http://host:port", whose the addresses checked are then;
+ * authorization: a header for it alone, "" for none. False without memory.
+ */
+extern bool wh_http_proxy(WhTransfer *transfer, const char *address, const char *authorization);
 
 /*
  * POST the transfer's body to the URL. On success it will be returned by

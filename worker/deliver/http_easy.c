@@ -163,10 +163,7 @@ set_blob(CURL *e, CURLoption option, const char *pem)
 
 /*
  * A connection is used again by requests with the same certificates only:
- * libcurl compares those of the client and of the authorities. Of a proxy it
- * may compare the address and not the password (CVE-2026-3784; whether it is
- * mended cannot be told by the version), and a tunnel that one password has
- * opened would be used by whoever has another, or none. So that is not kept.
+ * libcurl compares those of the client and of the authorities.
  */
 static bool
 set_up_access(Slot *slot, const WhHttpAccess *access)
@@ -180,15 +177,32 @@ set_up_access(Slot *slot, const WhHttpAccess *access)
 		rc = set_blob(e, CURLOPT_SSLCERT_BLOB, access->client_certificate);
 	if (rc == CURLE_OK && access->client_key)
 		rc = set_blob(e, CURLOPT_SSLKEY_BLOB, access->client_key);
-	if (access->proxy)
+	SET(CURLOPT_KEYPASSWD, ""); /* an encrypted one fails: nobody is asked at a terminal */
+	return rc == CURLE_OK;
+}
+
+/*
+ * User and password are a header of ours: libcurl would decode them, and where
+ * it cannot, dial the endpoint itself. So it does not know of them, and a tunnel
+ * that one password has opened could be used by whoever has another, or none
+ * (not all versions compare them even if they do: CVE-2026-3784). Hence such a
+ * connection is not kept, and carries one request at a time, which HTTP/2 does not.
+ */
+static bool
+set_up_proxy(Slot *slot)
+{
+	CURL *e = slot->easy;
+	CURLcode rc = CURLE_OK;
+
+	SET(CURLOPT_PROXYTYPE, (long) CURLPROXY_HTTP);
+	SET(CURLOPT_PROXY, slot->proxy);
+	if (slot->proxy_headers)
 	{
-		SET(CURLOPT_PROXYTYPE, (long) CURLPROXY_HTTP);
-		SET(CURLOPT_PROXY, access->proxy);
-		if (strchr(access->proxy, '@'))
-		{
-			SET(CURLOPT_FRESH_CONNECT, 1L);
-			SET(CURLOPT_FORBID_REUSE, 1L);
-		}
+		SET(CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
+		SET(CURLOPT_PROXYHEADER, slot->proxy_headers);
+		SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+		SET(CURLOPT_FRESH_CONNECT, 1L);
+		SET(CURLOPT_FORBID_REUSE, 1L);
 	}
 	return rc == CURLE_OK;
 }
@@ -235,5 +249,5 @@ wh_http_easy(Slot *slot, const char *url, int64_t timeout_us, const WhHttpAccess
 {
 	slot->easy = curl_easy_init();
 	return slot->easy && set_up_easy(slot) && (access == NULL || set_up_access(slot, access)) &&
-		   set_up_request(slot, url, timeout_us);
+		   (slot->proxy == NULL || set_up_proxy(slot)) && set_up_request(slot, url, timeout_us);
 }

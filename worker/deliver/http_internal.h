@@ -18,6 +18,8 @@ typedef struct Slot
 	struct WhHttp *http;
 	CURL *easy; /* NULL but between start and release */
 	struct curl_slist *headers;
+	char *proxy;                      /* NULL: none */
+	struct curl_slist *proxy_headers; /* for it alone; NULL: none */
 	bool under_way;
 	bool address_refused;
 	bool too_large;

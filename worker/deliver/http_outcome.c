@@ -195,6 +195,8 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 				 "the connection was closed within the response's headers, or they have no status");
 	else if (t->kind == WH_OUT_HTTP_ERROR)
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
+	else if (rc == CURLE_COULDNT_RESOLVE_PROXY) /* libcurl's text may quote all that it was told of it */
+		snprintf(t->error, sizeof(t->error), "the proxy's name does not resolve");
 	else if (rc != CURLE_OK)
 	{
 		clean = clean_text(message, strlen(message), WH_ERROR_MAX - 1);

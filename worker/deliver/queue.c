@@ -155,6 +155,12 @@ wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back)
 }
 
 void
+wh_queue_give_back(WhQueue *q, int64_t id, WhList *given_back)
+{
+	wh_sub_give_back(q, wh_sub_find(q, id), given_back);
+}
+
+void
 wh_queue_release(WhQueue *q, int64_t id)
 {
 	Sub *sub = wh_sub_find(q, id);

@@ -65,6 +65,9 @@ extern void *wh_queue_owner(const WhQueue *q, int64_t id);
 extern void wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back);
 extern void wh_queue_release(WhQueue *q, int64_t id);
 
+/* Give back what waits of one that is held or paused: something that was in flight has been aborted. */
+extern void wh_queue_give_back(WhQueue *q, int64_t id, WhList *given_back);
+
 typedef enum WhAdmit
 {
 	WH_ADMIT_ROW,    /* take its oldest row of pending; when pushed, it may start */
