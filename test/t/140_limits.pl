@@ -160,18 +160,24 @@ subtest 'rate_limit' => sub {
 	$r->wait_for_requests(4000, '/ok/free');
 	cmp_ok($r->count('/ok/rate'), '<', 2000, 'a subscription without a limit has everything while one with a limit has not');
 	$t->poll_sql('what is beyond the limit is parked', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'parked'");
-	$t->sql('SELECT pg_stat_reset()');
+	# the server's own statistics come late
+	$t->sql(<<'SQL');
+CREATE TABLE moved (event_id bigint);
+CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.moved VALUES (old.event_id); RETURN NULL; END $$;
+CREATE TRIGGER note_move AFTER UPDATE OR DELETE ON webhook.pending FOR EACH ROW EXECUTE FUNCTION note_move();
+SQL
 	my $then = $r->count('/ok/rate');
 	$r->wait_for_requests($then + 120, '/ok/rate');
 	cmp_ok($t->sql('SELECT queued FROM webhook.status WHERE subscription = $$rate$$'), '<=', 1500, 'what waits in memory is bounded');
 	my $busiest = busiest_second('rate', 'true');
 	cmp_ok($busiest, '<=', 40, "never more than 40 a second: $busiest");
 	cmp_ok($busiest, '>=', 20, 'and not much less');
-	$t->poll_sql('its statistics are in', q{SELECT n_tup_del > 0 FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
-	# a row that is taken is updated, one that is put back is updated again; inserts of before may be reported late
-	my $moved = $t->sql(q{SELECT n_tup_upd + n_tup_del FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
+	# a row that is taken is updated, and deleted when it is sent; one that is put back is updated again
+	$t->poll_sql('some of it is settled', 'SELECT count(*) > 100 FROM moved');
+	my $moved = $t->sql('SELECT count(*) FROM moved');
 	my $sent = $r->count('/ok/rate') - $then;
 	cmp_ok($moved, '<=', 2 * ($sent + 1000), "rows are taken once, not taken and put back: $moved changes for $sent requests");
+	$t->sql('DROP TRIGGER note_move ON webhook.pending');
 
 	my $since = $t->sql('SELECT clock_timestamp()');
 	set('rate', 'rate_limit = 1000');
