@@ -368,9 +368,12 @@ stay_silent(const char *reason, bool broken)
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
+		bool early;
 
 		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
-		if (broken ? GetCurrentTimestamp() < next_look : !wh_worker_woken())
+		early = GetCurrentTimestamp() < next_look;
+		/* events are none of our business: while `woken` stays up, those who commit them wake nobody */
+		if (broken ? early : !wh_store_config_hint() && (early || !wh_worker_woken()))
 			continue;
 		insist(look_again_step, &look);
 		if (look.mended)
