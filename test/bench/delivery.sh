@@ -25,10 +25,10 @@ deliver_setup() {
 }
 worker_runs() { [ -n "$(worker_pid)" ]; }
 
-# send_floor URL REQUESTS: sets floor_rate and floor_cpu
+# send_floor URL REQUESTS [fresh]: sets floor_rate and floor_cpu
 send_floor() {
   local out
-  out=$("${as_user[@]}" "$WORK/bin/floor_send" "$1" "$2" 50 "$WORK/certs/ca.pem" "$WORK/bodies")
+  out=$("${as_user[@]}" "$WORK/bin/floor_send" "$1" "$2" 50 "$WORK/certs/ca.pem" "$WORK/bodies" ${3:-})
   floor_rate=${out% *} floor_cpu=${out#* }
 }
 
@@ -76,12 +76,17 @@ bench_delivery() {
     figure cpu_$kind "$text: CPU of the worker" 'µs/delivery'
     figure floor_cpu_$kind "$text: CPU of the floor" 'µs/request'
   done
+  figure fresh_ratio 'HTTPS, HTTP/1.1: worker / floor with a handle for each request, as the worker has' ratio
+  figure fresh_cpu 'HTTPS, HTTP/1.1: CPU of that floor' 'µs/request'
   figure rate_batch 'HTTPS, batch_size 100' 'events/s'
   figure rate_many "$MANY subscriptions on as many host names" 'deliveries/s'
   build_floor floor_send -lcurl -lcrypto
   deliver_setup
   for r in $(seq "$REPEATS"); do
     against https "$https" "$BACKLOG"
+    send_floor "$https" "$BACKLOG" fresh
+    sample fresh_ratio "$(calc "$rate / $floor_rate")"
+    sample fresh_cpu "$floor_cpu"
     against plain "$plain" "$BACKLOG_OTHER"
     against h2 "$h2" "$BACKLOG_OTHER"
     if has_batches; then

@@ -6,9 +6,10 @@
  * with so many requests in flight over kept-alive connections, the way the
  * worker's requests look, but with no database, no order, no limits and no log.
  * Prints requests per second and microseconds of CPU per request. One thread;
- * handles are reused. Called by delivery.sh.
+ * handles are reused, or, with "fresh", made for each request, as the worker
+ * does: see Decisions in docs/ARCHITECTURE.md. Called by delivery.sh.
  *
- *	  floor_send URL REQUESTS IN_FLIGHT CA_FILE BODIES
+ *	  floor_send URL REQUESTS IN_FLIGHT CA_FILE BODIES [fresh]
  */
 #include <curl/curl.h>
 #include <openssl/evp.h>
@@ -25,6 +26,9 @@
 static char *bodies[MAX_BODIES];
 static int nbodies = 0;
 static long failed = 0;
+static const char *url;
+static const char *ca_file;
+static int fresh = 0;
 
 /* The headers must live as long as the request. */
 typedef struct Request
@@ -89,6 +93,22 @@ sign(char *header, size_t size, const char *id, long at, const char *body)
 }
 
 static void
+set_up(Request *r)
+{
+	curl_easy_cleanup(r->easy);
+	r->easy = curl_easy_init();
+	curl_easy_setopt(r->easy, CURLOPT_PRIVATE, r);
+	curl_easy_setopt(r->easy, CURLOPT_URL, url);
+	curl_easy_setopt(r->easy, CURLOPT_CAINFO, ca_file);
+	curl_easy_setopt(r->easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, ignore);
+	curl_easy_setopt(r->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(r->easy, CURLOPT_POST, 1L);
+}
+
+static void
 start(CURLM *multi, Request *r, long n)
 {
 	const char *body = bodies[n % nbodies];
@@ -97,6 +117,8 @@ start(CURLM *multi, Request *r, long n)
 	char header[256];
 
 	snprintf(id, sizeof(id), "evt_00000000_%ld", n);
+	if (r->easy == NULL || fresh)
+		set_up(r);
 	curl_slist_free_all(r->headers);
 	r->headers = curl_slist_append(NULL, "content-type: application/json");
 	snprintf(header, sizeof(header), "webhook-id: %s", id);
@@ -109,21 +131,6 @@ start(CURLM *multi, Request *r, long n)
 	curl_easy_setopt(r->easy, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(r->easy, CURLOPT_POSTFIELDSIZE, (long) strlen(body));
 	curl_multi_add_handle(multi, r->easy);
-}
-
-static void
-set_up(Request *r, const char *url, const char *ca_file)
-{
-	r->easy = curl_easy_init();
-	curl_easy_setopt(r->easy, CURLOPT_PRIVATE, r);
-	curl_easy_setopt(r->easy, CURLOPT_URL, url);
-	curl_easy_setopt(r->easy, CURLOPT_CAINFO, ca_file);
-	curl_easy_setopt(r->easy, CURLOPT_CAPATH, NULL);
-	curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, ignore);
-	curl_easy_setopt(r->easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(r->easy, CURLOPT_POST, 1L);
 }
 
 /* The next requests take the handles of those that have ended. Returns how many have. */
@@ -163,22 +170,22 @@ main(int argc, char **argv)
 	struct rusage usage;
 	CURLM *multi;
 
-	if (argc != 6 || (total = atol(argv[2])) <= 0 || (in_flight = atoi(argv[3])) <= 0 ||
+	if (argc < 6 || (total = atol(argv[2])) <= 0 || (in_flight = atoi(argv[3])) <= 0 ||
 		in_flight > MAX_IN_FLIGHT)
 	{
-		fprintf(stderr, "usage: floor_send URL REQUESTS IN_FLIGHT CA_FILE BODIES\n");
+		fprintf(stderr, "usage: floor_send URL REQUESTS IN_FLIGHT CA_FILE BODIES [fresh]\n");
 		return 2;
 	}
+	url = argv[1];
+	ca_file = argv[4];
 	read_bodies(argv[5]);
+	fresh = argc > 6;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	multi = curl_multi_init();
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) in_flight);
 	began = now();
 	for (int i = 0; i < in_flight && started < total; i++)
-	{
-		set_up(&requests[i], argv[1], argv[4]);
 		start(multi, &requests[i], started++);
-	}
 	while (ended < total)
 	{
 		curl_multi_perform(multi, &running);
