@@ -48,6 +48,12 @@ SQL
 INSERT INTO users VALUES (nextval('client_id'), 'somebody@example.com', 'Somebody Else', 'customer', 1250.50,
   '{"theme": "dark", "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}', now(), true);
 SQL
+  # the floor of a single row: the statement writes both
+  { printf 'WITH x AS ('; sed '$s/;$//' "$WORK/single.sql"; cat <<'SQL'
+ RETURNING *) INSERT INTO floor SELECT nextval('floor_id'), pg_current_xact_id(), x.id::text, 'users', 'new', row_to_json(x),
+  NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM x;
+SQL
+  } | "${as_user[@]}" tee "$WORK/both.sql" >/dev/null
 }
 
 # with TRIGGER: users is empty and has this trigger ("none": none), what events were written is gone, and the
@@ -68,11 +74,11 @@ bulk() {
 # into_floor SELECT: the same of the rows themselves
 into_floor() { us=$(calc "$(timed "INSERT INTO floor $1") * 1000 / $CAPTURE_ROWS"); }
 
-# single TRIGGER SYNCHRONOUS_COMMIT: transactions per second of single rows, 4 clients
+# single TRIGGER SYNCHRONOUS_COMMIT [SCRIPT]: transactions per second of single rows, 4 clients
 single() {
   with "$1"
   "${as_user[@]}" env PGOPTIONS="-c synchronous_commit=$2" pgbench -n -h "$WORK/socket" -U postgres -c 4 -j 1 -M prepared \
-    -T "$PGBENCH_SECONDS" -f "$WORK/single.sql" "$DB" </dev/null 2>&1 | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+    -T "$PGBENCH_SECONDS" -f "$WORK/${3:-single}.sql" "$DB" </dev/null 2>&1 | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 
 bench_capture() {
@@ -88,6 +94,7 @@ bench_capture() {
   figure wal 'WAL of an event' bytes
   figure unchanged 'UPDATE that changes nothing captured: added' 'µs/row' '< 1'
   figure single_on 'single-row transactions, 4 clients, watched / not' share '>= 0.92'
+  figure single_floor '... floor: both rows by one statement / not watched' share
   figure single_off '... synchronous_commit off' share
 
   capture_setup
@@ -122,6 +129,7 @@ bench_capture() {
     for way in on off; do
       none=$(single none $way)
       sample single_$way "$(calc "$(single webhook_capture $way) / $none")"
+      [ $way = off ] || sample single_floor "$(calc "$(single none $way both) / $none")"
     done
   done
   with none
