@@ -226,66 +226,6 @@ start_step(void *arg)
 	wh_tx_commit(false);
 }
 
-/* What webhook.pending holds, found in a transaction and told to the engine when that has committed, once. */
-typedef struct Restored
-{
-	int64 subscription_id;
-	bool parked;
-	uint64 lane;
-	int64 rows;
-} Restored;
-
-static void
-restored(List **list, Restored row)
-{
-	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
-	Restored *copy = palloc(sizeof(Restored));
-
-	*copy = row;
-	*list = lappend(*list, copy);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-restored_parked(void *arg, int64 subscription_id, int64 rows)
-{
-	restored(arg, (Restored){.subscription_id = subscription_id, .parked = true, .rows = rows});
-}
-
-static void
-restored_lane(void *arg, int64 subscription_id, uint64 lane, int rows)
-{
-	restored(arg, (Restored){.subscription_id = subscription_id, .lane = lane, .rows = rows});
-}
-
-static void
-restore_step(void *arg)
-{
-	List **list = arg;
-
-	*list = NIL;
-	wh_tx_begin("webhook: restoring pending deliveries");
-	wh_store_restore(restored_parked, restored_lane, list);
-	wh_take_look_at(wh_store_next_due(NULL, 0));
-	wh_tx_commit(false);
-}
-
-static void
-restore(List *list)
-{
-	ListCell *lc;
-
-	foreach (lc, list)
-	{
-		const Restored *row = lfirst(lc);
-
-		if (row->parked)
-			wh_deliver_restore_parked(wh_engine, row->subscription_id, row->rows);
-		else if (!wh_deliver_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
-			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
-	}
-}
-
 /* Wait until a latch, a signal, the engine or the time; then take in what has come. */
 static void
 wait_until(TimestampTz now, TimestampTz deadline)
@@ -469,8 +409,8 @@ start(void)
 	begin_waiting();
 	wh_config_apply(&s.loaded);
 	MemoryContextSwitchTo(cycle_context);
-	insist(restore_step, &pending);
-	restore(pending);
+	insist(wh_restore_step, &pending);
+	wh_restore(pending);
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	wh_settle_from(s.settled);

@@ -14,6 +14,8 @@
  *	  worker_asked.c	what people have asked for and is not parked yet
  *	  worker_transform.c	when a transform may be called again
  *
+ * Without state: worker_restore.c.
+ *
  * One process, one thread: no locking.
  */
 #ifndef WEBHOOK_WORKER_H
@@ -70,6 +72,14 @@ extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: 
 extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
 extern const char *wh_attempt_failing(TimestampTz now);
+
+/*
+ * worker_restore.c
+ */
+
+/* Find what webhook.pending holds, into a List **, and tell the engine of it. May raise an error for want of memory. */
+extern void wh_restore_step(void *list);
+extern void wh_restore(List *list);
 
 /*
  * worker_config.c

@@ -1,0 +1,75 @@
+/*
+ * worker_restore.c
+ *	  What webhook.pending holds when a worker begins, for its engine.
+ *
+ * Called by worker.c at start: the step finds it in a transaction, and when
+ * that has committed the engine is told, once. Owns nothing: the list is the
+ * caller's.
+ */
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+#include "deliver.h"
+#include "store.h"
+#include "worker.h"
+
+/* What webhook.pending holds, found in a transaction and told to the engine when that has committed, once. */
+typedef struct Restored
+{
+	int64 subscription_id;
+	bool parked;
+	uint64 lane;
+	int64 rows;
+} Restored;
+
+static void
+restored(List **list, Restored row)
+{
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	Restored *copy = palloc(sizeof(Restored));
+
+	*copy = row;
+	*list = lappend(*list, copy);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+restored_parked(void *arg, int64 subscription_id, int64 rows)
+{
+	restored(arg, (Restored){.subscription_id = subscription_id, .parked = true, .rows = rows});
+}
+
+static void
+restored_lane(void *arg, int64 subscription_id, uint64 lane, int rows)
+{
+	restored(arg, (Restored){.subscription_id = subscription_id, .lane = lane, .rows = rows});
+}
+
+void
+wh_restore_step(void *arg)
+{
+	List **list = arg;
+
+	*list = NIL;
+	wh_tx_begin("webhook: restoring pending deliveries");
+	wh_store_restore(restored_parked, restored_lane, list);
+	wh_take_look_at(wh_store_next_due(NULL, 0));
+	wh_tx_commit(false);
+}
+
+void
+wh_restore(List *list)
+{
+	ListCell *lc;
+
+	foreach (lc, list)
+	{
+		const Restored *row = lfirst(lc);
+
+		if (row->parked)
+			wh_deliver_restore_parked(wh_engine, row->subscription_id, row->rows);
+		else if (!wh_deliver_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	}
+}
