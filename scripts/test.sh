@@ -60,6 +60,7 @@ run() {
   shift
   log=$WORK/$layer.log
   step "$layer"
+  : >"$log" # for who shows it as it comes
   # In the background and waited for, so that an interrupt is acted on at once,
   # and in a process group of its own, so that it can be ended as a whole. Not
   # through a pipe, whose reader would wait for every process that inherited it.

@@ -53,7 +53,8 @@ check_token(const Oauth *oauth, const WhTransfer *t)
 	if (oauth->until_us == INT64_MAX)
 		return;
 	must(oauth->until_us > NOW && oauth->until_us < NOW + LIFE_MAX_S * INT64_C(1000000));
-	must(memmem(t->answer.data, t->answer.len, "expires_in", 10) || strchr(t->answer.data, '\\'));
+	must(memmem(t->answer.data, t->answer.len, "expires_in", 10) ||
+		 memchr(t->answer.data, '\\', t->answer.len));
 }
 
 /* What may stand in it, one after the other; behind that it ends. */
