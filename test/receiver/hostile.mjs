@@ -133,9 +133,10 @@ const STREAMS = {
   'h2-refused': (st) => st.close(http2.constants.NGHTTP2_REFUSED_STREAM),
   'h2-calm': (st) => st.close(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM),
   'h2-reset-body': (st) => {
-    // with a length, for Node may end the stream before it resets it
+    // with a length, for Node may end the stream before it resets it; and once the other side has taken in what was
+    // sent, which it says by answering a ping: of a response that comes with its reset, libcurl may not see the status
     st.respond({ ':status': 200, 'content-length': 1000 });
-    st.write('half of it', () => st.destroy(new Error('on purpose')));
+    st.write('half of it', () => st.session.ping(() => st.destroy(new Error('on purpose'))));
   },
   'h2-goaway': (st) => {
     st.session.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM, 0);
