@@ -163,6 +163,28 @@ forget(char *secret)
 	pfree(secret);
 }
 
+/* What is kept of a secret or a credential, opened and wiped; NULL where it cannot be, which is said. */
+static char *
+open_kept(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *kept)
+{
+	const char *why;
+	char *value = wh_secret_kept(row->keys, owner, kept, &why);
+	char *copy = NULL;
+
+	if (value)
+	{
+		copy = MemoryContextStrdup(row->context, wh_to_utf8(value));
+		forget(value);
+	}
+	else
+		ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
+				errmsg("webhook worker cannot use a %s of subscription \"%s\"", what, sub->name),
+				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+				errhint("Its requests are kept until it can; then reload, or set the %s again.", what));
+	forget(kept);
+	return copy;
+}
+
 /*
  * The secrets, opened. One that cannot be is left out: what would be signed with
  * it alone fails as "internal" and waits, by its schedule, for it to be mended.
@@ -180,21 +202,13 @@ read_secrets(const Row *row, WhSubscription *sub)
 	numbers(row, "secret_expires", &expires);
 	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
 	{
-		const char *why;
-		char *secret = wh_secret_kept(row->keys, owners[i], kept[i], &why);
+		char *secret = open_kept(row, sub, "secret", owners[i], kept[i]);
 
 		if (secret)
 		{
-			sub->secrets[sub->n_secrets] = MemoryContextStrdup(row->context, wh_to_utf8(secret));
+			sub->secrets[sub->n_secrets] = secret;
 			sub->secret_expires_us[sub->n_secrets++] = DatumGetInt64(expires[i]);
-			forget(secret);
 		}
-		else
-			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
-					errmsg("webhook worker cannot use a secret of subscription \"%s\"", sub->name),
-					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-					errhint("Its requests are kept until it can; then reload, or change the subscription."));
-		forget(kept[i]);
 	}
 }
 
@@ -213,23 +227,8 @@ read_credentials(const Row *row, WhSubscription *sub)
 	if (n > 0)
 		sub->credentials = MemoryContextAllocZero(row->context, (Size) n * sizeof(WhCredential));
 	for (int i = 0; i < n; i++)
-	{
-		const char *why;
-		char *value = wh_secret_kept(row->keys, owners[i], kept[i], &why);
-
-		sub->credentials[sub->n_credentials++].kind = kinds[i];
-		if (value)
-		{
-			sub->credentials[i].value = MemoryContextStrdup(row->context, wh_to_utf8(value));
-			forget(value);
-		}
-		else
-			ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
-					errmsg("webhook worker cannot use a credential of subscription \"%s\"", sub->name),
-					errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-					errhint("Its requests are kept until it can; then reload, or set the credential again."));
-		forget(kept[i]);
-	}
+		sub->credentials[sub->n_credentials++] =
+			(WhCredential){.kind = kinds[i], .value = open_kept(row, sub, "credential", owners[i], kept[i])};
 }
 
 /* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */

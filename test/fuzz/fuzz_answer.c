@@ -12,8 +12,7 @@
 #include <string.h>
 
 #include "answer.h"
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "must.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -17,19 +17,7 @@
 
 #include "credential.h"
 #include "target.h"
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
+#include "must.h"
 
 static bool
 one_line(const char *text, size_t len)

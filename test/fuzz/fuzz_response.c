@@ -21,25 +21,13 @@
 #include <unistd.h>
 
 #include "http.h"
+#include "must.h"
 
 #define SECOND INT64_C(1000000)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static WhHttp *http;
 static int listener = -1;
 static int port;
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
 
 static bool
 any_address(void *arg, const struct sockaddr *address)

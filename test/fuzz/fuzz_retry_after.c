@@ -15,22 +15,10 @@
 #include <time.h>
 
 #include "retry.h"
+#include "must.h"
 
 #define SECOND INT64_C(1000000)
 #define NOW (INT64_C(1700000000) * SECOND)
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
 
 /* Is it the first of HTTP's three forms of a date, to the C library? */
 static void

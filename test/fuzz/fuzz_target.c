@@ -19,19 +19,7 @@
 #include <sys/socket.h>
 
 #include "target.h"
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
+#include "must.h"
 
 /* The host of an accepted URL, cut out by hand rather than by libcurl. */
 static void

@@ -17,22 +17,10 @@
 #include <string.h>
 
 #include "template.h"
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "must.h"
 
 #define LIMIT 1000000
 #define LINES 7
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
 
 /* ---- a checker of JSON, RFC 8259 to the letter ---- */
 

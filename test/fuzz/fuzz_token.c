@@ -14,22 +14,10 @@
 #include <stdio.h>
 
 #include "deliver_oauth.c"
+#include "must.h"
 
 #define NOW (INT64_C(1700000000) * 1000000)
 #define SCHEME "Authorization: Bearer "
-
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* An assertion that no build flag turns off. */
-#define must(condition)                                                                                      \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-		{                                                                                                    \
-			fprintf(stderr, "line %d: not so: %s\n", __LINE__, #condition);                                  \
-			abort();                                                                                         \
-		}                                                                                                    \
-	} while (0)
 
 /* Is it in there as it stands? Where something is escaped, nobody can tell so simply. */
 static bool

@@ -169,15 +169,21 @@ test_turns(void **state)
 	handed_out(2);
 }
 
+static void
+subscribe_one_a_second(void)
+{
+	WhSubscription sub = transformed(1, at("/status/200"));
+
+	sub.rate_limit = 1;
+	assert_true(wh_deliver_subscribe(e, &sub));
+}
+
 /* The promise of rate.h holds for requests, however long a body takes to be made. */
 static void
 test_rate(void **state)
 {
-	WhSubscription sub = transformed(1, at("/status/200"));
-
 	(void) state;
-	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	subscribe_one_a_second();
 	submit(1, 1, "A");
 	submit(1, 2, "B");
 	submit(1, 3, "C");
@@ -202,15 +208,12 @@ test_rate(void **state)
 static void
 test_rate_read_anew(void **state)
 {
-	WhSubscription sub = transformed(1, at("/status/200"));
-
 	(void) state;
-	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	subscribe_one_a_second();
 	submit(1, 1, "A");
 	submit(1, 2, "B");
 	handed_out(1);
-	assert_true(wh_deliver_subscribe(e, &sub));
+	subscribe_one_a_second();
 	wh_deliver_run(e);
 	assert_int_equal(wh_deliver_in_flight(e), 2);
 	made("1");

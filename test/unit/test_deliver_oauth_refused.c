@@ -33,14 +33,12 @@ test_refused_once(void **state)
 	assert_int_equal(counts.in_flight, 0);
 }
 
-/* The repetition is a request as well: it keeps to the rate limit, and the engine wakes up for it. */
+/* With a rate limit of 1, one delivery is sent that will be answered with 401. */
 static void
-test_refused_rate(void **state)
+send_first_of_one_a_second(void)
 {
 	WhSubscription sub;
-	int64_t first_us;
 
-	(void) state;
 	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
 	sub = subscription(1, at("/from/2"));
 	sub.credentials = credentials;
@@ -49,6 +47,16 @@ test_refused_rate(void **state)
 	assert_true(wh_deliver_subscribe(e, &sub));
 	submit(1, 1, "a");
 	run_until(requests_are, 2); /* a token, and the first */
+}
+
+/* The repetition is a request as well: it keeps to the rate limit, and the engine wakes up for it. */
+static void
+test_refused_rate(void **state)
+{
+	int64_t first_us;
+
+	(void) state;
+	send_first_of_one_a_second();
 	first_us = real_us();
 	delivered(1);
 	assert_int_equal(requests_to("/from"), 2);
@@ -59,17 +67,8 @@ test_refused_rate(void **state)
 static void
 test_refused_clock(void **state)
 {
-	WhSubscription sub;
-
 	(void) state;
-	subscribe_with(1, "/from/2", "/token/3600", ""); /* writes the credential */
-	sub = subscription(1, at("/from/2"));
-	sub.credentials = credentials;
-	sub.n_credentials = 1;
-	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
-	submit(1, 1, "a");
-	run_until(requests_are, 2); /* a token, and the first */
+	send_first_of_one_a_second();
 	skew -= 3600 * SECOND;
 	delivered(1);
 }
