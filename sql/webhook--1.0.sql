@@ -152,8 +152,8 @@ INSERT INTO webhook.profile (name, shipped, headers, timestamp_header, event_pre
 		'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', '{"status": "error"}', '{code,message}',
 		'{"game_id": {"type": "string"}, "event_types": {"type": "object"}}',
 		'{"event_type": "$mapped_type|entity_action", "event_data": "$object", "event_time": "$unix", "event_id": "$id",
- "idempotency_key": "$context.idempotency_key", "request_id": "$context.request_id", "sandbox": "$sandbox",
- "trigger": "$context.trigger", "transaction_id": "$transaction_id",
+ "idempotency_key": "$context.idempotency_key:string", "request_id": "$context.request_id:string", "sandbox": "$sandbox",
+ "trigger": "$context.trigger:string", "transaction_id": "$transaction_id",
  "context": {"?": null, "order": "$context.order", "player": "$context.player"}, "game_id": "$param.game_id"}',
 		'as Aghanim sends them: event_type, event_data and what goes with them, signed with X-Aghanim-Signature');
 

@@ -317,6 +317,15 @@ test_aghanim_page(void **state)
 		"\"PlayerOne@aghanim.com\"},\"event_time\":1725548450,\"event_id\":\"whevt_0123abcd_1534\","
 		"\"idempotency_key\":\"k\",\"request_id\":null,\"sandbox\":true,\"trigger\":null,\"transaction_id\":"
 		"\"whtx_0123abcd_77\",\"context\":{\"order\":null,\"player\":{\"level\": 3}},\"game_id\":null}");
+
+	/* its page says string or null */
+	s.event.context = "{\"request_id\": 17, \"trigger\": {\"by\": [1]}, \"idempotency_key\": false}";
+	check_render(
+		WH_TEMPLATE_ENVELOPE, p.envelopes[0], &s,
+		"{\"event_type\":\"player.update\",\"event_data\":{\"player_id\":\"2D2R-OP3C\",\"email\":"
+		"\"PlayerOne@aghanim.com\"},\"event_time\":1725548450,\"event_id\":\"whevt_0123abcd_1534\","
+		"\"idempotency_key\":\"false\",\"request_id\":\"17\",\"sandbox\":false,\"trigger\":"
+		"\"{\\\"by\\\": [1]}\",\"transaction_id\":\"whtx_0123abcd_77\",\"context\":null,\"game_id\":null}");
 }
 
 /* An element of a batch tells its own id, since the header has the batch's. */
