@@ -4,7 +4,7 @@
 //   node profiles.mjs PROFILE requests.jsonl SECRET [SECRET]...
 //
 // PROFILE is a name of webhook.profile, or svix (the same requests as standard,
-// read by that library). Each request must be accepted with one of the
+// read by that library), or standard_v1a (signed with ed25519). Each request must be accepted with one of the
 // secrets, and must be refused with one byte of its body changed, with any
 // header changed that the scheme signs or that carries the signature, with a
 // header of these missing, and, where the scheme has a timestamp, when it is
@@ -12,7 +12,7 @@
 // exits 0 only if there were requests and all of them passed.
 // Also a module: checkRequest(profile, request, secrets) returns null or what is wrong.
 
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, createPublicKey, timingSafeEqual, verify } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { verify as verifyGitHub } from '@octokit/webhooks-methods';
 import { HTTP } from 'cloudevents';
@@ -33,11 +33,25 @@ const same = (sent, right) => {
 const standard = (secret, body, headers) => new Webhook(secret).verify(body, headers);
 const standardHeaders = ['webhook-id', 'webhook-timestamp', 'webhook-signature'];
 
-// What an SDK makes of it must be a valid CloudEvent, too.
+// What an SDK makes of it must be a valid CloudEvent too, or, where it says that it is a batch, several.
 const cloudevents = (secret, body, headers) => {
   standard(secret, body, headers);
-  const event = HTTP.toEvent({ headers, body });
-  must(!Array.isArray(event) && event.validate() && event.specversion === '1.0', 'not a CloudEvent');
+  const made = HTTP.toEvent({ headers, body });
+  const batch = headers['content-type'].startsWith('application/cloudevents-batch+json');
+  must(Array.isArray(made) === batch, batch ? 'not a batch' : 'not one CloudEvent');
+  const events = batch ? made : [made];
+  must(events.length > 0 && events.every((event) => event.validate() && event.specversion === '1.0'), 'not a CloudEvent');
+};
+
+// Standard Webhooks' v1a, which its library does not know: by Node's own ed25519. The secret is whsk_ or whpk_.
+const v1a = (secret, body, headers) => {
+  const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signatures } = headers;
+  must(Math.abs(Date.now() / 1000 - timestamp) <= 300, 'too old');
+  const x = Buffer.from(secret.slice(5), 'base64').subarray(-32).toString('base64url');
+  const key = createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x } });
+  const right = ([version, text]) =>
+    version === 'v1a' && verify(null, Buffer.from(`${id}.${timestamp}.${body}`), key, Buffer.from(text, 'base64'));
+  must(signatures.split(' ').some((entry) => right(entry.split(','))), 'the signature is not right');
 };
 
 // profile: { verify, which throws unless all is right; signed, the headers that count; dated }
@@ -45,6 +59,7 @@ const profiles = {
   standard: { verify: standard, signed: standardHeaders, dated: true },
   svix: { verify: (secret, body, headers) => new SvixWebhook(secret).verify(body, headers), signed: standardHeaders, dated: true },
   cloudevents: { verify: cloudevents, signed: standardHeaders, dated: true },
+  standard_v1a: { verify: v1a, signed: standardHeaders, dated: true },
   github: {
     verify: async (secret, body, headers) =>
       must(await verifyGitHub(secret, body, headers['x-hub-signature-256']), 'the signature is not right'),
@@ -78,7 +93,7 @@ const flip = (text, at) => text.slice(0, at) + String.fromCharCode(text.charCode
 
 // A header's value as it must not pass: every signature in it changed, or else its last
 // character, by which a timestamp stays one that is young enough.
-const signature = /[0-9a-f]{40,}|[A-Za-z0-9+/]{43}=/g;
+const signature = /[0-9a-f]{40,}|[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=/g;
 const forge = (value) =>
   value.match(signature) ? value.replace(signature, (s) => flip(s, 5)) : flip(value, value.length - 1);
 

@@ -69,6 +69,14 @@ sub request
 	return ($r->requests("/ok/$name"))[ $n - 1 ];
 }
 
+# Does webhook.verify accept a request, with this body in place of its own?
+sub verified
+{
+	my ($profile, $secret, $request, $body) = @_;
+	my ($headers, $sent) = map { my $s = $_; utf8::encode($s); $s } $json->encode($request->{headers}), $body // $request->{body};
+	return $t->sql("SELECT webhook.verify('$profile', '$secret', \$h\$$headers\$h\$, \$b\$$sent\$b\$)");
+}
+
 sub event
 {
 	my ($condition) = @_;
@@ -134,6 +142,9 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 			is(judged($library, $secret{$profile}, @requests),
 				qq({"requests":3,"verified":3,"failed":0,"failures":[]}\n), "$profile, by $library");
 		}
+		is(join('', map { verified($profile, $secret{$profile}, $_) } @requests), 'ttt', "$profile, by webhook.verify");
+		is(join('', map { verified($profile, $secret{$profile}, $_, "$_->{body} ") } @requests), 'fff', "$profile: which refuses another body");
+		is_deeply([ map { $_->{method} } @requests ], [ ('POST') x 3 ], "$profile: by POST");
 		like($requests[0]{headers}{'content-type'},
 			$profile eq 'cloudevents' ? qr{^application/cloudevents\+json; charset=utf-8$} : qr{^application/json$}, "$profile: its content type");
 	}
@@ -286,13 +297,18 @@ subtest 'a test event marks itself in each dialect' => sub {
 		website_toolbox => sub { $_[0]{mode} eq 'test' && $_[0]{type} eq 'user.test' },
 		aghanim         => sub { $_[0]{sandbox} && $_[0]{event_type} eq 'user.test' },
 		stripe          => sub { !$_[0]{livemode} },
-		xsolla          => sub { $_[0]{event_type} eq 'user.test' });
+		xsolla          => sub { $_[0]{event_type} eq 'user.test' },
+		github          => sub { $_[0]{action} eq 'test' },
+		standard        => sub { $_[0]{type} eq 'user.test' },
+		cloudevents     => sub { $_[0]{type} eq 'user.test' },
+		cloudevents_binary => sub { $_[1]{headers}{'ce-type'} eq 'user.test' });
+	is_deeply([ sort keys %mark ], [ split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE shipped ORDER BY name COLLATE "C"') ], 'all that are shipped');
 	subscribe_as($_, "test_$_", "actions => '{truncate}'") for sort keys %mark;
 	for my $profile (sort keys %mark)
 	{
 		is($t->sql("CALL webhook.test('test_$profile', 'user', '7')"), '200|', "$profile: webhook.test says that it arrived");
 		my $request = request("test_$profile", 1);
-		ok($mark{$profile}->($json->decode($request->{body})), "$profile: it is marked as a test");
+		ok($mark{$profile}->($json->decode($request->{body}), $request), "$profile: it is marked as a test");
 		like($request->{body}, qr/"name":"Ada"/, "$profile: with the data of a real entity");
 		is(judged($profile, $secret{"test_$profile"}, $request), qq({"requests":1,"verified":1,"failed":0,"failures":[]}\n), "$profile: signed");
 	}
@@ -314,7 +330,7 @@ subtest 'batches' => sub {
 		my $body    = $json->decode($request->{body});
 		is($request->{headers}{'content-type'}, $type{$profile}, "$profile: Content-Type");
 		is_deeply([ sort map { $_->{$profile eq 'entity' ? 'event_id' : 'id'} } @$body ], [ sort @ids ], "$profile: each element has its own id");
-		is(judged('standard', $secret{"batch_$profile"}, $request), qq({"requests":1,"verified":1,"failed":0,"failures":[]}\n), "$profile: signed");
+		is(judged($profile, $secret{"batch_$profile"}, $request), qq({"requests":1,"verified":1,"failed":0,"failures":[]}\n), "$profile: signed");
 	}
 	my ($rc, undef, $stderr) = $t->node->psql($WebhookTest::DB, "INSERT INTO webhook.subscription (name, url, profile, batch_size) VALUES ('x', 'https://hooks.example.com/', 'stripe', 2)");
 	isnt($rc, 0, 'a receiver that takes one event per request');
