@@ -1,11 +1,12 @@
 # The promise: a secret is changed without a request that its receiver refuses.
 # While the old one lives on, each request is signed with both, the newest
 # first; when it has expired, with the new one alone, though nobody has told
-# the worker.
+# the worker. So in each dialect, as its receivers' library reads it; where the
+# header has room for one signature, the old secret makes it until it expires.
 use strict;
 use warnings;
 
-use Digest::SHA qw(hmac_sha256_base64);
+use Digest::SHA qw(hmac_sha1_hex hmac_sha256_base64);
 use FindBin;
 use JSON::PP ();
 use lib $FindBin::RealBin;
@@ -118,6 +119,58 @@ my @both = ($r->requests)[ $before, $before + 1 ];
 is($both[0]{headers}{'webhook-id'}, $both[1]{headers}{'webhook-id'}, 'an event is sent twice');
 ok(accepted($both[0], $sixth),   'the first time with the secret that was live then');
 ok(accepted($both[1], $seventh), 'the second time with the one that is live now');
+
+# each dialect, and two of one's own: with ed25519, and with HMAC-SHA1
+$t->wait_until_settled;
+$t->sql(<<'SQL');
+SELECT webhook.unsubscribe('s');
+SELECT webhook.copy_profile('standard', 'standard_v1a');
+UPDATE webhook.profile SET algorithm = 'ed25519', signature_format = 'v1a,{signature}' WHERE name = 'standard_v1a';
+SELECT webhook.copy_profile('github', 'github_sha1');
+UPDATE webhook.profile SET algorithm = 'hmac-sha1', signature_header = 'X-Hub-Signature', signature_format = 'sha1={signature}' WHERE name = 'github_sha1';
+SQL
+my $params   = '{"project_id": "6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1"}';
+my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile ORDER BY name');
+my %several  = map { $_ => 1 } split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE separator IS NOT NULL');
+is_deeply([ grep { !$several{$_} } @profiles ], [qw(aghanim github github_sha1 xsolla)], 'these have room for one signature');
+my %old = map { $_ => $t->sql("SELECT webhook.subscribe('$_', '" . $r->url("/dialect/$_") . "', profile => '$_', params => '$params')") } @profiles;
+
+# Of one event, what the receiver of each profile gets.
+sub requests_of_an_event
+{
+	my ($n) = @_;
+	$t->sql('INSERT INTO item DEFAULT VALUES');
+	$r->wait_for_requests($n, "/dialect/$_") for @profiles;
+	return map { $_ => ($r->requests("/dialect/$_"))[ $n - 1 ] } @profiles;
+}
+
+# The receiver's library, or for want of one Perl's own, says 'accepted' or 'refused'.
+sub says
+{
+	my ($profile, $request, $secret) = @_;
+	my $yes =
+	    $profile eq 'github_sha1'
+	  ? $request->{headers}{'x-hub-signature'} eq 'sha1=' . hmac_sha1_hex($request->{body}, $secret)
+	  : accepted($request, $secret, $profile);
+	return $yes ? 'accepted' : 'refused';
+}
+
+my %of = requests_of_an_event(1);
+is(says($_, $of{$_}, $old{$_}), 'accepted', "$_: one secret signs") for @profiles;
+my %new = map { $_ => $t->sql("SELECT webhook.rotate_secret('$_')") } @profiles;
+%of = requests_of_an_event(2);
+for (@profiles)
+{
+	is(says($_, $of{$_}, $old{$_}), 'accepted', "$_: while two overlap, a receiver that has the old one accepts it");
+	is(says($_, $of{$_}, $new{$_}), $several{$_} ? 'accepted' : 'refused', "$_: with the new one it is " . ($several{$_} ? 'too' : 'not yet'));
+}
+$t->sql('UPDATE webhook.secret SET expires_at = clock_timestamp() WHERE expires_at IS NOT NULL');
+%of = requests_of_an_event(3);
+for (@profiles)
+{
+	is(says($_, $of{$_}, $old{$_}), 'refused',  "$_: when the old one has expired, it signs no more");
+	is(says($_, $of{$_}, $new{$_}), 'accepted', "$_: the new one does");
+}
 
 $t->wait_until_settled;
 is($t->sql("SELECT count(*) FROM webhook.attempt WHERE outcome NOT IN ('delivered', 'server_error')"), 0, 'no request failed for its signature');
