@@ -89,7 +89,7 @@ COMMENT ON COLUMN webhook.profile.failure IS 'a 2xx is a failure too (outcome re
 COMMENT ON COLUMN webhook.profile.failure_text IS 'which members of such a body tell what went wrong; joined, they are the error in webhook.log';
 COMMENT ON COLUMN webhook.profile.retry_schedule IS 'the retry_schedule of subscriptions that are made without one; null: the general default';
 COMMENT ON COLUMN webhook.profile.give_up_after IS 'the same for give_up_after';
-COMMENT ON COLUMN webhook.profile.params IS 'what is asked of a subscription''s params: an object of their names and of rules, {"required": boolean, "type": string, number, boolean, object, array or uuid, "values": [what it, or each member of the object, may be]}; params without a rule are free';
+COMMENT ON COLUMN webhook.profile.params IS 'what is asked of a subscription''s params: an object of their names and of rules, {"required": boolean, "type": string (not an empty one), number, boolean, object, array or uuid, "values": [what it, or each member of the object, may be]}; params without a rule are free';
 COMMENT ON COLUMN webhook.profile.url_max IS 'the most characters a subscription''s url may have; null: 2048';
 COMMENT ON COLUMN webhook.profile.shipped IS 'part of the extension, and protected; copy it with webhook.copy_profile and change the copy';
 SELECT pg_catalog.pg_extension_config_dump('webhook.profile', 'WHERE NOT shipped');
@@ -540,8 +540,9 @@ BEGIN
 		RETURN CASE WHEN (rule ->> 'required')::boolean THEN format('params.%s is missing.', name) END;
 	END IF;
 	IF type = 'uuid' AND (jsonb_typeof(given) <> 'string' OR given ->> 0 !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
-		OR type <> 'uuid' AND type <> jsonb_typeof(given) THEN
-		RETURN format('params.%s must be %s.', name, CASE type WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'object' THEN 'an object'
+		OR type <> 'uuid' AND type <> jsonb_typeof(given)
+		OR type = 'string' AND given = '""' THEN -- a header made of it would be left out: CloudEvents without a source
+		RETURN format('params.%s must be %s.', name, CASE type WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'string' THEN 'a string that is not empty' WHEN 'object' THEN 'an object'
 			WHEN 'array' THEN 'an array' ELSE 'a ' || type END);
 	END IF;
 	IF rule ? 'values' THEN

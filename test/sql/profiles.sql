@@ -165,6 +165,8 @@ CALL wrong(subscribe('aghanim', '{}', '{"User-Agent": "mine"}'));
 CALL wrong(subscribe('aghanim', '{"game_id": 5}'));
 CALL wrong(subscribe('aghanim', '{"game_id": "gm_1", "other": [5]}'));
 CALL wrong(subscribe('cloudevents', '{"source": {}}'));
+CALL wrong(subscribe('cloudevents_binary', '{"source": ""}'));
+CALL wrong(subscribe('cloudevents_binary', '{"source": "/shop"}'));
 -- values of a scalar
 INSERT INTO webhook.profile (name, description, envelope, params)
 	VALUES ('scalar', '', '{"level": "$param.level"}', '{"level": {"type": "number", "required": true, "values": [1, 2]}}');
