@@ -82,6 +82,66 @@ test_variables(void **state)
 	}
 }
 
+/* Only `true` marks an event as one of a sandbox: false does not, nor what merely looks like it. */
+static void
+test_sandbox(void **state)
+{
+	static const struct
+	{
+		const char *context;
+		const char *body;
+	} rows[] = {
+		{"{\"sandbox\": true}", "[true,false,\"test\"]"},
+		{"{\"sandbox\": false}", "[false,true,\"live\"]"},
+		{"{\"sandbox\": null}", "[false,true,\"live\"]"},
+		{"{\"sandbox\": \"true\"}", "[false,true,\"live\"]"},
+		{"{\"sandbox\": 1}", "[false,true,\"live\"]"},
+		{"{\"sandbox\": {\"sandbox\": true}}", "[false,true,\"live\"]"},
+		{"{\"sandbox\": true, \"sandbox\": false}", "[false,true,\"live\"]"},
+		{"{}", "[false,true,\"live\"]"},
+	};
+	Sample s;
+
+	(void) state;
+	sample_init(&s);
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		s.event.context = rows[i].context;
+		check_render(WH_TEMPLATE_ENVELOPE, "[\"$sandbox\", \"$live\", \"$mode\"]", &s, rows[i].body);
+	}
+}
+
+/* Of a surrogate pair both halves must be there, and be halves; else what stands there is U+FFFD and what it is. */
+static void
+test_surrogates(void **state)
+{
+	static const struct
+	{
+		const char *escaped;
+		const char *header;
+	} rows[] = {
+		{"\\ud800\\udc00", "\xf0\x90\x80\x80"},         /* U+10000 */
+		{"\\udbff\\udfff", "\xf4\x8f\xbf\xbf"},         /* U+10FFFF */
+		{"\\ud800\\ue000", "\xef\xbf\xbd\xee\x80\x80"}, /* the first that is no half any more */
+		{"\\ud800\\udbff", "\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\\udc00\\ud800", "\xef\xbf\xbd\xef\xbf\xbd"},
+		{"\\ud7ff\\udc00", "\xed\x9f\xbf\xef\xbf\xbd"},
+		{"\\ud800x", "\xef\xbf\xbdx"},
+		{"\\ud800", "\xef\xbf\xbd"},
+	};
+	char params[64];
+	Sample s;
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		snprintf(params, sizeof(params), "{\"s\": \"%s\"}", rows[i].escaped);
+		sample_init(&s);
+		sample_params(&s, params);
+		check_render(WH_TEMPLATE_HEADER, "{param.s}", &s, rows[i].header);
+	}
+}
+
 static void
 test_odd_events(void **state)
 {
@@ -389,9 +449,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_variables), cmocka_unit_test(test_odd_events), cmocka_unit_test(test_times),
-		cmocka_unit_test(test_odd_json),  cmocka_unit_test(test_huge_json),  cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_absent),    cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_docs),
+		cmocka_unit_test(test_variables),  cmocka_unit_test(test_sandbox), cmocka_unit_test(test_surrogates),
+		cmocka_unit_test(test_odd_events), cmocka_unit_test(test_times),   cmocka_unit_test(test_odd_json),
+		cmocka_unit_test(test_huge_json),  cmocka_unit_test(test_limits),  cmocka_unit_test(test_absent),
+		cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_docs),
 	};
 
 	return cmocka_run_group_tests_name("template_values", tests, NULL, NULL);
