@@ -1743,7 +1743,7 @@ AS $$
 DECLARE
 	p webhook.profile;
 	now numeric := extract(epoch FROM clock_timestamp());
-	seconds numeric := extract(epoch FROM verify.tolerance);
+	seconds numeric := extract(epoch FROM least(verify.tolerance, interval '10000 years')); -- 17 knows infinite ones
 BEGIN
 	SELECT * INTO p FROM webhook.profile x WHERE x.name = verify.profile;
 	IF NOT FOUND THEN
@@ -1755,7 +1755,7 @@ BEGIN
 			DETAIL = 'Its algorithm is none, so there is nothing that could be verified.',
 			HINT = 'SELECT name, algorithm FROM webhook.profile shows which profiles sign.';
 	END IF;
-	IF (seconds >= 0) IS NOT TRUE THEN
+	IF (verify.tolerance >= interval '0') IS NOT TRUE THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'tolerance is out of range',
 			DETAIL = format('%s was given; it is an interval of 0 or more.', coalesce(verify.tolerance::text, 'null')),
