@@ -405,6 +405,16 @@ COMMENT ON COLUMN webhook.dead_letter.tenant IS 'as in webhook.outbox';
 COMMENT ON COLUMN webhook.dead_letter.context IS 'as in webhook.outbox';
 COMMENT ON COLUMN webhook.dead_letter.created_at IS 'as in webhook.outbox';
 
+CREATE TABLE webhook.trouble (
+	subscription_id bigint      NOT NULL,
+	since           timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX trouble_idx ON webhook.trouble (subscription_id) WHERE subscription_id IS NOT NULL; -- partial, as that of pending
+ALTER TABLE webhook.trouble REPLICA IDENTITY FULL;
+COMMENT ON TABLE webhook.trouble IS 'subscriptions of which others were told breaker_opened, and not yet breaker_closed: breakers are in the worker''s memory, and whom it told of what must outlive it';
+COMMENT ON COLUMN webhook.trouble.subscription_id IS 'whose breaker it is';
+COMMENT ON COLUMN webhook.trouble.since IS 'when it was told';
+
 CREATE TABLE webhook.checkpoint (
 	id       bigint      NOT NULL,
 	kind     text        NOT NULL CHECK (kind IN ('read', 'settled')),
@@ -835,6 +845,7 @@ BEGIN
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
+		DELETE FROM webhook.trouble t WHERE t.subscription_id = OLD.id;
 	END IF;
 	RETURN NULL;
 END
@@ -1705,7 +1716,7 @@ BEGIN
 		-- a restored dump has an identity of its own, and events of its own only; else the files were
 		-- copied, and what is in them was the original's to deliver
 		IF NOT EXISTS (SELECT FROM webhook.identity) THEN
-			TRUNCATE webhook.outbox, webhook.pending, webhook.checkpoint;
+			TRUNCATE webhook.outbox, webhook.pending, webhook.trouble, webhook.checkpoint;
 		END IF;
 	END IF;
 	IF NOT EXISTS (SELECT FROM webhook.identity) THEN
@@ -1939,7 +1950,16 @@ DECLARE
 	e webhook.outbox;
 BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
-	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	-- once each, also where a worker has ended in between; and whether or not anybody listens
+	IF note_change.change = 'breaker_opened' THEN
+		INSERT INTO webhook.trouble (subscription_id) VALUES (s.id) ON CONFLICT DO NOTHING;
+	ELSIF note_change.change = 'breaker_closed' THEN
+		DELETE FROM webhook.trouble t WHERE t.subscription_id = s.id;
+	END IF;
+	IF note_change.change LIKE 'breaker%' AND NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
 			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
 		RETURN;
 	END IF;
@@ -1967,13 +1987,13 @@ AS $$
 BEGIN
 	IF NEW.state = 'disabled' THEN
 		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL);
-	ELSIF OLD.state = 'disabled' AND NEW.state = 'live' THEN
+	ELSIF OLD.state = 'disabled' THEN
 		PERFORM webhook.note_change(NEW.id, 'resumed', NULL, NULL);
 	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or live again after that';
+COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or is so no more';
 
 CREATE FUNCTION webhook.note_dead_letters() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
