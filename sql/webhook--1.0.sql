@@ -1567,8 +1567,8 @@ BEGIN
 	RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
 		jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
 			'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
-EXCEPTION -- json may hold what jsonb does not take, such as \u0000
-	WHEN data_exception OR feature_not_supported THEN
+EXCEPTION -- json may hold what jsonb does not take, such as \u0000, or what is nested too deeply for it
+	WHEN data_exception OR feature_not_supported OR program_limit_exceeded THEN
 		RETURN NULL;
 END
 $$;
@@ -1649,7 +1649,7 @@ BEGIN
 	RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled. Events committed after this call follow behind. Returns the deliveries queued. Reads the whole outbox';
+COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled, and what its filter cannot be evaluated for goes to webhook.dead_letter. Events committed after this call follow behind; so that none is missed, call it in a transaction after the one that made or changed the subscription (error object_not_in_prerequisite_state for one that was made in the same). Returns the deliveries queued. Reads the whole outbox';
 
 CREATE FUNCTION webhook.purge_dead_letters(older_than interval DEFAULT NULL, subscription text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2002,7 +2002,7 @@ BEGIN
 	-- the word of its last attempt; the reason for people may name a host
 	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', CASE WHEN d.reason LIKE 'older than webhook.retention%'
 			THEN 'older than webhook.retention'
-			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE a.event_id = d.event_id AND a.subscription_id = d.subscription_id
+			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE d.attempts > 0 AND a.event_id = d.event_id AND a.subscription_id = d.subscription_id
 				ORDER BY a.at DESC LIMIT 1) END, d.event_id)
 		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
 	RETURN NULL;
@@ -2151,6 +2151,7 @@ AS $$
 DECLARE
 	s webhook.subscription;
 	queued bigint;
+	untold bigint[];
 BEGIN
 	SELECT b.* INTO STRICT s FROM webhook.subscription b WHERE b.id = do_replay.subscription_id;
 	IF do_replay.since IS NULL OR do_replay.until IS NULL OR do_replay.since >= do_replay.until THEN
@@ -2165,17 +2166,34 @@ BEGIN
 			DETAIL = 'No event is for an inactive subscription.',
 			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
 	END IF;
-	WITH again AS (
+	-- an event committed after this look at the outbox, and before the commit that makes the subscription, would come neither way
+	IF s.created_at >= now() THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('subscription "%s" was made after this transaction began', s.name),
+			DETAIL = 'Events committed before it is would be neither replayed nor sent as they happen.',
+			HINT = 'COMMIT, and call webhook.replay() in a transaction of its own.';
+	END IF;
+	WITH found AS MATERIALIZED (
+		SELECT o.id, o.drawer, webhook.matches(s, o) AS matched,
+			webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context) AS size
+		FROM webhook.outbox o
+		WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test'
+			AND webhook.matches(s, o) IS NOT FALSE),
+	again AS (
 		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer,
-				webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context)
-			FROM webhook.outbox o
-			WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
+			SELECT s.id, f.id, 0, 'asked', clock_timestamp(), f.drawer, f.size FROM found f WHERE f.matched
 			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
 			RETURNING pending.event_id),
 	alive AS (
 		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
-	SELECT count(*) INTO queued FROM again;
+	SELECT (SELECT count(*) FROM again), ARRAY(SELECT f.id FROM found f WHERE f.matched IS NULL) INTO queued, untold;
+	-- as the worker does with what it cannot tell
+	INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_id, entity_type, action_type,
+			result, previous, tenant, context, created_at)
+		SELECT s.id, o.id, s.name, 'filter, changed or exclude_origins could not be evaluated', 0, o.xid, o.entity_id, o.entity_type,
+			o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at
+		FROM webhook.outbox o WHERE o.id = ANY (untold)
+		ON CONFLICT DO NOTHING;
 	PERFORM webhook.tell_worker();
 	RETURN queued;
 END
