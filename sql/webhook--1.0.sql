@@ -647,6 +647,13 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
 		PERFORM webhook.guard_credentials(NEW.id, 'url''s origin');
 	END IF;
+	IF greatest(array_ndims(NEW.entity_types), array_ndims(NEW.actions), array_ndims(NEW.changed), array_ndims(NEW.exclude_origins),
+			array_ndims(NEW.retry_schedule)) > 1 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'a list of a subscription is an array of arrays',
+			DETAIL = 'entity_types, actions, changed, exclude_origins and retry_schedule have one dimension.',
+			HINT = 'For example ''{order,user}''.';
+	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'entity_types and actions must name something',
@@ -800,7 +807,11 @@ BEGIN
 		NEW.transform_owner := NULL;
 		RETURN NEW;
 	END IF;
-	part := parse_ident(NEW.transform);
+	BEGIN
+		part := parse_ident(NEW.transform);
+	EXCEPTION WHEN invalid_parameter_value THEN
+		part := NULL; -- no name at all, and so of no function
+	END;
 	SELECT p.proowner, r.rolname, p.prorettype = 'json'::regtype AND NOT p.proretset AND p.prokind = 'f' AS fits INTO f
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
 		WHERE cardinality(part) = 2 AND n.nspname = part[1] AND p.proname = part[2] AND p.pronargs = 1
@@ -1635,7 +1646,7 @@ BEGIN
 	RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone. Attempts and give_up_after begin anew. Returns the deliveries queued';
+COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone; what is for a paused, disabled or inactive subscription goes when that is resumed. Attempts and give_up_after begin anew. Returns the deliveries queued';
 
 CREATE FUNCTION webhook.replay(subscription text, since timestamptz, until timestamptz DEFAULT now()) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2297,7 +2308,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.test_row(webhook.source, text, text) IS 'the row of a watched table with this entity_id, or the newest one, as capture would tell of it; nulls where there is none. Read with the caller''s rights. Part of webhook.test()';
 
-CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, OUT event bigint, OUT error text)
+CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, wait interval, OUT event bigint, OUT error text)
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -2310,6 +2321,12 @@ BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = send_test.subscription;
 	IF NOT FOUND THEN
 		PERFORM webhook.no_such_subscription(send_test.subscription);
+	END IF;
+	IF send_test.wait IS NULL OR send_test.wait < interval '0' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'wait is out of range',
+			DETAIL = format('%s was given; it is how long to wait for the answer, hence not negative.', coalesce(send_test.wait::text, 'null')),
+			HINT = 'The default is 10 seconds; 0 does not wait.';
 	END IF;
 	IF send_test.entity_id IS NOT NULL AND send_test.entity_type IS NULL THEN
 		RAISE invalid_parameter_value USING
@@ -2364,7 +2381,7 @@ BEGIN
 		RETURNING o.result::bigint INTO STRICT event;
 END
 $$;
-COMMENT ON FUNCTION webhook.send_test(text, text, text) IS 'appends the event of a test, or says why not. Part of webhook.test()';
+COMMENT ON FUNCTION webhook.send_test(text, text, text, interval) IS 'appends the event of a test, or says why not. Part of webhook.test()';
 
 CREATE FUNCTION webhook.test_result(event bigint, since timestamptz, wait interval, OUT finished boolean, OUT http_status integer, OUT error text)
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2404,7 +2421,7 @@ DECLARE
 BEGIN
 	CALL webhook.require_own_transaction();
 	http_status := NULL;
-	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id) t;
+	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id, wait) t;
 	COMMIT;
 	IF event IS NULL THEN
 		RETURN;

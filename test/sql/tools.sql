@@ -115,6 +115,8 @@ SELECT webhook.purge_dead_letters('0') AS all_others;
 -- test
 CALL webhook.test('nobody');
 CALL webhook.test('crm', entity_id => '1');
+CALL webhook.test('crm', wait => NULL);
+CALL webhook.test('crm', wait => '-1 s');
 CALL webhook.test('crm', 'nothing');
 CALL webhook.test('crm');
 BEGIN;
