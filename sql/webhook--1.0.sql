@@ -405,6 +405,16 @@ COMMENT ON COLUMN webhook.dead_letter.tenant IS 'as in webhook.outbox';
 COMMENT ON COLUMN webhook.dead_letter.context IS 'as in webhook.outbox';
 COMMENT ON COLUMN webhook.dead_letter.created_at IS 'as in webhook.outbox';
 
+CREATE TABLE webhook.trouble (
+	subscription_id bigint      NOT NULL,
+	since           timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE UNIQUE INDEX trouble_idx ON webhook.trouble (subscription_id) WHERE subscription_id IS NOT NULL; -- partial, as that of pending
+ALTER TABLE webhook.trouble REPLICA IDENTITY FULL;
+COMMENT ON TABLE webhook.trouble IS 'subscriptions of which others were told breaker_opened, and not yet breaker_closed: breakers are in the worker''s memory, and whom it told of what must outlive it';
+COMMENT ON COLUMN webhook.trouble.subscription_id IS 'whose breaker it is';
+COMMENT ON COLUMN webhook.trouble.since IS 'when it was told';
+
 CREATE TABLE webhook.checkpoint (
 	id       bigint      NOT NULL,
 	kind     text        NOT NULL CHECK (kind IN ('read', 'settled')),
@@ -638,6 +648,13 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
 		PERFORM webhook.guard_credentials(NEW.id, 'url''s origin');
 	END IF;
+	IF greatest(array_ndims(NEW.entity_types), array_ndims(NEW.actions), array_ndims(NEW.changed), array_ndims(NEW.exclude_origins),
+			array_ndims(NEW.retry_schedule)) > 1 THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'a list of a subscription is an array of arrays',
+			DETAIL = 'entity_types, actions, changed, exclude_origins and retry_schedule have one dimension.',
+			HINT = 'For example ''{order,user}''.';
+	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'entity_types and actions must name something',
@@ -791,7 +808,11 @@ BEGIN
 		NEW.transform_owner := NULL;
 		RETURN NEW;
 	END IF;
-	part := parse_ident(NEW.transform);
+	BEGIN
+		part := parse_ident(NEW.transform);
+	EXCEPTION WHEN invalid_parameter_value THEN
+		part := NULL; -- no name at all, and so of no function
+	END;
 	SELECT p.proowner, r.rolname, p.prorettype = 'json'::regtype AND NOT p.proretset AND p.prokind = 'f' AS fits INTO f
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
 		WHERE cardinality(part) = 2 AND n.nspname = part[1] AND p.proname = part[2] AND p.pronargs = 1
@@ -836,6 +857,7 @@ BEGIN
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
+		DELETE FROM webhook.trouble t WHERE t.subscription_id = OLD.id;
 	END IF;
 	RETURN NULL;
 END
@@ -1557,8 +1579,8 @@ BEGIN
 	RETURN s.filter IS NULL OR coalesce(jsonb_path_match(
 		jsonb_build_object('new', e.result::jsonb, 'old', e.previous::jsonb, 'entity_type', e.entity_type,
 			'action_type', e.action_type, 'tenant', e.tenant, 'context', e.context::jsonb), s.filter, '{}', true), false);
-EXCEPTION -- json may hold what jsonb does not take, such as \u0000
-	WHEN data_exception OR feature_not_supported THEN
+EXCEPTION -- json may hold what jsonb does not take, such as \u0000, or what is nested too deeply for it
+	WHEN data_exception OR feature_not_supported OR program_limit_exceeded THEN
 		RETURN NULL;
 END
 $$;
@@ -1625,7 +1647,7 @@ BEGIN
 	RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone. Attempts and give_up_after begin anew. Returns the deliveries queued';
+COMMENT ON FUNCTION webhook.redeliver(text, text) IS 'sends an event again, with the same id and content: to one subscription, or to all that match it or have had it. event_id: as the receiver got it, or its number. Also from webhook.dead_letter, whose row then goes, and after its drawer was emptied. What waits for its retry is due at once; what is on its way already is left alone; what is for a paused, disabled or inactive subscription goes when that is resumed. Attempts and give_up_after begin anew. Returns the deliveries queued';
 
 CREATE FUNCTION webhook.replay(subscription text, since timestamptz, until timestamptz DEFAULT now()) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1639,7 +1661,7 @@ BEGIN
 	RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled. Events committed after this call follow behind. Returns the deliveries queued. Reads the whole outbox';
+COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled, and what its filter cannot be evaluated for goes to webhook.dead_letter. Events committed after this call follow behind; so that none is missed, call it in a transaction after the one that made or changed the subscription (error object_not_in_prerequisite_state for one that was made in the same). Returns the deliveries queued. Reads the whole outbox';
 
 CREATE FUNCTION webhook.purge_dead_letters(older_than interval DEFAULT NULL, subscription text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1706,7 +1728,7 @@ BEGIN
 		-- a restored dump has an identity of its own, and events of its own only; else the files were
 		-- copied, and what is in them was the original's to deliver
 		IF NOT EXISTS (SELECT FROM webhook.identity) THEN
-			TRUNCATE webhook.outbox, webhook.pending, webhook.checkpoint;
+			TRUNCATE webhook.outbox, webhook.pending, webhook.trouble, webhook.checkpoint;
 		END IF;
 	END IF;
 	IF NOT EXISTS (SELECT FROM webhook.identity) THEN
@@ -1940,7 +1962,16 @@ DECLARE
 	e webhook.outbox;
 BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.id = note_change.subscription_id;
-	IF NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	-- once each, also where a worker has ended in between; and whether or not anybody listens
+	IF note_change.change = 'breaker_opened' THEN
+		INSERT INTO webhook.trouble (subscription_id) VALUES (s.id) ON CONFLICT DO NOTHING;
+	ELSIF note_change.change = 'breaker_closed' THEN
+		DELETE FROM webhook.trouble t WHERE t.subscription_id = s.id;
+	END IF;
+	IF note_change.change LIKE 'breaker%' AND NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
 			WHERE l.active AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
 		RETURN;
 	END IF;
@@ -1968,13 +1999,13 @@ AS $$
 BEGIN
 	IF NEW.state = 'disabled' THEN
 		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL);
-	ELSIF OLD.state = 'disabled' AND NEW.state = 'live' THEN
+	ELSIF OLD.state = 'disabled' THEN
 		PERFORM webhook.note_change(NEW.id, 'resumed', NULL, NULL);
 	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or live again after that';
+COMMENT ON FUNCTION webhook.note_state() IS 'tells of a subscription that is disabled, or is so no more';
 
 CREATE FUNCTION webhook.note_dead_letters() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1983,7 +2014,7 @@ BEGIN
 	-- the word of its last attempt; the reason for people may name a host
 	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', CASE WHEN d.reason LIKE 'older than webhook.retention%'
 			THEN 'older than webhook.retention'
-			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE a.event_id = d.event_id AND a.subscription_id = d.subscription_id
+			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE d.attempts > 0 AND a.event_id = d.event_id AND a.subscription_id = d.subscription_id
 				ORDER BY a.at DESC LIMIT 1) END, d.event_id)
 		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
 	RETURN NULL;
@@ -2132,6 +2163,7 @@ AS $$
 DECLARE
 	s webhook.subscription;
 	queued bigint;
+	untold bigint[];
 BEGIN
 	SELECT b.* INTO STRICT s FROM webhook.subscription b WHERE b.id = do_replay.subscription_id;
 	IF do_replay.since IS NULL OR do_replay.until IS NULL OR do_replay.since >= do_replay.until THEN
@@ -2146,17 +2178,34 @@ BEGIN
 			DETAIL = 'No event is for an inactive subscription.',
 			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
 	END IF;
-	WITH again AS (
+	-- an event committed after this look at the outbox, and before the commit that makes the subscription, would come neither way
+	IF s.created_at >= now() THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('subscription "%s" was made after this transaction began', s.name),
+			DETAIL = 'Events committed before it is would be neither replayed nor sent as they happen.',
+			HINT = 'COMMIT, and call webhook.replay() in a transaction of its own.';
+	END IF;
+	WITH found AS MATERIALIZED (
+		SELECT o.id, o.drawer, webhook.matches(s, o) AS matched,
+			webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context) AS size
+		FROM webhook.outbox o
+		WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test'
+			AND webhook.matches(s, o) IS NOT FALSE),
+	again AS (
 		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
-			SELECT s.id, o.id, 0, 'asked', clock_timestamp(), o.drawer,
-				webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context)
-			FROM webhook.outbox o
-			WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test' AND webhook.matches(s, o)
+			SELECT s.id, f.id, 0, 'asked', clock_timestamp(), f.drawer, f.size FROM found f WHERE f.matched
 			ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO NOTHING
 			RETURNING pending.event_id),
 	alive AS (
 		DELETE FROM webhook.dead_letter d USING again WHERE d.subscription_id = s.id AND d.event_id = again.event_id)
-	SELECT count(*) INTO queued FROM again;
+	SELECT (SELECT count(*) FROM again), ARRAY(SELECT f.id FROM found f WHERE f.matched IS NULL) INTO queued, untold;
+	-- as the worker does with what it cannot tell
+	INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_id, entity_type, action_type,
+			result, previous, tenant, context, created_at)
+		SELECT s.id, o.id, s.name, 'filter, changed or exclude_origins could not be evaluated', 0, o.xid, o.entity_id, o.entity_type,
+			o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at
+		FROM webhook.outbox o WHERE o.id = ANY (untold)
+		ON CONFLICT DO NOTHING;
 	PERFORM webhook.tell_worker();
 	RETURN queued;
 END
@@ -2260,7 +2309,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.test_row(webhook.source, text, text) IS 'the row of a watched table with this entity_id, or the newest one, as capture would tell of it; nulls where there is none. Read with the caller''s rights. Part of webhook.test()';
 
-CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, OUT event bigint, OUT error text)
+CREATE FUNCTION webhook.send_test(subscription text, entity_type text, entity_id text, wait interval, OUT event bigint, OUT error text)
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -2273,6 +2322,12 @@ BEGIN
 	SELECT b.* INTO s FROM webhook.subscription b WHERE b.name = send_test.subscription;
 	IF NOT FOUND THEN
 		PERFORM webhook.no_such_subscription(send_test.subscription);
+	END IF;
+	IF send_test.wait IS NULL OR send_test.wait < interval '0' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'wait is out of range',
+			DETAIL = format('%s was given; it is how long to wait for the answer, hence not negative.', coalesce(send_test.wait::text, 'null')),
+			HINT = 'The default is 10 seconds; 0 does not wait.';
 	END IF;
 	IF send_test.entity_id IS NOT NULL AND send_test.entity_type IS NULL THEN
 		RAISE invalid_parameter_value USING
@@ -2327,7 +2382,7 @@ BEGIN
 		RETURNING o.result::bigint INTO STRICT event;
 END
 $$;
-COMMENT ON FUNCTION webhook.send_test(text, text, text) IS 'appends the event of a test, or says why not. Part of webhook.test()';
+COMMENT ON FUNCTION webhook.send_test(text, text, text, interval) IS 'appends the event of a test, or says why not. Part of webhook.test()';
 
 CREATE FUNCTION webhook.test_result(event bigint, since timestamptz, wait interval, OUT finished boolean, OUT http_status integer, OUT error text)
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2367,7 +2422,7 @@ DECLARE
 BEGIN
 	CALL webhook.require_own_transaction();
 	http_status := NULL;
-	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id) t;
+	SELECT t.event, t.error INTO event, error FROM webhook.send_test(subscription, entity_type, entity_id, wait) t;
 	COMMIT;
 	IF event IS NULL THEN
 		RETURN;

@@ -248,6 +248,8 @@ extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
 extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+/* Those whose breaker was told to be open, and not yet to be closed. */
+extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg);
 
 /*
  * store_pending.c: what is to be sent again; store_asked.c: what people have asked for

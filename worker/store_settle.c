@@ -391,3 +391,21 @@ wh_store_note_change(int64 subscription_id, const char *change, const char *reas
 
 	wh_plan_run(&plan, values, reason ? "   " : "  n", SPI_OK_SELECT);
 }
+
+void
+wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg)
+{
+	static WhPlan plan = {.sql = "SELECT t.subscription_id::bigint FROM webhook.trouble t"};
+	uint64 n;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+		Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!isnull)
+			each(arg, DatumGetInt64(id));
+	}
+}

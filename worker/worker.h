@@ -154,6 +154,8 @@ extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
  * worker_ops.c
  */
 
+/* What the worker before this one has told: in a transaction, which may fail and be run again. */
+extern void wh_ops_inherit(void);
 /* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
 extern void wh_ops_look(void);
 extern void wh_ops_see(int64 subscription_id, const WhCounts *counts);

@@ -1,6 +1,7 @@
 /*
  * worker_restore.c
- *	  What webhook.pending holds when a worker begins, for its engine.
+ *	  What webhook.pending holds when a worker begins, for its engine; and which
+ *	  troubles were told.
  *
  * Called by worker.c at start: the step finds it in a transaction, and when
  * that has committed the engine is told, once. Owns nothing: the list is the
@@ -55,6 +56,7 @@ wh_restore_step(void *arg)
 	wh_tx_begin("webhook: restoring pending deliveries");
 	wh_store_restore(restored_parked, restored_lane, list);
 	wh_take_look_at(wh_store_next_due(NULL, 0));
+	wh_ops_inherit();
 	wh_tx_commit(false);
 }
 

@@ -78,6 +78,26 @@ SELECT webhook.replay('away', '-infinity');
 SELECT webhook.replay('crm', '-infinity', '2000-01-01') AS nothing;
 SELECT webhook.replay('crm', '-infinity') AS not_what_is_pending;
 SELECT webhook.replay('b', '-infinity') AS none_left;
+-- what is committed while a subscription is being made must not be missed
+BEGIN;
+INSERT INTO webhook.subscription (name, url) VALUES ('new', 'https://new.example.com/');
+SELECT webhook.replay('new', '-infinity');
+ROLLBACK;
+-- what a filter cannot be evaluated for stops nothing, and is kept: as the worker has it
+BEGIN;
+UPDATE webhook.subscription SET filter = '$.new.name == "Ada" || $.new.n == 3' WHERE name = 'crm';
+DELETE FROM webhook.pending;
+SET LOCAL max_stack_depth = '7MB';
+UPDATE webhook.outbox SET result = (repeat('[', 10000) || repeat(']', 10000))::json WHERE id = 2;
+INSERT INTO webhook.outbox SELECT 4, xid, '4', entity_type, action_type, '"\u0000"', previous, tenant, context, NULL, created_at, drawer FROM webhook.outbox WHERE id = 1;
+SET LOCAL max_stack_depth = '1MB';
+SELECT webhook.replay('crm', '-infinity') AS two_of_four;
+SELECT event_id FROM webhook.pending ORDER BY 1;
+SELECT d.subscription, d.event_id, d.entity_id, d.reason, d.attempts, d.first_at, d.result::text = o.result::text AS as_it_is
+	FROM webhook.dead_letter d JOIN webhook.outbox o ON o.id = d.event_id ORDER BY 2;
+SELECT webhook.replay('crm', '-infinity') AS nothing_more;
+SELECT webhook.redeliver('2', 'crm') AS because_somebody_says_so;
+ROLLBACK;
 
 -- purge
 INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_type, action_type, created_at, dead_at)
@@ -95,6 +115,8 @@ SELECT webhook.purge_dead_letters('0') AS all_others;
 -- test
 CALL webhook.test('nobody');
 CALL webhook.test('crm', entity_id => '1');
+CALL webhook.test('crm', wait => NULL);
+CALL webhook.test('crm', wait => '-1 s');
 CALL webhook.test('crm', 'nothing');
 CALL webhook.test('crm');
 BEGIN;

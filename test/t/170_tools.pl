@@ -103,11 +103,12 @@ $t->sql("SELECT webhook.pause('crm')");
 is(call_test("'crm'"), '200|', 'a test goes out while it is paused');
 $t->sql("UPDATE webhook.subscription SET state = 'disabled' WHERE name = 'crm'");
 is(call_test("'crm'"), '200|', 'and while it is disabled');
-$r->mode('/ok/crm', '/status/410/crm');
-$t->sql("SELECT webhook.resume('crm'), webhook.pause('crm')");
-like(call_test("'crm'"), qr/^410\|gone/, 'a test that is answered with 410');
-is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'crm'"), 'paused', 'disables nothing');
-$r->mode('/ok/crm', undef);
+$t->subscribe('gone', $r->url('/status/410/gone'), entity_types => "'{nothing}'");
+like(call_test("'gone'"), qr/^410\|gone/, 'a test that is answered with 410');
+is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'gone'"), 'live', 'disables nothing');
+$t->sql("UPDATE webhook.subscription SET active = false WHERE name = 'gone'");
+like(call_test("'gone'"), qr/^410\|gone/, 'one goes out to an inactive subscription too');
+$t->sql("SELECT webhook.unsubscribe('gone')");
 $t->sql("SELECT webhook.resume('crm')");
 $t->wait_until_settled;
 

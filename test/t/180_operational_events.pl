@@ -90,6 +90,50 @@ unlike(join("\n", map { $_->{body} } $r->requests('/ok/ops')), qr/t0ken|localhos
 is(scalar(grep { $_->{body} =~ /webhook_subscription/ } $r->requests('/ok/all')), 0, 'who asks for all entity types does not get them');
 is(scalar(grep { $_->{body} =~ /webhook_subscription/ } $r->requests('/ok/crm')), 0, 'nor does who asks for others');
 
+# ---------------------------------------------------------------- across workers
+
+# what breaker_opened said stands until breaker_closed, whichever worker sees it
+sub told_since { my ($id) = @_; return $t->sql(<<SQL); }
+SELECT string_agg(o.result ->> 'change', ', ' ORDER BY o.id) FROM webhook.outbox o WHERE o.id > $id AND o.entity_type = 'webhook_subscription'
+SQL
+my $from = $t->sql('SELECT max(id) FROM webhook.outbox');
+sub another_worker
+{
+	my $worker = $t->worker_pid;
+	kill 'KILL', $worker;
+	$t->wait_for_worker($worker);
+	return;
+}
+$t->sql("UPDATE webhook.subscription SET retry_schedule = '{1h}' WHERE name = 'crm'");
+$r->mode('/ok/crm', '/status/503/crm');
+$t->sql('INSERT INTO item SELECT g FROM generate_series(101, 120) g');
+my $opened = "SELECT breaker FROM webhook.status WHERE subscription = 'crm'";
+my $count  = q{SELECT count(*) FROM webhook.outbox WHERE id > } . $from . q{ AND result ->> 'change' = };
+$t->poll_sql('its breaker opens', $opened, 'open');
+$t->poll_sql('it is told', "$count 'breaker_opened'", 1);
+another_worker();
+$t->sql('INSERT INTO item SELECT g FROM generate_series(121, 140) g');
+$t->poll_sql('it opens with another worker as well', $opened, 'open');
+# by then its breaker has been looked at: the look comes with every settle
+$t->poll_sql('a probe fails', "SELECT count(*) FROM webhook.pending WHERE attempts >= 2", 1);
+is(told_since($from), 'breaker_opened', 'which is told once, although two workers saw it');
+another_worker();
+is($t->sql($opened), 'closed', 'a worker begins with a closed breaker');
+$t->wait_until_read;
+is(told_since($from), 'breaker_opened', 'of which it says nothing, for it knows nothing');
+$r->mode('/ok/crm', undef);
+$t->sql("SELECT webhook.redeliver(event_id::text, 'crm') FROM webhook.pending");
+$t->poll_sql('that it is well again is told', "$count 'breaker_closed'", 1);
+$t->wait_until_settled;
+is(told_since($from), 'breaker_opened, breaker_closed', 'once something has been delivered, and once');
+is($t->sql('SELECT count(*) FROM webhook.trouble'), 0, 'and nothing is left of it');
+
+$t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'by hand' WHERE name = 'crm'");
+$t->sql("SELECT webhook.pause('crm')");
+$t->sql("SELECT webhook.resume('crm')");
+$t->wait_until_settled;
+is(told_since($from), 'breaker_opened, breaker_closed, disabled, resumed', 'one that is no longer disabled is told of, also where it is paused first');
+
 # ---------------------------------------------------------------- never to itself, never in a loop
 
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
