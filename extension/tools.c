@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/xact.h"
 #include "capture.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -26,6 +27,7 @@
 PG_FUNCTION_INFO_V1(webhook_append_event);
 PG_FUNCTION_INFO_V1(webhook_captured);
 PG_FUNCTION_INFO_V1(webhook_current_drawer);
+PG_FUNCTION_INFO_V1(webhook_is_own);
 PG_FUNCTION_INFO_V1(webhook_require_own_transaction);
 
 static char *
@@ -112,6 +114,12 @@ Datum
 webhook_current_drawer(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT16((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+}
+
+Datum
+webhook_is_own(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(TransactionIdIsCurrentTransactionId(PG_GETARG_TRANSACTIONID(0)));
 }
 
 /* A procedure: what calls it is about to COMMIT. Better a clear error first than the server's in the midst of it. */

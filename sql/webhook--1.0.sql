@@ -1560,6 +1560,10 @@ CREATE FUNCTION webhook.current_drawer() RETURNS smallint
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_current_drawer';
 COMMENT ON FUNCTION webhook.current_drawer() IS 'the drawer that is written now';
 
+CREATE FUNCTION webhook.is_own(xid) RETURNS boolean
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_is_own';
+COMMENT ON FUNCTION webhook.is_own(xid) IS 'is it the xid of the current transaction, or of a part of it? Part of webhook.replay()';
+
 -- The rule itself is in worker/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
 CREATE FUNCTION webhook.matches_content(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -1661,7 +1665,7 @@ BEGIN
 	RETURN queued;
 END
 $$;
-COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled, and what its filter cannot be evaluated for goes to webhook.dead_letter. Events committed after this call follow behind; so that none is missed, call it in a transaction after the one that made or changed the subscription (error object_not_in_prerequisite_state for one that was made in the same). Returns the deliveries queued. Reads the whole outbox';
+COMMENT ON FUNCTION webhook.replay(text, timestamptz, timestamptz) IS 'sends again, in order, every event of the outbox from since until just before until that matches the subscription as it is now; what is pending already is not doubled, and what its filter cannot be evaluated for goes to webhook.dead_letter. Events committed after this call follow behind; so that none is missed, call it in a transaction after the one that made or changed the subscription (error object_not_in_prerequisite_state in the same). Returns the deliveries queued. Reads the whole outbox';
 
 CREATE FUNCTION webhook.purge_dead_letters(older_than interval DEFAULT NULL, subscription text DEFAULT NULL) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2178,19 +2182,19 @@ BEGIN
 			DETAIL = 'No event is for an inactive subscription.',
 			HINT = 'Call webhook.resume() first, or webhook.pause() to keep what is replayed for later.';
 	END IF;
-	-- an event committed after this look at the outbox, and before the commit that makes the subscription, would come neither way
-	IF s.created_at >= now() THEN
+	-- an event committed after this look at the outbox, and before the subscription is as it is now, would come neither way
+	IF (SELECT webhook.is_own(b.xmin) FROM webhook.subscription b WHERE b.id = s.id) THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('subscription "%s" was made after this transaction began', s.name),
-			DETAIL = 'Events committed before it is would be neither replayed nor sent as they happen.',
+			MESSAGE = format('subscription "%s" was made or changed in this transaction', s.name),
+			DETAIL = 'What others commit before its end would be neither replayed nor matched with the subscription as it is now.',
 			HINT = 'COMMIT, and call webhook.replay() in a transaction of its own.';
 	END IF;
 	WITH found AS MATERIALIZED (
-		SELECT o.id, o.drawer, webhook.matches(s, o) AS matched,
+		SELECT o.id, o.drawer, m.matched,
 			webhook.event_size(o.entity_type, o.entity_id, o.tenant, o.result, o.previous, o.context) AS size
-		FROM webhook.outbox o
+		FROM webhook.outbox o CROSS JOIN LATERAL (SELECT webhook.matches(s, o) AS matched OFFSET 0) m
 		WHERE o.created_at >= do_replay.since AND o.created_at < do_replay.until AND o.action_type <> 'test'
-			AND webhook.matches(s, o) IS NOT FALSE),
+			AND m.matched IS NOT FALSE),
 	again AS (
 		INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer, size)
 			SELECT s.id, f.id, 0, 'asked', clock_timestamp(), f.drawer, f.size FROM found f WHERE f.matched

@@ -78,14 +78,20 @@ SELECT webhook.replay('away', '-infinity');
 SELECT webhook.replay('crm', '-infinity', '2000-01-01') AS nothing;
 SELECT webhook.replay('crm', '-infinity') AS not_what_is_pending;
 SELECT webhook.replay('b', '-infinity') AS none_left;
--- what is committed while a subscription is being made must not be missed
+-- what is committed while a subscription is being made, or changed, must not be missed
 BEGIN;
 INSERT INTO webhook.subscription (name, url) VALUES ('new', 'https://new.example.com/');
 SELECT webhook.replay('new', '-infinity');
 ROLLBACK;
--- what a filter cannot be evaluated for stops nothing, and is kept: as the worker has it
 BEGIN;
+SAVEPOINT part;
+SELECT webhook.resume('crm');
+RELEASE part;
+SELECT webhook.replay('crm', '-infinity');
+ROLLBACK;
+-- what a filter cannot be evaluated for stops nothing, and is kept: as the worker has it
 UPDATE webhook.subscription SET filter = '$.new.name == "Ada" || $.new.n == 3' WHERE name = 'crm';
+BEGIN;
 DELETE FROM webhook.pending;
 SET LOCAL max_stack_depth = '7MB';
 UPDATE webhook.outbox SET result = (repeat('[', 10000) || repeat(']', 10000))::json WHERE id = 2;
@@ -98,6 +104,7 @@ SELECT d.subscription, d.event_id, d.entity_id, d.reason, d.attempts, d.first_at
 SELECT webhook.replay('crm', '-infinity') AS nothing_more;
 SELECT webhook.redeliver('2', 'crm') AS because_somebody_says_so;
 ROLLBACK;
+UPDATE webhook.subscription SET filter = NULL WHERE name = 'crm';
 
 -- purge
 INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_type, action_type, created_at, dead_at)
