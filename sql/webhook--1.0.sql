@@ -511,7 +511,7 @@ CREATE FUNCTION webhook.check_retry(retry_schedule interval[], give_up_after int
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32
+	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32 OR array_ndims(retry_schedule) > 1
 		OR array_position(retry_schedule, NULL) IS NOT NULL
 		OR EXISTS (SELECT FROM unnest(retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
 		RAISE invalid_parameter_value USING
@@ -637,10 +637,11 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
 		PERFORM webhook.guard_credentials(NEW.id, 'url''s origin');
 	END IF;
-	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
+	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0
+		OR array_ndims(NEW.entity_types) > 1 OR array_ndims(NEW.actions) > 1 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'entity_types and actions must name something',
-			DETAIL = 'An empty list would match no event at all.',
+			DETAIL = 'An empty list would match no event at all; a list of lists is none.',
 			HINT = 'Leave them null to receive all.';
 	END IF;
 	FOREACH word IN ARRAY coalesce(NEW.actions, '{}') LOOP
@@ -681,11 +682,12 @@ BEGIN
 			DETAIL = format('%s was given; it is a number of events from 1 to 1000.', NEW.batch_size),
 			HINT = 'The default is 1: one event per request.';
 	END IF;
-	IF cardinality(NEW.changed) = 0 OR array_position(NEW.changed, NULL) IS NOT NULL
+	IF array_ndims(NEW.changed) > 1 OR array_ndims(NEW.exclude_origins) > 1
+		OR cardinality(NEW.changed) = 0 OR array_position(NEW.changed, NULL) IS NOT NULL
 		OR cardinality(NEW.exclude_origins) = 0 OR array_position(NEW.exclude_origins, NULL) IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'changed and exclude_origins must name something',
-			DETAIL = 'An empty list, or a null in it, says nothing.',
+			DETAIL = 'An empty list, a null in it, or a list of lists says nothing.',
 			HINT = 'Leave them null to receive all.';
 	END IF;
 	IF NEW.timeout NOT BETWEEN interval '100 ms' AND interval '10 minutes' THEN

@@ -418,7 +418,8 @@ CALL wrong_each('UPDATE webhook.subscription SET %s', 'timeout = ''99 ms''', 'ti
 	'max_in_flight = 1001', 'rate_limit = 0', 'rate_limit = 100001', 'batch_size = 0', 'batch_size = 1001', 'changed = ''{}''',
 	'changed = ''{NULL}''', 'exclude_origins = ''{}''', 'exclude_origins = ''{crm,NULL}''', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
 	'retry_schedule = array_fill(interval ''1s'', ARRAY[33])', 'retry_schedule = array_fill(interval ''1s'', ARRAY[32])',
-	'give_up_after = ''366 days''', 'headers = ''{"host": "x"}''', 'params = ''[]''');
+	'give_up_after = ''366 days''', 'headers = ''{"host": "x"}''', 'params = ''[]''', 'retry_schedule = ''{{1s},{2s}}''',
+	'entity_types = ''{{order,user}}''', 'actions = ''{{new,update}}''', 'changed = ''{{a,b}}''', 'exclude_origins = ''{{a,b}}''');
 -- a null where none may be: an error with a hint, which does not quote the row, since a URL or header may hold a token
 DO $$
 DECLARE
