@@ -176,6 +176,38 @@ test_probe(void **state)
 	assert_true(sub == 1 && lane == 77);
 }
 
+/* That a delivery is given up says nothing good about the endpoint: it opens all the same, and a probe does not close it. */
+static void
+test_given_up(void **state)
+{
+	WhSubscription sub = subscription(1, at("/recover"));
+	WhDelivery *d;
+
+	(void) state;
+	sub.retry.give_up_us = 0;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	for (int i = 1; i <= WH_BREAKER_FAILURES; i++)
+	{
+		char entity[] = {(char) ('A' + i), '\0'};
+
+		submit(1, i, entity);
+	}
+	run_until(outcomes_are, WH_BREAKER_FAILURES);
+	assert_int_equal(forget_outcomes(WH_DO_BURY), WH_BREAKER_FAILURES);
+	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
+	submit(1, 100, "kept");
+	wh_deliver_run(e);
+	assert_int_equal(forget_outcomes(WH_DO_PARK), 1);
+	skew += 6 * SECOND;
+	probe(100, WH_FROM_PARKED);
+	d = outcome();
+	assert_true(d->probe);
+	assert_int_equal(d->disposal, WH_DO_BURY);
+	wh_delivery_free(d);
+	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
+}
+
 /* A probe that could not be fetched is asked for again; and there may be no row at all. */
 static void
 test_probe_is_empty(void **state)
@@ -260,8 +292,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_open),  with_engine(test_probe),       with_engine(test_probe_is_empty),
-		with_engine(test_reset), with_engine(test_unsubscribe), with_engine(test_retry_after),
+		with_engine(test_open),        with_engine(test_probe),       with_engine(test_probe_is_empty),
+		with_engine(test_reset),       with_engine(test_unsubscribe), with_engine(test_given_up),
+		with_engine(test_retry_after),
 	};
 
 	return cmocka_run_group_tests_name("deliver_breaker", tests, NULL, NULL);
