@@ -1529,7 +1529,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order. Error undefined_object where there is none';
+COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order, and its breaker is closed. Of a live one it changes nothing. Error undefined_object where there is none';
 
 CREATE FUNCTION webhook.tell_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_tell_worker';
