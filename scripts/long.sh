@@ -7,6 +7,7 @@
 #   valgrind    a server under memcheck, delivering; errors with the library in their stack count
 #   coverage    gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
 #   pg_upgrade  to the newer server of a SUITE (stable) of Debian, with deliveries pending; as root, from the mirror of apt
+#   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #
 # coverage installs a library that counts, and the usual one again afterwards.
@@ -48,6 +49,10 @@ valgrind() {
 # As root, for chroot; the file says so where it is not.
 pg_upgrade() {
   show_and_count pg_upgrade env PG_CONFIG="$PG_CONFIG" SUITE="${SUITE:-stable}" bash "$WORK/src/test/long/pg_upgrade.sh"
+}
+
+million() {
+  perl_test test/t/900_million_parked.pl PGWEBHOOK_LONG=1
 }
 
 soak() {

@@ -203,7 +203,7 @@ COMMENT ON COLUMN webhook.subscription.timeout IS 'longest time one request may 
 COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way to this endpoint at once, 1 to 1000';
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
 COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued, each as the profile''s batch_envelope has it';
-COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription';
+COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription. A change is for events that are read from then on: they may pass what was pending before';
 COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
 COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.transform IS 'a function, schema.name, that takes a webhook.outbox and returns json: the body, in place of the profile''s envelope; where it returns null nothing is sent. It runs with the rights of its owner, read-only, for at most 500 ms. Null: none';
@@ -521,7 +521,7 @@ CREATE FUNCTION webhook.check_retry(retry_schedule interval[], give_up_after int
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32
+	IF cardinality(retry_schedule) NOT BETWEEN 1 AND 32 OR array_ndims(retry_schedule) > 1
 		OR array_position(retry_schedule, NULL) IS NOT NULL
 		OR EXISTS (SELECT FROM unnest(retry_schedule) w WHERE w NOT BETWEEN interval '100 ms' AND interval '30 days') THEN
 		RAISE invalid_parameter_value USING
@@ -648,11 +648,10 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
 		PERFORM webhook.guard_credentials(NEW.id, 'url''s origin');
 	END IF;
-	IF greatest(array_ndims(NEW.entity_types), array_ndims(NEW.actions), array_ndims(NEW.changed), array_ndims(NEW.exclude_origins),
-			array_ndims(NEW.retry_schedule)) > 1 THEN
+	IF greatest(array_ndims(NEW.entity_types), array_ndims(NEW.actions), array_ndims(NEW.changed), array_ndims(NEW.exclude_origins)) > 1 THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'a list of a subscription is an array of arrays',
-			DETAIL = 'entity_types, actions, changed, exclude_origins and retry_schedule have one dimension.',
+			DETAIL = 'entity_types, actions, changed and exclude_origins have one dimension.',
 			HINT = 'For example ''{order,user}''.';
 	END IF;
 	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.actions) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
@@ -1550,7 +1549,7 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order. Error undefined_object where there is none';
+COMMENT ON FUNCTION webhook.resume(text) IS 'makes a paused, disabled or inactive subscription live again; what happened while it was paused is delivered in order, and its breaker is closed. Of a live one it changes nothing. Error undefined_object where there is none';
 
 CREATE FUNCTION webhook.tell_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_tell_worker';

@@ -160,6 +160,37 @@ part 'while one entity fails, others pass' => sub {
 	is(arrivals('/ok/alone', 1), '2 1, 3 1, 4 1, 1 1, 1 2, 1 3', 'and follow in order when it is delivered');
 };
 
+part 'ordering is changed while deliveries wait' => sub {
+	source('reorder');
+	subscribe('reorder', 'reorder', $r->url('/ok/reorder'), retry_schedule => "'{1s}'", ordering => "'entity'");
+	$r->mode('/ok/reorder', '/status/404/reorder');
+	$t->sql('INSERT INTO reorder SELECT g FROM generate_series(1, 3) g');
+	$t->sql("UPDATE reorder SET v = $_") for 2, 3;
+	$t->poll_sql('heads of lanes have failed, others wait behind', 'SELECT count(*) FROM webhook.pending', 9);
+	my ($v, $n) = (3, 9);
+	for my $ordering ('strict', 'none', 'entity')
+	{
+		$t->sql("UPDATE webhook.subscription SET ordering = '$ordering' WHERE name = 'reorder'");
+		$v++;
+		$t->sql("UPDATE reorder SET v = $v");
+		$n += 3;
+		$t->poll_sql("under $ordering they fail too", 'SELECT count(*) FROM webhook.pending', $n);
+	}
+	# what was given its lane under 'strict' is in one, under 'none' each in its own, and the others by entity, as before
+	is($t->sql(<<SQL), '1 3 3', 'what is read later goes by the new ordering, in other lanes than what waits; by entity in the same');
+SELECT string_agg(lanes::text, ' ' ORDER BY v) FROM (SELECT o.result ->> 'v' AS v, count(DISTINCT lane) AS lanes
+	FROM webhook.pending p JOIN webhook.outbox o ON o.id = p.event_id WHERE (o.result ->> 'v')::int > 3 GROUP BY 1) x
+SQL
+	$r->mode('/ok/reorder', undef);
+	$t->wait_until_settled;
+	my @arrived = split /, /, arrivals('/ok/reorder', 1);
+	is(join(', ', sort @arrived), join(', ', map { my $id = $_; map { "$id $_" } 1 .. 6 } 1 .. 3), 'all of it is delivered, once each');
+	my @of = ('', '', '', '');
+	$of[ (split / /)[0] ] .= (split / /)[1] for grep { / [1236]$/ } @arrived;
+	is("@of[1 .. 3]", '1236 1236 1236', 'what was read by entity in order, also across the change and back');
+	is(join(', ', grep { / 4$/ } @arrived), '1 4, 2 4, 3 4', 'what was read as strict, too');
+};
+
 part 'an endpoint that fails at random' => sub {
 	source('flaky');
 	subscribe('flaky', 'flaky', $r->url('/flaky/30/4711'), retry_schedule => "'{100ms}'");

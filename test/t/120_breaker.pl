@@ -101,5 +101,48 @@ $t->sql("SELECT webhook.resume('ill')");
 $t->wait_until_settled;
 pass('a resume tries at once what waits for its schedule');
 
+# half-open: nothing but the probe is under way, and what comes is kept
+sub open_again
+{
+	$r->mode('/ok/ill', '/status/503/ill');
+	$t->sql("UPDATE webhook.subscription SET timeout = '60s' WHERE name = 'ill'");
+	$t->sql('UPDATE item SET v = v + 1 WHERE id <= 20');
+	$t->poll_sql('it opens', "SELECT breaker FROM webhook.status WHERE subscription = 'ill'", 'open');
+	return;
+}
+
+open_again();
+$r->mode('/ok/ill', '/hold');
+$t->poll_sql('half-open while a probe is under way', "SELECT breaker, in_flight FROM webhook.status WHERE subscription = 'ill'", 'half-open|1');
+$t->sql('UPDATE item SET v = v + 1 WHERE id > 100');
+$t->poll_sql('what happens meanwhile is kept', 'SELECT count(*) FROM webhook.pending', 120);
+is($r->concurrent('/ok/ill')->{now}, 1, 'half-open: the receiver sees the probe and nothing else');
+is(breaker(), 'half-open', 'and it stays so until that is answered');
+$r->mode('/ok/ill', undef);
+$r->release('/ok/ill', 1);
+$t->wait_until_settled;
+is(breaker(), 'closed', 'closed by the answer');
+
+# while a probe is under way: a pause takes it away from nobody, and what it says counts
+open_again();
+$r->mode('/ok/ill', '/hold');
+$t->poll_sql('a probe is under way again', "SELECT breaker FROM webhook.status WHERE subscription = 'ill'", 'half-open');
+$t->sql("SELECT webhook.pause('ill')");
+$t->poll_sql('it is paused', "SELECT state, breaker, in_flight FROM webhook.status WHERE subscription = 'ill'", 'paused|half-open|1');
+$before = $r->count('/ok/ill');
+$r->mode('/ok/ill', undef);
+$r->release('/ok/ill', 1);
+$t->poll_sql('its answer closes the breaker', "SELECT state, breaker, in_flight FROM webhook.status WHERE subscription = 'ill'", 'paused|closed|0');
+$t->poll_sql('it is delivered', 'SELECT count(*) FROM webhook.pending', 19);
+is($r->count('/ok/ill'), $before, 'and nothing more is sent while paused');
+$t->sql("SELECT webhook.resume('ill')");
+$t->wait_until_settled;
+
+open_again();
+$t->sql("UPDATE webhook.subscription SET url = '${\$r->url('/ok/elsewhere')}' WHERE name = 'ill'");
+$t->wait_until_settled;
+is(breaker(), 'closed', 'another URL: closed');
+is($r->count('/ok/elsewhere'), 20, 'another URL: all of it goes there');
+
 $t->stop;
 done_testing();

@@ -3,8 +3,8 @@
 # arrives, at a cost for each delivery that depends neither on how much there is
 # nor on somebody's old snapshot.
 #
-# 50,000 deliveries always, and 1,000,000 where PGWEBHOOK_LONG is set (some
-# minutes). The receiver counts them and remembers only their ids.
+# 50,000 deliveries always, and 1,000,000 where PGWEBHOOK_LONG is set (make
+# million, which CI runs; two minutes on a quiet machine). The receiver counts them and remembers only their ids.
 #
 # Then a smaller number is drained without and under an old snapshot, because of
 # which nothing that is taken or deleted from pending can be cleaned up. If each

@@ -132,6 +132,36 @@ test_retry_after(void **state)
 	assert_int_equal(b.probe_at_us, NOW + 86400 * SECOND);
 }
 
+/* The latest time that any of the failures asked for counts, whichever opens it; an answer ends that. */
+static void
+test_retry_after_of_each(void **state)
+{
+	WhBreaker b = {0};
+
+	(void) state;
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 7200 * SECOND, RAND_MIDDLE));
+	assert_false(ended(&b, WH_CLASS_RETRY));
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 3600 * SECOND, RAND_MIDDLE));
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 60 * SECOND, RAND_MIDDLE));
+	while (b.failures < WH_BREAKER_FAILURES - 1)
+		assert_false(ended(&b, WH_CLASS_ENDPOINT));
+	assert_true(ended(&b, WH_CLASS_ENDPOINT));
+	assert_int_equal(b.probe_at_us, NOW + 3600 * SECOND);
+	/* one that was under way when it opened */
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 60 * SECOND, RAND_MIDDLE));
+	assert_int_equal(b.probe_at_us, NOW + 3600 * SECOND);
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 3601 * SECOND, RAND_MIDDLE));
+	assert_int_equal(b.probe_at_us, NOW + 3601 * SECOND);
+	/* when a probe has been made that time is over */
+	wh_breaker_probe(&b);
+	assert_true(probe_ended(&b, WH_CLASS_ENDPOINT, -1));
+	assert_int_equal(b.probe_at_us, NOW + 10 * SECOND);
+	/* and so it is when somebody has changed what was wrong */
+	assert_false(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, 3600 * SECOND, RAND_MIDDLE));
+	assert_true(wh_breaker_reset(&b));
+	assert_int_equal(b.asked_at_us, 0);
+}
+
 static void
 test_any_answer_closes(void **state)
 {
@@ -191,7 +221,7 @@ test_any_sequence(void **state)
 			flying = true;
 		}
 		moves +=
-			wh_breaker_ended(&b, class, probe, now, random() % 4 ? -1 : random(), (random() % 1000) / 1e3);
+			wh_breaker_ended(&b, class, probe, now, random() % 64 ? -1 : random(), (random() % 1000) / 1e3);
 		flying = flying && b.state == WH_BREAKER_HALF_OPEN;
 		if (random() % 1000 == 0)
 			moves += wh_breaker_reset(&b);
@@ -210,6 +240,7 @@ main(void)
 		cmocka_unit_test(test_backoff),
 		cmocka_unit_test(test_jitter),
 		cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_retry_after_of_each),
 		cmocka_unit_test(test_any_answer_closes),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_any_sequence),

@@ -90,6 +90,44 @@ test_open(void **state)
 	assert_int_equal(server_requests(), 0);
 }
 
+/* What a delivery may not be put off by, its breaker may not be either: Retry-After of any other status. */
+static void
+test_retry_after(void **state)
+{
+	static const struct
+	{
+		const char *path;
+		int64_t wait_us;
+	} asked[] = {
+		{"/retry-after/503/3600", 3600 * SECOND},
+		{"/retry-after/429/3600", 3600 * SECOND},
+		{"/retry-after/500/3600", 5 * SECOND},
+		{"/retry-after/502/3600", 5 * SECOND},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(asked); i++)
+	{
+		int64_t wait_us;
+
+		subscribe(1, at(asked[i].path));
+		for (int n = 1; n <= WH_BREAKER_FAILURES; n++)
+		{
+			char entity[] = {(char) ('A' + n), '\0'};
+
+			submit(1, n, entity);
+		}
+		run_until(outcomes_are, WH_BREAKER_FAILURES);
+		assert_int_equal(forget_outcomes(WH_DO_RETRY), WH_BREAKER_FAILURES);
+		assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
+		wh_deliver_run(e); /* it looks when that is */
+		wait_us = wh_deliver_deadline(e) - now_us();
+		if (wait_us > asked[i].wait_us * 11 / 10 || wait_us < asked[i].wait_us * 8 / 10)
+			fail_msg("%s: the probe is due in %" PRId64 " us", asked[i].path, wait_us);
+		wh_deliver_unsubscribe(e, 1);
+	}
+}
+
 static void
 probe(int64_t id, WhPushFrom from)
 {
@@ -136,6 +174,38 @@ test_probe(void **state)
 	assert_int_equal(wh_deliver_to_hurry(e), 0);
 	assert_true(wh_deliver_lane_to_fetch(e, &sub, &lane));
 	assert_true(sub == 1 && lane == 77);
+}
+
+/* That a delivery is given up says nothing good about the endpoint: it opens all the same, and a probe does not close it. */
+static void
+test_given_up(void **state)
+{
+	WhSubscription sub = subscription(1, at("/recover"));
+	WhDelivery *d;
+
+	(void) state;
+	sub.retry.give_up_us = 0;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	for (int i = 1; i <= WH_BREAKER_FAILURES; i++)
+	{
+		char entity[] = {(char) ('A' + i), '\0'};
+
+		submit(1, i, entity);
+	}
+	run_until(outcomes_are, WH_BREAKER_FAILURES);
+	assert_int_equal(forget_outcomes(WH_DO_BURY), WH_BREAKER_FAILURES);
+	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
+	submit(1, 100, "kept");
+	wh_deliver_run(e);
+	assert_int_equal(forget_outcomes(WH_DO_PARK), 1);
+	skew += 6 * SECOND;
+	probe(100, WH_FROM_PARKED);
+	d = outcome();
+	assert_true(d->probe);
+	assert_int_equal(d->disposal, WH_DO_BURY);
+	wh_delivery_free(d);
+	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
+	assert_int_equal(wh_deliver_to_hurry(e), 0);
 }
 
 /* A probe that could not be fetched is asked for again; and there may be no row at all. */
@@ -222,8 +292,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_open),  with_engine(test_probe),       with_engine(test_probe_is_empty),
-		with_engine(test_reset), with_engine(test_unsubscribe),
+		with_engine(test_open),        with_engine(test_probe),       with_engine(test_probe_is_empty),
+		with_engine(test_reset),       with_engine(test_unsubscribe), with_engine(test_given_up),
+		with_engine(test_retry_after),
 	};
 
 	return cmocka_run_group_tests_name("deliver_breaker", tests, NULL, NULL);

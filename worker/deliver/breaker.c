@@ -43,13 +43,25 @@ move(WhBreaker *b, WhBreakerState to, int64_t probe_at_us)
 	b->state = to;
 	b->failures = 0;
 	b->probe_at_us = probe_at_us;
+	if (to != WH_BREAKER_OPEN)
+		b->asked_at_us = 0;
 	if (to == WH_BREAKER_CLOSED)
 		b->probes = 0;
 	breaker_sane(b);
 }
 
+/* Each failure may ask for time: that of one must not be cut short because another opened the breaker. */
 static void
-open(WhBreaker *b, int64_t now_us, int64_t asked_us, double rand)
+note_asked(WhBreaker *b, int64_t now_us, int64_t asked_us)
+{
+	if (asked_us > WH_BREAKER_ASKED_MAX_US)
+		asked_us = WH_BREAKER_ASKED_MAX_US;
+	if (asked_us > 0 && now_us + asked_us > b->asked_at_us)
+		b->asked_at_us = now_us + asked_us;
+}
+
+static void
+open(WhBreaker *b, int64_t now_us, double rand)
 {
 	int64_t wait = WH_BREAKER_WAIT_US;
 
@@ -58,9 +70,7 @@ open(WhBreaker *b, int64_t now_us, int64_t asked_us, double rand)
 	if (wait > WH_BREAKER_WAIT_MAX_US)
 		wait = WH_BREAKER_WAIT_MAX_US;
 	wait = (int64_t) ((double) wait * (1.0 - JITTER + 2.0 * JITTER * rand));
-	if (asked_us > WH_BREAKER_ASKED_MAX_US)
-		asked_us = WH_BREAKER_ASKED_MAX_US;
-	move(b, WH_BREAKER_OPEN, now_us + (asked_us > wait ? asked_us : wait));
+	move(b, WH_BREAKER_OPEN, b->asked_at_us > now_us + wait ? b->asked_at_us : now_us + wait);
 }
 
 bool
@@ -72,25 +82,33 @@ wh_breaker_ended(WhBreaker *b, WhClass class, bool probe, int64_t now_us, int64_
 	{
 		case WH_BREAKER_CLOSED:
 			if (class != WH_CLASS_ENDPOINT)
-				b->failures = 0;
-			else if (++b->failures >= WH_BREAKER_FAILURES)
 			{
-				open(b, now_us, asked_us, rand);
-				return true;
+				b->failures = 0;
+				b->asked_at_us = 0;
+				return false;
 			}
-			return false;
+			note_asked(b, now_us, asked_us);
+			if (++b->failures < WH_BREAKER_FAILURES)
+				return false;
+			open(b, now_us, rand);
+			return true;
 		case WH_BREAKER_HALF_OPEN:
 			if (!probe)
 				return false;
 			if (class == WH_CLASS_ENDPOINT)
 			{
 				b->probes++;
-				open(b, now_us, asked_us, rand);
+				note_asked(b, now_us, asked_us);
+				open(b, now_us, rand);
 			}
 			else
 				move(b, WH_BREAKER_CLOSED, 0);
 			return true;
 		case WH_BREAKER_OPEN:
+			if (class == WH_CLASS_ENDPOINT)
+				note_asked(b, now_us, asked_us);
+			if (b->probe_at_us < b->asked_at_us)
+				b->probe_at_us = b->asked_at_us;
 			break;
 	}
 	return false;
@@ -118,6 +136,7 @@ bool
 wh_breaker_reset(WhBreaker *b)
 {
 	b->failures = 0;
+	b->asked_at_us = 0;
 	if (b->state == WH_BREAKER_CLOSED)
 		return false;
 	move(b, WH_BREAKER_CLOSED, 0);

@@ -21,6 +21,7 @@ typedef struct WhBreaker
 	int failures;         /* while closed: those in a row */
 	int probes;           /* that have failed since it opened */
 	int64_t probe_at_us;  /* while open: when the next one is due */
+	int64_t asked_at_us;  /* the latest time that Retry-After asked for, since it was well or probed */
 } WhBreaker;
 
 /*
@@ -30,7 +31,7 @@ typedef struct WhBreaker
  *
  * An endpoint that answers at all is well, whatever it thinks of this event.
  * While open, only the probe counts: the requests that were under way when it
- * opened are old news.
+ * opened are old news, but for what they ask for.
  */
 extern bool wh_breaker_ended(WhBreaker *b, WhClass class, bool probe, int64_t now_us, int64_t asked_us,
 							 double rand);

@@ -269,6 +269,8 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
 		wh_endpoint_count(endpoint, each, now);
 	wh_queue_done(e->queue, d, &given_back);
+	if (!wh_outcome_may_ask(d->kind))
+		asked_us = -1;
 	if (endpoint) /* one request, however many deliveries */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
 	wh_batch_list(&e->outcomes, d);

@@ -12,6 +12,8 @@
  */
 #include "deliver_breakers.h"
 
+#include "retry.h"
+
 #define LOOK_AGAIN_US (100 * 1000) /* a probe that is due and has not come about */
 
 void
@@ -76,7 +78,8 @@ class_for_breaker(const WhDelivery *d)
 		case WH_OUT_TRANSFORM:
 			return d->probe ? WH_CLASS_ENDPOINT : WH_CLASS_ABORTED;
 		default:
-			return d->class;
+			/* not d->class: a delivery that is given up because its time is over has failed by the endpoint all the same */
+			return wh_outcome_class(d->kind);
 	}
 }
 

@@ -122,6 +122,12 @@ wh_outcome_class(WhOutcomeKind kind)
 	return outcome_row(kind)->class;
 }
 
+bool
+wh_outcome_may_ask(WhOutcomeKind kind)
+{
+	return kind == WH_OUT_TOO_MANY_REQUESTS || kind == WH_OUT_UNAVAILABLE;
+}
+
 int64_t
 wh_retry_delay(const WhRetryPolicy *policy, int attempts)
 {
@@ -169,7 +175,7 @@ wh_retry_verdict(const WhRetryPolicy *policy, WhOutcomeKind kind, int attempts, 
 		verdict.delay_us = 0;
 		return verdict;
 	}
-	if (kind == WH_OUT_TOO_MANY_REQUESTS || kind == WH_OUT_UNAVAILABLE)
+	if (wh_outcome_may_ask(kind))
 	{
 		int64_t asked = retry_after_us < RETRY_AFTER_MAX_US ? retry_after_us : RETRY_AFTER_MAX_US;
 

@@ -19,6 +19,7 @@ extern WhOutcomeKind wh_outcome_of_status(int http_status);
  */
 extern const char *wh_outcome_word(WhOutcomeKind kind);
 extern WhClass wh_outcome_class(WhOutcomeKind kind);
+extern bool wh_outcome_may_ask(WhOutcomeKind kind); /* is its Retry-After obeyed? */
 
 /*
  * What is to be done. `attempts` are the attempts made, this one included;
