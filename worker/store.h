@@ -6,10 +6,10 @@
  * store_subscriptions.c and store_profile.c the configuration, store_read.c the
  * outbox and the checkpoints, store_settle.c what is written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
- * asked for, store_rotate.c the ring of drawers. All of them run inside
- * a transaction that the caller has opened with wh_tx_begin; what they return
- * outlives it, in the memory context the caller was in before, or in malloc
- * where the engine is to own it.
+ * asked for, store_ops.c what others are told of trouble, store_rotate.c the
+ * ring of drawers. All of them run inside a transaction that the caller has
+ * opened with wh_tx_begin; what they return outlives it, in the memory context
+ * the caller was in before, or in malloc where the engine is to own it.
  */
 #ifndef WEBHOOK_STORE_H
 #define WEBHOOK_STORE_H
@@ -245,6 +245,10 @@ extern int wh_pair_compare(const void *a, const void *b); /* that order */
 
 /* Write down how these deliveries have ended. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n);
+
+/*
+ * store_ops.c: what others are told of subscriptions in trouble
+ */
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
 extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);

@@ -150,7 +150,7 @@ ALTER TABLE keyless ENABLE ALWAYS TRIGGER webhook_capture;
 ALTER TABLE item DISABLE TRIGGER webhook_capture;
 ALTER TABLE users ENABLE REPLICA TRIGGER webhook_capture;
 SELECT source, fires FROM sources;
--- what no longer fits the table
+-- what no longer fits the table (T57)
 SELECT webhook.watch('users', exclude => '{password}', tenant => 'org');
 ALTER TABLE users DROP COLUMN password, DROP COLUMN org;
 ALTER TABLE keyless RENAME COLUMN y TO z;

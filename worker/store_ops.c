@@ -1,0 +1,43 @@
+/*
+ * store_ops.c
+ *	  What is told to others of subscriptions in trouble: operational events, and
+ *	  webhook.trouble, which remembers what was told.
+ *
+ * Called by worker_ops.c. Both are written by webhook.note_change(), which also
+ * looks whether anybody listens.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "store.h"
+
+void
+wh_store_note_change(int64 subscription_id, const char *change, const char *reason)
+{
+	static WhPlan plan = {
+		.sql = "SELECT webhook.note_change($1, $2, $3, NULL)", 3, {INT8OID, TEXTOID, TEXTOID}};
+	Datum values[3] = {Int64GetDatum(subscription_id), CStringGetTextDatum(change),
+					   reason ? CStringGetTextDatum(reason) : (Datum) 0};
+
+	wh_plan_run(&plan, values, reason ? "   " : "  n", SPI_OK_SELECT);
+}
+
+void
+wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg)
+{
+	static WhPlan plan = {.sql = "SELECT t.subscription_id::bigint FROM webhook.trouble t"};
+	uint64 n;
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool isnull;
+		Datum id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!isnull)
+			each(arg, DatumGetInt64(id));
+	}
+}
