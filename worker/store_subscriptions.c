@@ -152,6 +152,7 @@ read_content(const Row *row, WhRoute *route)
 		MemoryContext old = MemoryContextSwitchTo(row->context);
 
 		route->filter = PG_DETOAST_DATUM_COPY(filter);
+		route->filter_shape = wh_filter_shape(route->filter);
 		MemoryContextSwitchTo(old);
 	}
 }
