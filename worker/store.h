@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
 
+#include "memory_limit.h"
 #include "types.h"
 
 /*
@@ -189,7 +190,7 @@ typedef struct WhPosition
 } WhPosition;
 
 #define WH_PAGE_EVENTS 500
-#define WH_PAGE_BYTES (8 * 1024 * 1024)
+#define WH_PAGE_BYTES wh_page_bytes_max() /* of its events, and of those taken from pending at once */
 
 typedef struct WhPage
 {
@@ -283,8 +284,6 @@ typedef struct WhTaken
 	TimestampTz first_at; /* 0: never */
 	int64 batch;          /* the event id of the batch's lead; 0: by itself */
 } WhTaken;
-
-#define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
 
 /*
  * Take what is due, at most `max`, but of those subscriptions that are held;

@@ -52,6 +52,8 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 
 		if (wants_the_end(geterrcode()))
 			PG_RE_THROW();
+		/* it may be memory that it was for want of; and whatever was narrowed is so no longer */
+		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -61,6 +63,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		/* not its detail, which may show a whole row, with what is secret in it */
 		clip(failure->message, sizeof(failure->message), error->message);
 		FreeErrorData(error);
+		wh_memory_limit_restore();
 		ok = false;
 	}
 	PG_END_TRY();
@@ -104,12 +107,14 @@ wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
 	{
 		ErrorData *error;
 
+		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		wh_memory_limit_restore();
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
 			ReThrowError(error);
 		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",

@@ -95,6 +95,7 @@ typedef struct WhLoaded
 	MemoryContext context;
 } WhLoaded;
 
+extern void wh_config_limit_memory(void); /* webhook.worker_memory, as it is now */
 extern WhDeliverConfig wh_config_engine(void);
 extern void wh_config_load(WhLoaded *loaded);   /* in a transaction */
 extern void wh_config_apply(WhLoaded *loaded);  /* may end the process */

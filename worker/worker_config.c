@@ -14,6 +14,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
+#include "memory_limit.h"
 #include "settings.h"
 #include "store.h"
 #include "wake.h"
@@ -35,6 +36,36 @@ random_fraction(void)
 	return pg_prng_double(&pg_global_prng_state);
 }
 
+/*
+ * The limit of memory, and what of it is for what. Below, as parts of it:
+ * events that wait a quarter, what is under way two eighths, an event an eighth,
+ * which while it is read is in memory more than once, a reload of the
+ * configuration an eighth. So they fit together with what a process has anyway,
+ * and where they do not an allocation fails.
+ */
+#define PROCESS_MB 32 /* beyond what it begins with, a worker has at least so much */
+
+void
+wh_config_limit_memory(void)
+{
+	static size_t begun_with = 0; /* what this process had when it was limited first */
+	size_t wanted = (size_t) wh_worker_memory * 1024 * 1024;
+
+	if (begun_with == 0)
+		begun_with = wh_memory_used();
+	if (wanted < begun_with + PROCESS_MB * 1024 * 1024)
+	{
+		wanted = begun_with + PROCESS_MB * 1024 * 1024;
+		ereport(LOG, errmsg("webhook worker keeps to %zu MB of memory", wanted / (1024 * 1024)),
+				errdetail("webhook.worker_memory asks for %d MB, but it has %zu MB to begin with.",
+						  wh_worker_memory, begun_with / (1024 * 1024)),
+				errhint("Raise webhook.worker_memory, or take out of shared_preload_libraries what needs "
+						"so much."));
+	}
+	if (!wh_memory_limit_set(wanted))
+		ereport(WARNING, errmsg("could not limit the memory of a webhook worker: %m"));
+}
+
 WhDeliverConfig
 wh_config_engine(void)
 {
@@ -44,6 +75,11 @@ wh_config_engine(void)
 							  .allowed_networks = wh_allowed_networks,
 							  .now_us = unix_now,
 							  .random = random_fraction};
+
+	config.waiting_max = wh_memory_part(4, SIZE_MAX);
+	config.flight_max = wh_memory_part(8, SIZE_MAX);
+	config.batch_max = wh_page_bytes_max();
+	config.body_max = wh_memory_part(4, SIZE_MAX);
 
 	/* each request under way is a descriptor that the server must know of */
 	while (reserved < wh_max_in_flight && AcquireExternalFD())
