@@ -3,7 +3,7 @@
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
  * store.c has the bookends of a transaction and the identity,
- * store_subscriptions.c and store_profile.c the configuration, store_read.c the
+ * store_sizes.c, store_subscriptions.c and store_profile.c the configuration, store_read.c the
  * outbox and the checkpoints, store_settle.c what is written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
  * asked for, store_ops.c what others are told of trouble, store_rotate.c the
@@ -160,18 +160,33 @@ typedef struct WhRoute
 	char **exclude_origins;
 	struct varlena *filter; /* a jsonpath; NULL: all */
 	bool asked;             /* has rows in pending that people have asked for */
+	bool left_out;          /* too large: how to send is not known, and it is treated as paused */
+	bool unmatched;         /* nor which events are for it */
 	char *transform;        /* a function's qualified name, and the role that owned it; NULL: none */
 	char *transform_owner;
 } WhRoute;
 
+/*
+ * store_sizes.c: what is too large to be read, by itself or together with all
+ * others, of which no more than so many bytes are to be held. Arrays, for the
+ * statements that read the rest.
+ */
+typedef struct WhLeftOut
+{
+	Datum sending;  /* bigint[]: subscriptions of which the columns that say how to send are left out */
+	Datum routing;  /* bigint[]: and of which those that say which events */
+	Datum profiles; /* text[]: names of profiles */
+} WhLeftOut;
+extern WhLeftOut wh_store_left_out(Size budget);
+
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
-extern List *wh_store_subscriptions(void);
+extern List *wh_store_subscriptions(const WhLeftOut *left);
 
 /*
  * store_profile.c: give each of them its profile and params. Takes out those
  * that have gone since they were read.
  */
-extern List *wh_store_profiles(List *routes);
+extern List *wh_store_profiles(List *routes, const WhLeftOut *left);
 
 /*
  * store_read.c: reading the outbox by position

@@ -115,7 +115,11 @@ report(void)
 			row->failed = c.failed;
 			row->last_success = wh_timestamp_of(c.last_success_us);
 			row->last_failure = wh_timestamp_of(c.last_failure_us);
-			strlcpy(row->last_error, c.last_error ? c.last_error : "", sizeof(row->last_error));
+			strlcpy(row->last_error,
+					wh_config_left_out(row->subscription_id) ? "too_large"
+					: c.last_error                           ? c.last_error
+															 : "",
+					sizeof(row->last_error));
 		}
 		r.counters = wh_counters_publish(rows, filled);
 	}

@@ -43,7 +43,10 @@ random_fraction(void)
  * configuration an eighth. So they fit together with what a process has anyway,
  * and where they do not an allocation fails.
  */
-#define PROCESS_MB 32 /* beyond what it begins with, a worker has at least so much */
+#define CONFIG_PART                                                                                          \
+	32 /* of the text of all subscriptions: in memory up to four times, while it is read anew */
+#define SUBSCRIPTION_BYTES 4096 /* what one takes in the engine, beside its text */
+#define PROCESS_MB 32           /* beyond what it begins with, a worker has at least so much */
 
 void
 wh_config_limit_memory(void)
@@ -147,6 +150,7 @@ wh_config_load(WhLoaded *loaded)
 	uint32 generation = wh_worker_generation();
 	MemoryContext old;
 	List *subscriptions;
+	WhLeftOut left;
 
 	memset(loaded, 0, sizeof(*loaded));
 	loaded->presence = wh_store_find_extension(&loaded->why_not);
@@ -156,10 +160,17 @@ wh_config_load(WhLoaded *loaded)
 	loaded->context =
 		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
 	wh_tx_results = loaded->context;
-	subscriptions = wh_store_profiles(wh_store_subscriptions());
+	left = wh_store_left_out(wh_memory_part(CONFIG_PART, SIZE_MAX));
+	subscriptions = wh_store_profiles(wh_store_subscriptions(&left), &left);
 	old = MemoryContextSwitchTo(loaded->context);
 	loaded->routes = wh_routes_make(subscriptions);
 	MemoryContextSwitchTo(old);
+	/* the engine will take a copy when there is no way back */
+	if (!wh_memory_has(MemoryContextMemAllocated(loaded->context, true) +
+					   (Size) list_length(subscriptions) * SUBSCRIPTION_BYTES))
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY),
+				errmsg("out of memory for %d subscriptions", list_length(subscriptions)),
+				errhint("Raise webhook.worker_memory."));
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
 }
@@ -175,7 +186,9 @@ wh_config_apply(WhLoaded *loaded)
 		ereport(LOG, errmsg("webhook worker does not deliver: %s", loaded->why_not));
 		wh_leave();
 	}
+	wh_memory_limit_use_reserve();
 	apply_routes(loaded->routes, loaded->context);
+	wh_memory_limit_restore();
 	/* a subscription that is live again may have deliveries that came due meanwhile: look */
 	wh_take_look_at(GetCurrentTimestamp());
 }
@@ -190,4 +203,12 @@ const WhRoutes *
 wh_config_routing(void)
 {
 	return routes;
+}
+
+bool
+wh_config_left_out(int64 subscription_id)
+{
+	const WhRoute *route = routes ? wh_route_find(routes, subscription_id) : NULL;
+
+	return route && route->left_out;
 }
