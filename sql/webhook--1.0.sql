@@ -69,8 +69,8 @@ CREATE TABLE webhook.profile (
 COMMENT ON TABLE webhook.profile IS 'how a receiver wants to be spoken to: the envelope, the headers, the signature, what counts as success, and what it asks of a subscription; docs/PROFILES.md is the reference';
 COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses, 1 to 200 characters';
 COMMENT ON COLUMN webhook.profile.description IS 'what is sent, in one sentence';
-COMMENT ON COLUMN webhook.profile.envelope IS 'the body: JSON in which a string "$name" becomes that variable''s value';
-COMMENT ON COLUMN webhook.profile.batch_envelope IS 'each element of a batch''s array, in the same language; since headers tell the id of the batch, it should hold the event''s own. Null: the receiver takes one event per request';
+COMMENT ON COLUMN webhook.profile.envelope IS 'the body: JSON of at most 64 kB in which a string "$name" becomes that variable''s value';
+COMMENT ON COLUMN webhook.profile.batch_envelope IS 'each element of a batch''s array, in the same language, at most 64 kB; since headers tell the id of the batch, it should hold the event''s own. Null: the receiver takes one event per request';
 COMMENT ON COLUMN webhook.profile.content_type IS 'the request header Content-Type';
 COMMENT ON COLUMN webhook.profile.batch_content_type IS 'that of a batch; null: content_type';
 COMMENT ON COLUMN webhook.profile.headers IS 'further request headers: an object of names and of text with {name} in it; in a batch they tell of its first event';
@@ -189,13 +189,13 @@ COMMENT ON TABLE webhook.subscription IS 'who wants which events, and where; may
 COMMENT ON COLUMN webhook.subscription.id IS 'number of the subscription, used by the outbox, the log and pending deliveries';
 COMMENT ON COLUMN webhook.subscription.name IS 'the operator''s name for it, 1 to 200 characters; sent to nobody';
 COMMENT ON COLUMN webhook.subscription.url IS 'the endpoint: https (http only while webhook.allow_http is on), no user name or password in it, at most 2048 characters';
-COMMENT ON COLUMN webhook.subscription.entity_types IS 'only events of these entity types; null: all';
-COMMENT ON COLUMN webhook.subscription.actions IS 'only these actions (new, update, delete, truncate, test); null: all';
+COMMENT ON COLUMN webhook.subscription.entity_types IS 'only events of these entity types, at most 1000, of 32 kB together; null: all';
+COMMENT ON COLUMN webhook.subscription.actions IS 'only these actions (new, update, delete, truncate, test), at most 100; null: all';
 COMMENT ON COLUMN webhook.subscription.profile IS 'how this receiver wants to be spoken to: a name in webhook.profile';
 COMMENT ON COLUMN webhook.subscription.tenant IS 'only events of this tenant; null: all';
-COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate, over {"new": result, "old": previous, "entity_type", "action_type", "tenant", "context"}, is true, as jsonb_path_match in silent mode; null: all. One that it cannot be evaluated for goes to webhook.dead_letter';
-COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings';
-COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s templates may refer to, a JSON object; a profile may have rules for them';
+COMMENT ON COLUMN webhook.subscription.filter IS 'only events for which this jsonpath predicate, over {"new": result, "old": previous, "entity_type", "action_type", "tenant", "context"}, is true, as jsonb_path_match in silent mode, at most 16 kB; null: all. One that it cannot be evaluated for goes to webhook.dead_letter';
+COMMENT ON COLUMN webhook.subscription.headers IS 'further request headers, a JSON object of strings, at most 16 kB';
+COMMENT ON COLUMN webhook.subscription.params IS 'values that the profile''s templates may refer to, a JSON object of at most 64 kB; a profile may have rules for them';
 COMMENT ON COLUMN webhook.subscription.active IS 'false: events that happen meanwhile are not for this subscription (to keep them for later, use webhook.pause)';
 COMMENT ON COLUMN webhook.subscription.retry_schedule IS 'waits between the attempts of a delivery that fails; the last one repeats. By default the profile''s, else {5s,5min,30min,2h,5h,10h}';
 COMMENT ON COLUMN webhook.subscription.give_up_after IS 'how long after its first attempt a delivery that still fails goes to webhook.dead_letter. By default the profile''s, else 3 days';
@@ -204,12 +204,12 @@ COMMENT ON COLUMN webhook.subscription.max_in_flight IS 'most requests under way
 COMMENT ON COLUMN webhook.subscription.rate_limit IS 'most requests started per second, 1 to 100000; null: no limit';
 COMMENT ON COLUMN webhook.subscription.batch_size IS 'most events in one request, 1 to 1000; more than 1: the body is a JSON array of what is queued, each as the profile''s batch_envelope has it';
 COMMENT ON COLUMN webhook.subscription.ordering IS 'entity: deliveries of one entity go one after the other; none: no waiting; strict: one at a time for the whole subscription. A change is for events that are read from then on: they may pass what was pending before';
-COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns; null: all. Updates of sources that are not watched with previous are all sent';
-COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin; null: all. Keeps a receiver that writes back from being told of it';
+COMMENT ON COLUMN webhook.subscription.changed IS 'of updates, only those that changed one of these columns, at most 1000, of 32 kB together; null: all. Updates of sources that are not watched with previous are all sent';
+COMMENT ON COLUMN webhook.subscription.exclude_origins IS 'no events of transactions whose webhook.context has one of these as its origin, at most 1000, of 32 kB together; null: all. Keeps a receiver that writes back from being told of it';
 COMMENT ON COLUMN webhook.subscription.transform IS 'a function, schema.name, that takes a webhook.outbox and returns json: the body, in place of the profile''s envelope; where it returns null nothing is sent. It runs with the rights of its owner, read-only, for at most 500 ms. Null: none';
 COMMENT ON COLUMN webhook.subscription.transform_owner IS 'the role that owned that function when it was set here, written by a trigger: should the function come to belong to another, it is not called';
 COMMENT ON COLUMN webhook.subscription.state IS 'live, paused (webhook.pause: deliveries are kept) or disabled (by the worker, see state_reason; webhook.resume makes it live again)';
-COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people';
+COMMENT ON COLUMN webhook.subscription.state_reason IS 'why the state is not live, for people; at most 4 kB';
 COMMENT ON COLUMN webhook.subscription.owner IS 'the role that it belongs to: whoever made it, unless told otherwise; to be set only to a role that one is a member of. After webhook.separate_operators(), only its members see the subscription. A name, so that a dump can be restored where the role is not there (then only who sees all sees it)';
 COMMENT ON COLUMN webhook.subscription.created_at IS 'when the subscription was made';
 SELECT pg_catalog.pg_extension_config_dump('webhook.subscription', '');
@@ -1193,6 +1193,14 @@ END
 $$;
 COMMENT ON FUNCTION webhook.after_credential() IS 'sees that what is sent to an endpoint still goes together; of credentials when the transaction commits, so that they may be changed one after the other';
 
+-- by its name before all others, which may take many times the memory of what they look at
+CREATE FUNCTION webhook.check_size() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_check_size';
+COMMENT ON FUNCTION webhook.check_size() IS 'refuses a subscription or a profile with a column that is larger than it may be: the worker holds all of them in memory';
+CREATE TRIGGER bounds BEFORE INSERT OR UPDATE ON webhook.subscription
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_size();
+CREATE TRIGGER bounds BEFORE INSERT OR UPDATE ON webhook.profile
+	FOR EACH ROW EXECUTE FUNCTION webhook.check_size();
 CREATE TRIGGER check_owner BEFORE INSERT OR UPDATE OF owner ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook.check_owner();
 CREATE TRIGGER check_subscription BEFORE INSERT OR UPDATE ON webhook.subscription
@@ -1947,7 +1955,7 @@ COMMENT ON COLUMN webhook.status.delivered IS 'deliveries since the worker start
 COMMENT ON COLUMN webhook.status.failed IS 'failed attempts since the worker started';
 COMMENT ON COLUMN webhook.status.last_success IS 'the last delivery; for the worker: when it last settled';
 COMMENT ON COLUMN webhook.status.last_failure IS 'the last failed attempt';
-COMMENT ON COLUMN webhook.status.last_error IS 'its outcome, one word';
+COMMENT ON COLUMN webhook.status.last_error IS 'its outcome, one word; too_large: the worker cannot hold the subscription, its log says why, and what is for it is kept';
 
 --
 -- Operational events: what happens to subscriptions, for others to be told

@@ -31,7 +31,7 @@ static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be e
 bool
 wh_content_asked(const WhRoute *route)
 {
-	return route->filter || route->n_changed >= 0 || route->n_exclude_origins >= 0;
+	return route->filter || route->n_changed >= 0 || route->n_exclude_origins >= 0 || route->unmatched;
 }
 
 void
@@ -184,7 +184,9 @@ wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
 {
 	bool is_update = strcmp(content->event->action, "update") == 0;
 
-	*why = NULL;
+	*why = route->unmatched ? "the subscription is too large: which events it is for is not known" : NULL;
+	if (*why)
+		return true;
 	if (route->n_exclude_origins >= 0)
 	{
 		if ((*why = content->part[WH_PART_CONTEXT].why) != NULL)

@@ -3,8 +3,9 @@
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
  * store.c has the bookends of a transaction and the identity,
- * store_subscriptions.c and store_profile.c the configuration, store_read.c the
- * outbox and the checkpoints, store_event.c the events made of its rows, store_settle.c what is written about deliveries,
+ * store_sizes.c, store_subscriptions.c and store_profile.c the configuration, store_read.c the
+ * outbox and the checkpoints, store_event.c the events made of its rows, store_settle.c what is
+ * written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
  * asked for, store_ops.c what others are told of trouble, store_rotate.c the
  * ring of drawers. All of them run inside a transaction that the caller has
@@ -23,6 +24,7 @@
 #include "nodes/pg_list.h"
 
 #include "filter.h"
+#include "memory_limit.h"
 #include "types.h"
 
 /*
@@ -163,18 +165,33 @@ typedef struct WhRoute
 	struct varlena *filter; /* a jsonpath; NULL: all */
 	WhFilterShape filter_shape;
 	bool asked;             /* has rows in pending that people have asked for */
+	bool left_out;          /* too large: how to send is not known, and it is treated as paused */
+	bool unmatched;         /* nor which events are for it */
 	char *transform;        /* a function's qualified name, and the role that owned it; NULL: none */
 	char *transform_owner;
 } WhRoute;
 
+/*
+ * store_sizes.c: what is too large to be read, by itself or together with all
+ * others, of which no more than so many bytes are to be held. Arrays, for the
+ * statements that read the rest.
+ */
+typedef struct WhLeftOut
+{
+	Datum sending;  /* bigint[]: subscriptions of which the columns that say how to send are left out */
+	Datum routing;  /* bigint[]: and of which those that say which events */
+	Datum profiles; /* text[]: names of profiles */
+} WhLeftOut;
+extern WhLeftOut wh_store_left_out(Size budget);
+
 /* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
-extern List *wh_store_subscriptions(void);
+extern List *wh_store_subscriptions(const WhLeftOut *left);
 
 /*
  * store_profile.c: give each of them its profile and params. Takes out those
  * that have gone since they were read.
  */
-extern List *wh_store_profiles(List *routes);
+extern List *wh_store_profiles(List *routes, const WhLeftOut *left);
 
 /*
  * store_read.c: reading the outbox by position
@@ -193,7 +210,7 @@ typedef struct WhPosition
 } WhPosition;
 
 #define WH_PAGE_EVENTS 500
-#define WH_PAGE_BYTES (8 * 1024 * 1024)
+#define WH_PAGE_BYTES wh_page_bytes_max() /* of its events, and of those taken from pending at once */
 
 /*
  * store_event.c: rows of the outbox, and the events made of them
@@ -341,8 +358,6 @@ typedef struct WhTaken
 	bool unjudged;        /* whether the event is for it has not been looked at */
 	const char *why;      /* NULL; else why that cannot be told */
 } WhTaken;
-
-#define WH_TAKE_BYTES 8388608 /* of events taken at once: like a page */
 
 /*
  * Take what is due, at most `max`, but of those subscriptions that are held;

@@ -55,25 +55,23 @@
  * As many rows, in the order of an index, as fit a page: their events are to
  * be held in memory. One row is taken whatever its size.
  */
-#define STR2(x) #x
-#define STR(x) STR2(x)
-#define THAT_FIT(condition, order)                                                                           \
+#define THAT_FIT(condition, order, bytes)                                                                    \
 	"SELECT q.ctid FROM (SELECT p.ctid, sum(p.size) OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"      \
 	" - p.size AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"          \
-	" WHERE q.before < " STR(WH_TAKE_BYTES)
+	" WHERE q.before < " bytes
 
 #define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
 #define IS_DUE "p.state = 'retry' AND p.due_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE
 
 /* The same where a row may be the lead of a batch, and then counts for all of it; and the others of those chosen. */
-#define LEADS_THAT_FIT(condition, order)                                                                     \
+#define LEADS_THAT_FIT(condition, order, bytes)                                                              \
 	"SELECT q.ctid, q.subscription_id, q.batch FROM (SELECT p.ctid, p.subscription_id, p.batch,"             \
 	" sum(w.size) OVER f - w.size AS before, sum(w.n) OVER f - w.n AS n_before"                              \
 	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT p.size, 1 AS n WHERE p.batch IS NULL UNION ALL"      \
 	" SELECT sum(m.size), count(*) FROM webhook.pending m WHERE m.subscription_id = p.subscription_id"       \
 	" AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition                         \
 	" WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order " LIMIT $1) q"              \
-	" WHERE q.before < " STR(WH_TAKE_BYTES) " AND q.n_before < $1"
+	" WHERE q.before < " bytes " AND q.n_before < $1"
 #define WITH_ITS_BATCH(leads)                                                                                \
 	"WITH lead AS MATERIALIZED (" leads ") SELECT l.ctid FROM lead l UNION ALL"                              \
 	" SELECT m.ctid FROM lead l CROSS JOIN LATERAL (SELECT m.ctid FROM webhook.pending m"                    \
@@ -127,11 +125,11 @@ List *
 wh_store_take_due(int max, const int64 *held, int n_held)
 {
 	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
-	static WhPlan plan = {.sql = TAKE(WITH_ITS_BATCH(LEADS_THAT_FIT(IS_DUE, "p.due_at"))),
-						  3,
-						  {INT8OID, TIMESTAMPTZOID, INT8ARRAYOID}};
-	Datum values[3] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp()),
-					   int8_array(held, n_held)};
+	static WhPlan plan = {.sql = TAKE(WITH_ITS_BATCH(LEADS_THAT_FIT(IS_DUE, "p.due_at", "$4"))),
+						  4,
+						  {INT8OID, TIMESTAMPTZOID, INT8ARRAYOID, INT8OID}};
+	Datum values[4] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp()),
+					   int8_array(held, n_held), Int64GetDatum((int64) WH_PAGE_BYTES)};
 
 	return take(&plan, values);
 }
@@ -142,10 +140,11 @@ wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 	static WhPlan plan = {
 		.sql = TAKE(THAT_FIT("p.subscription_id + 0 = $2 AND p.lane = $3 AND p.state IN ('behind', 'retry')"
 							 " AND p.batch IS NULL",
-							 "p.lane, p.event_id")),
-		3,
-		{INT8OID, INT8OID, INT8OID}};
-	Datum values[3] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum((int64) lane)};
+							 "p.lane, p.event_id", "$4")),
+		4,
+		{INT8OID, INT8OID, INT8OID, INT8OID}};
+	Datum values[4] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum((int64) lane),
+					   Int64GetDatum((int64) WH_PAGE_BYTES)};
 
 	return take(&plan, values);
 }
@@ -207,11 +206,12 @@ wh_store_take_parked(int64 subscription_id, int max)
 {
 	static WhPlan plan = {
 		.sql = TAKE(THAT_FIT("p.subscription_id = $2 AND p.state = 'parked' AND p.event_id >= $3",
-							 "p.subscription_id, p.event_id")),
-		3,
-		{INT8OID, INT8OID, INT8OID}};
+							 "p.subscription_id, p.event_id", "$4")),
+		4,
+		{INT8OID, INT8OID, INT8OID, INT8OID}};
 	ParkedFrom *from = parked_from_of(subscription_id);
-	Datum values[3] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum(from->event_id)};
+	Datum values[4] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum(from->event_id),
+					   Int64GetDatum((int64) WH_PAGE_BYTES)};
 	List *list = take(&plan, values);
 
 	if (list != NIL || from->event_id == 0)

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -21,6 +22,12 @@ text_column(HeapTuple row, TupleDesc desc, int column)
 	char *text = SPI_getvalue(row, desc, column);
 
 	return text ? MemoryContextStrdup(wh_tx_results, wh_to_utf8(text)) : NULL;
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp((*(const WhProfile *const *) a)->name, (*(const WhProfile *const *) b)->name);
 }
 
 /* The columns from `at` on; the same order as in the statement below. */
@@ -54,33 +61,68 @@ read_profile(HeapTuple row, TupleDesc desc, int at)
 	return p;
 }
 
+/* All that there are, but those that are too large: by name, in order. Each is read once, however many use it. */
+static WhProfile **
+read_profiles(const WhLeftOut *left, int *n)
+{
+	/* what becomes a line is free of control characters: webhook.check_profile has seen to it */
+	static WhPlan plan = {
+		.sql = "SELECT p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
+			   " p.batch_content_type,"
+			   " (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
+			   " CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
+			   " p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
+			   " p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
+			   " p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"
+			   " FROM webhook.profile p WHERE p.name <> ALL ($1)",
+		1,
+		{TEXTARRAYOID}};
+	Datum value = left->profiles;
+	WhProfile **profiles;
+
+	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
+	profiles = palloc(Max(1, SPI_processed) * sizeof(WhProfile *));
+	*n = (int) SPI_processed;
+	for (int i = 0; i < *n; i++)
+		profiles[i] = read_profile(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	qsort(profiles, *n, sizeof(WhProfile *), by_name);
+	return profiles;
+}
+
+static const WhProfile *
+find_profile(WhProfile *const *profiles, int n, const char *name)
+{
+	WhProfile wanted = {.name = name};
+	const WhProfile *key = &wanted;
+	WhProfile **found = name ? bsearch(&key, profiles, n, sizeof(WhProfile *), by_name) : NULL;
+
+	return found ? *found : NULL;
+}
+
 List *
-wh_store_profiles(List *routes)
+wh_store_profiles(List *routes, const WhLeftOut *left)
 {
 	/* an envelope that is no JSON is a problem that each request tells of */
 	static const WhProfile no_profile = {.name = "", .envelope = "", .algorithm = "none"};
-
-	/* what becomes a line is free of control characters: webhook.check_profile has seen to it */
-	static WhPlan plan = {
-		.sql =
-			"SELECT s.id, s.params::text, p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
-			" p.batch_content_type,"
-			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
-			" CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
-			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
-			" p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
-			" p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"
-			" FROM webhook.subscription s LEFT JOIN webhook.profile p ON p.name = s.profile ORDER BY s.id",
-		0};
+	static WhPlan plan = {.sql = "SELECT s.id, CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.params::text END,"
+								 " CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.profile END"
+								 " FROM webhook.subscription s ORDER BY s.id",
+						  1,
+						  {INT8ARRAYOID}};
+	Datum value = left->sending;
+	int n_profiles;
+	WhProfile **profiles = read_profiles(left, &n_profiles);
 	ListCell *lc;
 	uint64 i = 0;
 
-	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
 	/* both are ordered by id */
 	foreach (lc, routes)
 	{
-		WhSubscription *sub = &((WhRoute *) lfirst(lc))->sub;
+		WhRoute *route = lfirst(lc);
+		WhSubscription *sub = &route->sub;
 		int64 id = PG_INT64_MIN;
+		char *name;
 		bool isnull;
 
 		for (; i < SPI_processed && id < sub->id; i++)
@@ -92,15 +134,17 @@ wh_store_profiles(List *routes)
 			continue;
 		}
 		sub->params = text_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
-		sub->profile = read_profile(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
-		if (sub->profile->name == NULL)
+		name = SPI_getvalue(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
+		sub->profile = find_profile(profiles, n_profiles, name ? wh_to_utf8(name) : NULL);
+		if (sub->profile == NULL)
 		{
-			/* only where somebody has dropped the foreign key: nothing can be rendered, so all of it is kept */
+			/* it is left out; or somebody has dropped the foreign key: nothing can be rendered, so all of it is kept */
 			sub->profile = &no_profile;
-			ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-					errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-					errdetail("Its profile does not exist. What is for it is kept."),
-					errhint("Give it another profile, or create the one it names."));
+			if (!route->left_out)
+				ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("webhook subscription \"%s\" cannot be used", sub->name),
+						errdetail("Its profile does not exist. What is for it is kept."),
+						errhint("Give it another profile, or create the one it names."));
 		}
 	}
 	return routes;

@@ -59,6 +59,8 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		wh_stop_may_not_cancel();
 		if (wants_the_end(geterrcode()))
 			PG_RE_THROW();
+		/* it may be memory that it was for want of; and whatever was narrowed is so no longer */
+		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -68,6 +70,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		/* not its detail, which may show a whole row, with what is secret in it */
 		clip(failure->message, sizeof(failure->message), error->message);
 		FreeErrorData(error);
+		wh_memory_limit_restore();
 		ok = false;
 	}
 	PG_END_TRY();
@@ -116,13 +119,14 @@ wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 		/* its limits are not those of what is to be done about it */
 		bool exceeded = wh_time_limit_end();
 
-		wh_memory_limit_restore();
+		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		wh_memory_limit_restore();
 		exceeded = exceeded && error->sqlerrcode == ERRCODE_QUERY_CANCELED && !ShutdownRequestPending;
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !exceeded)
 			ReThrowError(error);

@@ -93,9 +93,12 @@ report(void)
 						.events_read = wh_read_events(),
 						.counters = DSM_HANDLE_INVALID};
 	int n = list_length(wh_config_routes());
-	WhCounter *rows = palloc0(Max(1, n) * sizeof(WhCounter));
+	WhCounter *rows =
+		palloc_extended(Max(1, n) * sizeof(WhCounter), MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
 	int filled = 0;
 
+	if (rows == NULL) /* the status is older for once */
+		return;
 	if (wh_engine)
 	{
 		WhCounts c;
@@ -116,12 +119,17 @@ report(void)
 			row->failed = c.failed;
 			row->last_success = wh_timestamp_of(c.last_success_us);
 			row->last_failure = wh_timestamp_of(c.last_failure_us);
-			strlcpy(row->last_error, c.last_error ? c.last_error : "", sizeof(row->last_error));
+			strlcpy(row->last_error,
+					wh_config_left_out(row->subscription_id) ? "too_large"
+					: c.last_error                           ? c.last_error
+															 : "",
+					sizeof(row->last_error));
 		}
 		r.counters = wh_counters_publish(rows, filled);
 	}
 	wh_worker_report(&r);
 	pfree(rows);
+	wh_memory_limit_look();
 	next_report = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REPORT_EVERY_MS);
 }
 
@@ -257,6 +265,7 @@ wait_until(TimestampTz now, TimestampTz deadline)
 
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		wh_config_limit_memory();
 		config = wh_config_engine();
 		if (wh_engine && !wh_deliver_configure(wh_engine, &config))
 			ereport(LOG, errmsg("webhook worker keeps its old settings"),
@@ -383,6 +392,8 @@ set_up(Oid dboid)
 	if (!wh_worker_attach())
 		proc_exit(0);
 	pgstat_report_appname("webhook worker");
+	wh_memory_small_stacks();
+	wh_config_limit_memory();
 
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);

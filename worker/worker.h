@@ -96,11 +96,13 @@ typedef struct WhLoaded
 	MemoryContext context;
 } WhLoaded;
 
+extern void wh_config_limit_memory(void); /* webhook.worker_memory, as it is now */
 extern WhDeliverConfig wh_config_engine(void);
-extern void wh_config_load(WhLoaded *loaded);   /* in a transaction */
-extern void wh_config_apply(WhLoaded *loaded);  /* may end the process */
-extern List *wh_config_routes(void);            /* of WhRoute, ordered by id */
-extern const WhRoutes *wh_config_routing(void); /* the same, as events are matched with them */
+extern void wh_config_load(WhLoaded *loaded);          /* in a transaction */
+extern void wh_config_apply(WhLoaded *loaded);         /* may end the process */
+extern List *wh_config_routes(void);                   /* of WhRoute, ordered by id */
+extern bool wh_config_left_out(int64 subscription_id); /* too large to be used */
+extern const WhRoutes *wh_config_routing(void);        /* the same, as events are matched with them */
 
 /*
  * worker_read.c

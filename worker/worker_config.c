@@ -14,6 +14,7 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
+#include "memory_limit.h"
 #include "settings.h"
 #include "store.h"
 #include "wake.h"
@@ -35,6 +36,39 @@ random_fraction(void)
 	return pg_prng_double(&pg_global_prng_state);
 }
 
+/*
+ * The limit of memory, and what of it is for what. Below, as parts of it:
+ * events that wait a quarter, what is under way two eighths, an event an eighth,
+ * which while it is read is in memory more than once, a reload of the
+ * configuration an eighth. So they fit together with what a process has anyway,
+ * and where they do not an allocation fails.
+ */
+#define CONFIG_PART                                                                                          \
+	32 /* of the text of all subscriptions: in memory up to four times, while it is read anew */
+#define SUBSCRIPTION_BYTES 4096 /* what one takes in the engine, beside its text */
+#define PROCESS_MB 32           /* beyond what it begins with, a worker has at least so much */
+
+void
+wh_config_limit_memory(void)
+{
+	static size_t begun_with = 0; /* what this process had when it was limited first */
+	size_t wanted = (size_t) wh_worker_memory * 1024 * 1024;
+
+	if (begun_with == 0)
+		begun_with = wh_memory_used();
+	if (wanted < begun_with + PROCESS_MB * 1024 * 1024)
+	{
+		wanted = begun_with + PROCESS_MB * 1024 * 1024;
+		ereport(LOG, errmsg("webhook worker keeps to %zu MB of memory", wanted / (1024 * 1024)),
+				errdetail("webhook.worker_memory asks for %d MB, but it has %zu MB to begin with.",
+						  wh_worker_memory, begun_with / (1024 * 1024)),
+				errhint("Raise webhook.worker_memory, or take out of shared_preload_libraries what needs "
+						"so much."));
+	}
+	if (!wh_memory_limit_set(wanted))
+		ereport(WARNING, errmsg("could not limit the memory of a webhook worker: %m"));
+}
+
 WhDeliverConfig
 wh_config_engine(void)
 {
@@ -44,6 +78,11 @@ wh_config_engine(void)
 							  .allowed_networks = wh_allowed_networks,
 							  .now_us = unix_now,
 							  .random = random_fraction};
+
+	config.waiting_max = wh_memory_part(4, SIZE_MAX);
+	config.flight_max = wh_memory_part(8, SIZE_MAX);
+	config.batch_max = wh_page_bytes_max();
+	config.body_max = wh_memory_part(4, SIZE_MAX);
 
 	/* each request under way is a descriptor that the server must know of */
 	while (reserved < wh_max_in_flight && AcquireExternalFD())
@@ -111,6 +150,7 @@ wh_config_load(WhLoaded *loaded)
 	uint32 generation = wh_worker_generation();
 	MemoryContext old;
 	List *subscriptions;
+	WhLeftOut left;
 
 	memset(loaded, 0, sizeof(*loaded));
 	loaded->presence = wh_store_find_extension(&loaded->why_not);
@@ -120,10 +160,17 @@ wh_config_load(WhLoaded *loaded)
 	loaded->context =
 		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
 	wh_tx_results = loaded->context;
-	subscriptions = wh_store_profiles(wh_store_subscriptions());
+	left = wh_store_left_out(wh_memory_part(CONFIG_PART, SIZE_MAX));
+	subscriptions = wh_store_profiles(wh_store_subscriptions(&left), &left);
 	old = MemoryContextSwitchTo(loaded->context);
 	loaded->routes = wh_routes_make(subscriptions);
 	MemoryContextSwitchTo(old);
+	/* the engine will take a copy when there is no way back */
+	if (!wh_memory_has(MemoryContextMemAllocated(loaded->context, true) +
+					   (Size) list_length(subscriptions) * SUBSCRIPTION_BYTES))
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY),
+				errmsg("out of memory for %d subscriptions", list_length(subscriptions)),
+				errhint("Raise webhook.worker_memory."));
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
 }
@@ -139,7 +186,9 @@ wh_config_apply(WhLoaded *loaded)
 		ereport(LOG, errmsg("webhook worker does not deliver: %s", loaded->why_not));
 		wh_leave();
 	}
+	wh_memory_limit_use_reserve();
 	apply_routes(loaded->routes, loaded->context);
+	wh_memory_limit_restore();
 	/* a subscription that is live again may have deliveries that came due meanwhile: look */
 	wh_take_look_at(GetCurrentTimestamp());
 }
@@ -154,4 +203,12 @@ const WhRoutes *
 wh_config_routing(void)
 {
 	return routes;
+}
+
+bool
+wh_config_left_out(int64 subscription_id)
+{
+	const WhRoute *route = routes ? wh_route_find(routes, subscription_id) : NULL;
+
+	return route && route->left_out;
 }

@@ -43,6 +43,7 @@ static TimestampTz unwritten_since = 0; /* 0: the checkpoint covers all that was
 static TimestampTz careful_until = 0;
 
 #define CAREFUL_MS 10000
+#define DELIVERY_BYTES 1024 /* what one takes in the engine, with its lane */
 
 /* Transactions that have ended in this cluster: nothing can have become visible while this stands still. */
 static uint64
@@ -188,6 +189,10 @@ read_step(void *arg)
 		match_page(r, r->reload ? r->loaded.routes : wh_config_routing());
 		if (read_before)
 			look_for_lost(r);
+		/* when they are given to the engine the transaction has committed, and there is no way back */
+		if (r->matches.n > 0 && !wh_memory_has((size_t) r->matches.n * DELIVERY_BYTES))
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+					errdetail("There is none for %d deliveries.", r->matches.n));
 		MemoryContextSwitchTo(old);
 		r->n_events = r->matches.n_events;
 		r->to_send = r->matches.n > 0;
@@ -250,9 +255,17 @@ submit(const Reading *r, uint64 number)
 
 		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
 			continue;
-		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0) : wh_deliver_submit(wh_engine, &submit)))
-			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 		wh_books_add(number);
+		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0)
+						 : wh_deliver_submit(wh_engine, &submit)))
+		{
+			/* the page will not be settled without it; what has been taken over will, and the next worker goes on */
+			ereport(WARNING, errcode(ERRCODE_OUT_OF_MEMORY),
+					errmsg("webhook worker begins anew for want of memory"),
+					errhint("Raise webhook.worker_memory."));
+			wh_start_over();
+			break;
+		}
 	}
 }
 
@@ -353,8 +366,10 @@ wh_read_page(void)
 	if (r.n_events > 0)
 	{
 		WH_FAULT("read");
+		wh_memory_limit_use_reserve();
 		number = wh_books_open(r.next);
 		submit(&r, number);
+		wh_memory_limit_restore();
 		events_read += r.n_events;
 		wh_settle_pages();
 	}

@@ -21,12 +21,14 @@
 #define SETTLE_AFTER_MS 50       /* an outcome waits no longer than this */
 #define SETTLE_AT_ONCE 500       /* outcomes that are settled without waiting */
 #define UNSETTLED_MAX 1000       /* outcomes with which nothing more is started */
+#define UNSETTLED_PART 16        /* or if their events are so large a part of the memory there is */
 #define CHECKPOINT_AFTER_MS 1000 /* pages that were for nobody need no hurry */
 
 static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
 static int n_ended = 0;
 static int cap_ended = 0;
-static int n_booked = 0; /* of them, how many the books know about */
+static size_t ended_bytes = 0; /* of their events */
+static int n_booked = 0;       /* of them, how many the books know about */
 static TimestampTz first_ended_at = 0;
 static WhPosition *to_settle = NULL; /* the checkpoint to be written with them */
 static TimestampTz to_settle_since = 0;
@@ -44,13 +46,16 @@ wh_settle_add(WhDelivery *d)
 {
 	if (n_ended == cap_ended)
 	{
+		wh_memory_limit_use_reserve();
 		cap_ended = Max(1024, cap_ended * 2);
 		ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
 					  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
+		wh_memory_limit_restore();
 	}
 	if (n_ended == 0)
 		first_ended_at = GetCurrentTimestamp();
 	ended[n_ended++] = d;
+	ended_bytes += d->event->size;
 }
 
 /* Take what has ended from the engine. */
@@ -100,11 +105,17 @@ wh_settle_pages(void)
 bool
 wh_settle(void)
 {
+	bool ok;
+
 	/* the books first: which pages do these outcomes complete? */
 	while (n_booked < n_ended)
 		wh_books_ended(ended[n_booked++]->page);
 	wh_settle_pages();
-	if (!wh_attempt(settle_step, NULL))
+	/* what is written down gets free, and nothing else does: so it has what is kept back */
+	wh_memory_limit_use_reserve();
+	ok = wh_attempt(settle_step, NULL);
+	wh_memory_limit_restore();
+	if (!ok)
 		return false;
 
 	if (n_ended > 0)
@@ -118,6 +129,7 @@ wh_settle(void)
 		wh_delivery_free(d);
 	}
 	n_ended = n_booked = 0;
+	ended_bytes = 0;
 	wh_read_checkpoint_written();
 	if (to_settle)
 	{
@@ -136,7 +148,7 @@ wh_settle_due(void)
 	TimestampTz unwritten = wh_read_unwritten_since();
 	TimestampTz due;
 
-	if (n_ended >= SETTLE_AT_ONCE)
+	if (n_ended >= SETTLE_AT_ONCE || wh_settle_behind())
 		due = first_ended_at;
 	else if (n_ended > 0 || unwritten != 0)
 	{
@@ -154,7 +166,7 @@ wh_settle_due(void)
 bool
 wh_settle_behind(void)
 {
-	return n_ended >= UNSETTLED_MAX;
+	return n_ended >= UNSETTLED_MAX || ended_bytes >= wh_memory_part(UNSETTLED_PART, SIZE_MAX);
 }
 
 void

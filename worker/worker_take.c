@@ -143,7 +143,7 @@ take_step(void *arg)
 			t->next_due = wh_store_next_due(t->held, t->n_held);
 			break;
 		case TAKE_LANES:
-			for (int i = 0; i < t->n_lanes && bytes < WH_TAKE_BYTES; i++)
+			for (int i = 0; i < t->n_lanes && bytes < WH_PAGE_BYTES; i++)
 			{
 				List *rows = wh_store_take_lane(t->subscriptions[i], t->lanes[i], LANE_AT_ONCE);
 				MemoryContext old = MemoryContextSwitchTo(wh_tx_results);

@@ -9,6 +9,7 @@
 
 #include "queue.c"
 #include "queue_batch.c"
+#include "queue_flight.c"
 #include "queue_lanes.c"
 #include "queue_rest.c"
 #include "queue_room.c"

@@ -24,6 +24,7 @@ typedef struct WhBuffer
 	size_t cap;   /* bytes that fit without growing, not counting the final NUL */
 	size_t limit; /* most bytes it may ever hold */
 	bool failed;
+	bool full; /* failed because of the limit, not for want of memory */
 } WhBuffer;
 
 static inline void
@@ -37,7 +38,7 @@ static inline void
 wh_buffer_reset(WhBuffer *b)
 {
 	b->len = 0;
-	b->failed = false;
+	b->failed = b->full = false;
 	if (b->data)
 		b->data[0] = '\0';
 }
@@ -50,6 +51,28 @@ wh_buffer_free(WhBuffer *b)
 	b->len = b->cap = 0;
 }
 
+/* From so many bytes on a buffer grows by a quarter, not to twice its size: what is not used counts as well. */
+#define WH_BUFFER_LARGE (1024 * 1024)
+
+/*
+ * Make room for so many bytes, or as many as it may ever hold, at once: where
+ * it is known how many will come. Without memory nothing has changed, and
+ * appending will fail when it comes to that.
+ */
+static inline void
+wh_buffer_reserve(WhBuffer *b, size_t n)
+{
+	char *grown;
+
+	if (n > b->limit)
+		n = b->limit;
+	if (n <= b->cap || (grown = realloc(b->data, n + 1)) == NULL)
+		return;
+	grown[b->len] = '\0';
+	b->data = grown;
+	b->cap = n;
+}
+
 static inline bool
 wh_buffer_append(WhBuffer *b, const void *bytes, size_t n)
 {
@@ -57,7 +80,7 @@ wh_buffer_append(WhBuffer *b, const void *bytes, size_t n)
 		return false;
 	if (n > b->limit - b->len)
 	{
-		b->failed = true;
+		b->failed = b->full = true;
 		return false;
 	}
 	if (b->len + n > b->cap || b->data == NULL)
@@ -66,7 +89,7 @@ wh_buffer_append(WhBuffer *b, const void *bytes, size_t n)
 		char *grown;
 
 		while (want < b->len + n)
-			want *= 2;
+			want += want < WH_BUFFER_LARGE ? want : want / 4;
 		if (want > b->limit)
 			want = b->limit;
 		grown = realloc(b->data, want + 1);

@@ -86,6 +86,10 @@ wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
 		wh_networks_free(&allowed);
 		return false;
 	}
+	wh_queue_limits(e->queue, config->waiting_max ? config->waiting_max : WH_QUEUE_BYTES,
+					config->flight_max ? config->flight_max : WH_FLIGHT_BYTES,
+					config->batch_max ? config->batch_max : WH_BATCH_BYTES);
+	wh_http_body_max(e->http, config->body_max ? config->body_max : WH_BODY_MAX);
 	wh_networks_free(&e->allowed);
 	e->allowed = allowed;
 	e->config = *config;

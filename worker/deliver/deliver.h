@@ -13,8 +13,13 @@ typedef struct WhDeliver WhDeliver;
 typedef struct WhDeliverConfig
 {
 	char instance[WH_INSTANCE_LEN + 1];
-	int max_in_flight;            /* requests at once; at most max_transfers */
-	int max_transfers;            /* what wh_deliver_create makes room for; later ignored */
+	int max_in_flight; /* requests at once; at most max_transfers */
+	int max_transfers; /* what wh_deliver_create makes room for; later ignored */
+	/* bytes; 0: the engine's own limits */
+	size_t waiting_max;           /* of the events that wait */
+	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
+	size_t batch_max;             /* of the events of one batch, but that one always fits */
+	size_t body_max;              /* of a request's body */
 	const char *ca_file;          /* NULL or "": the system's */
 	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
 	int64_t (*now_us)(void);      /* microseconds since the Unix epoch */

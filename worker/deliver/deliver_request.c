@@ -50,12 +50,27 @@ append_event(const char *instance, const Endpoint *endpoint, const WhDelivery *d
 							  &values, body) == WH_RENDERED;
 }
 
+/* A body is about as large as what it is made of; of a small one it does not matter. */
+#define BESIDE_THE_EVENT 1024
+
+static void
+reserve(const WhDelivery *lead, WhBuffer *body)
+{
+	size_t bytes = 0;
+
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		bytes += BESIDE_THE_EVENT + (d->transformed == WH_TRANSFORMED ? d->body_len : d->event->size);
+	if (bytes > WH_BUFFER_LARGE)
+		wh_buffer_reserve(body, bytes);
+}
+
 /* The whole body: an event, or an array of those of a batch. */
 static bool
 append_body(const char *instance, const Endpoint *endpoint, const WhDelivery *lead, WhBuffer *body)
 {
 	const char *before = "[";
 
+	reserve(lead, body);
 	if (lead->batch == 0)
 		return append_event(instance, endpoint, lead, body);
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
@@ -168,12 +183,14 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	for (const WhDelivery *each = d; each; each = wh_batch_next(d, each))
 		if (each->event->problem)
 			return fails(t, WH_OUT_BODY_TOO_LARGE, "%s", each->event->problem);
-	if (d->event->size > WH_BODY_MAX)
-		return fails(t, WH_OUT_BODY_TOO_LARGE, "the event is larger than %d bytes", WH_BODY_MAX);
+	if (d->event->size > t->body.limit)
+		return fails(t, WH_OUT_BODY_TOO_LARGE, "the event is larger than %zu bytes", t->body.limit);
 	if (profile->problem[0] != '\0')
 		return fails(t, WH_OUT_INTERNAL, "%s", profile->problem);
 	if (!append_body(instance, endpoint, d, &t->body))
-		return fails(t, WH_OUT_INTERNAL, "out of memory, or the body is larger than %d bytes", WH_BODY_MAX);
+		return t->body.full
+				   ? fails(t, WH_OUT_BODY_TOO_LARGE, "the body is larger than %zu bytes", t->body.limit)
+				   : fails(t, WH_OUT_INTERNAL, "out of memory");
 
 	if (d->batch == 0)
 		snprintf(id, sizeof(id), "%s%.*s_%" PRId64, profile->row.event_prefix, WH_INSTANCE_LEN, instance,

@@ -99,11 +99,11 @@ wh_transform_forget(WhDelivery *lead)
 
 /* The bodies of a batch together must not be larger than one may be. */
 static bool
-too_large(const WhDelivery *lead, size_t len)
+too_large(const WhDelivery *lead, size_t len, size_t max)
 {
-	for (const WhDelivery *d = lead; d && len <= WH_BODY_MAX; d = wh_batch_next(lead, d))
+	for (const WhDelivery *d = lead; d && len <= max; d = wh_batch_next(lead, d))
 		len += d->body_len;
-	return len > WH_BODY_MAX;
+	return len > max;
 }
 
 /* As much of a text as fits, but no part of a character. */
@@ -132,10 +132,10 @@ take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, const char *t
 		tell(t, text, len);
 		return false;
 	}
-	if (too_large(lead, len))
+	if (too_large(lead, len, t->body.limit))
 	{
 		t->kind = WH_OUT_BODY_TOO_LARGE;
-		snprintf(t->error, sizeof(t->error), "the transform made more than %d bytes", WH_BODY_MAX);
+		snprintf(t->error, sizeof(t->error), "the transform made more than %zu bytes", t->body.limit);
 		return false;
 	}
 	if ((d->body = malloc(len + 1)) == NULL)

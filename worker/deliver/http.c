@@ -94,6 +94,7 @@ wh_http_create(const WhHttpConfig *config)
 	http->config = *config;
 	http->config.ca_file = NULL;
 	http->epoll_fd = -1;
+	http->body_max = WH_BODY_MAX;
 	http->deadline_us = INT64_MAX;
 	http->timer_ms = -1;
 	if (config->ca_file && config->ca_file[0] && (http->ca_file = strdup(config->ca_file)) == NULL)
@@ -206,6 +207,12 @@ wh_http_configure(WhHttp *http, const char *ca_file)
 	return true;
 }
 
+void
+wh_http_body_max(WhHttp *http, size_t bytes)
+{
+	http->body_max = bytes < WH_BODY_MAX ? bytes : WH_BODY_MAX;
+}
+
 /*
  * One request
  */
@@ -223,6 +230,7 @@ wh_http_acquire(WhHttp *http)
 	slot->received = slot->header_received = slot->kept = 0;
 	slot->message[0] = '\0';
 	wh_buffer_reset(&slot->transfer.body);
+	slot->transfer.body.limit = http->body_max;
 	slot->transfer.owner = NULL;
 	slot->transfer.http_status = 0;
 	slot->transfer.retry_after[0] = '\0';

@@ -61,6 +61,9 @@ extern void wh_http_free(WhHttp *http); /* aborts what is under way */
 /* Change the settings for requests started from now on; max_transfers stays. */
 extern bool wh_http_configure(WhHttp *http, const char *ca_file);
 
+/* Bytes that the body of a request acquired from now on may have; WH_BODY_MAX unless told otherwise, and no more. */
+extern void wh_http_body_max(WhHttp *http, size_t bytes);
+
 /* An unused transfer with an empty body and no headers; NULL: all are in use. */
 extern WhTransfer *wh_http_acquire(WhHttp *http);
 

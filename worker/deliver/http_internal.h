@@ -37,6 +37,7 @@ struct WhHttp
 	char *ca_file;
 	CURLM *multi;
 	int epoll_fd;
+	size_t body_max;
 	int64_t timer_ms;    /* as libcurl last asked: -1 none */
 	bool timer_changed;  /* since deadline_us was computed */
 	int64_t deadline_us; /* INT64_MAX: none */

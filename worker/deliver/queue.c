@@ -17,6 +17,7 @@
  * without anybody having to find out who hangs. One that has its share keeps
  * its place in the round-robin; it has f requests under way where f places are
  * free, so a step passes by fewer than (all places / f) such subscriptions.
+ * The same holds of the bytes of what is under way (queue_flight.c).
  *
  * What cannot stay in memory is given back to be kept in webhook.pending:
  *
@@ -373,16 +374,65 @@ start_at(const Sub *sub, int64_t now_us)
 	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
 }
 
+/* Its next request, now in flight. */
+static WhDelivery *
+start(WhQueue *q, Sub *sub)
+{
+	WhDelivery *lead = wh_batch_take(q, sub);
+
+	if (lead == NULL && is_linked(&sub->ready))
+		lead = wh_batch_gather(q, sub);
+	if (lead == NULL)
+		return NULL;
+	sub->in_flight++;
+	wh_flight_begin(q, sub, lead);
+	sub->admit = ADMIT_NONE;
+	wh_sub_note(q, sub);
+	return lead;
+}
+
+/*
+ * Those that wait for bytes: the first of each size, if there are enough now.
+ * One that is kept from its turn by something else goes back to the others.
+ */
+static WhDelivery *
+next_heavy(WhQueue *q, int64_t now_us, int free)
+{
+	for (Size size = WH_SMALL; size < WH_SIZES; size++)
+		while (is_linked(&q->heavy[size]))
+		{
+			Sub *sub = LINKED(Sub, runnable, q->heavy[size].next);
+			size_t bytes = wh_batch_bytes(q, sub);
+			bool may = could_start(sub) && sub->in_flight < free && start_at(sub, now_us) <= now_us &&
+					   bytes > 0 && wh_flight_size(q, bytes) == size;
+			Flight flight = may ? wh_flight_may(q, sub, bytes) : FLIGHT_HAS_ITS_SHARE;
+			WhDelivery *lead;
+
+			if (flight == FLIGHT_NO_ROOM)
+				break;
+			link_remove(&sub->runnable);
+			if (flight != FLIGHT_MAY)
+				link_last(&q->runnable, &sub->runnable);
+			else if ((lead = start(q, sub)) != NULL)
+				return lead;
+		}
+	return NULL;
+}
+
 WhDelivery *
 wh_queue_next(WhQueue *q, int64_t now_us, int free)
 {
+	WhDelivery *lead;
 	Link *next;
 
 	wh_queue_wake(q, now_us);
+	if (free > 0 && (lead = next_heavy(q, now_us, free)) != NULL)
+		return lead;
 	for (Link *link = q->runnable.next; free > 0 && link != &q->runnable; link = next)
 	{
 		Sub *sub = LINKED(Sub, runnable, link);
-		WhDelivery *lead;
+		size_t bytes;
+		Flight flight;
 
 		next = link->next;
 		if (sub->in_flight >= free && could_start(sub))
@@ -396,15 +446,15 @@ wh_queue_next(WhQueue *q, int64_t now_us, int free)
 			wh_sub_rest(q, sub, start_at(sub, now_us));
 			continue;
 		}
-		lead = wh_batch_take(q, sub);
-		if (lead == NULL && is_linked(&sub->ready))
-			lead = wh_batch_gather(q, sub);
-		if (lead == NULL)
+		if ((bytes = wh_batch_bytes(q, sub)) == 0)
 			continue; /* a batch whose lane is not free: it comes back when that is */
-		sub->in_flight++;
-		sub->admit = ADMIT_NONE;
-		wh_sub_note(q, sub);
-		return lead;
+		flight = wh_flight_may(q, sub, bytes);
+		if (flight == FLIGHT_HAS_ITS_SHARE)
+			link_before(next, link); /* it keeps its turn, too */
+		else if (flight == FLIGHT_NO_ROOM || is_linked(&q->heavy[wh_flight_size(q, bytes)]))
+			link_last(&q->heavy[wh_flight_size(q, bytes)], link);
+		else if ((lead = start(q, sub)) != NULL)
+			return lead;
 	}
 	return NULL;
 }
@@ -446,6 +496,7 @@ wh_queue_done(WhQueue *q, WhDelivery *lead, WhList *given_back)
 	WhDisposal disposal = lead->disposal;
 
 	sub->in_flight--;
+	wh_flight_end(q, sub, lead);
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
 		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BEHIND : disposal;
@@ -461,6 +512,7 @@ wh_queue_abort(WhQueue *q, WhDelivery *lead)
 	Sub *sub = wh_sub_find(q, lead->subscription_id);
 
 	sub->in_flight--;
+	wh_flight_end(q, sub, lead);
 	wh_batch_put_back(q, sub, lead);
 }
 

@@ -19,13 +19,21 @@
 #define WH_BLOCKED_LANES_MAX 10000   /* lanes of one subscription remembered as blocked */
 #define WH_BATCH_WAIT_US (50 * 1000) /* how long a batch waits for more */
 #endif
+
+/* How many bytes there may be, unless wh_queue_limits says otherwise. */
 #define WH_QUEUE_BYTES (128 * 1024 * 1024) /* of the events of all that wait */
+#define WH_FLIGHT_BYTES (64 * 1024 * 1024) /* of what is under way: of the small, and of the large */
 
 /* How long a subscription may stay full, which keeps all others waiting, before its queue is handed back. */
 #define WH_QUEUE_PATIENCE_US (250 * 1000)       /* where it makes no headway */
 #define WH_QUEUE_PATIENCE_SLOW_US (1000 * 1000) /* where it does, but slowly */
 
 #define WH_BATCH_BYTES (8 * 1024 * 1024) /* events of one batch, but that one event always fits */
+
+/* What a request takes beside its events and its body, which is as large as they are: see queue_flight.c. */
+#define WH_FLIGHT_EACH (64 * 1024)
+/* More than this part of the bytes that may be under way, and it is a large one. */
+#define WH_FLIGHT_LARGE 32
 
 /* A rest that is longer than any rate asks for is one of a clock that was set back since. */
 #define WH_QUEUE_REST_MAX_US (2 * 1000000)
@@ -45,6 +53,9 @@ typedef enum WhPushed
 
 extern WhQueue *wh_queue_create(void);
 extern void wh_queue_free(WhQueue *q); /* must be empty of deliveries */
+
+/* Bytes that may wait, that may be under way, that make a batch. What there is beyond a lower limit ends as it ends. */
+extern void wh_queue_limits(WhQueue *q, size_t waiting, size_t flight, size_t batch);
 
 /*
  * Add a subscription or change its limits. `owner` is the caller's, for

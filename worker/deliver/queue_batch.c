@@ -50,7 +50,7 @@ insert_by_event(WhList *list, WhDelivery *d)
 static size_t
 weight(const WhDelivery *d)
 {
-	return d->event->problem ? WH_BATCH_BYTES : d->event->size;
+	return d->event->problem ? SIZE_MAX / 2 : d->event->size;
 }
 
 /* Of the lanes that are ready, as many as fit: at least one. It is in flight then. */
@@ -66,7 +66,7 @@ wh_batch_gather(WhQueue *q, Sub *sub)
 		Lane *lane = LINKED(Lane, ready, sub->ready.next);
 		WhDelivery *d = lane->waiting.head;
 
-		if (all.n > 0 && bytes + weight(d) > WH_BATCH_BYTES)
+		if (all.n > 0 && bytes + weight(d) > q->batch_bytes)
 			break;
 		wh_lane_leave_ready(lane);
 		do
@@ -77,7 +77,7 @@ wh_batch_gather(WhQueue *q, Sub *sub)
 			sub->flying++;
 			insert_by_event(&all, d);
 			d = lane->waiting.head;
-		} while (d && all.n < sub->batch_size && bytes + weight(d) <= WH_BATCH_BYTES);
+		} while (d && all.n < sub->batch_size && bytes + weight(d) <= q->batch_bytes);
 		wh_lane_sane(lane);
 	}
 	lead = wh_list_pop(&all);
@@ -95,6 +95,31 @@ lanes_are_free(const WhQueue *q, const Sub *sub, const WhDelivery *lead)
 		if (its_lane(q, sub, d)->flying > 0)
 			return false;
 	return true;
+}
+
+/* The same as wh_batch_take and wh_batch_gather would, without taking anything. */
+size_t
+wh_batch_bytes(const WhQueue *q, const Sub *sub)
+{
+	const WhDelivery *kept = sub->batches.head;
+	size_t bytes = 0;
+	int n = 0;
+
+	if (kept && lanes_are_free(q, sub, kept))
+	{
+		for (const WhDelivery *d = kept; d; d = wh_batch_next(kept, d))
+			bytes += d->event->size;
+		return bytes;
+	}
+	for (const Link *link = sub->ready.next; link != &sub->ready && n < sub->batch_size; link = link->next)
+		for (const WhDelivery *d = LINKED(Lane, ready, link)->waiting.head; d && n < sub->batch_size;
+			 d = d->next, n++)
+		{
+			if (n > 0 && bytes + d->event->size > q->batch_bytes)
+				return bytes;
+			bytes += d->event->size;
+		}
+	return bytes;
 }
 
 /* The first batch that waits, if nothing of its lanes is in flight; it is then. */

@@ -3,7 +3,8 @@
  *	  What the parts of the queue share: queue_lanes.c keeps lanes,
  *	  subscriptions and the lists they are in, queue_rest.c those that may start
  *	  only later; queue.c has the rules of order and turns, queue_batch.c those
- *	  of batches, queue_room.c those of memory.
+ *	  of batches, queue_room.c those of memory, queue_flight.c those of the
+ *	  memory of what is under way.
  *
  * For nobody else. The rules, and what the counts mean, are told at the top of
  * queue.c.
@@ -44,6 +45,13 @@ link_last(Link *list, Link *link)
 	list->prev = link;
 }
 
+/* The same as link_last, for a place within a list. */
+static inline void
+link_before(Link *next, Link *link)
+{
+	link_last(next, link);
+}
+
 static inline void
 link_remove(Link *link)
 {
@@ -81,6 +89,14 @@ typedef struct Lane
 	int held;
 } Lane;
 
+/* What is under way is counted by its size: the small do not wait for the large. */
+typedef enum Size
+{
+	WH_SMALL,
+	WH_LARGE
+} Size;
+#define WH_SIZES 2
+
 /* What a subscription that is held lets through. */
 typedef enum Admit
 {
@@ -92,7 +108,7 @@ typedef enum Admit
 typedef struct Sub
 {
 	struct Sub *hash_next;
-	Link runnable; /* in the queue's lists of the same names */
+	Link runnable; /* in the queue's lists of the same names; or, instead of the first, in one of `heavy` */
 	Link full;
 	Link parking;
 	Link fetching;
@@ -107,9 +123,10 @@ typedef struct Sub
 	bool gone; /* removed, but something of it is still in flight */
 	int max_in_flight;
 	int batch_size;
-	WhList batches; /* leads of those that were tried and wait to be tried again */
-	int in_flight;  /* requests */
-	int flying;     /* deliveries in them */
+	WhList batches;                /* leads of those that were tried and wait to be tried again */
+	int in_flight;                 /* requests */
+	int flying;                    /* deliveries in them */
+	size_t flight_bytes[WH_SIZES]; /* which they count for */
 	int queued;
 	int n_ready;  /* of the queued, those in lanes that could start one */
 	size_t bytes; /* of the events that are queued */
@@ -133,13 +150,19 @@ struct WhQueue
 	Lane **lanes;
 	size_t n_lane_buckets; /* a power of two */
 	size_t n_lanes;
-	int total;     /* deliveries waiting */
-	size_t bytes;  /* of their events; one that several subscriptions want counts for each */
-	Link runnable; /* subscriptions that could start one: the round-robin */
-	Link full;     /* those whose queue is full */
-	Link parking;  /* those with parked rows; some that have none any more */
-	Link fetching; /* those with lanes that may be fetched; some that no longer have or may */
-	Sub **resting; /* those that rest: a heap, the first one's time first; room for all subscriptions */
+	int total;    /* deliveries waiting */
+	size_t bytes; /* of their events; one that several subscriptions want counts for each */
+	size_t max_bytes;
+	size_t batch_bytes;
+	size_t max_flight_bytes; /* of each size */
+	size_t flight_bytes[WH_SIZES];
+	Link heavy
+		[WH_SIZES]; /* subscriptions that could start one if there were bytes for it: a FIFO of each size */
+	Link runnable;  /* subscriptions that could start one: the round-robin */
+	Link full;      /* those whose queue is full */
+	Link parking;   /* those with parked rows; some that have none any more */
+	Link fetching;  /* those with lanes that may be fetched; some that no longer have or may */
+	Sub **resting;  /* those that rest: a heap, the first one's time first; room for all subscriptions */
 	int n_resting;
 	int cap_resting;
 	int n_with_rows; /* subscriptions with rows in pending */
@@ -199,7 +222,7 @@ catching_up(const Sub *sub)
 static inline bool
 has_room_for_more(const WhQueue *q)
 {
-	return q->total < WH_QUEUE_TOTAL && q->bytes < WH_QUEUE_BYTES;
+	return q->total < WH_QUEUE_TOTAL && q->bytes < q->max_bytes;
 }
 
 /* Put it into the lists it belongs in, if it does and is not there. */
@@ -238,6 +261,21 @@ extern WhPushed wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t no
 /* It was in flight, and waits again: as it is if it was kept, else in its lanes. */
 extern void wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead);
 extern void wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out);
+
+/* What the next request of a subscription would be: the bytes of its events, 0: there is none. */
+extern size_t wh_batch_bytes(const WhQueue *q, const Sub *sub);
+
+/* queue_flight.c: are there bytes for the next request of a subscription? */
+typedef enum Flight
+{
+	FLIGHT_MAY,
+	FLIGHT_HAS_ITS_SHARE, /* it has as much under way as is left to all others */
+	FLIGHT_NO_ROOM        /* wait until something has ended */
+} Flight;
+extern Size wh_flight_size(const WhQueue *q, size_t bytes);
+extern Flight wh_flight_may(const WhQueue *q, const Sub *sub, size_t bytes);
+extern void wh_flight_begin(WhQueue *q, Sub *sub, WhDelivery *lead);
+extern void wh_flight_end(WhQueue *q, Sub *sub, WhDelivery *lead);
 
 /* queue.c: give back all that waits of a subscription */
 extern void wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out);

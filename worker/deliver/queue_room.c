@@ -47,7 +47,7 @@ static void
 look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
 {
 	int share = WH_QUEUE_TOTAL / (q->n_subs > 0 ? q->n_subs : 1);
-	size_t share_of_bytes = WH_QUEUE_BYTES / (size_t) (q->n_subs > 0 ? q->n_subs : 1);
+	size_t share_of_bytes = q->max_bytes / (size_t) (q->n_subs > 0 ? q->n_subs : 1);
 
 	if (has_room_for_more(q))
 	{
@@ -131,7 +131,7 @@ wh_queue_parked_to_fetch(WhQueue *q, int *room)
 		sub = LINKED(Sub, parking, link);
 		wh_sub_note(q, sub);
 		if (sub->parked > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= portion(q) / 2 &&
-			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q))
+			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q) && q->bytes <= q->max_bytes / 2)
 		{
 			*room = portion(q);
 			return sub->id;

@@ -298,7 +298,9 @@ typedef struct WhDelivery
 	 * is, and holds the others in order of their event ids.
 	 */
 	int64_t batch;
-	bool kept; /* of a lead: the batch has been tried before, and stays as it is */
+	bool kept;           /* of a lead: the batch has been tried before, and stays as it is */
+	size_t flight_bytes; /* of a lead in flight: what it counts for */
+	bool flight_large;   /* and among which */
 	WhList others;
 	struct WhDelivery *bound_next; /* the queue's: in its lane */
 

@@ -1,0 +1,81 @@
+/*
+ * queue_flight.c
+ *	  The memory of what is under way: may one more request start?
+ *
+ * A request takes its events, a body that is about as large, and something for
+ * libcurl and TLS. Were it bounded by the number of requests alone, a few
+ * hundred of them with large events would be many gigabytes. So their bytes are
+ * bounded as well, small and large requests each by themselves: a large one
+ * that waits for its turn takes nothing from the small, and however many small
+ * ones there are, its turn comes. Of each size one may always go, whatever it
+ * takes. Among those of a size the rule is that of places (queue.c): a
+ * subscription has no more under way than is left free, so that n that hang
+ * leave 1 / (n + 1) of the bytes to all others; and who finds no room waits in
+ * a FIFO, which nobody overtakes.
+ *
+ * Part of queue.c, and called by it alone.
+ */
+#include "queue_internal.h"
+
+#include <assert.h>
+
+void
+wh_queue_limits(WhQueue *q, size_t waiting, size_t flight, size_t batch)
+{
+	q->max_bytes = waiting;
+	q->max_flight_bytes = flight;
+	q->batch_bytes = batch;
+}
+
+static size_t
+counts_for(size_t event_bytes)
+{
+	return WH_FLIGHT_EACH + 2 * event_bytes;
+}
+
+Size
+wh_flight_size(const WhQueue *q, size_t bytes)
+{
+	return counts_for(bytes) > q->max_flight_bytes / WH_FLIGHT_LARGE ? WH_LARGE : WH_SMALL;
+}
+
+Flight
+wh_flight_may(const WhQueue *q, const Sub *sub, size_t bytes)
+{
+	Size size = wh_flight_size(q, bytes);
+	size_t under_way = q->flight_bytes[size];
+	size_t free = under_way < q->max_flight_bytes ? q->max_flight_bytes - under_way : 0;
+
+	if (under_way == 0)
+		return FLIGHT_MAY;
+	if (sub->flight_bytes[size] > 0 && sub->flight_bytes[size] >= free)
+		return FLIGHT_HAS_ITS_SHARE;
+	return counts_for(bytes) <= free ? FLIGHT_MAY : FLIGHT_NO_ROOM;
+}
+
+/* It is in flight. What it counts for is written down: the limits may be others when it ends. */
+void
+wh_flight_begin(WhQueue *q, Sub *sub, WhDelivery *lead)
+{
+	size_t bytes = 0;
+	Size size;
+
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+		bytes += d->event->size;
+	size = wh_flight_size(q, bytes);
+	lead->flight_bytes = counts_for(bytes);
+	lead->flight_large = size == WH_LARGE;
+	sub->flight_bytes[size] += lead->flight_bytes;
+	q->flight_bytes[size] += lead->flight_bytes;
+}
+
+void
+wh_flight_end(WhQueue *q, Sub *sub, WhDelivery *lead)
+{
+	Size size = lead->flight_large ? WH_LARGE : WH_SMALL;
+
+	assert(q->flight_bytes[size] >= lead->flight_bytes && sub->flight_bytes[size] >= lead->flight_bytes);
+	sub->flight_bytes[size] -= lead->flight_bytes;
+	q->flight_bytes[size] -= lead->flight_bytes;
+	lead->flight_bytes = 0;
+}

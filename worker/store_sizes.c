@@ -1,0 +1,255 @@
+/*
+ * store_sizes.c
+ *	  How large the configuration is, looked at before it is read.
+ *
+ * What is saved is bounded (extension/config_size.c), but rows can get around
+ * the triggers that see to it, and ten thousand subscriptions that are all as
+ * large as allowed are too much as well. So the sizes are read first, which
+ * takes no memory however large the values are, and what does not fit is not
+ * read: the columns that say how to send, of the largest first, and only where
+ * that is not enough those that say which events. A subscription without the
+ * former is treated as paused. One without the latter cannot be judged, and
+ * what may be for it goes to its dead letters.
+ *
+ * Called by worker_config.c, in the transaction that reads the configuration.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "config_size.h"
+#include "store.h"
+
+#define ROWS_AT_ONCE 100
+#define SAY_AT_MOST 10 /* subscriptions, one by one */
+
+typedef struct Sizes
+{
+	int64 id;
+	char name[64];
+	Size sending;
+	Size routing;
+	bool leave_sending;
+	bool leave_routing;
+	const char *why;
+} Sizes;
+
+/* All rows of a table, each with what it would take. */
+static void
+each_row(const char *sql, const char *table, void (*row)(void *arg, HeapTuple, TupleDesc, const WhRowSize *),
+		 void *arg)
+{
+	/* not kept: its columns may be others the next time */
+	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
+	Portal portal;
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\"", sql);
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, ROWS_AT_ONCE);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			WhRowSize size;
+
+			wh_config_row_size(table, SPI_tuptable->tupdesc, SPI_tuptable->vals[i], NULL, &size);
+			row(arg, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &size);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_freeplan(plan);
+}
+
+typedef struct Profiles
+{
+	char **too_large; /* names */
+	int n;
+	int cap;
+} Profiles;
+
+/* A short text of a row; "" where it is none. */
+static char *
+short_text(HeapTuple row, TupleDesc desc, const char *name, Size max)
+{
+	int n = SPI_fnumber(desc, name);
+	bool isnull = true;
+	Datum value = n > 0 ? SPI_getbinval(row, desc, n, &isnull) : (Datum) 0;
+
+	if (isnull || toast_raw_datum_size(value) - VARHDRSZ > max)
+		return pstrdup("");
+	return TextDatumGetCString(value);
+}
+
+/* Of a profile whose name is no name: nothing can refer to it, and it is not read. */
+static void
+see_profile(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size)
+{
+	Profiles *profiles = arg;
+
+	if (size->why[0] == '\0')
+		return;
+	if (profiles->n == profiles->cap)
+	{
+		profiles->cap = Max(16, profiles->cap * 2);
+		profiles->too_large = profiles->too_large
+								  ? repalloc(profiles->too_large, profiles->cap * sizeof(char *))
+								  : palloc(profiles->cap * sizeof(char *));
+	}
+	profiles->too_large[profiles->n++] = short_text(row, desc, "name", 1024);
+}
+
+typedef struct All
+{
+	Sizes *list;
+	int n;
+	int cap;
+	const Profiles *profiles;
+} All;
+
+static void
+see_subscription(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size)
+{
+	All *all = arg;
+	Sizes *s;
+	bool isnull;
+	char *profile = short_text(row, desc, "profile", 1024);
+	char *name = short_text(row, desc, "name", 1024);
+
+	if (all->n == all->cap)
+	{
+		all->cap = Max(256, all->cap * 2);
+		all->list =
+			all->list ? repalloc_huge(all->list, all->cap * sizeof(Sizes)) : palloc(all->cap * sizeof(Sizes));
+	}
+	s = &all->list[all->n++];
+	memset(s, 0, sizeof(*s));
+	s->id = DatumGetInt64(SPI_getbinval(row, desc, SPI_fnumber(desc, "id"), &isnull));
+	strlcpy(s->name, name, sizeof(s->name));
+	s->sending = size->sending;
+	s->routing = size->routing;
+	if (size->why[0])
+	{
+		s->why = pstrdup(size->why);
+		s->leave_sending = true;
+		s->leave_routing = size->why_routing;
+	}
+	for (int i = 0; i < all->profiles->n; i++)
+		if (strcmp(all->profiles->too_large[i], profile) == 0)
+		{
+			s->leave_sending = true;
+			s->why = "its profile is larger than a profile may be";
+		}
+	pfree(profile);
+	pfree(name);
+}
+
+static int
+larger_sending_first(const void *a, const void *b)
+{
+	const Sizes *x = a;
+	const Sizes *y = b;
+
+	return x->sending == y->sending ? 0 : x->sending > y->sending ? -1 : 1;
+}
+
+static int
+larger_routing_first(const void *a, const void *b)
+{
+	const Sizes *x = a;
+	const Sizes *y = b;
+
+	return x->routing == y->routing ? 0 : x->routing > y->routing ? -1 : 1;
+}
+
+/* What is left of the largest until all of it fits. */
+static void
+make_it_fit(All *all, Size budget)
+{
+	static const char *const why = "all subscriptions together are larger than webhook.worker_memory allows";
+	Size total = 0;
+
+	for (int i = 0; i < all->n; i++)
+		total += (all->list[i].leave_sending ? 0 : all->list[i].sending) +
+				 (all->list[i].leave_routing ? 0 : all->list[i].routing);
+	if (total <= budget)
+		return;
+	qsort(all->list, all->n, sizeof(Sizes), larger_sending_first);
+	for (int i = 0; i < all->n && total > budget; i++)
+		if (!all->list[i].leave_sending)
+		{
+			total -= all->list[i].sending;
+			all->list[i].leave_sending = true;
+			all->list[i].why = why;
+		}
+	qsort(all->list, all->n, sizeof(Sizes), larger_routing_first);
+	for (int i = 0; i < all->n && total > budget; i++)
+		if (!all->list[i].leave_routing)
+		{
+			total -= all->list[i].routing;
+			all->list[i].leave_routing = true;
+			all->list[i].why = why;
+		}
+}
+
+static void
+say(const All *all)
+{
+	int n = 0;
+
+	for (int i = 0; i < all->n; i++)
+		if (all->list[i].why && ++n <= SAY_AT_MOST)
+			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
+					errdetail("It is too large: %s. %s", all->list[i].why,
+							  all->list[i].leave_routing ? "Events that may be for it are dead letters."
+														 : "What is for it is kept."),
+					errhint("Make it smaller, or raise webhook.worker_memory."));
+	if (n > SAY_AT_MOST)
+		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				errmsg("%d more webhook subscriptions cannot be used", n - SAY_AT_MOST),
+				errdetail("They are too large, as those before."));
+}
+
+WhLeftOut
+wh_store_left_out(Size budget)
+{
+	Profiles profiles = {0};
+	All all = {.profiles = &profiles};
+	WhLeftOut left = {0};
+	Datum *sending;
+	Datum *routing;
+	Datum *names;
+	int n_sending = 0;
+	int n_routing = 0;
+
+	each_row("SELECT * FROM webhook.profile", "profile", see_profile, &profiles);
+	each_row("SELECT * FROM webhook.subscription", "subscription", see_subscription, &all);
+	make_it_fit(&all, budget);
+	say(&all);
+	names = palloc(Max(1, profiles.n) * sizeof(Datum));
+	for (int i = 0; i < profiles.n; i++)
+		names[i] = CStringGetTextDatum(profiles.too_large[i]);
+	sending = palloc(Max(1, all.n) * sizeof(Datum));
+	routing = palloc(Max(1, all.n) * sizeof(Datum));
+	for (int i = 0; i < all.n; i++)
+	{
+		if (all.list[i].leave_sending)
+			sending[n_sending++] = Int64GetDatum(all.list[i].id);
+		if (all.list[i].leave_routing)
+			routing[n_routing++] = Int64GetDatum(all.list[i].id);
+	}
+	left.sending = PointerGetDatum(
+		construct_array(sending, n_sending, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	left.routing = PointerGetDatum(
+		construct_array(routing, n_routing, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	left.profiles = PointerGetDatum(construct_array(names, profiles.n, TEXTOID, -1, false, TYPALIGN_INT));
+	return left;
+}
