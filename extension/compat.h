@@ -97,4 +97,14 @@
 #define wh_transam_variables ShmemVariableCache
 #endif
 
+/* PostgreSQL 19 tells planners what EXPLAIN was asked for. */
+#if PG_VERSION_NUM >= 190000
+#define WH_PLANNER_PARAMETERS                                                                                \
+	Query *parse, const char *query, int options, ParamListInfo params, struct ExplainState *es
+#define WH_PLANNER_ARGUMENTS(options) parse, query, (options), params, es
+#else
+#define WH_PLANNER_PARAMETERS Query *parse, const char *query, int options, ParamListInfo params
+#define WH_PLANNER_ARGUMENTS(options) parse, query, (options), params
+#endif
+
 #endif /* WEBHOOK_COMPAT_H */

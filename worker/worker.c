@@ -10,7 +10,8 @@
  *				hand the deliveries to the engine
  *	  take		what is due again from webhook.pending; hand it to the engine
  *	  run		the engine
- *	  transform	call the functions that make some subscriptions' bodies
+ *	  transform	give deliveries to the processes that call the functions which make
+ *				some subscriptions' bodies, and take what came of it
  *	  settle	what has ended: log, pending, dead letters, checkpoint
  *
  * A step that fails is rolled back and tried again later (worker_attempt.c).
@@ -84,7 +85,8 @@ static const char *const breaker_names[] =
 static void
 report(void)
 {
-	const char *failing = wh_attempt_failing(GetCurrentTimestamp());
+	const char *attempt = wh_attempt_failing(GetCurrentTimestamp());
+	const char *failing = attempt ? attempt : wh_transform_problem();
 	WhWorkerReport r = {.silent = silent,
 						.failing = failing != NULL,
 						.reason = silent ? silent_reason : failing,
@@ -156,6 +158,7 @@ wh_gone(WhPresence presence, const char *why)
 {
 	/* the tables that what is in memory belongs to are gone: nothing to settle */
 	ereport(LOG, errmsg("webhook worker ends: %s", why));
+	wh_transform_end();
 	wh_worker_detach(presence == WH_ABSENT);
 	proc_exit(0);
 }

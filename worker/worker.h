@@ -12,7 +12,7 @@
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
  *	  worker_asked.c	what people have asked for and is not parked yet
- *	  worker_transform.c	when a transform may be called again
+ *	  worker_transform.c	the processes that call transforms
  *
  * Without state: worker_restore.c.
  *
@@ -182,8 +182,10 @@ extern bool wh_asked_left(int64 subscription_id); /* are there any that are not 
  * worker_transform.c
  */
 
-extern void wh_transform_set_up(void);     /* once per process, when it is connected */
-extern bool wh_transform_run(void);        /* call some; true: any was called */
-extern TimestampTz wh_transform_due(void); /* DT_NOEND: none is to be called */
+extern void wh_transform_set_up(void);         /* once per process, when it is connected and has its slot */
+extern bool wh_transform_run(void);            /* give and take; true: something came of it */
+extern TimestampTz wh_transform_due(void);     /* DT_NOEND: nothing is under way */
+extern const char *wh_transform_problem(void); /* why deliveries wait for a process; NULL: none does */
+extern void wh_transform_end(void);            /* end the processes; also done when this one exits */
 
 #endif /* WEBHOOK_WORKER_H */

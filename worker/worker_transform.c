@@ -1,330 +1,357 @@
 /*
  * worker_transform.c
- *	  Calling the functions that subscriptions name as their transform.
+ *	  Giving deliveries to the processes that call transforms.
  *
  * Called by the loop in worker.c, never while it is in a transaction or libcurl
- * is at work. The engine hands out a delivery, the function is called in a short
- * transaction of its own, and the engine is told what came of it. Whatever the
- * function does, that is an outcome of this delivery and of no other:
+ * is at work. A function runs in a process of its owner's (transform.c), never
+ * in this one: the loop gives it a delivery that the engine hands out, and tells
+ * the engine what came of it when that has come. It never waits. Which processes
+ * there are is in transform_pool.c.
  *
- *	  rights	it runs as its owner, in a security-restricted operation
- *	  writing	the transaction is read-only
- *	  time		it is cancelled after WH_TRANSFORM_MS; and where it took long, the
- *				worker does other things for as long before the next one
- *	  errors	roll back the transaction, and are told to the engine
- *	  settings	those that the worker's own statements need are not in force, and
- *				what it sets does not outlive it; nor do advisory locks
+ * What may go wrong is told to the engine as the outcome of the delivery that the
+ * process had, which counts as an attempt:
  *
- * A function cannot evade its cancelling by catching it, because it is told again
- * with every error (in PL/pgSQL that ends it; in a language that never looks for
- * interrupts nothing does). Should one go on for as long again, the worker ends:
- * the launcher starts another, which counts an attempt for what was under way.
+ *	  it answers with an error, or that the time was over	that
+ *	  it ends (FATAL, somebody has terminated it)			failed, with its last words
+ *	  it does not answer within GRACE of its time			timeout; it is terminated
+ *	  it is stuck, since an earlier call					timeout, at once
  *
- * Owns the time before which no function is called, and the timeout.
+ * Where no process can be started, nothing is counted: deliveries wait, and status
+ * says why. Where several owners wait for a place, a process is fed for a TURN.
+ *
+ * All times here are of a monotonic clock.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
-#include "fmgr.h"
-#include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
-#include "pgstat.h"
-#include "storage/latch.h"
-#include "storage/lock.h"
-#include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/syscache.h"
-#include "utils/timeout.h"
+#include "mb/pg_wchar.h"
+#include "postmaster/interrupt.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
-#include "utils/varlena.h"
 
 #include "compat.h"
 #include "store.h"
+#include "transform_pool.h"
 #include "worker.h"
 
-#define WH_TRANSFORM_MS 500 /* documented in docs/PROFILES.md */
-#define AGAIN_MS 100        /* it is told again that often that its time is over */
-#define TOLD_MAX 5          /* then the process ends */
-#define BUDGET_US 20000     /* of one turn of the loop */
+#define TURN (1000 * MS)  /* of a process, where others wait for a place */
+#define PIECES_AT_ONCE 64 /* of one answer, in one turn of the loop */
 
-static TimestampTz rest_until = 0;
-static TimeoutId timeout;
-static volatile sig_atomic_t told = 0; /* how often this call was told that its time is over */
-
-/* What PostgreSQL calls in the signal handler. */
-static void
-time_is_over(void)
+/* Can a delivery of this subscription be given to a process, or be answered, now? */
+static bool
+ready(void *arg, int64_t subscription_id)
 {
-	told++;
-	InterruptPending = true;
-	if (told > TOLD_MAX)
-		ProcDiePending = true;
-	else
-		QueryCancelPending = true;
-	SetLatch(MyLatch);
-}
+	const WhRoute *route = wh_route_find(wh_config_routing(), subscription_id);
+	bool *others_wait = arg;
+	int64 now = wh_monotonic_us();
+	Process *p;
 
-/* Called for every error in it: whoever catches the one that we raised is told again. */
-static void
-tell_again(void *arg)
-{
-	if (told > 0)
-		InterruptPending = QueryCancelPending = true;
-}
-
-void
-wh_transform_set_up(void)
-{
-	timeout = RegisterTimeout(USER_TIMEOUT, time_is_over);
-}
-
-static void
-start_clock(void)
-{
-	told = 0;
-	enable_timeout_every(timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WH_TRANSFORM_MS),
-						 AGAIN_MS);
-}
-
-static void
-stop_clock(void)
-{
-	disable_timeout(timeout, false);
-	if (told > 0)
-		QueryCancelPending = false; /* it may have returned in that very moment */
-}
-
-/* One call, and what came of it. */
-typedef struct Call
-{
-	const WhDelivery *delivery;
-	const WhRoute *route;
-	MemoryContext context; /* of what came of it */
-	WhOutcomeKind kind;
-	char *text; /* a body or a message, in UTF-8 */
-} Call;
-
-/* Its oid; `owner`: whose rights it has. */
-static Oid
-find_function(const WhRoute *route, Oid outbox_type, Oid *owner)
-{
-	List *names = textToQualifiedNameList(cstring_to_text(route->transform));
-	Oid oid = LookupFuncName(names, 1, &outbox_type, true);
-	HeapTuple row = OidIsValid(oid) ? SearchSysCache1(PROCOID, ObjectIdGetDatum(oid)) : NULL;
-	Form_pg_proc form;
-	const char *owned_by;
-
-	if (!HeapTupleIsValid(row))
-		ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
-				errmsg("function %s(webhook.outbox) does not exist", route->transform));
-	form = (Form_pg_proc) GETSTRUCT(row);
-	if (form->prorettype != JSONOID || form->proretset || form->prokind != PROKIND_FUNCTION)
-		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("%s(webhook.outbox) is not a function that returns json", route->transform));
-	*owner = form->proowner;
-	owned_by = GetUserNameFromId(*owner, true);
-	ReleaseSysCache(row);
-	/* or a subscription could come to run with the rights of whoever makes a function of that name later */
-	if (owned_by == NULL || route->transform_owner == NULL || strcmp(owned_by, route->transform_owner) != 0)
-		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				errmsg("function %s(webhook.outbox) has another owner than when it was set as the transform",
-					   route->transform));
-	return oid;
-}
-
-static char *
-to_server(const char *utf8)
-{
-	return utf8 ? pg_any_to_server(utf8, strlen(utf8), PG_UTF8) : NULL;
-}
-
-/* The event as a row of webhook.outbox, however its columns are arranged; those that we do not know are null. */
-static Datum
-event_row(const WhEvent *event, Oid outbox_type)
-{
-	TupleDesc desc = lookup_rowtype_tupdesc_copy(outbox_type, -1);
-	const struct
+	if (route == NULL || route->transform == NULL)
+		return false; /* what the engine knows of it will change */
+	if (route->transform_owner == NULL)
+		return true;
+	p = wh_pool_find(route->transform_owner);
+	if (p == NULL || p->state == NONE)
 	{
-		const char *name;
-		char *value;
-	} columns[] = {
-		{"id", psprintf(INT64_FORMAT, event->id)},
-		{"xid", psprintf(UINT64_FORMAT, event->xid)},
-		{"entity_id", to_server(event->entity_id)},
-		{"entity_type", to_server(event->entity_type)},
-		{"action_type", to_server(event->action)},
-		{"result", to_server(event->result)},
-		{"previous", to_server(event->previous)},
-		{"tenant", to_server(event->tenant)},
-		{"context", to_server(event->context)},
-		{"subscription_id", event->subscription_id ? psprintf(INT64_FORMAT, event->subscription_id) : NULL},
-		{"created_at", pstrdup(timestamptz_to_str(wh_timestamp_of(event->created_us)))},
-		{"drawer", psprintf("%d", event->drawer)},
-	};
-	char **values = palloc0(desc->natts * sizeof(char *));
-
-	for (int i = 0; i < desc->natts; i++)
-		for (int k = 0; k < (int) lengthof(columns); k++)
-			if (!TupleDescAttr(desc, i)->attisdropped &&
-				strcmp(NameStr(TupleDescAttr(desc, i)->attname), columns[k].name) == 0)
-				values[i] = columns[k].value;
-	return HeapTupleGetDatum(BuildTupleFromCStrings(TupleDescGetAttInMetadata(desc), values));
+		wh_pool_want(route->transform_owner, p, now);
+		return false;
+	}
+	if (p->state == READY)
+		return !*others_wait || now < p->fed_from + TURN;
+	return p->state == STUCK;
 }
 
 /*
- * As any session would have them; what the worker sets for its own statements
- * would make others slow, or is not theirs. The search path is that of whatever
- * PostgreSQL itself runs on others' behalf.
+ * Calls
  */
-static int
-enter_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog, pg_temp"},
-		{"row_security", "on"},
-		{"plan_cache_mode", "auto"},
-		{"enable_seqscan", "on"},
-		{"enable_sort", "on"},
-		{"enable_bitmapscan", "on"},
-		{"enable_hashjoin", "on"},
-		{"enable_mergejoin", "on"},
-	};
-	int level = NewGUCNestLevel();
 
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
-	return level;
+static void
+say(uint64 token, WhOutcomeKind kind, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	wh_deliver_transformed(wh_engine, token, kind, copy, copy ? strlen(copy) : 0);
 }
 
 static void
-call_step(void *arg)
+say_timeout(uint64 token)
 {
-	Call *call = arg;
-	Oid outbox_type;
-	Oid function;
-	Oid owner;
-	Oid user;
-	int security;
-	int level;
-	FmgrInfo flinfo;
-	LOCAL_FCINFO(fcinfo, 1);
-	ErrorContextCallback on_error = {.previous = error_context_stack, .callback = tell_again};
-	Datum result;
+	char text[64];
 
-	wh_tx_begin("webhook: transforming");
-	XactReadOnly = true;
-	outbox_type = get_rel_type_id(get_relname_relid("outbox", get_namespace_oid("webhook", false)));
-	function = find_function(call->route, outbox_type, &owner);
-	fmgr_info(function, &flinfo);
-	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0] = (NullableDatum){.value = event_row(call->delivery->event, outbox_type)};
-
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	level = enter_settings();
-	error_context_stack = &on_error;
-	start_clock();
-	result = FunctionCallInvoke(fcinfo);
-	stop_clock();
-	error_context_stack = on_error.previous;
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, security);
-
-	call->kind = fcinfo->isnull ? WH_OUT_SKIPPED : WH_OUT_DELIVERED;
-	if (!fcinfo->isnull)
-	{
-		MemoryContext old = MemoryContextSwitchTo(call->context);
-
-		call->text = wh_to_utf8(TextDatumGetCString(result));
-		MemoryContextSwitchTo(old);
-	}
-	wh_tx_commit(false);
+	snprintf(text, sizeof(text), "the transform did not return within %d ms", WH_TRANSFORM_MS);
+	say(token, WH_OUT_TRANSFORM_TIMEOUT, text);
 }
 
-/* Call it; whatever goes wrong is what came of it. */
-static void
-call_guarded(Call *call)
+/* What the process had is taken from it; whoever calls this tells the engine. */
+static uint64
+take_back(Process *p)
 {
-	PG_TRY();
-	{
-		call_step(call);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
+	uint64 token = p->token;
 
-		stop_clock();
-		MemoryContextSwitchTo(call->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		pgstat_report_activity(STATE_IDLE, NULL);
-		MemoryContextSwitchTo(call->context);
-		call->kind = WH_OUT_TRANSFORM;
-		call->text = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
-										 error->detail ? error->detail : ""));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(call->context);
-	if (told > 0)
-	{
-		call->kind = WH_OUT_TRANSFORM_TIMEOUT;
-		call->text = psprintf("the transform did not return within %d ms", WH_TRANSFORM_MS);
-	}
-	LockReleaseSession(USER_LOCKMETHOD);
+	wh_event_release(p->event);
+	p->event = NULL;
+	free(p->text);
+	p->text = NULL;
+	p->token = 0;
+	return token;
 }
 
 static void
-transform(const WhDelivery *delivery)
+add_text(Process *p, WhRequestText which, const char *text, Size len)
 {
-	MemoryContext old = CurrentMemoryContext;
-	Call call = {.delivery = delivery,
-				 .route = wh_route_find(wh_config_routing(), delivery->subscription_id)};
-
-	call.context = AllocSetContextCreate(old, "webhook transform", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(call.context);
-	call_guarded(&call);
-	wh_deliver_transformed(wh_engine, call.kind, call.text, call.text ? strlen(call.text) : 0);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(call.context);
+	p->request.len[which] = text ? len + 1 : 0;
+	wh_outgoing_add(&p->out, text, p->request.len[which]);
 }
+
+#define ADD(which, text) add_text(p, which, text, (text) ? strlen(text) : 0)
+
+static void
+give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 now)
+{
+	WhEvent *event = d->event;
+
+	event->refs++;
+	p->event = event;
+	p->token = token;
+	p->answering = false;
+	p->filled = 0;
+	strlcpy(p->function, route->transform, sizeof(p->function));
+	p->request = (WhRequest){.ms = WH_TRANSFORM_MS,
+							 .drawer = event->drawer,
+							 .id = event->id,
+							 .xid = event->xid,
+							 .subscription_id = event->subscription_id,
+							 .created_us = event->created_us};
+	p->out = (WhOutgoing){0};
+	wh_outgoing_add(&p->out, &p->request, sizeof(p->request));
+	ADD(WH_REQUEST_FUNCTION, p->function);
+	ADD(WH_REQUEST_OWNER, p->owner);
+	ADD(WH_REQUEST_ENTITY_ID, event->entity_id);
+	ADD(WH_REQUEST_ENTITY_TYPE, event->entity_type);
+	ADD(WH_REQUEST_ACTION, event->action);
+	add_text(p, WH_REQUEST_RESULT, event->result, event->result_len);
+	add_text(p, WH_REQUEST_PREVIOUS, event->previous, event->previous_len);
+	ADD(WH_REQUEST_TENANT, event->tenant);
+	ADD(WH_REQUEST_CONTEXT, event->context);
+	p->state = CALLING;
+	p->since = now;
+	p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+}
+
+/* It has ended, by itself or because somebody wanted it to. */
+static void
+ended(Process *p, int64 now)
+{
+	char words[WH_LAST_WORDS_MAX + 64];
+	ProcessState state = p->state;
+	int64 took = now - p->since;
+
+	snprintf(words, sizeof(words), "the process of the transform has ended%s%s",
+			 wh_link_last_words(&p->link)[0] ? ": " : "", wh_link_last_words(&p->link));
+	for (char *c = words; GetDatabaseEncoding() != PG_UTF8 && *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	wh_pool_let_go(p, now);
+	if (state == STARTING)
+		wh_pool_cannot_start(words, now);
+	if (state != CALLING)
+		return;
+	if (ShutdownRequestPending) /* so it was meant, and the delivery will be put back */
+		(void) take_back(p);
+	else if (took >= WH_TRANSFORM_MS * MS)
+		say_timeout(take_back(p));
+	else
+		say(take_back(p), WH_OUT_TRANSFORM, words);
+}
+
+/* All of the answer is there. */
+static void
+answered(Process *p, int64 now)
+{
+	WhAnswer *a = &p->answer;
+	char *text = p->text;
+
+	p->text = NULL;
+	p->answering = false;
+	p->since = now;
+	if (p->state == STARTING)
+		wh_pool_started(p, now);
+	else if (a->kind == WH_ANSWER_STALE)
+		say(take_back(p), WH_OUT_ABORTED, NULL);
+	else if (a->len > 0 && text == NULL)
+		say(take_back(p), WH_OUT_INTERNAL, "out of memory");
+	else
+	{
+		wh_deliver_transformed(wh_engine, take_back(p), a->outcome, text, a->len);
+		text = NULL;
+	}
+	free(text);
+	p->state = READY;
+	if (a->worn_out || a->kind == WH_ANSWER_STALE)
+		wh_pool_let_go(p, now);
+}
+
+/* A piece of an answer. */
+static void
+take_piece(Process *p, const char *data, Size len, int64 now)
+{
+	if (!p->answering)
+	{
+		memcpy(&p->answer, data, sizeof(p->answer));
+		data += sizeof(p->answer);
+		len -= sizeof(p->answer);
+		p->answering = true;
+		p->filled = 0;
+		p->text = p->answer.len > 0 ? malloc(p->answer.len + 1) : NULL;
+	}
+	if (p->text && len > 0)
+		memcpy(p->text + p->filled, data, len);
+	p->filled += len;
+	p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+	if (p->filled == p->answer.len)
+	{
+		if (p->text)
+			p->text[p->filled] = '\0';
+		answered(p, now);
+	}
+}
+
+/* Send and receive what can be now. True: something came. */
+static bool
+move_on(Process *p, int64 now)
+{
+	Size sent = p->out.sent;
+	bool any = false;
+
+	if (p->state == CALLING)
+	{
+		(void) wh_link_send(&p->link, &p->out, true);
+		if (p->out.sent > sent)
+			p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+	}
+	for (int i = 0; i < PIECES_AT_ONCE && p->link.segment; i++)
+	{
+		const char *data;
+		Size len;
+		shm_mq_result result = wh_link_receive(&p->link, &data, &len, true);
+
+		if (result == SHM_MQ_WOULD_BLOCK)
+			return any;
+		any = true;
+		if (result == SHM_MQ_DETACHED)
+			ended(p, now);
+		else
+			take_piece(p, data, len, now);
+	}
+	return any;
+}
+
+typedef struct Look
+{
+	Process *process;
+	int64 now;
+	bool any;
+} Look;
+
+static void
+look_step(void *arg)
+{
+	Look *look = arg;
+
+	look->any = move_on(look->process, look->now);
+}
+
+/* Without memory for a piece, the link is of no use any more. */
+static bool
+look_at(Process *p, int64 now)
+{
+	Look look = {.process = p, .now = now};
+	WhFailure failure;
+
+	if (wh_tx_try(look_step, &look, &failure))
+		return look.any;
+	if (p->state == CALLING)
+		say(take_back(p), WH_OUT_INTERNAL, failure.message);
+	wh_pool_terminate(p, now);
+	return true;
+}
+
+/* True: something came. */
+static bool
+look_at_all(void)
+{
+	int64 now = wh_monotonic_us();
+	bool any = false;
+
+	for (Process *p = wh_processes; p < wh_processes + SLOTS; p++)
+	{
+		if (p->link.segment)
+			any = look_at(p, now) || any;
+		if (p->state == CALLING && now >= p->until)
+		{
+			say_timeout(take_back(p));
+			wh_pool_terminate(p, now);
+			any = true;
+		}
+		wh_pool_look(p, now);
+	}
+	return any;
+}
+
+/* What the engine hands out goes to its process, or has an answer at once. */
+static void
+hand_over(const WhDelivery *d, uint64 token)
+{
+	const WhRoute *route = wh_route_find(wh_config_routing(), d->subscription_id);
+	Process *p = route->transform_owner ? wh_pool_find(route->transform_owner) : NULL;
+	int64 now = wh_monotonic_us();
+
+	if (p == NULL)
+		say(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
+	else if (p->state == STUCK)
+		say_timeout(token);
+	else
+	{
+		give(p, route, d, token, now);
+		(void) look_at(p, now);
+	}
+}
+
+/*
+ * For the loop
+ */
 
 bool
 wh_transform_run(void)
 {
-	TimestampTz began = GetCurrentTimestamp();
-	TimestampTz now = began;
-	const WhDelivery *delivery;
+	bool any = look_at_all();
+	bool others_wait = wh_pool_was_waited_for();
+	const WhDelivery *d;
+	uint64 token;
 
-	if (began < rest_until && rest_until - began <= TOLD_MAX * AGAIN_MS * 1000 + WH_TRANSFORM_MS * 1000)
-		return false;
-	while (now - began < BUDGET_US && (delivery = wh_deliver_to_transform(wh_engine)) != NULL)
+	while ((d = wh_deliver_to_transform(wh_engine, ready, &others_wait, &token)) != NULL)
 	{
-		transform(delivery);
-		now = GetCurrentTimestamp();
+		hand_over(d, token);
+		any = true;
 	}
-	/* one alone took longer than all may: half of the time is everybody else's */
-	rest_until = now - began > 2 * BUDGET_US ? now + (now - began) : 0;
-	if (now > began)
-		SetLatch(MyLatch); /* a function that waited for something may have swallowed it */
-	return now > began;
+	return any;
 }
 
 TimestampTz
 wh_transform_due(void)
 {
-	int64 due_us = wh_deliver_transform_due(wh_engine);
+	TimestampTz now = GetCurrentTimestamp();
+	int64 here = wh_monotonic_us();
+	bool others_wait = wh_pool_was_waited_for();
+	int64 engine_us;
+	int64 due;
 
-	return due_us == INT64_MAX ? DT_NOEND : Max(rest_until, wh_timestamp_of(due_us));
+	/* once more: what has set the latch may have been waited for by something else in between */
+	if (look_at_all())
+		return now;
+	engine_us = wh_deliver_transform_due(wh_engine, ready, &others_wait);
+	if (engine_us == 0)
+		return now;
+	due = wh_pool_due(here);
+	return Min(engine_us == INT64_MAX ? DT_NOEND : wh_timestamp_of(engine_us),
+			   due == PG_INT64_MAX ? DT_NOEND : now + Max(0, due - here));
 }

@@ -33,7 +33,7 @@ test_timeouts(void **state)
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	wh_delivery_free(ended(WH_BREAKER_FAILURES, "transform_timeout", WH_DO_RETRY));
 	wh_deliver_run(e);
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 	assert_int_equal(wh_deliver_in_flight(e), 0);
 	for (int i = 0; i < 3; i++)
 	{
@@ -197,7 +197,7 @@ test_rate(void **state)
 	made("2");
 	delivered(2);
 	wh_deliver_run(e);
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 	skew += SECOND + SECOND / 20;
 	handed_out(3);
 	made("3");
@@ -217,8 +217,8 @@ test_rate_read_anew(void **state)
 	wh_deliver_run(e);
 	assert_int_equal(wh_deliver_in_flight(e), 2);
 	made("1");
-	assert_null(wh_deliver_to_transform(e));
-	assert_in_range(wh_deliver_transform_due(e) - clock_last, SECOND / 2, SECOND + SECOND / 20);
+	assert_null(to_transform());
+	assert_in_range(transform_due() - clock_last, SECOND / 2, SECOND + SECOND / 20);
 	delivered(1);
 	skew += SECOND + SECOND / 20;
 	handed_out(2);
@@ -240,7 +240,7 @@ test_stop(void **state)
 	assert_null(wh_deliver_take(e));
 	made("1"); /* too late, and no harm */
 	assert_int_equal(wh_deliver_in_flight(e), 0);
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 }
 
 static void
@@ -255,7 +255,7 @@ test_drain(void **state)
 	came_back(1, WH_DO_PARK, 0);
 	came_back(2, WH_DO_PARK, 0);
 	assert_int_equal(wh_deliver_in_flight(e), 0);
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 }
 
 /* A batch in the making is dissolved. */
@@ -290,7 +290,7 @@ test_unsubscribed(void **state)
 	handed_out(1);
 	wh_deliver_unsubscribe(e, 1);
 	came_back(2, WH_DO_DROP, 0);
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 	came_back(1, WH_DO_DROP, 1);
 	assert_int_equal(wh_deliver_in_flight(e), 0);
 	assert_int_equal(server_requests(), 0);
@@ -311,6 +311,52 @@ test_unsubscribed_meanwhile(void **state)
 	assert_int_equal(server_requests(), 0);
 }
 
+/* An answer for what has gone meanwhile is nobody's, even while the same delivery is out again. */
+static void
+test_late_answer(void **state)
+{
+	uint64_t before;
+
+	(void) state;
+	subscribe_transformed(1, at("/status/200"));
+	submit(1, 1, "A");
+	handed_out(1);
+	before = token;
+	wh_deliver_unsubscribe(e, 1);
+	assert_null(to_transform());
+	came_back(1, WH_DO_DROP, 1);
+	subscribe_transformed(1, at("/status/200"));
+	submit(1, 1, "A");
+	handed_out(1);
+	answer(before, WH_OUT_DELIVERED, "late");
+	wh_deliver_run(e);
+	assert_int_equal(server_requests(), 0);
+	assert_int_equal(wh_deliver_in_flight(e), 1);
+	made("1");
+	delivered(1);
+	assert_string_equal(server_body(0), "1");
+}
+
+/* It was paused, and the answer came before anybody looked: what was made is not sent. */
+static void
+test_paused_at_the_answer(void **state)
+{
+	WhSubscription sub = transformed(1, at("/status/200"));
+
+	(void) state;
+	subscribe_transformed(1, at("/status/200"));
+	submit(1, 1, "A");
+	handed_out(1);
+	sub.paused = true;
+	assert_true(wh_deliver_subscribe(e, &sub));
+	made("1");
+	came_back(1, WH_DO_PARK, 0);
+	assert_int_equal(wh_bodies_held(), 0);
+	assert_int_equal(wh_deliver_in_flight(e), 0);
+	wh_deliver_run(e);
+	assert_int_equal(server_requests(), 0);
+}
+
 int
 main(void)
 {
@@ -321,6 +367,7 @@ main(void)
 		with_engine(test_rate_read_anew), with_engine(test_stop),
 		with_engine(test_drain),          with_engine(test_stop_batch),
 		with_engine(test_unsubscribed),   with_engine(test_unsubscribed_meanwhile),
+		with_engine(test_late_answer),    with_engine(test_paused_at_the_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,7 @@ test_transformed(void **state)
 		if (i % 2 == 1)
 			assert_string_equal(r.body, "{\"made\":1}");
 	}
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 }
 
 static void

@@ -5,7 +5,6 @@
  */
 #include "transform_unit.h"
 
-#include "failing_malloc.h"
 #include "http.h"
 
 static void
@@ -13,12 +12,14 @@ test_body(void **state)
 {
 	(void) state;
 	subscribe_transformed(1, at("/status/200"));
-	assert_null(wh_deliver_to_transform(e));
-	assert_true(wh_deliver_transform_due(e) == INT64_MAX);
+	assert_null(to_transform());
+	assert_true(transform_due() == INT64_MAX);
 	submit(1, 1, "A");
 	submit(1, 2, "A");
+	wh_deliver_run(e);
+	assert_int_equal(transform_due(), 0);
 	handed_out(1);
-	assert_int_equal(wh_deliver_transform_due(e), 0);
+	assert_true(transform_due() == INT64_MAX);
 	assert_int_equal(server_requests(), 0);
 	assert_int_equal(wh_deliver_in_flight(e), 1); /* it has its place; 2 waits behind it, as ever */
 	made(" {\"mine\":  1}\n");
@@ -160,7 +161,7 @@ test_batch_failed(void **state)
 	wh_delivery_free(ended(1, "transform_failed", WH_DO_RETRY));
 	wh_delivery_free(ended(2, "transform_failed", WH_DO_BEHIND));
 	wh_delivery_free(ended(3, "transform_failed", WH_DO_BEHIND));
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 }
 
 static void
@@ -186,7 +187,7 @@ test_no_longer(void **state)
 	submit(1, 1, "A");
 	handed_out(1);
 	subscribe(1, at("/status/200"));
-	assert_null(wh_deliver_to_transform(e));
+	assert_null(to_transform());
 	delivered(1);
 	assert_non_null(strstr(server_body(0), "\"entity_id\""));
 }
@@ -221,23 +222,85 @@ test_test(void **state)
 	assert_int_equal(counts().delivered, 0);
 }
 
+/* A body that is nobody's: `len` bytes. */
+static char *
+digits(size_t len)
+{
+	char *body = malloc(len);
+
+	assert_non_null(body);
+	memset(body, '1', len);
+	return body;
+}
+
 static void
 test_large(void **state)
 {
-	size_t len = (size_t) WH_BODY_MAX + 1;
-	char *body = malloc(len);
+	size_t len = (size_t) WH_TRANSFORM_MAX + 1;
 
 	(void) state;
-	assert_non_null(body);
-	memset(body, '1', len);
 	subscribe_transformed(1, at("/status/200"));
 	submit(1, 1, "A");
 	handed_out(1);
-	wh_deliver_transformed(e, WH_OUT_DELIVERED, body, len);
+	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
 	wh_delivery_free(ended(1, "body_too_large", WH_DO_BURY));
-	free(body);
+	assert_int_equal(wh_bodies_held(), 0);
 }
 
+/* What a batch's bodies are together is what counts. */
+static void
+test_large_batch(void **state)
+{
+	size_t len = (size_t) WH_TRANSFORM_MAX / 2 + 1;
+
+	(void) state;
+	subscribe_batch(at("/status/200"), 3);
+	submit_batch_of(3);
+	handed_out(1);
+	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	handed_out(2);
+	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	for (int i = 1; i <= 3; i++)
+		wh_delivery_free(ended(i, "body_too_large", WH_DO_BURY));
+	assert_int_equal(wh_bodies_held(), 0);
+}
+
+/* Bodies that wait for their requests are bounded; a batch that was begun is made to its end. */
+static void
+test_bodies_held(void **state)
+{
+	size_t len = (size_t) WH_TRANSFORM_MAX - 10;
+
+	(void) state;
+	for (int id = 1; id <= 4; id++)
+	{
+		WhSubscription sub = transformed(id, at("/status/200"));
+
+		sub.batch_size = 2;
+		assert_true(wh_deliver_subscribe(e, &sub));
+		submit(id, 10 * id, "A");
+		submit(id, 10 * id + 1, "B");
+	}
+	handed_out(10);
+	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	handed_out(20);
+	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	handed_out(30);
+	made("0123456789012345678901234567890123456789");
+	assert_true(wh_bodies_held() >= 2 * (size_t) WH_TRANSFORM_MAX);
+	for (int id = 1; id <= 3; id++) /* and not 40 */
+	{
+		handed_out(10 * id + 1);
+		assert_int_equal(wh_bodies_held() >= 2 * (size_t) WH_TRANSFORM_MAX, id == 1);
+		failed(WH_OUT_TRANSFORM, "no");
+		wh_delivery_free(ended(10 * id, "transform_failed", WH_DO_RETRY));
+		wh_delivery_free(ended(10 * id + 1, "transform_failed", WH_DO_BEHIND));
+	}
+	assert_int_equal(wh_bodies_held(), 0);
+	handed_out(40);
+}
+
+/* The host has no memory for what was made. */
 static void
 test_no_memory(void **state)
 {
@@ -247,13 +310,98 @@ test_no_memory(void **state)
 	subscribe_transformed(1, at("/status/200"));
 	submit(1, 1, "A");
 	handed_out(1);
-	fail_malloc_at(1);
-	made("1");
-	assert_true(malloc_has_failed());
+	failed(WH_OUT_INTERNAL, "out of memory");
 	d = ended(1, "internal", WH_DO_RETRY);
 	assert_string_equal(d->error, "out of memory");
 	wh_delivery_free(d);
 	assert_int_equal(server_requests(), 0);
+}
+
+/* The host makes several at once, and answers in any order. */
+static void
+test_several(void **state)
+{
+	uint64_t tokens[3];
+
+	(void) state;
+	for (int id = 1; id <= 3; id++)
+	{
+		subscribe_transformed(id, at("/status/200"));
+		submit(id, id, "A");
+		submit(id, id + 3, "B");
+	}
+	for (int i = 0; i < 3; i++)
+	{
+		handed_out(i + 1);
+		tokens[i] = token;
+	}
+	assert_null(to_transform()); /* of each subscription one */
+	answer(tokens[1], WH_OUT_DELIVERED, "2");
+	delivered(2);
+	assert_string_equal(server_body(0), "2");
+	handed_out(5);
+	answer(tokens[2], WH_OUT_SKIPPED, NULL);
+	wh_delivery_free(ended(3, "skipped", WH_DO_FORGET));
+	answer(tokens[2], WH_OUT_DELIVERED, "again"); /* said already */
+	made("5");
+	delivered(5);
+	answer(tokens[0], WH_OUT_TRANSFORM, "no");
+	wh_delivery_free(ended(1, "transform_failed", WH_DO_RETRY));
+	assert_int_equal(server_requests(), 2);
+}
+
+static bool
+ready_for(void *arg, int64_t subscription_id)
+{
+	return subscription_id == *(int64_t *) arg;
+}
+
+/* Those that the host is not ready for wait, and keep nobody waiting. */
+static void
+test_ready(void **state)
+{
+	int64_t id = 2;
+
+	(void) state;
+	subscribe_transformed(1, at("/status/200"));
+	subscribe_transformed(2, at("/status/200"));
+	submit(1, 1, "A");
+	submit(1, 2, "B");
+	submit(2, 3, "A");
+	wh_deliver_run(e);
+	assert_int_equal(wh_deliver_transform_due(e, ready_for, &id), 0);
+	assert_int_equal(wh_deliver_to_transform(e, ready_for, &id, &token)->event->id, 3);
+	assert_null(wh_deliver_to_transform(e, ready_for, &id, &token));
+	assert_true(wh_deliver_transform_due(e, ready_for, &id) == INT64_MAX);
+	made("3");
+	delivered(3);
+	handed_out(1);
+	made("1");
+	delivered(1);
+}
+
+/* There is no end of subscriptions, but one of what is asked for at once. */
+static void
+test_most(void **state)
+{
+	int n = 0;
+
+	(void) state;
+	config.max_in_flight = config.max_transfers = 40;
+	wh_deliver_free(e);
+	e = wh_deliver_create(&config);
+	assert_non_null(e);
+	for (int id = 1; id <= 20; id++)
+	{
+		subscribe_transformed(id, at("/status/200"));
+		submit(id, id, "A");
+	}
+	wh_deliver_run(e);
+	while (to_transform())
+		n++;
+	assert_int_equal(n, 16);
+	made("x");
+	handed_out(17);
 }
 
 int
@@ -264,6 +412,8 @@ main(void)
 		with_engine(test_message),      with_engine(test_batch),         with_engine(test_batch_for_nobody),
 		with_engine(test_batch_failed), with_engine(test_batch_refused), with_engine(test_no_longer),
 		with_engine(test_test),         with_engine(test_large),         with_engine(test_no_memory),
+		with_engine(test_large_batch),  with_engine(test_bodies_held),   with_engine(test_several),
+		with_engine(test_ready),        with_engine(test_most),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,29 @@ subscribe_transformed(int64_t id, const char *to)
 	assert_true(wh_deliver_subscribe(e, &sub));
 }
 
+static uint64_t token; /* of what was handed out last */
+
+/* The host is ready for any. */
+static inline bool
+ready(void *arg, int64_t subscription_id)
+{
+	(void) arg;
+	(void) subscription_id;
+	return true;
+}
+
+static inline const WhDelivery *
+to_transform(void)
+{
+	return wh_deliver_to_transform(e, ready, NULL, &token);
+}
+
+static inline int64_t
+transform_due(void)
+{
+	return wh_deliver_transform_due(e, ready, NULL);
+}
+
 /* The engine hands this event out. */
 static inline void
 handed_out(int64_t id)
@@ -42,27 +65,37 @@ handed_out(int64_t id)
 	const WhDelivery *d;
 
 	wh_deliver_run(e);
-	d = wh_deliver_to_transform(e);
+	d = to_transform();
 	assert_non_null(d);
 	assert_int_equal(d->event->id, id);
+}
+
+/* The host answers for what was handed out under a token. */
+static inline void
+answer(uint64_t of, WhOutcomeKind kind, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	assert_true(text == NULL || copy != NULL);
+	wh_deliver_transformed(e, of, kind, copy, text ? strlen(text) : 0);
 }
 
 static inline void
 made(const char *body)
 {
-	wh_deliver_transformed(e, WH_OUT_DELIVERED, body, strlen(body));
+	answer(token, WH_OUT_DELIVERED, body);
 }
 
 static inline void
 skipped(void)
 {
-	wh_deliver_transformed(e, WH_OUT_SKIPPED, NULL, 0);
+	answer(token, WH_OUT_SKIPPED, NULL);
 }
 
 static inline void
 failed(WhOutcomeKind kind, const char *why)
 {
-	wh_deliver_transformed(e, kind, why, strlen(why));
+	answer(token, kind, why);
 }
 
 /* The next outcome. */

@@ -73,17 +73,26 @@ extern void wh_deliver_run(WhDeliver *e);
 
 /*
  * Bodies that the host makes, for subscriptions that say so (transform). The
- * engine puts a delivery that it is about to start aside until the host has
- * asked for it and told what has become of it, which it does before anything
- * else: with WH_OUT_DELIVERED a body, JSON; with WH_OUT_SKIPPED nothing is sent;
- * with WH_OUT_TRANSFORM and WH_OUT_TRANSFORM_TIMEOUT the text says why not. Then
- * the delivery has ended or its request starts, which nobody may ask for in a
- * transaction. NULL: there is none now.
+ * engine puts a delivery that it is about to start aside. The host asks for one
+ * of a subscription that it is ready for, under a token, and says under that
+ * token what has become of it, whenever it knows and in any order: with
+ * WH_OUT_DELIVERED a body, JSON; with WH_OUT_SKIPPED nothing is sent; with
+ * WH_OUT_TRANSFORM, WH_OUT_TRANSFORM_TIMEOUT and others the text says why not;
+ * with WH_OUT_ABORTED it has not been tried, and is to be asked for again.
+ * Then the delivery has ended, its request starts, which nobody may ask for in a
+ * transaction, or the next of its batch is to be asked for. Of a subscription
+ * one is asked for at a time. The delivery may be gone before the host answers:
+ * what it needs of it, it takes a reference to (the event) or copies. An answer
+ * for one that is gone, or was put back, is ignored.
  */
-extern const WhDelivery *wh_deliver_to_transform(WhDeliver *e);
-extern void wh_deliver_transformed(WhDeliver *e, WhOutcomeKind kind, const char *text, size_t len);
-/* When there will be one, if none comes before; 0: at once, INT64_MAX: none is put aside. */
-extern int64_t wh_deliver_transform_due(const WhDeliver *e);
+typedef bool (*WhReady)(void *arg, int64_t subscription_id);
+
+/* NULL: there is none now. */
+extern const WhDelivery *wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token);
+/* The text, which may be NULL, is malloc'd; it is the engine's from now on. */
+extern void wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len);
+/* When there will be one, if nothing comes before; 0: at once, INT64_MAX: nobody knows. */
+extern int64_t wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg);
 
 /* A delivery that has ended or must be kept in pending, in the order in which it happened. */
 extern WhDelivery *wh_deliver_take(WhDeliver *e);

@@ -15,6 +15,15 @@
 #include "queue.h"
 #include "target.h"
 
+#define WH_ASKS_MAX 16 /* bodies that the host makes at once; more than it has processes for */
+
+/* The host makes a body of this lead's batch. */
+typedef struct Ask
+{
+	uint64_t token;   /* the host's name for it: never used twice */
+	WhDelivery *lead; /* NULL: none */
+} Ask;
+
 struct WhDeliver
 {
 	WhDeliverConfig config; /* its strings are not kept */
@@ -30,8 +39,9 @@ struct WhDeliver
 	WhList tests;        /* to be sent */
 	WhList waiting;      /* for a token: see deliver_oauth.c */
 	WhList transforming; /* leads of which the host is still to make bodies */
-	WhDelivery *asked;   /* the one of them that the host is at */
-	int64_t asked_last;  /* the subscription whose turn was the last */
+	Ask asks[WH_ASKS_MAX];
+	uint64_t last_token;
+	int64_t asked_last; /* the subscription whose turn was the last */
 	WhList outcomes;
 	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
 	bool draining;      /* nothing more is started */

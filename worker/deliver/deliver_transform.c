@@ -7,13 +7,21 @@
  * transform, a function that only the host can call. When the engine is about
  * to start a delivery of such a subscription, it puts it aside instead: for
  * the queue it is in flight, it has its place among the requests under way,
- * and it waits here until the host has time. Of a batch the host is asked for
- * one body after the other. With the last of them the request starts, or, where
- * none is to be sent or one could not be made, the delivery has ended without.
+ * and it waits here until the host is ready for it and has answered. Of a batch
+ * the host is asked for one body after the other. With the last of them the
+ * request starts, or, where none is to be sent or one could not be made, the
+ * delivery has ended without.
  *
- * Subscriptions take turns, so that one whose function is slow does not keep
- * the others' waiting for all that it has here. A rate limit is about requests: one whose body is ready could not wait for
- * it, so the host is asked only when the request may start at once.
+ * What the host is asked for has a token. It is forgotten as soon as its lead
+ * leaves here for whatever reason, so an answer that comes later finds nothing.
+ *
+ * Subscriptions take turns, so that one that has much here does not keep the
+ * others waiting. A rate limit is about requests: one whose body is ready could
+ * not wait for it, so the host is asked only when the request may start at once,
+ * and for one of a subscription at a time.
+ *
+ * Bodies that wait for their requests are memory that people's functions
+ * decide on: while there are BODIES_MAX bytes of them, none is begun.
  */
 #include "deliver_transform.h"
 
@@ -25,6 +33,8 @@
 #include "deliver_internal.h"
 #include "deliver_tests.h"
 
+#define BODIES_MAX ((size_t) 2 * WH_TRANSFORM_MAX)
+
 static int64_t
 may_start_at(const WhDelivery *lead, const WhDeliver *e)
 {
@@ -34,9 +44,59 @@ may_start_at(const WhDelivery *lead, const WhDeliver *e)
 	return endpoint && !lead->test ? wh_engine_may_go_at(e, endpoint) : 0;
 }
 
+/* What the host is asked for; of a token, a subscription, or NULL: a free one. */
+static Ask *
+ask_of(WhDeliver *e, uint64_t token)
+{
+	for (Ask *ask = e->asks; ask < e->asks + WH_ASKS_MAX; ask++)
+		if (ask->lead && ask->token == token)
+			return ask;
+	return NULL;
+}
+
+static Ask *
+free_ask(WhDeliver *e)
+{
+	for (Ask *ask = e->asks; ask < e->asks + WH_ASKS_MAX; ask++)
+		if (ask->lead == NULL)
+			return ask;
+	return NULL;
+}
+
+static bool
+is_asked_for(const WhDeliver *e, int64_t subscription_id)
+{
+	for (int i = 0; i < WH_ASKS_MAX; i++)
+		if (e->asks[i].lead && e->asks[i].lead->subscription_id == subscription_id)
+			return true;
+	return false;
+}
+
+/* May the host be asked for it now? The last subscription's answer is kept: many leads of one may be here. */
+typedef struct Readiness
+{
+	WhReady ready;
+	void *arg;
+	int64_t subscription_id;
+	bool is; /* of that one */
+} Readiness;
+
+static bool
+is_ready(const WhDeliver *e, Readiness *r, const WhDelivery *lead)
+{
+	if (lead->transformed == WH_NOT_TRANSFORMED && wh_bodies_held() >= BODIES_MAX)
+		return false;
+	if (r->subscription_id != lead->subscription_id)
+	{
+		r->subscription_id = lead->subscription_id;
+		r->is = !is_asked_for(e, r->subscription_id) && r->ready(r->arg, r->subscription_id);
+	}
+	return r->is;
+}
+
 /* Of those that may start the subscription's whose turn is next: in a round, by their ids. */
 static WhDelivery *
-next_lead(const WhDeliver *e)
+next_lead(const WhDeliver *e, Readiness *readiness)
 {
 	WhDelivery *first = NULL;
 	uint64_t least = UINT64_MAX;
@@ -46,7 +106,8 @@ next_lead(const WhDeliver *e)
 		/* how far behind the last one's; those that are not behind it come around at the end */
 		uint64_t turn = (uint64_t) lead->subscription_id - (uint64_t) e->asked_last - 1;
 
-		if ((first == NULL || turn < least) && may_start_at(lead, e) <= e->now_us)
+		if ((first == NULL || turn < least) && may_start_at(lead, e) <= e->now_us &&
+			is_ready(e, readiness, lead))
 		{
 			first = lead;
 			least = turn;
@@ -55,16 +116,20 @@ next_lead(const WhDeliver *e)
 	return first;
 }
 
+/* It is not to be found here any more; nor is what the host is asked for of it. */
 static void
-take_out(WhList *waiting, WhDelivery *lead)
+take_out(WhDeliver *e, WhDelivery *lead)
 {
-	WhList all = *waiting;
+	WhList all = e->transforming;
 	WhDelivery *d;
 
-	*waiting = (WhList){0};
+	e->transforming = (WhList){0};
 	while ((d = wh_list_pop(&all)) != NULL)
 		if (d != lead)
-			wh_list_push(waiting, d);
+			wh_list_push(&e->transforming, d);
+	for (Ask *ask = e->asks; ask < e->asks + WH_ASKS_MAX; ask++)
+		if (ask->lead == lead)
+			ask->lead = NULL;
 }
 
 static WhDelivery *
@@ -90,14 +155,12 @@ wh_transform_forget(WhDelivery *lead)
 {
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
-		free(d->body);
-		d->body = NULL;
-		d->body_len = 0;
+		wh_delivery_set_body(d, NULL, 0);
 		d->transformed = WH_NOT_TRANSFORMED;
 	}
 }
 
-/* The bodies of a batch together must not be larger than one may be. */
+/* The bodies of a batch together must not be larger than one alone may be. */
 static bool
 too_large(const WhDelivery *lead, size_t len, size_t max)
 {
@@ -117,38 +180,30 @@ tell(WhTransfer *t, const char *text, size_t len)
 	snprintf(t->error, sizeof(t->error), "%.*s", (int) keep, text);
 }
 
+/* Take over the text. */
 static bool
-take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, const char *text, size_t len,
-		WhTransfer *t)
+take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, char *text, size_t len, WhTransfer *t)
 {
+	size_t max = t->body.limit < WH_TRANSFORM_MAX ? t->body.limit : WH_TRANSFORM_MAX;
+
 	t->kind = kind;
-	if (kind == WH_OUT_SKIPPED)
-	{
-		d->transformed = WH_LEFT_OUT;
-		return true;
-	}
-	if (kind != WH_OUT_DELIVERED)
-	{
-		tell(t, text, len);
-		return false;
-	}
-	if (too_large(lead, len, t->body.limit))
+	if (kind == WH_OUT_DELIVERED && too_large(lead, len, max))
 	{
 		t->kind = WH_OUT_BODY_TOO_LARGE;
-		snprintf(t->error, sizeof(t->error), "the transform made more than %zu bytes", t->body.limit);
-		return false;
+		snprintf(t->error, sizeof(t->error), "the transform made more than %zu bytes", max);
 	}
-	if ((d->body = malloc(len + 1)) == NULL)
+	else if (kind == WH_OUT_DELIVERED)
 	{
-		t->kind = WH_OUT_INTERNAL;
-		snprintf(t->error, sizeof(t->error), "out of memory");
-		return false;
+		wh_delivery_set_body(d, text, len);
+		d->transformed = WH_TRANSFORMED;
+		return true;
 	}
-	memcpy(d->body, text, len);
-	d->body[len] = '\0';
-	d->body_len = len;
-	d->transformed = WH_TRANSFORMED;
-	return true;
+	else if (kind == WH_OUT_SKIPPED)
+		d->transformed = WH_LEFT_OUT;
+	else if (text)
+		tell(t, text, len);
+	free(text);
+	return kind == WH_OUT_SKIPPED;
 }
 
 void
@@ -187,48 +242,73 @@ end_unsent(WhDeliver *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer 
 	wh_engine_conclude(e, lead, t);
 }
 
-const WhDelivery *
-wh_deliver_to_transform(WhDeliver *e)
+/* Is the host to be asked for it no longer? Then it goes where it belongs. */
+static bool
+leaves(WhDeliver *e, WhDelivery *lead)
 {
+	Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
+	bool held = endpoint && wh_engine_held(endpoint, lead);
+
+	if (endpoint && endpoint->sub.transform && !held)
+		return false;
+	take_out(e, lead);
+	wh_transform_forget(lead);
+	if (held) /* perhaps by what was made before it: it is kept like all others */
+		wh_engine_put_back(e, endpoint, lead);
+	else if (endpoint)
+		wh_engine_send(e, endpoint, lead, wh_http_acquire(e->http));
+	else
+		drop(e, lead);
+	return true;
+}
+
+static void
+let_leave(WhDeliver *e)
+{
+	WhDelivery *lead = e->transforming.head;
+
+	/* when one leaves, the list is another one */
+	while (lead)
+		lead = leaves(e, lead) ? e->transforming.head : lead->next;
+}
+
+const WhDelivery *
+wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token)
+{
+	Readiness readiness = {.ready = ready, .arg = arg};
+	Ask *ask = free_ask(e);
 	WhDelivery *lead;
 
 	e->now_us = e->config.now_us();
-	while ((lead = next_lead(e)) != NULL)
-	{
-		Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
-		bool held = endpoint && wh_engine_held(endpoint, lead);
-
-		if (endpoint && endpoint->sub.transform && !held)
-		{
-			if (next_of(lead) == lead)
-				wh_batch_started(lead, e->now_us);
-			e->asked = lead;
-			e->asked_last = lead->subscription_id;
-			return next_of(lead);
-		}
-		take_out(&e->transforming, lead);
-		wh_transform_forget(lead);
-		if (held) /* perhaps by what was made before it: it is kept like all others */
-			wh_engine_put_back(e, endpoint, lead);
-		else if (endpoint)
-			wh_engine_send(e, endpoint, lead, wh_http_acquire(e->http));
-		else
-			drop(e, lead);
-	}
-	return NULL;
+	let_leave(e);
+	if (ask == NULL || (lead = next_lead(e, &readiness)) == NULL)
+		return NULL;
+	if (next_of(lead) == lead)
+		wh_batch_started(lead, e->now_us);
+	*ask = (Ask){.token = ++e->last_token, .lead = lead};
+	e->asked_last = lead->subscription_id;
+	*token = ask->token;
+	return next_of(lead);
 }
 
 void
-wh_deliver_transformed(WhDeliver *e, WhOutcomeKind kind, const char *text, size_t len)
+wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
 {
-	WhDelivery *lead = e->asked;
-	WhTransfer *t = lead ? wh_http_acquire(e->http) : NULL; /* its place is kept for it */
+	Ask *ask = ask_of(e, token);
+	WhDelivery *lead = ask ? ask->lead : NULL;
+	WhTransfer *t =
+		lead && kind != WH_OUT_ABORTED ? wh_http_acquire(e->http) : NULL; /* its place is kept for it */
 	Endpoint *endpoint;
 	bool ok;
 
+	if (ask)
+		ask->lead = NULL;
 	if (t == NULL)
+	{
+		free(text);
 		return;
-	e->asked = NULL;
+	}
+	e->now_us = e->config.now_us();
 	endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 	ok = take_in(lead, next_of(lead), kind, text, len, t);
 	if (ok && next_of(lead))
@@ -236,28 +316,36 @@ wh_deliver_transformed(WhDeliver *e, WhOutcomeKind kind, const char *text, size_
 		wh_http_release(e->http, t);
 		return;
 	}
-	take_out(&e->transforming, lead);
-	if (ok && endpoint && any_to_be_sent(lead))
+	take_out(e, lead);
+	if (endpoint == NULL)
+		drop(e, lead);
+	else if (!ok || !any_to_be_sent(lead))
+		end_unsent(e, endpoint, lead, t);
+	else if (wh_engine_held(endpoint, lead)) /* meanwhile */
+		wh_engine_put_back(e, endpoint, lead);
+	else
 	{
 		wh_engine_send(e, endpoint, lead, t);
 		return;
 	}
-	if (endpoint)
-		end_unsent(e, endpoint, lead, t);
-	else
-		drop(e, lead);
 	wh_http_release(e->http, t);
 }
 
 int64_t
-wh_deliver_transform_due(const WhDeliver *e)
+wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg)
 {
+	Readiness readiness = {.ready = ready, .arg = arg};
 	int64_t due = INT64_MAX;
 
-	for (const WhDelivery *lead = e->transforming.head; lead; lead = lead->next)
+	for (const WhDelivery *lead = e->transforming.head; lead && due > 0; lead = lead->next)
 	{
+		const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 		int64_t at = may_start_at(lead, e);
 
+		if (endpoint == NULL || !endpoint->sub.transform || wh_engine_held(endpoint, lead))
+			return 0; /* it leaves */
+		if (at <= e->now_us)
+			at = is_ready(e, &readiness, lead) ? 0 : INT64_MAX;
 		due = at < due ? at : due;
 	}
 	return due;
@@ -268,7 +356,7 @@ wh_transform_put_back(WhDeliver *e)
 {
 	WhDelivery *lead;
 
-	e->asked = NULL;
+	memset(e->asks, 0, sizeof(e->asks));
 	while ((lead = wh_list_pop(&e->transforming)) != NULL)
 		if (lead->test)
 			wh_tests_drop(lead, &e->outcomes);

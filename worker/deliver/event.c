@@ -88,13 +88,31 @@ wh_event_release(WhEvent *event)
 		free(event);
 }
 
+static size_t bodies = 0; /* bytes of those that deliveries hold */
+
+void
+wh_delivery_set_body(WhDelivery *d, char *body, size_t len)
+{
+	bodies -= d->body_len;
+	free(d->body);
+	d->body = body;
+	d->body_len = len;
+	bodies += len;
+}
+
+size_t
+wh_bodies_held(void)
+{
+	return bodies;
+}
+
 void
 wh_delivery_free(WhDelivery *d)
 {
 	if (d == NULL)
 		return;
 	wh_event_release(d->event);
-	free(d->body);
+	wh_delivery_set_body(d, NULL, 0);
 	free(d->response);
 	free(d);
 }

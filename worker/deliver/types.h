@@ -15,12 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WH_RESPONSE_KEPT 4096 /* bytes of a response body that the log keeps */
-#define WH_ERROR_MAX 256      /* bytes of an error text, with its NUL */
-#define WH_SECRETS_MAX 4      /* live secrets of one subscription */
-#define WH_KEY_MAX 200        /* bytes of a signing key */
-#define WH_SCHEDULE_MAX 32    /* intervals of a retry schedule */
-#define WH_INSTANCE_LEN 8     /* hex digits that tell one database's events from another's */
+#define WH_RESPONSE_KEPT 4096               /* bytes of a response body that the log keeps */
+#define WH_ERROR_MAX 256                    /* bytes of an error text, with its NUL */
+#define WH_SECRETS_MAX 4                    /* live secrets of one subscription */
+#define WH_KEY_MAX 200                      /* bytes of a signing key */
+#define WH_SCHEDULE_MAX 32                  /* intervals of a retry schedule */
+#define WH_TRANSFORM_MAX (32 * 1024 * 1024) /* bytes that transforms make for one request */
+#define WH_INSTANCE_LEN 8                   /* hex digits that tell one database's events from another's */
 
 /*
  * One row of webhook.outbox. Immutable once made; shared by all its
@@ -305,7 +306,7 @@ typedef struct WhDelivery
 	struct WhDelivery *bound_next; /* the queue's: in its lane */
 
 	WhTransformed transformed;
-	char *body; /* malloc'd: what its subscription's transform has made of the event */
+	char *body; /* what its subscription's transform has made of the event: see wh_delivery_set_body */
 	size_t body_len;
 
 	/* how it ended */
@@ -323,6 +324,12 @@ typedef struct WhDelivery
 } WhDelivery;
 
 extern void wh_delivery_free(WhDelivery *d);
+
+/* Its body is this one from now on, malloc'd, which is freed with it; NULL: none. */
+extern void wh_delivery_set_body(WhDelivery *d, char *body, size_t len);
+
+/* Bytes of all the bodies that deliveries of this process hold. */
+extern size_t wh_bodies_held(void);
 
 static inline void
 wh_list_push(WhList *list, WhDelivery *d)
