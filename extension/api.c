@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "check_url.h"
 #include "compat.h"
 #include "counters.h"
 #include "settings.h"
@@ -87,10 +88,9 @@ wh_check_context(char **newval, void **extra, GucSource source)
  * Checks
  */
 
-Datum
-webhook_check_url(PG_FUNCTION_ARGS)
+void
+wh_check_url(const char *url)
 {
-	char *url = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	WhNetworks allowed;
 	char bad[64];
 	WhTarget verdict;
@@ -150,6 +150,12 @@ webhook_check_url(PG_FUNCTION_ARGS)
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 			break;
 	}
+}
+
+Datum
+webhook_check_url(PG_FUNCTION_ARGS)
+{
+	wh_check_url(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
 

@@ -20,6 +20,7 @@
 #include "key_file.h"
 #include "seal.h"
 #include "settings.h"
+#include "wrap.h"
 
 #define REFERENCE "file:"
 #define FILE_MAX (64 * 1024) /* bytes of a key file, or of a secret in a file */
@@ -31,8 +32,7 @@ struct WhKeys
 	WhKeyring ring;
 };
 
-PG_FUNCTION_INFO_V1(webhook_keep_secret);
-PG_FUNCTION_INFO_V1(webhook_kept_secret);
+PG_FUNCTION_INFO_V1(webhook_seal_anew);
 
 /* Of a file: 64 kB, which would add up. */
 static void
@@ -98,10 +98,16 @@ read_keyring(WhKeyring *ring, const char **why)
 	return ok;
 }
 
-static bool
-is_reference(const char *text)
+bool
+wh_is_reference(const char *text)
 {
 	return strncmp(text, REFERENCE, strlen(REFERENCE)) == 0;
+}
+
+bool
+wh_is_clear(const char *text)
+{
+	return !wh_is_sealed(text) && !wh_is_reference(text);
 }
 
 /* Who says "file:..." makes the worker read that file with the server's rights. */
@@ -129,12 +135,12 @@ wh_secret_to_keep(const char *owner, const char *secret)
 	char *kept;
 	bool ok;
 
-	if (is_reference(secret))
+	if (wh_is_reference(secret))
 	{
 		check_reference(secret);
 		return pstrdup(secret);
 	}
-	if (wh_is_sealed(secret) || wh_key_file[0] == '\0')
+	if (!wh_is_clear(secret) || wh_key_file[0] == '\0')
 		return pstrdup(secret);
 	if (!read_keyring(&ring, &why))
 		ereport(
@@ -193,7 +199,7 @@ wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **w
 	WhUnsealed result;
 
 	*why = NULL;
-	if (is_reference(kept))
+	if (wh_is_reference(kept))
 		return from_file(kept + strlen(REFERENCE), why);
 	if (!wh_is_sealed(kept))
 		return pstrdup(kept);
@@ -229,24 +235,12 @@ wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **w
 	return NULL;
 }
 
-Datum
-webhook_keep_secret(PG_FUNCTION_ARGS)
+char *
+wh_secret_opened(const char *owner, const char *kept)
 {
-	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char *secret = text_to_cstring(PG_GETARG_TEXT_PP(1));
-
-	PG_RETURN_TEXT_P(cstring_to_text(wh_secret_to_keep(owner, secret)));
-}
-
-Datum
-webhook_kept_secret(PG_FUNCTION_ARGS)
-{
-	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *why;
 	WhKeys *keys = wh_keys_new();
 	char *secret = wh_secret_kept(keys, owner, kept, &why);
-	text *result;
 
 	wh_keys_free(keys);
 	if (secret == NULL)
@@ -255,7 +249,22 @@ webhook_kept_secret(PG_FUNCTION_ARGS)
 			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 			errhint(
 				"Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));
-	result = cstring_to_text(secret);
-	explicit_bzero(secret, strlen(secret));
+	return secret;
+}
+
+/* The only way in SQL to open one: to seal it again. Nobody sees what was in it. */
+Datum
+webhook_seal_anew(PG_FUNCTION_ARGS)
+{
+	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *secret;
+	text *result;
+
+	if (wh_is_reference(kept))
+		PG_RETURN_TEXT_P(PG_GETARG_TEXT_PP(1));
+	secret = wh_secret_opened(owner, kept);
+	result = cstring_to_text(wh_secret_to_keep(owner, secret));
+	wh_forget(secret);
 	PG_RETURN_TEXT_P(result);
 }

@@ -28,4 +28,11 @@ extern char *wh_secret_to_keep(const char *owner, const char *secret);
  */
 extern char *wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **why);
 
+/* The same, once, with an error where it cannot be had. */
+extern char *wh_secret_opened(const char *owner, const char *kept);
+
+/* Is it the name of a file that holds the secret? Is it neither that nor sealed? */
+extern bool wh_is_reference(const char *text);
+extern bool wh_is_clear(const char *text);
+
 #endif /* WEBHOOK_KEY_FILE_H */

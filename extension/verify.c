@@ -1,6 +1,6 @@
 /*
  * verify.c
- *	  Signatures and secrets in SQL: webhook.verify, and the checks of secrets
+ *	  Signatures in SQL: the C beneath webhook.verify, and the checks of secrets
  *	  and of what a profile says about signatures.
  *
  * Run in users' backends. Calls the engine's leaf sign, which is plain C over
@@ -8,7 +8,7 @@
  * by an error. A profile comes as a row of webhook.profile, looked up by the
  * SQL that calls; text goes to the leaf in UTF-8, as it does in the worker.
  */
-#include "postgres.h"
+#include "verify.h"
 
 #include "executor/executor.h"
 #include "common/string.h"
@@ -16,11 +16,9 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
-#include "sign.h"
+#include "wrap.h"
 
 PG_FUNCTION_INFO_V1(webhook_check_signing);
-PG_FUNCTION_INFO_V1(webhook_check_secret);
-PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_signature_matches);
 
 static char *
@@ -28,7 +26,6 @@ utf8_of(Datum datum)
 {
 	char *string = TextDatumGetCString(datum);
 
-	/* not every encoding can be converted, and secrets are nearly always ASCII */
 	if (pg_is_ascii(string))
 		return string;
 	return pg_server_to_any(string, strlen(string), PG_UTF8);
@@ -51,9 +48,8 @@ column(HeapTupleHeader profile, const char *name)
 	return isnull ? NULL : utf8_of(value);
 }
 
-/* What a profile says about signatures; an error where that makes no sense. */
-static WhSigning
-signing_of(HeapTupleHeader profile)
+WhSigning
+wh_profile_signing(HeapTupleHeader profile)
 {
 	WhSigning signing;
 	const char *why;
@@ -89,46 +85,32 @@ refuse_secret(HeapTupleHeader profile, const WhSigning *signing, const char *why
 Datum
 webhook_check_signing(PG_FUNCTION_ARGS)
 {
-	(void) signing_of(PG_GETARG_HEAPTUPLEHEADER(0));
+	(void) wh_profile_signing(PG_GETARG_HEAPTUPLEHEADER(0));
 	PG_RETURN_VOID();
 }
 
-Datum
-webhook_check_secret(PG_FUNCTION_ARGS)
+/* A secret in UTF-8, palloc'd: not every encoding can be converted, and secrets are nearly always ASCII. */
+static char *
+utf8_secret(const char *secret)
 {
-	HeapTupleHeader profile = PG_GETARG_HEAPTUPLEHEADER(0);
-	char *secret = text_arg(fcinfo, 1);
-	WhSigning signing = signing_of(profile);
+	char *utf8 = pg_is_ascii(secret) ? NULL : pg_server_to_any(secret, strlen(secret), PG_UTF8);
+
+	return utf8 && utf8 != secret ? utf8 : pstrdup(secret);
+}
+
+void
+wh_check_secret(HeapTupleHeader profile, const char *secret)
+{
+	WhSigning signing = wh_profile_signing(profile);
+	char *utf8 = utf8_secret(secret);
 	WhKey key;
 	const char *why;
-	bool ok = wh_secret_decode(&signing, secret, &key, &why);
+	bool ok = wh_secret_decode(&signing, utf8, &key, &why);
 
 	wh_key_wipe(&key);
+	wh_forget(utf8);
 	if (!ok)
 		refuse_secret(profile, &signing, why);
-	PG_RETURN_VOID();
-}
-
-Datum
-webhook_generate_secret(PG_FUNCTION_ARGS)
-{
-	WhSigning signing = signing_of(PG_GETARG_HEAPTUPLEHEADER(0));
-	unsigned char bytes[32];
-	char secret[WH_SECRET_TEXT_MAX];
-	bool ok;
-
-	if (!pg_strong_random(bytes, sizeof(bytes)))
-		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
-				errdetail("The operating system gave no random bytes."), errhint("Try again."));
-	if (signing.algorithm == WH_ALGORITHM_ED25519)
-		ok = wh_secret_encode_ed25519(bytes, secret, sizeof(secret));
-	else
-		ok = wh_secret_encode(bytes, sizeof(bytes), secret, sizeof(secret));
-	explicit_bzero(bytes, sizeof(bytes));
-	if (!ok)
-		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
-				errdetail("OpenSSL made no key of the random bytes."), errhint("Try again."));
-	PG_RETURN_TEXT_P(cstring_to_text(secret));
 }
 
 /* The message as the headers tell of it; false where something that is signed is missing. */
@@ -161,23 +143,30 @@ webhook_signature_matches(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader profile;
 	WhSigning signing;
-	char *secret = text_arg(fcinfo, 1);
+	char *secret;
+	char *utf8;
 	char *signature = text_arg(fcinfo, 4);
 	WhMessage message;
 	WhKey key;
 	const char *why;
 	bool whole;
+	bool decoded;
 	bool found;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(6) || PG_ARGISNULL(7))
 		PG_RETURN_BOOL(false);
 	profile = PG_GETARG_HEAPTUPLEHEADER(0);
-	signing = signing_of(profile);
+	signing = wh_profile_signing(profile);
 	/* nothing that may raise an error comes between decoding the key and wiping it */
 	whole = signature != NULL && read_message(fcinfo, &signing, signature, &message);
-	if (secret == NULL)
+	if (PG_ARGISNULL(1))
 		refuse_secret(profile, &signing, "it is null");
-	if (!wh_verifier_decode(&signing, secret, &key, &why))
+	secret = wh_unwrap(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	utf8 = utf8_secret(secret);
+	wh_forget(secret);
+	decoded = wh_verifier_decode(&signing, utf8, &key, &why);
+	wh_forget(utf8);
+	if (!decoded)
 		refuse_secret(profile, &signing, why);
 	found = whole && wh_verify(&signing, &key, &message, signature);
 	wh_key_wipe(&key);

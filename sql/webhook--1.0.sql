@@ -465,26 +465,33 @@ CREATE FUNCTION webhook.check_signing(profile webhook.profile) RETURNS void
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_signing';
 COMMENT ON FUNCTION webhook.check_signing(webhook.profile) IS 'raises an error, with the reason, where the signature columns of a profile describe no way to sign';
 
-CREATE FUNCTION webhook.check_secret(profile webhook.profile, secret text) RETURNS void
-	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_secret';
-COMMENT ON FUNCTION webhook.check_secret(webhook.profile, text) IS 'raises an error, which quotes no part of it, where a secret does not have the form that the profile asks for';
+-- Of secrets and credentials in SQL: what a statement is given, a log may show. So the functions that people give one
+-- to are C, and have it wrapped, under a key that is gone with the transaction, before any statement sees it; the
+-- triggers of their tables are C, unwrap it and seal it. No function returns one in clear but to who made it.
+CREATE FUNCTION webhook.secret_owner(subscription_id bigint, id integer) RETURNS text
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_secret_owner';
+COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
+
+CREATE FUNCTION webhook.credential_owner(subscription_id bigint, kind text) RETURNS text
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_credential_owner';
+COMMENT ON FUNCTION webhook.credential_owner(bigint, text) IS 'the name of a row of webhook.credential, which is sealed together with it';
 
 CREATE FUNCTION webhook.generate_secret(profile webhook.profile) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_generate_secret';
-COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
+COMMENT ON FUNCTION webhook.generate_secret(webhook.profile) IS 'a new signing secret, wrapped: whsec_ and the base64 of 32 random bytes, which is also a good raw one; for ed25519 whsk_ and the base64 of a seed and its public half';
 
-CREATE FUNCTION webhook.keep_secret(owner text, secret text) RETURNS text
-	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_keep_secret';
-COMMENT ON FUNCTION webhook.keep_secret(text, text) IS 'a secret as its row keeps it: sealed under the first key of webhook.key_file, where that is set. A reference to a file (file:/path) is kept as it is, and takes a superuser';
+CREATE FUNCTION webhook.check_secret(profile webhook.profile, owner text, kept text) RETURNS void
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_check_secret';
+COMMENT ON FUNCTION webhook.check_secret(webhook.profile, text, text) IS 'raises an error, which quotes no part of it, where the secret that a row keeps does not have the form that the profile asks for. Error config_file_error where webhook.key_file does not have its key';
 
-CREATE FUNCTION webhook.kept_secret(owner text, kept text) RETURNS text
-	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_kept_secret';
-COMMENT ON FUNCTION webhook.kept_secret(text, text) IS 'the secret that a row keeps, from what webhook.keep_secret() made of it. Error config_file_error where webhook.key_file does not have its key';
+CREATE FUNCTION webhook.seal_anew(owner text, kept text) RETURNS text
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_seal_anew';
+COMMENT ON FUNCTION webhook.seal_anew(text, text) IS 'what a row keeps, sealed under the first key of webhook.key_file, where that is set. Error config_file_error where that does not have the key that it is sealed under';
 
 CREATE FUNCTION webhook.signature_matches(profile webhook.profile, secret text, id text, "timestamp" text, signature text, body text,
 		earliest bigint, latest bigint) RETURNS boolean
-	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_signature_matches';
-COMMENT ON FUNCTION webhook.signature_matches(webhook.profile, text, text, text, text, text, bigint, bigint) IS 'what webhook.verify does, with the headers found: is the signature right, and the timestamp from earliest to latest (Unix seconds)? In constant time. False for a null where something is needed; an error for a secret that does not fit';
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_signature_matches';
+COMMENT ON FUNCTION webhook.signature_matches(webhook.profile, text, text, text, text, text, bigint, bigint) IS 'what webhook.verify does, with the headers found, and the secret wrapped: is the signature right, and the timestamp from earliest to latest (Unix seconds)? In constant time. False for a null where something is needed; an error for a secret that does not fit';
 
 CREATE FUNCTION webhook.no_such_profile(name text) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -622,6 +629,10 @@ BEGIN
 		NEW.retry_schedule := coalesce(NEW.retry_schedule, p.retry_schedule, '{5s,5min,30min,2h,5h,10h}');
 		NEW.give_up_after := coalesce(NEW.give_up_after, p.give_up_after, interval '3 days');
 	END IF;
+	-- first, and by an expression that is no statement: what is refused may hold a password, and is not to be logged
+	IF NEW.url IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.url IS DISTINCT FROM OLD.url) THEN
+		word := webhook.check_url(NEW.url);
+	END IF;
 	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW) - 'name' - 'url');
 	IF TG_OP = 'INSERT' OR NEW.name IS DISTINCT FROM OLD.name THEN
 		IF NEW.name IS NULL OR NEW.name = '' OR length(NEW.name) > 200 THEN
@@ -642,9 +653,6 @@ BEGIN
 			MESSAGE = 'a subscription needs a URL',
 			DETAIL = 'The URL given is null.',
 			HINT = 'Give the endpoint as https://host/path.';
-	END IF;
-	IF TG_OP = 'INSERT' OR NEW.url <> OLD.url THEN
-		PERFORM webhook.check_url(NEW.url);
 	END IF;
 	-- scheme, host and port: who gets what is sent with each request
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
@@ -789,13 +797,6 @@ END
 $$;
 COMMENT ON FUNCTION webhook.check_owner() IS 'who may be made the owner of a subscription: a role that the current user could SET ROLE to';
 
-CREATE FUNCTION webhook.secret_owner(subscription_id bigint, id integer) RETURNS text
-	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT format('secret %s %s', secret_owner.subscription_id, secret_owner.id)
-$$;
-COMMENT ON FUNCTION webhook.secret_owner(bigint, integer) IS 'the name of a row of webhook.secret, which is sealed together with it: copied into another row, a sealed secret does not open';
-
 CREATE FUNCTION webhook.check_transform() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -853,7 +854,7 @@ BEGIN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
 			SELECT NEW.id, webhook.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
 	ELSIF TG_OP = 'UPDATE' THEN
-		PERFORM webhook.check_secret(p, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+		PERFORM webhook.check_secret(p, webhook.secret_owner(k.subscription_id, k.id), k.secret)
 			FROM webhook.profile p, webhook.secret k
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
@@ -990,7 +991,7 @@ CREATE FUNCTION webhook.after_profile() RETURNS trigger
 AS $$
 BEGIN
 	PERFORM webhook.check_use(NEW, s) FROM webhook.subscription s WHERE s.profile = NEW.name;
-	PERFORM webhook.check_secret(NEW, webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret))
+	PERFORM webhook.check_secret(NEW, webhook.secret_owner(k.subscription_id, k.id), k.secret)
 		FROM webhook.subscription s JOIN webhook.secret k ON k.subscription_id = s.id
 		WHERE s.profile = NEW.name;
 	RETURN NULL;
@@ -998,71 +999,42 @@ END
 $$;
 COMMENT ON FUNCTION webhook.after_profile() IS 'sees that the subscriptions of a profile that was changed, and their secrets, are still as it asks for';
 
-CREATE FUNCTION webhook.before_secret() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION webhook.profile_of(subscription_id bigint) RETURNS webhook.profile
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+	SELECT p FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile WHERE s.id = profile_of.subscription_id
+$$;
+COMMENT ON FUNCTION webhook.profile_of(bigint) IS 'a subscription''s profile. Part of webhook.before_secret()';
+
+-- that a row which is inserted takes the place of the generated one is for dumps that are restored: left beside it,
+-- that one would sign with a key which no receiver has
+CREATE FUNCTION webhook.room_for_secret(subscription_id bigint, id integer, expires_at timestamptz) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
 BEGIN
-	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
-	-- what is sealed (restored with a dump) or in a file was or will be looked at elsewhere
-	PERFORM webhook.check_secret(p, NEW.secret) FROM webhook.subscription s JOIN webhook.profile p ON p.name = s.profile
-		WHERE s.id = NEW.subscription_id AND NEW.secret !~ '^(sealed|file):';
-	NEW.secret := webhook.keep_secret(webhook.secret_owner(NEW.subscription_id, NEW.id), NEW.secret);
-	IF TG_OP = 'INSERT' THEN
-		DELETE FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id AND s.generated;
+	IF room_for_secret.id IS NULL THEN
+		DELETE FROM webhook.secret s WHERE s.subscription_id = room_for_secret.subscription_id AND s.generated;
 	END IF;
-	IF (NEW.expires_at > clock_timestamp()) IS NOT FALSE
-		AND 4 <= (SELECT count(*) FROM webhook.secret s WHERE s.subscription_id = NEW.subscription_id
-			AND (s.expires_at > clock_timestamp()) IS NOT FALSE AND (TG_OP = 'INSERT' OR s.id <> OLD.id)) THEN
+	IF (room_for_secret.expires_at > clock_timestamp()) IS NOT FALSE
+		AND 4 <= (SELECT count(*) FROM webhook.secret s WHERE s.subscription_id = room_for_secret.subscription_id
+			AND (s.expires_at > clock_timestamp()) IS NOT FALSE AND s.id IS DISTINCT FROM room_for_secret.id) THEN
 		RAISE program_limit_exceeded USING
 			MESSAGE = 'a subscription has at most four live secrets',
 			DETAIL = 'Each request carries a signature by each of them, and four have not expired.',
 			HINT = 'Wait until one expires, or rotate with an overlap of 0, which ends the old ones at once.';
 	END IF;
-	RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and lets it take the place of the generated one (as when a dump is restored: left beside it, that one would sign with a key which no receiver has)';
+COMMENT ON FUNCTION webhook.room_for_secret(bigint, integer, timestamptz) IS 'takes the generated secret away where another is inserted (id is null), and raises an error where four others are live. Part of webhook.before_secret()';
 
-CREATE FUNCTION webhook.check_credential(kind text, value text) RETURNS void
-	LANGUAGE c STRICT STABLE AS 'MODULE_PATHNAME', 'webhook_check_credential';
-COMMENT ON FUNCTION webhook.check_credential(text, text) IS 'raises an error, which quotes no part of it, where a credential is not what its kind asks for; of oauth2 it looks at the length only';
+CREATE FUNCTION webhook.before_secret() RETURNS trigger
+	LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_before_secret';
+COMMENT ON FUNCTION webhook.before_secret() IS 'checks a secret and how many there are, and seals it';
 
-CREATE FUNCTION webhook.check_credential_pair(certificate text, key text) RETURNS void
-	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_credential_pair';
-COMMENT ON FUNCTION webhook.check_credential_pair(text, text) IS 'raises an error where a private key is not the certificate''s';
-
-CREATE FUNCTION webhook.check_oauth2(value text) RETURNS void
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	j jsonb;
-BEGIN
-	BEGIN
-		j := value::jsonb;
-	EXCEPTION WHEN OTHERS THEN -- its message would quote the value
-		j := NULL;
-	END;
-	IF jsonb_typeof(j) IS DISTINCT FROM 'object' OR NOT j ?& '{token_url,client_id,client_secret}'
-		OR j - '{token_url,client_id,client_secret,scope,audience,resource,auth}'::text[] <> '{}'
-		OR coalesce(j ->> 'auth', 'basic') NOT IN ('basic', 'post')
-		OR EXISTS (SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(j) = 'object' THEN j END) m
-			WHERE jsonb_typeof(m.value) <> 'string' OR m.value #>> '{}' ~ '^$|[\x01-\x1f\x7f]') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'credential "oauth2" is not usable',
-			DETAIL = 'It is a JSON object of strings: token_url, client_id, client_secret, and where they are wanted scope, audience, resource, and auth, which is basic or post.',
-			HINT = 'For example ''{"token_url": "https://...", "client_id": "...", "client_secret": "..."}''.';
-	END IF;
-	PERFORM webhook.check_url(j ->> 'token_url');
-END
-$$;
-COMMENT ON FUNCTION webhook.check_oauth2(text) IS 'raises an error, which quotes no part of it, where an oauth2 credential is not usable; its token_url must be as a subscription''s url';
-
-CREATE FUNCTION webhook.credential_owner(subscription_id bigint, kind text) RETURNS text
-	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT format('credential %s %s', credential_owner.subscription_id, credential_owner.kind)
-$$;
-COMMENT ON FUNCTION webhook.credential_owner(bigint, text) IS 'the name of a row of webhook.credential, which is sealed together with it';
+CREATE FUNCTION webhook.check_credential_pair(subscription_id bigint, certificate text, key text) RETURNS void
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_check_credential_pair';
+COMMENT ON FUNCTION webhook.check_credential_pair(bigint, text, text) IS 'raises an error where a private key is not the certificate''s, both as their rows keep them';
 
 CREATE FUNCTION webhook.guard_credentials(subscription_id bigint, change text) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -1083,48 +1055,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook.guard_credentials(bigint, text) IS 'raises an error where a change would show credentials to whoever makes it: another origin of url, another ca or proxy';
 
-CREATE FUNCTION webhook.means(credential webhook.credential, value text) RETURNS boolean
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	RETURN credential.value NOT LIKE 'file:%'
-		AND webhook.kept_secret(webhook.credential_owner(credential.subscription_id, credential.kind), credential.value) = means.value;
-EXCEPTION WHEN config_file_error THEN -- its key is gone
-	RETURN false;
-END
-$$;
-COMMENT ON FUNCTION webhook.means(webhook.credential, text) IS 'is this what the credential is when it is opened?';
-
 CREATE FUNCTION webhook.before_credential() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook.refuse_nulls(TG_RELID, to_jsonb(NEW));
-	-- sealed anew, it was looked at when it was set, by the rules of then
-	IF TG_OP = 'UPDATE' AND NEW.kind = OLD.kind AND NEW.subscription_id = OLD.subscription_id AND webhook.means(OLD, NEW.value) THEN
-		NEW.value := webhook.keep_secret(webhook.credential_owner(NEW.subscription_id, NEW.kind), NEW.value);
-		RETURN NEW;
-	END IF;
-	PERFORM webhook.guard_credentials(NEW.subscription_id, NEW.kind) WHERE NEW.kind IN ('ca', 'proxy');
-	-- what is sealed was looked at before it was; what is in a file, the worker looks at
-	IF NEW.value !~ '^(sealed|file):' THEN
-		PERFORM webhook.check_credential(NEW.kind, NEW.value);
-		IF NEW.kind = 'oauth2' THEN
-			PERFORM webhook.check_oauth2(NEW.value);
-		END IF;
-	ELSE
-		PERFORM webhook.check_credential(NEW.kind, 'x') WHERE NEW.kind NOT IN ('basic', 'client_certificate', 'client_key', 'ca', 'proxy');
-	END IF;
-	IF NEW.kind ~* '^header:(webhook-.*|content-length|content-type|host|transfer-encoding|connection|expect|proxy-.*)$' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'a header''s credential is not usable',
-			DETAIL = 'The worker sets this header itself.',
-			HINT = 'For a proxy''s user and password there is the kind proxy.';
-	END IF;
-	NEW.value := webhook.keep_secret(webhook.credential_owner(NEW.subscription_id, NEW.kind), NEW.value);
-	RETURN NEW;
-END
-$$;
+	LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_before_credential';
 COMMENT ON FUNCTION webhook.before_credential() IS 'checks a credential by itself, and seals it';
 
 CREATE FUNCTION webhook.check_credentials(subscription webhook.subscription) RETURNS void
@@ -1134,8 +1066,6 @@ DECLARE
 	kinds CONSTANT text[] := ARRAY(SELECT c.kind FROM webhook.credential c WHERE c.subscription_id = subscription.id ORDER BY c.kind);
 	header text;
 	n bigint;
-	certificate text;
-	key text;
 BEGIN
 	IF kinds = '{}' THEN
 		RETURN;
@@ -1160,15 +1090,9 @@ BEGIN
 			DETAIL = 'basic, bearer and oauth2 are each sent as Authorization; a header may also be a credential header:Name, or one of the subscription''s headers, or its profile''s.',
 			HINT = 'Remove one: webhook.set_credential() with a value of null does that.';
 	END IF;
-	BEGIN
-		SELECT webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value) INTO certificate
-			FROM webhook.credential c WHERE c.subscription_id = subscription.id AND c.kind = 'client_certificate';
-		SELECT webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value) INTO key
-			FROM webhook.credential c WHERE c.subscription_id = subscription.id AND c.kind = 'client_key';
-	EXCEPTION WHEN config_file_error THEN -- as when a dump is restored before its key file: the worker says so when it uses them
-		key := NULL;
-	END;
-	PERFORM webhook.check_credential_pair(certificate, key);
+	PERFORM webhook.check_credential_pair(c.subscription_id, c.value, k.value)
+		FROM webhook.credential c JOIN webhook.credential k ON k.subscription_id = c.subscription_id
+		WHERE c.subscription_id = subscription.id AND c.kind = 'client_certificate' AND k.kind = 'client_key';
 END
 $$;
 COMMENT ON FUNCTION webhook.check_credentials(webhook.subscription) IS 'raises an error where a subscription''s credentials do not go together, or send a header that is sent already';
@@ -1423,7 +1347,7 @@ CREATE VIEW webhook.operation WITH (security_invoker = true) AS
 COMMENT ON VIEW webhook.operation IS 'how functions that an operator calls have done what takes the owner''s rights; UPDATE of it is the right to operate the subscriptions one may see. One row, which keeps nothing';
 COMMENT ON COLUMN webhook.operation.subscriptions IS 'the subscriptions that the current user may see';
 COMMENT ON COLUMN webhook.operation.name IS 'set it to the operation: set_secret, rotate_secret, set_credential, redeliver, replay or test';
-COMMENT ON COLUMN webhook.operation.arguments IS 'set it to the arguments of the function of that name';
+COMMENT ON COLUMN webhook.operation.arguments IS 'set it to the arguments of the function of that name; a secret or credential can only be given to that';
 COMMENT ON COLUMN webhook.operation.result IS 'RETURNING shows the result';
 
 CREATE FUNCTION webhook.subscribe(
@@ -1438,21 +1362,36 @@ CREATE FUNCTION webhook.subscribe(
 	headers      jsonb    DEFAULT '{}',
 	params       jsonb    DEFAULT '{}'
 ) RETURNS text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_subscribe';
+COMMENT ON FUNCTION webhook.subscribe(text, text, text[], text[], text, text, text, jsonpath, jsonb, jsonb) IS 'from the commit of this call on, events that match go to url. entity_types, actions, tenant, filter: which events, null for all. profile: how the receiver wants to be spoken to. Returns the signing secret, generated where none is given; show it to the receiver, it is not shown again';
+
+CREATE FUNCTION webhook.subscribe_wrapped(
+	name         text,
+	url          text,
+	entity_types text[],
+	actions      text[],
+	profile      text,
+	secret       text,
+	tenant       text,
+	filter       jsonpath,
+	headers      jsonb,
+	params       jsonb
+) RETURNS text
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	signing_secret text;
 BEGIN
 	INSERT INTO webhook.subscription (name, url, entity_types, actions, profile, tenant, filter, headers, params)
-		VALUES (subscribe.name, subscribe.url, subscribe.entity_types, subscribe.actions, subscribe.profile,
-			subscribe.tenant, subscribe.filter, coalesce(subscribe.headers, '{}'), coalesce(subscribe.params, '{}'));
+		VALUES (subscribe_wrapped.name, subscribe_wrapped.url, subscribe_wrapped.entity_types, subscribe_wrapped.actions, subscribe_wrapped.profile,
+			subscribe_wrapped.tenant, subscribe_wrapped.filter, coalesce(subscribe_wrapped.headers, '{}'), coalesce(subscribe_wrapped.params, '{}'));
 	UPDATE webhook.operation o SET name = 'set_secret',
-			arguments = jsonb_build_object('subscription', subscribe.name, 'secret', subscribe.secret)
+			arguments = jsonb_build_object('subscription', subscribe_wrapped.name, 'secret', subscribe_wrapped.secret)
 		RETURNING o.result INTO STRICT signing_secret;
 	RETURN signing_secret;
 END
 $$;
-COMMENT ON FUNCTION webhook.subscribe(text, text, text[], text[], text, text, text, jsonpath, jsonb, jsonb) IS 'from the commit of this call on, events that match go to url. entity_types, actions, tenant, filter: which events, null for all. profile: how the receiver wants to be spoken to. Returns the signing secret, generated where none is given; show it to the receiver, it is not shown again';
+COMMENT ON FUNCTION webhook.subscribe_wrapped(text, text, text[], text[], text, text, text, jsonpath, jsonb, jsonb) IS 'webhook.subscribe(), with the secret wrapped, as its result is';
 
 CREATE FUNCTION webhook.no_such_subscription(name text) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -1467,18 +1406,22 @@ $$;
 COMMENT ON FUNCTION webhook.no_such_subscription(text) IS 'raises the error undefined_object for a subscription''s name';
 
 CREATE FUNCTION webhook.rotate_secret(subscription text, secret text DEFAULT NULL, overlap interval DEFAULT '24 hours') RETURNS text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_rotate_secret';
+COMMENT ON FUNCTION webhook.rotate_secret(text, text, interval) IS 'gives a subscription a new signing secret (generated where none is given) and returns it; those it had expire after overlap, at once where that is 0. Until then requests carry a signature by each; where the profile''s header has room for one only, the oldest goes on signing until it expires. Error undefined_object where there is no such subscription, program_limit_exceeded where four secrets are live';
+
+CREATE FUNCTION webhook.rotate_secret_wrapped(subscription text, secret text, overlap interval) RETURNS text
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	new_secret text;
 BEGIN
-	UPDATE webhook.operation o SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', rotate_secret.subscription,
-			'secret', rotate_secret.secret, 'overlap', rotate_secret.overlap)
+	UPDATE webhook.operation o SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', rotate_secret_wrapped.subscription,
+			'secret', rotate_secret_wrapped.secret, 'overlap', rotate_secret_wrapped.overlap)
 		RETURNING o.result INTO STRICT new_secret;
 	RETURN new_secret;
 END
 $$;
-COMMENT ON FUNCTION webhook.rotate_secret(text, text, interval) IS 'gives a subscription a new signing secret (generated where none is given) and returns it; those it had expire after overlap, at once where that is 0. Until then requests carry a signature by each; where the profile''s header has room for one only, the oldest goes on signing until it expires. Error undefined_object where there is no such subscription, program_limit_exceeded where four secrets are live';
+COMMENT ON FUNCTION webhook.rotate_secret_wrapped(text, text, interval) IS 'webhook.rotate_secret(), with the secret wrapped, as its result is';
 
 CREATE FUNCTION webhook.copy_profile(from_profile text, to_profile text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1496,14 +1439,18 @@ $$;
 COMMENT ON FUNCTION webhook.copy_profile(text, text) IS 'makes a profile of your own from another: a row of webhook.profile to be changed by UPDATE, dumped with the database. Errors undefined_object where there is no from_profile, unique_violation where there is a to_profile';
 
 CREATE FUNCTION webhook.set_credential(subscription text, kind text, value text) RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_set_credential';
+COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscription a credential, in place of one of that kind; null removes it. kind: basic (user:password), bearer (token), header:Name (value), client_certificate and client_key (PEM, both in one transaction), ca (PEM: who may have signed the endpoint''s certificate, in place of webhook.ca_file), proxy (http://[user:password@]host:port), oauth2 (JSON: token_url, client_id, client_secret, and where wanted scope, audience, resource, and auth: how the client proves who it is, basic or post). Error undefined_object where there is no such subscription, invalid_parameter_value where the value is not usable';
+
+CREATE FUNCTION webhook.set_credential_wrapped(subscription text, kind text, value text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE webhook.operation o SET name = 'set_credential', arguments = jsonb_build_object('subscription', set_credential.subscription,
-		'kind', set_credential.kind, 'value', set_credential.value);
+	UPDATE webhook.operation o SET name = 'set_credential', arguments = jsonb_build_object('subscription', set_credential_wrapped.subscription,
+		'kind', set_credential_wrapped.kind, 'value', set_credential_wrapped.value);
 END
 $$;
-COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscription a credential, in place of one of that kind; null removes it. kind: basic (user:password), bearer (token), header:Name (value), client_certificate and client_key (PEM, both in one transaction), ca (PEM: who may have signed the endpoint''s certificate, in place of webhook.ca_file), proxy (http://[user:password@]host:port), oauth2 (JSON: token_url, client_id, client_secret, and where wanted scope, audience, resource, and auth: how the client proves who it is, basic or post). Error undefined_object where there is no such subscription, invalid_parameter_value where the value is not usable';
+COMMENT ON FUNCTION webhook.set_credential_wrapped(text, text, text) IS 'webhook.set_credential(), with the value wrapped';
 
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1524,10 +1471,10 @@ DECLARE
 	n bigint;
 	more bigint;
 BEGIN
-	UPDATE webhook.secret k SET secret = webhook.kept_secret(webhook.secret_owner(k.subscription_id, k.id), k.secret)
+	UPDATE webhook.secret k SET secret = webhook.seal_anew(webhook.secret_owner(k.subscription_id, k.id), k.secret)
 		WHERE k.secret NOT LIKE 'file:%';
 	GET DIAGNOSTICS n = ROW_COUNT;
-	UPDATE webhook.credential c SET value = webhook.kept_secret(webhook.credential_owner(c.subscription_id, c.kind), c.value)
+	UPDATE webhook.credential c SET value = webhook.seal_anew(webhook.credential_owner(c.subscription_id, c.kind), c.value)
 		WHERE c.value NOT LIKE 'file:%';
 	GET DIAGNOSTICS more = ROW_COUNT;
 	RETURN n + more;
@@ -1773,16 +1720,20 @@ $$;
 COMMENT ON FUNCTION webhook.header(jsonb, text) IS 'a request header''s value, whatever the case of its name; null where there is none, or several that differ in case';
 
 CREATE FUNCTION webhook.verify(profile text, secret text, headers jsonb, body text, tolerance interval DEFAULT '5 minutes') RETURNS boolean
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_verify';
+COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
+
+CREATE FUNCTION webhook.verify_wrapped(profile text, secret text, headers jsonb, body text, tolerance interval) RETURNS boolean
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	p webhook.profile;
 	now numeric := extract(epoch FROM clock_timestamp());
-	seconds numeric := extract(epoch FROM least(verify.tolerance, interval '10000 years')); -- 17 knows infinite ones
+	seconds numeric := extract(epoch FROM least(verify_wrapped.tolerance, interval '10000 years')); -- 17 knows infinite ones
 BEGIN
-	SELECT * INTO p FROM webhook.profile x WHERE x.name = verify.profile;
+	SELECT * INTO p FROM webhook.profile x WHERE x.name = verify_wrapped.profile;
 	IF NOT FOUND THEN
-		PERFORM webhook.no_such_profile(verify.profile);
+		PERFORM webhook.no_such_profile(verify_wrapped.profile);
 	END IF;
 	IF p.algorithm = 'none' THEN
 		RAISE invalid_parameter_value USING
@@ -1790,24 +1741,25 @@ BEGIN
 			DETAIL = 'Its algorithm is none, so there is nothing that could be verified.',
 			HINT = 'SELECT name, algorithm FROM webhook.profile shows which profiles sign.';
 	END IF;
-	IF (verify.tolerance >= interval '0') IS NOT TRUE THEN
+	IF (verify_wrapped.tolerance >= interval '0') IS NOT TRUE THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'tolerance is out of range',
-			DETAIL = format('%s was given; it is an interval of 0 or more.', coalesce(verify.tolerance::text, 'null')),
+			DETAIL = format('%s was given; it is an interval of 0 or more.', coalesce(verify_wrapped.tolerance::text, 'null')),
 			HINT = 'The default is 5 minutes.';
 	END IF;
-	IF jsonb_typeof(verify.headers) <> 'object' THEN
+	IF jsonb_typeof(verify_wrapped.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'headers must be a JSON object',
-			DETAIL = format('headers is of type %s.', jsonb_typeof(verify.headers)),
+			DETAIL = format('headers is of type %s.', jsonb_typeof(verify_wrapped.headers)),
 			HINT = 'Give names and values, such as ''{"webhook-id": "evt_1"}''.';
 	END IF;
-	RETURN webhook.signature_matches(p, verify.secret, webhook.header(verify.headers, p.id_header),
-		webhook.header(verify.headers, p.timestamp_header), webhook.header(verify.headers, p.signature_header),
-		verify.body, ceil(now - seconds)::bigint, floor(now + seconds)::bigint);
+	RETURN webhook.signature_matches(p, verify_wrapped.secret, webhook.header(verify_wrapped.headers, p.id_header),
+		webhook.header(verify_wrapped.headers, p.timestamp_header), webhook.header(verify_wrapped.headers, p.signature_header),
+		verify_wrapped.body, ceil(now - seconds)::bigint, floor(now + seconds)::bigint);
 END
 $$;
-COMMENT ON FUNCTION webhook.verify(text, text, jsonb, text, interval) IS 'for receivers that live in PostgreSQL: was this request signed with this secret, as the profile says? body: exactly as received. headers: an object of names (in any case) and values. tolerance: how far its timestamp, where the profile signs one, may be from now, either way. False for a wrong or missing header, and for nulls; errors: undefined_object for the profile, invalid_parameter_value for a secret that cannot be the profile''s. Compares in constant time. Does not notice a request that is sent again within the tolerance: remember the ids';
+COMMENT ON FUNCTION webhook.verify_wrapped(text, text, jsonb, text, interval) IS 'webhook.verify(), with the secret wrapped';
+
 CREATE FUNCTION webhook.event_number(event_id text) RETURNS bigint
 	LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -2061,7 +2013,7 @@ BEGIN
 	RETURN new_secret;
 END
 $$;
-COMMENT ON FUNCTION webhook.do_set_secret(bigint, text) IS 'gives a subscription this secret, or a generated one, instead of what it had, and returns it. Part of webhook.subscribe()';
+COMMENT ON FUNCTION webhook.do_set_secret(bigint, text) IS 'gives a subscription this wrapped secret, or a generated one, instead of what it had, and returns it wrapped. Part of webhook.subscribe()';
 
 CREATE FUNCTION webhook.do_rotate_secret(subscription_id bigint, secret text, overlap interval) RETURNS text
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -2099,9 +2051,6 @@ AS $$
 #variable_conflict use_column
 BEGIN
 	IF do_set_credential.value IS NULL THEN
-		-- an unknown kind, or a header that can be none
-		PERFORM webhook.check_credential(do_set_credential.kind, 'x')
-			WHERE do_set_credential.kind NOT IN ('basic', 'client_certificate', 'client_key', 'ca', 'proxy');
 		DELETE FROM webhook.credential c WHERE c.subscription_id = do_set_credential.subscription_id AND c.kind = do_set_credential.kind;
 	ELSE
 		INSERT INTO webhook.credential (subscription_id, kind, value)
@@ -2240,6 +2189,13 @@ DECLARE
 	asked_for CONSTANT text := a ->> 'subscription';
 	allowed bigint[] := OLD.subscriptions;
 BEGIN
+	-- by an expression, which is no statement
+	IF (a ->> 'secret') NOT LIKE 'wrapped:%' OR (a ->> 'value') NOT LIKE 'wrapped:%' THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'a secret or credential is not given to webhook.operation',
+			DETAIL = 'What it is given, statements are, and logs may show.',
+			HINT = 'Call webhook.subscribe, webhook.rotate_secret or webhook.set_credential.';
+	END IF;
 	-- all but redeliver are for one, which must be among those that the caller may see
 	IF asked_for IS NOT NULL OR NEW.name <> 'redeliver' THEN
 		allowed := ARRAY(SELECT s.id FROM webhook.subscription s WHERE s.name = asked_for AND s.id = ANY (allowed));

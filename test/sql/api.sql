@@ -225,7 +225,9 @@ SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user,invoice}
 SELECT name, entity_types, actions, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
 SELECT s.name, k.id, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given, generated, expires_at
 	FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id ORDER BY s.id;
-SELECT count(DISTINCT webhook.generate_secret(p)) FROM generate_series(1, 100), webhook.profile p WHERE p.name = 'entity';
+BEGIN;
+SELECT count(DISTINCT webhook.rotate_secret('crm', overlap => '0')) FROM generate_series(1, 100);
+ROLLBACK;
 -- shown for each
 SELECT subscription, state, reason, breaker, queued, in_flight, pending, oldest_pending, dead, delivered, failed FROM webhook.status ORDER BY subscription;
 -- paused, live again, gone

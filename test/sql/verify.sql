@@ -242,13 +242,16 @@ $$;
 --
 -- Secrets: of the form that the profile asks for
 --
-SELECT name, webhook.generate_secret(p) ~ CASE name WHEN 'standard_v1a' THEN '^whsk_[A-Za-z0-9+/]{86}==$' ELSE '^whsec_[A-Za-z0-9+/]{43}=$' END AS made
+-- each has one that was made, of its form
+SELECT name, webhook.subscribe(name, 'https://hooks.example.com/', profile => name, params => '{"project_id": "11111111-2222-3333-4444-555555555555"}')
+		~ CASE name WHEN 'standard_v1a' THEN '^whsk_[A-Za-z0-9+/]{86}==$' ELSE '^whsec_[A-Za-z0-9+/]{43}=$' END AS made
 	FROM webhook.profile p ORDER BY name COLLATE "C";
-SELECT count(DISTINCT webhook.generate_secret(p)) FROM webhook.profile p, generate_series(1, 50) WHERE name = 'standard_v1a';
--- each has one that was made, and it is right for it
-SELECT p.name, webhook.check_secret(p, webhook.subscribe(p.name, 'https://hooks.example.com/', profile => p.name,
-		params => '{"project_id": "11111111-2222-3333-4444-555555555555"}')) IS NOT NULL AS subscribed
-	FROM webhook.profile p ORDER BY name COLLATE "C";
+-- and what is kept of it is right for it
+SELECT p.name, webhook.check_secret(p, webhook.secret_owner(k.subscription_id, k.id), k.secret) IS NOT NULL AS fits
+	FROM webhook.profile p JOIN webhook.subscription s ON s.name = p.name JOIN webhook.secret k ON k.subscription_id = s.id ORDER BY p.name COLLATE "C";
+BEGIN;
+SELECT count(DISTINCT webhook.rotate_secret('standard_v1a', overlap => '0')) FROM generate_series(1, 50);
+ROLLBACK;
 SELECT webhook.subscribe('raw', 'https://hooks.example.com/', profile => 'github', secret => 'It''s a Secret to Everybody');
 CALL wrong($$ SELECT webhook.subscribe('x', 'https://hooks.example.com/', profile => 'github', secret => $1) $$, E'geheimes\nPasswort');
 CALL wrong($$ SELECT webhook.subscribe('x', 'https://hooks.example.com/', profile => 'github', secret => $1) $$, repeat('geheim', 34));

@@ -1,0 +1,246 @@
+/*
+ * secrets.c
+ *	  Secrets in SQL: the functions that people give one to, and the trigger of
+ *	  webhook.secret.
+ *
+ * Run in users' backends. What is given is wrapped (wrap.h) before any
+ * statement of ours runs, and stays so until a trigger, in C, writes the row
+ * as it is kept (key_file.h). No function returns a secret but to who made it,
+ * none raises an error that quotes one, and copies are wiped.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "check_url.h"
+#include "credentials.h"
+#include "key_file.h"
+#include "sql_call.h"
+#include "verify.h"
+#include "wrap.h"
+
+PG_FUNCTION_INFO_V1(webhook_subscribe);
+PG_FUNCTION_INFO_V1(webhook_rotate_secret);
+PG_FUNCTION_INFO_V1(webhook_set_credential);
+PG_FUNCTION_INFO_V1(webhook_verify);
+PG_FUNCTION_INFO_V1(webhook_generate_secret);
+PG_FUNCTION_INFO_V1(webhook_check_secret);
+PG_FUNCTION_INFO_V1(webhook_secret_owner);
+PG_FUNCTION_INFO_V1(webhook_before_secret);
+
+/*
+ * The door: functions that are given a secret
+ */
+
+/* The function behind this one: it has the same arguments, and takes the secret wrapped. */
+static FmgrInfo *
+function_behind(FunctionCallInfo fcinfo, const char *name)
+{
+	FmgrInfo *behind = fcinfo->flinfo->fn_extra;
+	Oid *types;
+	int n_args;
+	Oid oid;
+
+	if (behind)
+		return behind;
+	(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &n_args);
+	oid = wh_sibling(fcinfo, name, n_args, types);
+	behind = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
+	fmgr_info_cxt(oid, behind, fcinfo->flinfo->fn_mcxt);
+	fcinfo->flinfo->fn_extra = behind;
+	return behind;
+}
+
+/* Have it done by the function of this name, with argument `n` wrapped. */
+static Datum
+pass_on(FunctionCallInfo fcinfo, const char *name, int n)
+{
+	FmgrInfo *behind = function_behind(fcinfo, name);
+	NullableDatum args[FUNC_MAX_ARGS];
+
+	memcpy(args, fcinfo->args, (Size) fcinfo->nargs * sizeof(NullableDatum));
+	if (!args[n].isnull)
+	{
+		char *secret = TextDatumGetCString(args[n].value);
+
+		args[n].value = CStringGetTextDatum(wh_wrap(secret));
+		wh_forget(secret);
+	}
+	return wh_call(behind, PG_GET_COLLATION(), fcinfo->nargs, args, &fcinfo->isnull);
+}
+
+/* The same, where the result is the secret. */
+static Datum
+pass_on_and_show(FunctionCallInfo fcinfo, const char *name, int n)
+{
+	Datum wrapped = pass_on(fcinfo, name, n);
+	char *secret;
+	text *result;
+
+	if (fcinfo->isnull)
+		return (Datum) 0;
+	secret = wh_unwrap(TextDatumGetCString(wrapped));
+	result = cstring_to_text(secret);
+	wh_forget(secret);
+	PG_RETURN_TEXT_P(result);
+}
+
+Datum
+webhook_subscribe(PG_FUNCTION_ARGS)
+{
+	/* a URL with a password in it is refused before it is a statement's parameter */
+	if (!PG_ARGISNULL(1))
+		wh_check_url(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	return pass_on_and_show(fcinfo, "subscribe_wrapped", 5);
+}
+
+Datum
+webhook_rotate_secret(PG_FUNCTION_ARGS)
+{
+	return pass_on_and_show(fcinfo, "rotate_secret_wrapped", 1);
+}
+
+Datum
+webhook_set_credential(PG_FUNCTION_ARGS)
+{
+	/* somebody may have put the value in its place */
+	if (!PG_ARGISNULL(1))
+		wh_check_credential_kind(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	return pass_on(fcinfo, "set_credential_wrapped", 2);
+}
+
+Datum
+webhook_verify(PG_FUNCTION_ARGS)
+{
+	return pass_on(fcinfo, "verify_wrapped", 1);
+}
+
+/*
+ * Making and checking
+ */
+
+/* Wrapped. */
+Datum
+webhook_generate_secret(PG_FUNCTION_ARGS)
+{
+	WhSigning signing = wh_profile_signing(PG_GETARG_HEAPTUPLEHEADER(0));
+	unsigned char bytes[32];
+	char secret[WH_SECRET_TEXT_MAX];
+	char *wrapped;
+	bool ok;
+
+	if (!pg_strong_random(bytes, sizeof(bytes)))
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
+				errdetail("The operating system gave no random bytes."), errhint("Try again."));
+	if (signing.algorithm == WH_ALGORITHM_ED25519)
+		ok = wh_secret_encode_ed25519(bytes, secret, sizeof(secret));
+	else
+		ok = wh_secret_encode(bytes, sizeof(bytes), secret, sizeof(secret));
+	explicit_bzero(bytes, sizeof(bytes));
+	if (!ok)
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a signing secret"),
+				errdetail("OpenSSL made no key of the random bytes."), errhint("Try again."));
+	wrapped = wh_wrap(secret);
+	explicit_bzero(secret, sizeof(secret));
+	PG_RETURN_TEXT_P(cstring_to_text(wrapped));
+}
+
+Datum
+webhook_check_secret(PG_FUNCTION_ARGS)
+{
+	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *secret = wh_secret_opened(owner, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+
+	wh_check_secret(PG_GETARG_HEAPTUPLEHEADER(0), secret);
+	wh_forget(secret);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Rows of webhook.secret
+ */
+
+static char *
+secret_owner(int64 subscription_id, int32 id)
+{
+	return psprintf("secret " INT64_FORMAT " %d", subscription_id, id);
+}
+
+Datum
+webhook_secret_owner(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(secret_owner(PG_GETARG_INT64(0), PG_GETARG_INT32(1))));
+}
+
+/* The row as it is kept: of a secret that is new, and of one that was kept in clear before there was a key. */
+static HeapTuple
+row_to_keep(FunctionCallInfo fcinfo, Relation relation, HeapTuple row, const char *given,
+			NullableDatum subscription_id, const char *owner)
+{
+	char *secret = wh_given(given);
+
+	/* what is sealed (restored with a dump) or in a file was or will be looked at elsewhere */
+	if (wh_is_clear(secret))
+	{
+		FmgrInfo function;
+		Datum profile;
+		bool isnull;
+
+		fmgr_info(wh_sibling(fcinfo, "profile_of", 1, (Oid[]){INT8OID}), &function);
+		profile = wh_call(&function, InvalidOid, 1, &subscription_id, &isnull);
+		if (!isnull) /* else the foreign key says what is wrong */
+			wh_check_secret(DatumGetHeapTupleHeader(profile), secret);
+	}
+	row = wh_with_text(relation, row, "secret", wh_secret_to_keep(owner, secret));
+	wh_forget(secret);
+	return row;
+}
+
+static HeapTuple
+before_secret(FunctionCallInfo fcinfo, const TriggerData *trigger)
+{
+	Relation relation = trigger->tg_relation;
+	HeapTuple row = wh_new_row(trigger);
+	HeapTuple old = wh_old_row(trigger);
+	NullableDatum subscription_id = {0};
+	NullableDatum room[3] = {0};
+	FmgrInfo function;
+	Datum id;
+	char *given;
+	bool isnull;
+
+	wh_refuse_nulls(relation, row);
+	given = TextDatumGetCString(wh_column(relation, row, "secret", &isnull));
+	subscription_id.value = wh_column(relation, row, "subscription_id", &isnull);
+	id = wh_column(relation, row, "id", &isnull);
+	if (old == NULL || wh_is_clear(given) || !wh_unchanged(relation, row, old, "secret"))
+		row = row_to_keep(fcinfo, relation, row, given, subscription_id,
+						  secret_owner(DatumGetInt64(subscription_id.value), DatumGetInt32(id)));
+
+	room[0] = subscription_id;
+	room[1].isnull = old == NULL;
+	if (old)
+		room[1].value = wh_column(relation, old, "id", &isnull);
+	room[2].value = wh_column(relation, row, "expires_at", &room[2].isnull);
+	wh_forget(given);
+	fmgr_info(wh_sibling(fcinfo, "room_for_secret", 3, (Oid[]){INT8OID, INT4OID, TIMESTAMPTZOID}), &function);
+	(void) wh_call(&function, InvalidOid, 3, room, &isnull);
+	return row;
+}
+
+Datum
+webhook_before_secret(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = wh_row_trigger(fcinfo, "before_secret");
+	ErrorContextCallback *context = error_context_stack;
+	HeapTuple row;
+
+	/* COPY would add the line that it reads to an error */
+	error_context_stack = NULL;
+	row = before_secret(fcinfo, trigger);
+	error_context_stack = context;
+	return PointerGetDatum(row);
+}

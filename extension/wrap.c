@@ -1,0 +1,126 @@
+/*
+ * wrap.c
+ *	  A secret on its way through SQL: encrypted under a key that only this
+ *	  backend has, and only until its transaction ends.
+ *
+ * What a statement gets as a parameter, a constant or a row may be written into
+ * the server's log by settings (debug_print_plan) and libraries (auto_explain,
+ * pgaudit) that we do not know. So no secret is ever one: the C functions that
+ * people call wrap what they are given before any SQL of ours runs, and the
+ * triggers of the tables of secrets, which are C too, unwrap it.
+ *
+ * Owns the key: made when it is first needed in a transaction, wiped when that
+ * ends, however it does. Nothing else is kept, so nothing has to be bounded,
+ * found again or forgotten; what a log has of a wrapped secret opens nowhere.
+ */
+#include "wrap.h"
+
+#include "access/xact.h"
+
+#include "seal.h"
+
+#define WRAPPED "wrapped:"
+#define SEALED "sealed:way:" /* what seal.c makes of a key of that id */
+#define OWNER "wrapped"
+
+static WhKeyring ring; /* one key, or none */
+static bool registered = false;
+
+static void
+at_xact_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			if (ring.n > 0)
+				wh_keyring_wipe(&ring);
+			break;
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			break;
+	}
+}
+
+static void
+need_key(void)
+{
+	if (ring.n > 0)
+		return;
+	if (!registered)
+		RegisterXactCallback(at_xact_end, NULL);
+	registered = true;
+	strlcpy(ring.keys[0].id, "way", sizeof(ring.keys[0].id));
+	if (!pg_strong_random(ring.keys[0].key, sizeof(ring.keys[0].key)))
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not take a secret"),
+				errdetail("The operating system gave no random bytes."), errhint("Try again."));
+	ring.n = 1;
+}
+
+bool
+wh_is_wrapped(const char *text)
+{
+	return strncmp(text, WRAPPED, strlen(WRAPPED)) == 0;
+}
+
+char *
+wh_wrap(const char *secret)
+{
+	size_t len = strlen(secret);
+	size_t size = WH_SEALED_SIZE(len);
+	char *sealed;
+
+	if (len > WH_SEAL_PLAIN_MAX)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a secret or credential is too long"),
+				errdetail("It has %zu bytes; at most %d can be kept.", len, WH_SEAL_PLAIN_MAX),
+				errhint("Give the secret itself, not a file it is in."));
+	need_key();
+	sealed = palloc(size);
+	if (!wh_seal(&ring, OWNER, secret, sealed, size))
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not take a secret"),
+				errdetail("There is no memory, or there are no random bytes."), errhint("Try again."));
+	return psprintf(WRAPPED "%s", sealed + strlen(SEALED));
+}
+
+char *
+wh_unwrap(const char *wrapped)
+{
+	char *sealed = psprintf(SEALED "%s", wh_is_wrapped(wrapped) ? wrapped + strlen(WRAPPED) : "");
+	size_t size = strlen(sealed) + 1;
+	char *secret = palloc(size);
+
+	if (wh_unseal(&ring, OWNER, sealed, secret, size) != WH_UNSEALED)
+		ereport(
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("a secret or credential was not given as it must be"),
+			errdetail("It is not wrapped, or it was wrapped in another transaction."),
+			errhint("Give it to webhook.subscribe, rotate_secret, set_credential or verify, or write it into "
+					"the table."));
+	pfree(sealed);
+	return secret;
+}
+
+char *
+wh_given(const char *text)
+{
+	char *secret = wh_is_wrapped(text) ? wh_unwrap(text) : pstrdup(text);
+
+	if (wh_is_wrapped(secret))
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("a secret or credential may not begin with wrapped:"),
+				errdetail("That is how one looks on its way to its table."), errhint("Give another one."));
+	return secret;
+}
+
+void
+wh_forget(char *secret)
+{
+	if (secret == NULL)
+		return;
+	explicit_bzero(secret, strlen(secret));
+	pfree(secret);
+}
