@@ -59,13 +59,13 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
-	careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
+	careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 }
 
 static bool
 is_careful(void)
 {
-	return read_before != NULL || GetCurrentTimestamp() < careful_until;
+	return read_before != NULL || wh_now() < careful_until;
 }
 
 typedef struct Reading
@@ -305,14 +305,14 @@ wh_read_page(void)
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
-		careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
+		careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 	}
 	if (r.written)
 		unwritten_since = 0;
 	else if (r.to_send && unwritten_since == 0)
-		unwritten_since = GetCurrentTimestamp();
+		unwritten_since = wh_now();
 	completions_seen = seen;
-	last_read = GetCurrentTimestamp();
+	last_read = wh_now();
 }
 
 bool

@@ -128,7 +128,7 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 					   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
 					   .lane = row->lane,
 					   .attempts = row->attempts,
-					   .first_us = wh_unix_of(row->first_at),
+					   .first_us = wh_unix_of(wh_own_time(row->first_at)),
 					   .batch = row->batch,
 					   .more = more};
 
@@ -207,7 +207,7 @@ look_at_breakers(void)
 			wh_deliver_hurry_again(wh_engine, subscription_id);
 			return any;
 		}
-		wh_take_look_at(GetCurrentTimestamp());
+		wh_take_look_at(wh_now());
 		any = true;
 	}
 	/* as with what is parked: while recovering, the oldest row may not be there yet */

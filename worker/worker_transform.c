@@ -303,7 +303,7 @@ transform(const WhDelivery *delivery)
 bool
 wh_transform_run(void)
 {
-	TimestampTz began = GetCurrentTimestamp();
+	TimestampTz began = wh_now();
 	TimestampTz now = began;
 	const WhDelivery *delivery;
 
@@ -312,7 +312,7 @@ wh_transform_run(void)
 	while (now - began < BUDGET_US && (delivery = wh_deliver_to_transform(wh_engine)) != NULL)
 	{
 		transform(delivery);
-		now = GetCurrentTimestamp();
+		now = wh_now();
 	}
 	/* one alone took longer than all may: half of the time is everybody else's */
 	rest_until = now - began > 2 * BUDGET_US ? now + (now - began) : 0;

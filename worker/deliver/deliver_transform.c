@@ -201,7 +201,7 @@ wh_deliver_to_transform(WhDeliver *e)
 		if (endpoint && endpoint->sub.transform && !held)
 		{
 			if (next_of(lead) == lead)
-				wh_batch_started(lead, e->now_us);
+				wh_batch_started(lead, e->now_us, wh_engine_wall(e));
 			e->asked = lead;
 			e->asked_last = lead->subscription_id;
 			return next_of(lead);
