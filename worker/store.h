@@ -229,6 +229,17 @@ extern void wh_store_begin_reading(void);
 
 /* Read the next page; `next` is the position after it (palloc'd). */
 extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
+/*
+ * store_sequence.c: people can set the sequence of event ids. In the reading
+ * transaction, before and after wh_store_read: is all as it must be for this position to be read from, and
+ * does the page suit? Where not, nothing of it may be used: it is put right in a
+ * transaction of its own, and then read again. When a page was read, that is told.
+ */
+extern bool wh_sequence_is_right(const WhPosition *position);
+extern bool wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next);
+extern bool wh_store_mend_sequence(const WhPosition *position);
+extern void wh_sequence_read_on(const WhPosition *next);
+
 /* Up to where must WAL be flushed so that no crash can undo an event of this page? */
 extern XLogRecPtr wh_store_commits(const WhPage *page);
 

@@ -77,6 +77,7 @@ typedef struct Reading
 	WhPair *dealt;
 	int n_dealt;
 	int n_events;
+	bool mend;        /* the sequence of ids is to be put right before anything is read */
 	bool to_send;     /* it is for somebody */
 	bool written;     /* the checkpoint says so already */
 	XLogRecPtr flush; /* up to here, before anything is sent */
@@ -166,15 +167,40 @@ write_read_checkpoint(const WhPosition *next)
 	wh_store_write_checkpoint("read", &covered);
 }
 
+/* The furthest that is known to have been read, by this worker or the one before it. */
+static const WhPosition *
+furthest(void)
+{
+	return read_before && read_before->hi > position->hi ? read_before : position;
+}
+
+static void
+mend_step(void *arg)
+{
+	wh_tx_begin("webhook: putting the sequence of ids right");
+	(void) wh_store_mend_sequence(furthest());
+	wh_tx_commit(false);
+}
+
 static void
 read_step(void *arg)
 {
 	Reading *r = arg;
 
-	r->to_send = r->written = false;
+	r->to_send = r->written = r->mend = false;
 	wh_tx_begin("webhook: reading");
 	wh_store_begin_reading();
-	wh_store_read(position, &page, &r->next);
+	r->mend = !wh_sequence_is_right(furthest());
+	if (!r->mend)
+	{
+		wh_store_read(position, &page, &r->next);
+		r->mend = !wh_sequence_suits(position, &page, r->next);
+	}
+	if (r->mend)
+	{
+		wh_tx_commit(false);
+		return;
+	}
 
 	/*
 	 * Configuration that was committed before one of these events must count
@@ -278,6 +304,14 @@ wh_read_page(void)
 			MemoryContextDelete(r.loaded.context);
 		return;
 	}
+	if (r.mend)
+	{
+		release_page();
+		more_to_read = true;
+		(void) wh_attempt(mend_step, NULL);
+		return;
+	}
+	wh_sequence_read_on(r.next);
 	/* with synchronous_commit = off an event is visible before it is durable, and must not be announced */
 	if (r.to_send && !r.written)
 		XLogFlush(r.flush);
