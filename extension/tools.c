@@ -14,19 +14,29 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "capture.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "nodes/parsenodes.h"
+#include "nodes/value.h"
 #include "outbox.h"
+#include "parser/parse_func.h"
 #include "settings.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(webhook_append_event);
 PG_FUNCTION_INFO_V1(webhook_captured);
 PG_FUNCTION_INFO_V1(webhook_current_drawer);
+PG_FUNCTION_INFO_V1(webhook_event_now);
+PG_FUNCTION_INFO_V1(webhook_lock_revival);
 PG_FUNCTION_INFO_V1(webhook_is_own);
 PG_FUNCTION_INFO_V1(webhook_require_own_transaction);
 
@@ -114,6 +124,46 @@ Datum
 webhook_current_drawer(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT16((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+}
+
+/*
+ * event id -> the event, as committed by now. A transaction at REPEATABLE READ
+ * or SERIALIZABLE looks with its old snapshot, and would not see what others
+ * have put into the outbox since. The function called is read-only: it uses the
+ * snapshot that is active.
+ */
+Datum
+webhook_event_now(PG_FUNCTION_ARGS)
+{
+	LOCAL_FCINFO(look, 1);
+	FmgrInfo function;
+	Oid type = INT8OID;
+	Datum event;
+
+	fmgr_info(LookupFuncName(list_make2(makeString("webhook"), makeString("event_in_outbox")), 1, &type, false),
+			  &function);
+	InitFunctionCallInfoData(*look, &function, 1, InvalidOid, NULL, NULL);
+	look->args[0].value = PG_GETARG_DATUM(0);
+	look->args[0].isnull = false;
+	PushActiveSnapshot(GetLatestSnapshot());
+	event = FunctionCallInvoke(look);
+	PopActiveSnapshot();
+	if (look->isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(event);
+}
+
+/*
+ * A lock on nothing that anybody else locks: of the class of relations, but
+ * not a relation's own lock. It ends with the transaction.
+ */
+Datum
+webhook_lock_revival(PG_FUNCTION_ARGS)
+{
+	Oid outbox = get_relname_relid("outbox", get_namespace_oid("webhook", false));
+
+	LockDatabaseObject(RelationRelationId, outbox, 0, ExclusiveLock);
+	PG_RETURN_VOID();
 }
 
 Datum

@@ -34,6 +34,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "monotonic.h"
 #include "wake.h"
 
 #define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
@@ -77,6 +78,7 @@ static int n_aside = 0;
 
 static WorkerSlot *my_slot = NULL;     /* in a worker: the slot it holds */
 static char last_words[WH_REASON_MAX]; /* in a worker: the error it ends with */
+static TimestampTz attached_at = 0;    /* in a worker: when it began, by wh_monotonic() */
 
 int
 wh_lock_tranche(void)
@@ -380,6 +382,7 @@ wh_worker_attach(void)
 		slot->view.state = WH_SLOT_RUNNING;
 		slot->view.pid = MyProcPid;
 		slot->view.started_at = GetCurrentTimestamp();
+		attached_at = wh_monotonic();
 		slot->view.silent = slot->view.failing = false;
 		slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
@@ -406,8 +409,7 @@ wh_worker_last_words(const char *error)
 static int
 restart_delay(WorkerSlot *slot)
 {
-	if (last_words[0] == '\0' ||
-		GetCurrentTimestamp() >= TimestampTzPlusMilliseconds(slot->view.started_at, HEALTHY_AFTER_MS))
+	if (last_words[0] == '\0' || wh_monotonic() >= TimestampTzPlusMilliseconds(attached_at, HEALTHY_AFTER_MS))
 		slot->failures = 0;
 	if (last_words[0] != '\0')
 		slot->failures++;
@@ -435,7 +437,7 @@ wh_worker_detach(bool absent)
 		my_slot->view.dboid = dboid;
 		my_slot->view.state = WH_SLOT_WANTED;
 		my_slot->view.aside = still_aside;
-		my_slot->view.not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+		my_slot->view.not_before = TimestampTzPlusMilliseconds(wh_monotonic(), delay);
 		my_slot->view.failing = my_slot->failures > 0;
 		strlcpy(my_slot->view.reason, last_words, WH_REASON_MAX);
 	}
@@ -465,7 +467,7 @@ remember_aside(Oid dboid, bool for_good)
 void
 wh_worker_step_aside(Oid dboid, bool for_good)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ASIDE_WITHIN_MS);
+	TimestampTz deadline = TimestampTzPlusMilliseconds(wh_monotonic(), ASIDE_WITHIN_MS);
 
 	register_callback();
 	if (!remember_aside(dboid, for_good))
@@ -483,7 +485,7 @@ wh_worker_step_aside(Oid dboid, bool for_good)
 			slot->view.aside = true;
 		}
 		LWLockRelease(&shared->lock);
-		if (pid == 0 || GetCurrentTimestamp() >= deadline)
+		if (pid == 0 || wh_monotonic() >= deadline)
 			return;
 		kill(pid, SIGTERM);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);

@@ -28,7 +28,7 @@ typedef struct WhSlotView
 	Oid dboid;
 	WhSlotState state;
 	int pid;                /* of the worker, while RUNNING */
-	TimestampTz not_before; /* while WANTED: no start earlier than this */
+	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
 	bool silent;            /* the worker captures but does not deliver: see reason */
 	bool failing;           /* it meets errors, while WANTED: it has ended because of one; see reason */

@@ -268,7 +268,7 @@ CREATE TABLE webhook.outbox (
 	created_at      timestamptz NOT NULL,
 	drawer          smallint    NOT NULL
 ) PARTITION BY LIST (drawer);
-COMMENT ON TABLE webhook.outbox IS 'one row per event, appended in the application''s own transaction and never updated or deleted; a drawer is truncated when all in it is older than webhook.retention and settled';
+COMMENT ON TABLE webhook.outbox IS 'one row per event, appended in the application''s own transaction; a drawer is truncated when all in it is older than webhook.retention and settled, and before that, events with a pending delivery move into the current drawer';
 COMMENT ON COLUMN webhook.outbox.id IS 'number of the event; ascending in commit order for each entity';
 COMMENT ON COLUMN webhook.outbox.xid IS 'the transaction that made the event';
 COMMENT ON COLUMN webhook.outbox.entity_id IS 'the key of the changed row as text; several key columns as a JSON array; null for action truncate';
@@ -318,6 +318,7 @@ DO $$
 BEGIN
 	FOR d IN 0..7 LOOP
 		EXECUTE format('CREATE TABLE webhook.outbox_%s PARTITION OF webhook.outbox FOR VALUES IN (%s)', d, d);
+		EXECUTE format('ALTER TABLE webhook.outbox_%s REPLICA IDENTITY FULL', d); -- no key; rows move on into other drawers
 		EXECUTE format('CREATE INDEX ON webhook.outbox_%s (id)', d);
 		EXECUTE format('CREATE INDEX ON webhook.outbox_%s (xid)', d);
 		EXECUTE format('COMMENT ON TABLE webhook.outbox_%s IS %L', d, 'drawer ' || d || ' of webhook.outbox');
@@ -1576,6 +1577,27 @@ CREATE FUNCTION webhook.event_size(entity_type text, entity_id text, tenant text
 		+ coalesce(octet_length(context::text), 0);
 COMMENT ON FUNCTION webhook.event_size(text, text, text, json, json, json) IS 'about as many bytes as an event of these takes in the worker''s memory';
 
+-- read-only, so it sees what its caller's snapshot shows
+CREATE FUNCTION webhook.event_in_outbox(event_id bigint) RETURNS webhook.outbox
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	event webhook.outbox;
+BEGIN
+	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = event_in_outbox.event_id LIMIT 1;
+	RETURN event;
+END
+$$;
+COMMENT ON FUNCTION webhook.event_in_outbox(bigint) IS 'an event of webhook.outbox; null where there is none. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.event_now(event_id bigint) RETURNS webhook.outbox
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_event_now';
+COMMENT ON FUNCTION webhook.event_now(bigint) IS 'the same, as committed by now at every isolation level. Part of webhook.redeliver()';
+
+CREATE FUNCTION webhook.lock_revival() RETURNS void
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_revival';
+COMMENT ON FUNCTION webhook.lock_revival() IS 'waits until no other transaction puts events back into webhook.outbox, and keeps others from it until this one ends. Part of webhook.redeliver()';
+
 CREATE FUNCTION webhook.revive(event_id bigint) RETURNS webhook.outbox
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1977,10 +1999,9 @@ CREATE FUNCTION webhook.note_dead_letters() RETURNS trigger
 AS $$
 BEGIN
 	-- the word of its last attempt; the reason for people may name a host
-	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', CASE WHEN d.reason LIKE 'older than webhook.retention%'
-			THEN 'older than webhook.retention'
-			ELSE (SELECT a.outcome FROM webhook.attempt a WHERE d.attempts > 0 AND a.event_id = d.event_id AND a.subscription_id = d.subscription_id
-				ORDER BY a.at DESC LIMIT 1) END, d.event_id)
+	PERFORM webhook.note_change(d.subscription_id, 'dead_letter', (SELECT a.outcome FROM webhook.attempt a
+			WHERE d.attempts > 0 AND a.event_id = d.event_id AND a.subscription_id = d.subscription_id
+			ORDER BY a.at DESC LIMIT 1), d.event_id)
 		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
 	RETURN NULL;
 END
@@ -2076,8 +2097,13 @@ BEGIN
 	-- whoever redelivers what is dead does so one after the other; what another has taken meanwhile is his
 	dead := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number);
 	locked := ARRAY(SELECT d.subscription_id FROM webhook.dead_letter d WHERE d.event_id = number ORDER BY d.subscription_id FOR UPDATE);
-	SELECT o.* INTO event FROM webhook.outbox o WHERE o.id = number;
-	IF NOT FOUND THEN
+	-- what others have committed counts, whatever this transaction's snapshot shows: else an event could be put back twice
+	event := webhook.event_now(number);
+	IF event.id IS NULL THEN
+		PERFORM webhook.lock_revival();
+		event := webhook.event_now(number);
+	END IF;
+	IF event.id IS NULL THEN
 		event := webhook.revive(number);
 	END IF;
 	IF event.id IS NULL THEN
@@ -2146,6 +2172,15 @@ BEGIN
 			MESSAGE = format('subscription "%s" was made or changed in this transaction', s.name),
 			DETAIL = 'What others commit before its end would be neither replayed nor matched with the subscription as it is now.',
 			HINT = 'COMMIT, and call webhook.replay() in a transaction of its own.';
+	END IF;
+	-- a drawer that was emptied looks empty in an older snapshot, too, and what has moved on from it is not seen
+	LOCK TABLE webhook.outbox IN ACCESS SHARE MODE;
+	IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE i.inhparent = 'webhook.outbox'::regclass AND c.relfilenode <> pg_relation_filenode(c.oid)) THEN
+		RAISE serialization_failure USING
+			MESSAGE = 'could not serialize access due to the rotation of webhook.outbox',
+			DETAIL = 'A drawer was emptied after the snapshot of this transaction was taken.',
+			HINT = 'Retry the transaction.';
 	END IF;
 	WITH found AS MATERIALIZED (
 		SELECT o.id, o.drawer, m.matched,

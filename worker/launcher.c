@@ -36,6 +36,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "monotonic.h"
 #include "wake.h"
 
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
@@ -230,7 +231,7 @@ start_wanted(void)
 {
 	static bool complained = false;
 	WhSlotView slots[WH_MAX_DATABASES];
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = wh_monotonic();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
 	int asked = 0;
 	int n;
@@ -322,7 +323,7 @@ webhook_launcher_main(Datum arg)
 		}
 		find_databases();
 		again = start_wanted();
-		now = GetCurrentTimestamp();
+		now = wh_monotonic();
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 				  again <= now ? 0 : (again - now) / 1000 + 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

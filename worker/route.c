@@ -28,6 +28,7 @@
 
 #include "fault.h"
 #include "filter.h"
+#include "clock.h"
 #include "memory_limit.h"
 #include "route.h"
 #include "strikes.h"
@@ -262,7 +263,7 @@ judge(Walk *walk)
 	}
 	if ((why = wh_suspect_why(event->id, route->sub.id)) == NULL)
 	{
-		if (walk->judged && !walk->again && GetCurrentTimestamp() >= walk->until)
+		if (walk->judged && !walk->again && wh_now() >= walk->until)
 			return false;
 		if (!wh_suspect_may(event, route->sub.id))
 			return false;
@@ -426,7 +427,7 @@ wh_route_page(const WhRoutes *routes, WhPage *page, WhMatches *out)
 		route_on(&walk);
 	else
 	{
-		walk.until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WH_JUDGING_MS);
+		walk.until = TimestampTzPlusMilliseconds(wh_now(), WH_JUDGING_MS);
 		wh_content_open(&walk.content, CurrentMemoryContext);
 		while (!wh_tx_guarded(route_on, &walk, &code, &why) && after_error(&walk, code, why))
 			;

@@ -7,8 +7,8 @@
  * outbox and the checkpoints, store_event.c the events made of its rows, store_settle.c what is
  * written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
- * asked for, store_ops.c what others are told of trouble, store_rotate.c the
- * ring of drawers. All of them run inside a transaction that the caller has
+ * asked for, store_ops.c what others are told of trouble, store_rotate.c and
+ * store_carry.c the ring of drawers. All of them run inside a transaction that the caller has
  * opened with wh_tx_begin; what they return outlives it, in the memory context
  * the caller was in before, or in malloc where the engine is to own it.
  */
@@ -280,6 +280,24 @@ extern void wh_store_read(const WhPosition *from, WhPage *page);
 extern WhPosition *wh_store_position(const WhPosition *from, WhPage *page, int n);
 /* Up to where must WAL be flushed so that no crash can undo any of the first `n` events of this page? */
 extern XLogRecPtr wh_store_commits(const WhPage *page, int n);
+/*
+ * store_sequence.c: people can set the sequence of event ids. In the reading
+ * transaction, before and after wh_store_read: is all as it must be for this position to be read from, and
+ * does the page suit? Where not, nothing of it may be used: it is put right in a
+ * transaction of its own, and then read again. When a page was read, that is told.
+ */
+extern bool wh_sequence_is_right(const WhPosition *position);
+extern bool wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next);
+extern bool wh_store_mend_sequence(const WhPosition *position);
+extern void wh_sequence_read_on(const WhPosition *next);
+
+/*
+ * The event behind a row of pending, as a relation of at most one row: from
+ * the drawer where it was, or from wherever it has been moved to since. Where it is there twice, one of them.
+ */
+#define WH_EVENT_OF(event_id, in_drawer)                                                                     \
+	"((SELECT * FROM webhook.outbox b WHERE b.id = " event_id " AND b.drawer = " in_drawer " LIMIT 1)"       \
+	" UNION ALL (SELECT * FROM webhook.outbox b WHERE b.id = " event_id " LIMIT 1) LIMIT 1)"
 
 /* An event for a subscription. */
 typedef struct WhPair
@@ -314,8 +332,8 @@ extern int wh_pair_compare(const void *a, const void *b); /* that order */
  * store_settle.c: how deliveries have ended
  */
 
-/* Write down how these deliveries have ended. */
-extern void wh_store_settle(WhDelivery *const *deliveries, int n);
+/* Write down how these deliveries have ended; `logged`: also that they were attempted. */
+extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 /*
  * store_ops.c: what others are told of subscriptions in trouble
@@ -336,7 +354,8 @@ extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), vo
 typedef struct WhAsked
 {
 	int64 event_id;
-	uint64 lane; /* the caller's to fill in */
+	uint64 lane;  /* the caller's to fill in */
+	int16 drawer; /* where the event is, whatever the row says */
 	WhEvent
 		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
 } WhAsked;
@@ -383,6 +402,14 @@ extern void wh_store_parked_anywhere(void);
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);
 
+/*
+ * The wall clock was set by so many microseconds: what waits in tables is moved
+ * by as much. And at start: what waits longer than a schedule can have made it wait, because the
+ * clock was set meanwhile, does so no more.
+ */
+extern void wh_store_move_waits(int64 jump);
+extern void wh_store_shorten_waits(void);
+
 /* The event behind a row of pending is gone, or is not for the subscription: so is the delivery. */
 extern void wh_store_forget_pending(int64 subscription_id, int64 event_id);
 /* A row that was taken has been judged; or it could not be now, and is as it was. */
@@ -401,12 +428,28 @@ extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, in
  * store_rotate.c: the ring of drawers
  */
 
+/* How far the events that are still waited for have been carried over. */
+typedef struct WhCarry
+{
+	int from;              /* the drawer; -1: of none */
+	int64 subscription_id; /* rows of pending up to this one have been looked at */
+	int64 event_id;
+	bool ended;  /* all have */
+	int64 moved; /* events */
+	int64 gone;  /* rows of pending whose event is nowhere, and which were forgotten */
+} WhCarry;
+
 typedef struct WhRotation
 {
-	bool done;      /* the drawer is empty, or holds nothing that is old */
-	int64 dead;     /* deliveries that went to dead_letter */
+	bool done;     /* the drawer is empty, or holds nothing that is old */
+	bool more;     /* there is more to carry over: go on soon */
+	WhCarry carry; /* the caller's to keep when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
 } WhRotation;
+
+/* store_carry.c: begin with a drawer; and move the next portion, a short transaction's worth. */
+extern void wh_carry_begin(WhCarry *carry, int drawer);
+extern void wh_store_carry(WhCarry *carry);
 
 /* Empty the drawer whose turn is next, if all in it is old and nobody holds a lock on it. */
 extern void wh_store_rotate_attempt(WhRotation *r);

@@ -27,12 +27,11 @@ int
 wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 {
 	static WhPlan plan = {
-		.sql = "SELECT p.event_id, o.entity_type, o.entity_id"
+		.sql = "SELECT p.event_id, o.entity_type, o.entity_id, o.drawer"
 			   " FROM (SELECT * FROM webhook.pending q WHERE q.subscription_id = $1 AND q.state = 'asked'"
 			   " AND q.event_id > $3"
 			   " ORDER BY q.subscription_id, q.event_id LIMIT $2) p"
-			   " LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = "
-			   "p.drawer OFFSET 0) o ON true",
+			   " LEFT JOIN LATERAL " WH_EVENT_OF("p.event_id", "p.drawer") " o ON true",
 		3,
 		{INT8OID, INT8OID, INT8OID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum(max), Int64GetDatum(after)};
@@ -47,7 +46,8 @@ wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 		WhEvent event = {.action = "", .entity_type = utf8_column(row, desc, 2)};
 		bool isnull;
 
-		rows[i] = (WhAsked){.event_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull))};
+		rows[i] = (WhAsked){.event_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)),
+							.drawer = DatumGetInt16(SPI_getbinval(row, desc, 4, &isnull))};
 		if (event.entity_type == NULL)
 			continue;
 		event.id = rows[i].event_id;
@@ -69,23 +69,28 @@ int64
 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n)
 {
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.pending p SET state = 'parked', lane = ($3)[array_position($2, p.event_id)]"
-			   " WHERE p.state = 'asked' AND p.ctid = ANY (ARRAY(SELECT (SELECT q.ctid FROM webhook.pending q"
-			   " WHERE q.subscription_id = $1 AND q.event_id = k.event_id) FROM unnest($2) k(event_id)))",
-		3,
-		{INT8OID, INT8ARRAYOID, INT8ARRAYOID}};
+		.sql = "UPDATE webhook.pending p SET state = 'parked', lane = ($3)[array_position($2, p.event_id)],"
+			   " drawer = ($4)[array_position($2, p.event_id)]"
+			   " WHERE p.state = 'asked' AND p.ctid = ANY (ARRAY(SELECT q.ctid FROM unnest($2) k(event_id)"
+			   " CROSS JOIN LATERAL (SELECT r.ctid FROM webhook.pending r WHERE r.subscription_id = $1"
+			   " AND r.event_id = k.event_id OFFSET 0) q))",
+		4,
+		{INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT2ARRAYOID}};
 	Datum *ids = palloc(n * sizeof(Datum));
 	Datum *lanes = palloc(n * sizeof(Datum));
-	Datum values[3];
+	Datum *drawers = palloc(n * sizeof(Datum));
+	Datum values[4];
 
 	for (int i = 0; i < n; i++)
 	{
+		drawers[i] = Int16GetDatum(rows[i].drawer);
 		ids[i] = Int64GetDatum(rows[i].event_id);
 		lanes[i] = Int64GetDatum((int64) rows[i].lane);
 	}
 	values[0] = Int64GetDatum(subscription_id);
 	values[1] = int8_array(ids, n);
 	values[2] = int8_array(lanes, n);
+	values[3] = PointerGetDatum(construct_array(drawers, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 	return (int64) SPI_processed;
 }

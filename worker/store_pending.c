@@ -22,7 +22,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "store.h"
+
+#define A_LIFE_US (INT64CONST(1000) * 365 * USECS_PER_DAY)
 
 /*
  * The ways of choosing rows share everything but the choice, a query of
@@ -33,19 +36,20 @@
  * only, its rows are updated by ctid, and subqueries that refer to a row
  * outside cannot be turned into joins that begin at the wrong end.
  */
+/* After how many attempts, how long until the next one; what no schedule can hold is held to be ten years. */
+#define STEP(attempts)                                                                                       \
+	"least(coalesce((SELECT s.retry_schedule[least(greatest(" attempts ", 1), cardinality(s.retry_schedule))]" \
+	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 years')"
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
-	" UPDATE webhook.pending p SET state = 'sending', attempts = p.attempts + 1,"                            \
-	" due_at = clock_timestamp() + coalesce((SELECT s.retry_schedule[least(p.attempts + 1, "                 \
-	"cardinality(s.retry_schedule))]"                                                                        \
-	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute')"                     \
+	" UPDATE webhook.pending p SET state = 'sending',"                                                       \
+	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
+	" due_at = clock_timestamp() + " STEP("coalesce(p.attempts, 0) + 1")                                     \
 	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
 	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer, p.judged)" \
 	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, t.judged,"              \
-	" " WH_EVENT_COLUMNS                                                                                     \
-	" FROM taken t LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = t.event_id AND b.drawer "  \
-	"= t.drawer"                                                                                             \
-	" OFFSET 0) o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
+	" " WH_EVENT_COLUMNS " FROM taken t LEFT JOIN LATERAL " WH_EVENT_OF("t.event_id", "t.drawer")            \
+	" o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
@@ -92,26 +96,36 @@ static List *
 take(WhPlan *plan, Datum *values)
 {
 	List *list = NIL;
+	WhTaken *before = NULL;
 
 	wh_plan_run(plan, values, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple row = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
-		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
-		WhTaken *t = palloc0(sizeof(WhTaken));
+		MemoryContext old;
+		WhTaken *t;
 		bool isnull;
+		int64 subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+		int64 event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
 		Datum first_at;
 		Datum batch;
 
+		/* somebody has made two rows of it: what becomes of one becomes of both */
+		if (before && before->subscription_id == subscription_id && before->event_id == event_id)
+			continue;
+		old = MemoryContextSwitchTo(wh_tx_results);
+		t = before = palloc0(sizeof(WhTaken));
 		list = lappend(list, t);
 		MemoryContextSwitchTo(old);
-		t->subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
-		t->event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		t->subscription_id = subscription_id;
+		t->event_id = event_id;
 		t->lane = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
 		t->attempts = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
 		first_at = SPI_getbinval(row, desc, 5, &isnull);
 		t->first_at = isnull ? 0 : DatumGetTimestampTz(first_at);
+		if (TIMESTAMP_NOT_FINITE(t->first_at))
+			t->first_at = 0;
 		batch = SPI_getbinval(row, desc, 6, &isnull);
 		t->batch = isnull ? 0 : DatumGetInt64(batch);
 		t->unjudged = !DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
@@ -128,7 +142,7 @@ wh_store_take_due(int max, const int64 *held, int n_held)
 	static WhPlan plan = {.sql = TAKE(WITH_ITS_BATCH(LEADS_THAT_FIT(IS_DUE, "p.due_at", "$4"))),
 						  4,
 						  {INT8OID, TIMESTAMPTZOID, INT8ARRAYOID, INT8OID}};
-	Datum values[4] = {Int64GetDatum(max), TimestampTzGetDatum(GetCurrentTimestamp()),
+	Datum values[4] = {Int64GetDatum(max), TimestampTzGetDatum(wh_table_time(wh_now())),
 					   int8_array(held, n_held), Int64GetDatum((int64) WH_PAGE_BYTES)};
 
 	return take(&plan, values);
@@ -270,7 +284,7 @@ wh_store_make_due(int64 subscription_id)
 			" ORDER BY p.due_at))",
 		2,
 		{INT8OID, TIMESTAMPTZOID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum values[2] = {Int64GetDatum(subscription_id), TimestampTzGetDatum(wh_table_time(wh_now()))};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
@@ -289,7 +303,46 @@ wh_store_next_due(const int64 *held, int n_held)
 	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		return DT_NOEND;
-	return DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return wh_own_time(DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
+}
+
+void
+wh_store_move_waits(int64 jump)
+{
+	/* what is as far away as that was never a time of a clock */
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.pending p SET"
+			   " due_at = CASE WHEN p.due_at BETWEEN $2 AND $3 THEN p.due_at + $1 ELSE p.due_at END,"
+			   " first_at = CASE WHEN p.first_at BETWEEN $2 AND $3 THEN p.first_at + $1 ELSE p.first_at END"
+			   " WHERE p.state IN ('retry', 'sending') OR p.first_at IS NOT NULL",
+		3,
+		{INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
+	TimestampTz now = wh_table_time(wh_now());
+	Interval by = {.time = jump};
+	Datum values[3] = {IntervalPGetDatum(&by), TimestampTzGetDatum(now - A_LIFE_US),
+					   TimestampTzGetDatum(now + A_LIFE_US)};
+
+	if (jump > -A_LIFE_US && jump < A_LIFE_US)
+		wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+wh_store_shorten_waits(void)
+{
+	/* a receiver may have asked for a day; a schedule's step is made longer at random, never twice as long */
+	static WhPlan due = {
+		.sql = "UPDATE webhook.pending p SET due_at = $1 + " STEP("p.attempts") " WHERE p.ctid = ANY (ARRAY("
+			   "SELECT p.ctid FROM webhook.pending p WHERE p.state = 'retry' AND p.due_at > $1 + interval '25 hours'"
+			   " AND p.due_at > $1 + 2 * " STEP("p.attempts") " AND p.due_at < 'infinity' ORDER BY p.due_at))",
+		1,
+		{TIMESTAMPTZOID}};
+	static WhPlan first = {.sql = "UPDATE webhook.pending p SET first_at = $1 WHERE p.first_at > $1",
+						   1,
+						   {TIMESTAMPTZOID}};
+	Datum now = TimestampTzGetDatum(wh_table_time(wh_now()));
+
+	wh_plan_run(&due, &now, NULL, SPI_OK_UPDATE);
+	wh_plan_run(&first, &now, NULL, SPI_OK_UPDATE);
 }
 
 void
@@ -333,10 +386,17 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
 {
 	/*
-	 * What a dead worker had taken, or is in no state that we know; subscriptions that are gone; batches whose
+	 * Where nothing has kept people from making two rows of one delivery, what
+	 * is too many; what a dead worker had taken, or is in no state that we know; subscriptions that are gone; batches whose
 	 * lead is; then one 'retry' at the head of each lane, but of a batch the lead
 	 * alone, and of a lane with a batch no other.
 	 */
+	static WhPlan twins = {
+		.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY (ARRAY(SELECT q.ctid FROM (SELECT r.ctid,"
+			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_id ORDER BY r.state = 'asked', r.attempts"
+			   " DESC) AS n FROM webhook.pending r) q WHERE q.n > 1)) AND NOT EXISTS (SELECT FROM pg_index i"
+			   " WHERE i.indrelid = 'webhook.pending'::regclass AND i.indisunique AND i.indisvalid)",
+		0};
 	static WhPlan untake = {
 		.sql = "UPDATE webhook.pending SET state = CASE WHEN judged THEN 'retry' ELSE 'parked' END,"
 			   " due_at = coalesce(due_at, clock_timestamp())"
@@ -366,10 +426,12 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 			   " FROM webhook.pending WHERE state IN ('retry', 'behind') GROUP BY subscription_id, lane",
 		0};
 
+	wh_plan_run(&twins, NULL, NULL, SPI_OK_DELETE);
 	wh_plan_run(&untake, NULL, NULL, SPI_OK_UPDATE);
 	wh_plan_run(&orphans, NULL, NULL, SPI_OK_DELETE);
 	wh_plan_run(&leaderless, NULL, NULL, SPI_OK_UPDATE);
 	wh_plan_run(&heads, NULL, NULL, SPI_OK_UPDATE);
+	wh_store_shorten_waits();
 	wh_plan_run(&counts, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

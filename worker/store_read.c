@@ -168,8 +168,12 @@ wh_store_checkpoint(const char *kind)
 			"'next_xid')::xid8,"
 			" (within ->> 'last')::bigint,"
 			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
+			/* ids that there have been are not of the future: it is the sequence that was set back */
 			" hi > (SELECT last_value FROM webhook.outbox_id_seq)"
-			" FROM webhook.checkpoint WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+			" AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.id >= hi)"
+			" AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id >= hi)"
+			" AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
+			" FROM webhook.checkpoint c WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 		1,
 		{TEXTOID}};
 	Datum value = CStringGetTextDatum(kind);

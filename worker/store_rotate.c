@@ -3,11 +3,15 @@
  *	  The ring of drawers: emptying the one whose turn is next.
  *
  * A drawer is truncated only if its newest row is older than the retention,
- * everything in it has been read and settled, and nobody at all holds a lock
- * on it: the worker never waits for one and never makes anybody wait. What is
- * still pending from it goes to webhook.dead_letter with its event first.
- * These rules look at what a drawer holds, never at its number, so a changed
- * retention only shifts which drawer is current. Called by worker.c.
+ * everything in it has been read and settled, nothing in it is pending, and
+ * nobody at all holds a lock on it: the worker never waits for one and never makes
+ * anybody wait. Events of it that somebody still waits for are carried over
+ * into the current drawer before (store_carry.c), a portion at a time, while
+ * nothing is locked. These rules look at what a drawer holds, never at its number,
+ * so a changed retention only shifts which drawer is current. Called by worker.c.
+ *
+ * Rows of the future (the clock has been set back) are as old as the newest
+ * row written after them, which the next turn of their drawer brings.
  */
 #include "postgres.h"
 
@@ -18,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "settings.h"
 #include "store.h"
 
@@ -50,7 +55,7 @@ run(const char *pattern, int drawer, int expected)
 static bool
 older_than_retention(Datum at)
 {
-	return DatumGetTimestampTz(at) + (int64) wh_retention * USECS_PER_SEC < GetCurrentTimestamp();
+	return DatumGetTimestampTz(at) + (int64) wh_retention * USECS_PER_SEC < wh_age_clock();
 }
 
 /* Lock a drawer if that can be had at once. */
@@ -68,7 +73,7 @@ begin_drawer(const char *log, WhRotation *r)
 {
 	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
 
-	r->done = false;
+	r->done = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, drawer);
 	return drawer;
 }
@@ -80,7 +85,9 @@ wh_store_rotate_attempt(WhRotation *r)
 	bool isnull;
 	Datum newest;
 
-	newest = drawer_value("SELECT at FROM webhook.attempt_%d ORDER BY at DESC LIMIT 1", drawer, &isnull);
+	newest = drawer_value("SELECT at FROM webhook.attempt_%d WHERE at <= clock_timestamp()"
+						  " ORDER BY at DESC LIMIT 1",
+						  drawer, &isnull);
 	r->done = isnull || !older_than_retention(newest);
 	if (r->done || !lock_drawer("attempt", drawer))
 		return;
@@ -88,52 +95,71 @@ wh_store_rotate_attempt(WhRotation *r)
 	r->done = true;
 }
 
+/*
+ * All rows of a drawer are settled if none is above the settled position and
+ * none was written by a transaction that could have been running then. One that
+ * is yet to come belongs to another cluster, from which the row was brought here.
+ */
+static bool
+all_settled(int drawer, const WhPosition *settled)
+{
+	const char *unsettled = "SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT
+							"' LIMIT 1";
+	bool isnull;
+	Datum id;
+
+	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
+	if (settled == NULL || settled->within_snapshot)
+		return false;
+	id = drawer_value("SELECT id FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1", drawer,
+					  &isnull);
+	if (!isnull && DatumGetInt64(id) > settled->hi)
+		return false;
+	(void) drawer_value(psprintf(unsettled, quote_literal_cstr(settled->snapshot),
+								 U64FromFullTransactionId(ReadNextFullTransactionId())),
+						drawer, &isnull);
+	return isnull;
+}
+
 void
 wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 {
 	int drawer = begin_drawer("outbox", r);
 	bool isnull;
-	Datum value;
+	Datum newest;
 
 	/* ids are taken with the clock's time, so the highest id has the latest time */
-	value =
-		drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
-	r->done = isnull || !older_than_retention(value);
-	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
-	if (r->done || settled == NULL || settled->within_snapshot || !lock_drawer("outbox", drawer))
+	newest = drawer_value("SELECT created_at FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1",
+						  drawer, &isnull);
+	r->done = isnull || !older_than_retention(newest);
+	if (r->done || !all_settled(drawer, settled))
+		return;
+	if (r->carry.from != drawer)
+		wh_carry_begin(&r->carry, drawer);
+	if (!r->carry.ended)
+	{
+		wh_store_carry(&r->carry);
+		r->more = true;
+		return;
+	}
+	/* once more from the beginning, where something has come meanwhile */
+	(void) drawer_value("SELECT 1 FROM webhook.pending WHERE drawer = %d LIMIT 1", drawer, &isnull);
+	if (!isnull)
+		r->carry.from = -1;
+	if (!isnull || !lock_drawer("outbox", drawer))
 		return;
 
 	/*
 	 * With the lock, nobody is in the midst of writing here: all rows are
-	 * committed or dead. All of them are settled if none is above the settled
-	 * position and none was written by a transaction that could have been
-	 * running then.
+	 * committed or dead. Nor is anybody in the midst of asking for one of them
+	 * again, which begins with a look at the outbox; who has is waited for.
 	 */
-	value = drawer_value("SELECT id FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
-	if (!isnull && DatumGetInt64(value) > settled->hi)
+	if (!all_settled(drawer, settled))
 		return;
-	value =
-		drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
-							  quote_literal_cstr(settled->snapshot)),
-					 drawer, &isnull);
+	(void) drawer_value("SELECT 1 FROM webhook.pending WHERE state = 'asked' AND drawer = %d LIMIT 1", drawer,
+						&isnull);
 	if (!isnull)
 		return;
-
-	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
-		"first_at, xid, entity_id,"
-		" entity_type, action_type, result, previous, tenant, context, created_at)"
-		" SELECT p.subscription_id, o.id, s.name, coalesce('older than webhook.retention; ' || p.last_error,"
-		" 'older than webhook.retention'), p.attempts, p.first_at, o.xid, o.entity_id, o.entity_type,"
-		" o.action_type, o.result, o.previous, o.tenant, o.context, o.created_at"
-		" FROM webhook.pending p"
-		" CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = p.event_id AND b.drawer = p.drawer "
-		"OFFSET 0) o"
-		" CROSS JOIN LATERAL (SELECT b.name FROM webhook.subscription b WHERE b.id = p.subscription_id "
-		"OFFSET 0) s"
-		" WHERE p.drawer = %d ON CONFLICT DO NOTHING",
-		drawer, SPI_OK_INSERT);
-	run("DELETE FROM webhook.pending WHERE drawer = %d", drawer, SPI_OK_DELETE);
-	r->dead += SPI_processed;
 	run("TRUNCATE webhook.outbox_%d", drawer, SPI_OK_UTILITY);
 	r->done = true;
 }

@@ -11,6 +11,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -20,9 +23,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/queryenvironment.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "clock.h"
 #include "settings.h"
 #include "store.h"
 
@@ -135,7 +140,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		Int64GetDatum(d->event->id),
 		Int64GetDatum(d->subscription_id),
 		Int32GetDatum(d->attempts),
-		TimestampTzGetDatum(timestamp_of(d->started_us)),
+		TimestampTzGetDatum(timestamp_of(d->wall_us)),
 		CStringGetTextDatum(d->word),
 		Int32GetDatum(d->http_status),
 		d->error[0] ? text_datum(d->error) : (Datum) 0,
@@ -184,6 +189,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	if (n_rows > 0)
 	{
 		relation.md.enrtuples = n_rows;
+		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
 		drawer = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
@@ -193,41 +199,116 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	tuplestore_end(rows);
 }
 
+#define PENDING_COLUMNS                                                                                      \
+	"subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size, batch, judged"
+/* What is to be kept: not where subscription or event are gone; the event may be in another drawer by now. */
+#define KEPT                                                                                                 \
+	"SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, k.last_error," \
+	" o.drawer, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  \
+	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF("k.event_id", "k.drawer") " o"                 \
+	" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+#define PENDING_TYPES                                                                                        \
+	{                                                                                                        \
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,           \
+			TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID        \
+	}
+
+/* Is the index there by which a second row of a delivery is noticed? People drop what they do not know. */
+static bool
+has_unique_index(void)
+{
+	Oid index = get_relname_relid("pending_idx", get_namespace_oid("webhook", false));
+	HeapTuple row = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
+	bool unique;
+
+	if (!HeapTupleIsValid(row))
+		return false;
+	unique = ((Form_pg_index) GETSTRUCT(row))->indisunique && ((Form_pg_index) GETSTRUCT(row))->indisvalid;
+	ReleaseSysCache(row);
+	return unique;
+}
+
+static bool
+is_kept(const WhDelivery *d)
+{
+	return d->disposal == WH_DO_RETRY || d->disposal == WH_DO_BEHIND || d->disposal == WH_DO_PARK;
+}
+
+typedef struct Kept
+{
+	WhPair pair;
+	int at;
+} Kept;
+
+static int
+kept_compare(const void *a, const void *b)
+{
+	const Kept *p = a;
+	const Kept *q = b;
+	int order = wh_pair_compare(&p->pair, &q->pair);
+
+	return order != 0 ? order : p->at - q->at;
+}
+
+/* Those to be kept, each pair once: where a delivery was made twice, as it ended last. */
+static const WhDelivery **
+kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
+{
+	Kept *kept = palloc(Max(1, n) * sizeof(Kept));
+	const WhDelivery **once = palloc(Max(1, n) * sizeof(WhDelivery *));
+	int n_all = 0;
+
+	for (int i = 0; i < n; i++)
+		if (is_kept(deliveries[i]))
+			kept[n_all++] = (Kept){.pair = {.event_id = deliveries[i]->event->id,
+											.subscription_id = deliveries[i]->subscription_id},
+								   .at = i};
+	qsort(kept, n_all, sizeof(Kept), kept_compare);
+	*n_kept = 0;
+	for (int i = 0; i < n_all; i++)
+		if (i + 1 == n_all || wh_pair_compare(&kept[i].pair, &kept[i + 1].pair) != 0)
+			once[(*n_kept)++] = deliveries[kept[i].at];
+	return once;
+}
+
 /* Deliveries to be kept: a new row of pending, or a change of the one there is. */
 static void
 write_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql =
-			"INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
-			"first_at, last_error, drawer, size, batch, judged)"
-			" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
-			"k.last_error, k.drawer, k.size, k.batch, k.judged"
-			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size,"
-			" batch, judged)"
-			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
-			/* rotation may have made it a dead letter meanwhile */
-			" AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = k.event_id AND o.drawer = k.drawer "
-			"OFFSET 0)"
-			" ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
-			"state = excluded.state, attempts = "
-			"excluded.attempts,"
-			" due_at = excluded.due_at, first_at = excluded.first_at,"
-			" last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
+		.sql = "INSERT INTO webhook.pending (" PENDING_COLUMNS ") " KEPT
+			   " ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
+			   "state = excluded.state, attempts = excluded.attempts,"
+			   " due_at = excluded.due_at, first_at = excluded.first_at, drawer = excluded.drawer,"
+			   " last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
 		12,
-		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID}};
+		PENDING_TYPES};
+	static WhPlan without_index = {
+		.sql =
+			"WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
+			" UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, due_at = c.due_at, first_at = "
+			"c.first_at,"
+			" drawer = c.drawer, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
+			" FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_id = p.event_id)"
+			" INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
+			" WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
+			" AND p.event_id = c.event_id) ON CONFLICT DO NOTHING",
+		12,
+		PENDING_TYPES};
 	static const Oid types[12] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
 								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID, BOOLOID};
 	Column c[12];
 	Datum values[12];
+	int n_kept;
+	const WhDelivery **kept = kept_once(deliveries, n, &n_kept);
 
+	if (n_kept == 0)
+		return;
 	for (int i = 0; i < 12; i++)
-		column_init(&c[i], types[i], n);
-	for (int i = 0; i < n; i++)
+		column_init(&c[i], types[i], n_kept);
+	for (int i = 0; i < n_kept; i++)
 	{
-		const WhDelivery *d = deliveries[i];
+		const WhDelivery *d = kept[i];
 		const char *state;
 		TimestampTz due;
 
@@ -235,7 +316,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 		{
 			case WH_DO_RETRY:
 				state = "retry";
-				due = d->due_us ? timestamp_of(d->due_us) : GetCurrentTimestamp();
+				due = wh_table_time(d->due_us ? timestamp_of(d->due_us) : wh_now());
 				break;
 			case WH_DO_BEHIND:
 				state = "behind";
@@ -243,11 +324,11 @@ write_pending(WhDelivery *const *deliveries, int n)
 				break;
 			case WH_DO_PARK:
 				state = "parked";
-				due = GetCurrentTimestamp();
+				due = wh_table_time(wh_now());
 				wh_store_parked_at(d->subscription_id, d->event->id);
 				break;
 			default:
-				continue;
+				elog(ERROR, "a delivery that is not kept");
 		}
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
@@ -256,7 +337,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[4], Int32GetDatum(d->attempts), false);
 		column_add(&c[5], TimestampTzGetDatum(due), false);
 		column_add(&c[6],
-				   d->first_us && d->attempts > 0 ? TimestampTzGetDatum(timestamp_of(d->first_us))
+				   d->first_us && d->attempts > 0 ? TimestampTzGetDatum(wh_table_time(timestamp_of(d->first_us)))
 												  : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
@@ -265,11 +346,9 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_PARK);
 		column_add(&c[11], BoolGetDatum(!d->unjudged), false);
 	}
-	if (c[0].n == 0)
-		return;
 	for (int i = 0; i < 12; i++)
 		values[i] = column_array(&c[i]);
-	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+	wh_plan_run(has_unique_index() ? &plan : &without_index, values, NULL, SPI_OK_INSERT);
 }
 
 /* Given up: the event is copied whole, because its drawer will be emptied one day. */
@@ -280,15 +359,15 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
 			   "first_at, xid, entity_id,"
 			   " entity_type, action_type, result, previous, tenant, context, created_at)"
-			   " SELECT s.id, o.id, s.name, k.reason, k.attempts, k.first_at, o.xid, o.entity_id, "
-			   "o.entity_type, o.action_type,"
-			   " o.result, o.previous, o.tenant, o.context, o.created_at"
+			   " SELECT s.id, o.id, coalesce(s.name, ''), k.reason, k.attempts, k.first_at, coalesce(o.xid, '0'), "
+			   "o.entity_id,"
+			   " coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
+			   " o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
 			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, "
 			   "first_at, drawer)"
 			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
 			   "k.subscription_id OFFSET 0) s"
-			   " CROSS JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = k.event_id AND b.drawer = "
-			   "k.drawer OFFSET 0) o"
+			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_id", "k.drawer") " o"
 			   " ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
@@ -308,7 +387,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
 		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
-		column_add(&c[4], TimestampTzGetDatum(timestamp_of(d->first_us)), d->first_us == 0);
+		column_add(&c[4], TimestampTzGetDatum(wh_table_time(timestamp_of(d->first_us))), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->drawer), false);
 	}
 	if (c[0].n == 0)
@@ -324,9 +403,10 @@ delete_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
 		.sql =
-			"DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT (SELECT p.ctid FROM webhook.pending p"
-			" WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id)"
-			" FROM unnest($1, $2) k(subscription_id, event_id)))",
+			"DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
+			" FROM unnest($1, $2) k(subscription_id, event_id) CROSS JOIN LATERAL (SELECT p.ctid FROM"
+			" webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id"
+			" OFFSET 0) q))",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};
 	Column c[2];
@@ -373,9 +453,10 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 }
 
 void
-wh_store_settle(WhDelivery *const *deliveries, int n)
+wh_store_settle(WhDelivery *const *deliveries, int n, bool logged)
 {
-	write_attempts(deliveries, n);
+	if (logged)
+		write_attempts(deliveries, n);
 	write_pending(deliveries, n);
 	write_dead_letters(deliveries, n);
 	delete_pending(deliveries, n);

@@ -25,6 +25,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -76,7 +78,7 @@ wh_start_over(void)
 	start_over = true;
 	/* what is under way shall end as it ends: others' requests are not to be repeated for this */
 	wh_deliver_drain(wh_engine);
-	drained_by = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_WITHIN_MS);
+	drained_by = TimestampTzPlusMilliseconds(wh_now(), DRAIN_WITHIN_MS);
 }
 
 static const char *const breaker_names[] =
@@ -85,13 +87,13 @@ static const char *const breaker_names[] =
 static void
 report(void)
 {
-	const char *attempt = wh_attempt_failing(GetCurrentTimestamp());
+	const char *attempt = wh_attempt_failing(wh_now());
 	const char *failing = attempt ? attempt : wh_transform_problem();
 	WhWorkerReport r = {.silent = silent,
 						.failing = failing != NULL,
 						.reason = silent ? silent_reason : failing,
-						.last_read = wh_read_last(),
-						.last_settled = wh_settle_last(),
+						.last_read = wh_table_time(wh_read_last()),
+						.last_settled = wh_table_time(wh_settle_last()),
 						.events_read = wh_read_events(),
 						.counters = DSM_HANDLE_INVALID};
 	int n = list_length(wh_config_routes());
@@ -119,8 +121,8 @@ report(void)
 			strlcpy(row->breaker, breaker_names[c.breaker], sizeof(row->breaker));
 			row->delivered = c.delivered;
 			row->failed = c.failed;
-			row->last_success = wh_timestamp_of(c.last_success_us);
-			row->last_failure = wh_timestamp_of(c.last_failure_us);
+			row->last_success = wh_table_time(wh_timestamp_of(c.last_success_us));
+			row->last_failure = wh_table_time(wh_timestamp_of(c.last_failure_us));
 			strlcpy(row->last_error,
 					wh_config_left_out(row->subscription_id) ? "too_large"
 					: c.last_error                           ? c.last_error
@@ -132,7 +134,7 @@ report(void)
 	wh_worker_report(&r);
 	pfree(rows);
 	wh_memory_limit_look();
-	next_report = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REPORT_EVERY_MS);
+	next_report = TimestampTzPlusMilliseconds(wh_now(), REPORT_EVERY_MS);
 }
 
 /* Stop reading, break off what is under way, write down what was not sent. */
@@ -189,36 +191,89 @@ rotate_outbox_step(void *arg)
 	wh_tx_commit(false);
 }
 
+/* How long it is until the next drawer's turn, by the clock of those who write. */
+static int64
+until_next_turn_ms(void)
+{
+	int64 width_ms = wh_drawer_width() * 1000;
+	int64 wall_ms = (GetCurrentTimestamp() + WH_UNIX_EPOCH_US) / 1000;
+
+	return width_ms - wall_ms % width_ms;
+}
+
+static void
+tell_of_carried(const WhCarry *carry)
+{
+	if (carry->moved > 0)
+		ereport(LOG, errmsg("webhook worker kept " INT64_FORMAT " events older than webhook.retention", carry->moved),
+				errdetail("They have pending deliveries. They are now in the current drawer."));
+	if (carry->gone > 0)
+		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+				errmsg("webhook worker dropped " INT64_FORMAT " pending deliveries", carry->gone),
+				errdetail("Their events are not in webhook.outbox."),
+				errhint("Do not delete rows of webhook.outbox by hand."));
+}
+
 /* Each log by itself, so that what holds up one does not hold up the other. */
 static void
 rotate(TimestampTz now)
 {
+	static WhCarry carry = {.from = -1};
 	int64 width_ms = wh_drawer_width() * 1000;
-	int64 turn = timestamptz_to_time_t(now) / wh_drawer_width();
-	WhRotation attempt = {.doing = "rotate its drawers"};
-	WhRotation outbox = {.doing = "rotate its drawers"};
+	WhRotation attempt = {.doing = "rotate its drawers", .done = true};
+	WhRotation outbox = {.doing = "rotate its drawers", .carry = carry};
 	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
-	bool ok = wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
+	bool carrying = carry.from >= 0 && !carry.ended;
+	bool ok = carrying || wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
 
-	ok = wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint) && ok;
+	if (wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint))
+	{
+		carry = outbox.carry;
+		if (!outbox.more)
+		{
+			tell_of_carried(&carry);
+			carry.moved = carry.gone = 0;
+		}
+	}
+	else
+		ok = false;
+	if (ok && outbox.more)
+	{
+		next_rotation = now; /* the next portion, when all else has had its turn */
+		return;
+	}
 	if (!ok)
 		next_rotation =
 			TimestampTzPlusMilliseconds(now, Max(ROTATE_AGAIN_MS / 2, Min(ROTATE_LATER_MS, width_ms)));
 	else if (attempt.done && outbox.done)
-		next_rotation = time_t_to_timestamptz((turn + 1) * wh_drawer_width());
+		next_rotation = TimestampTzPlusMilliseconds(now, until_next_turn_ms());
 	else
 	{
 		next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width_ms / 4));
 		wh_read_again(); /* what holds it up may be that our position is old */
 	}
-	if (outbox.dead > 0)
-	{
-		ereport(
-			LOG,
-			errmsg("webhook worker moved " INT64_FORMAT " deliveries to webhook.dead_letter", outbox.dead),
-			errdetail("Their events are older than webhook.retention."));
-		wh_start_over();
-	}
+}
+
+static void
+follow_clock_step(void *arg)
+{
+	wh_tx_begin("webhook: following the clock");
+	wh_store_move_waits(*(int64 *) arg);
+	wh_tx_commit(false);
+}
+
+/* Has somebody set the wall clock? What waits in tables is moved by as much; whatever waits here does not notice. */
+static void
+follow_clock(void)
+{
+	int64 jump = wh_clock_jump();
+
+	if (jump == 0 || !wh_attempt(follow_clock_step, &jump))
+		return;
+	wh_clock_adopt(jump);
+	ereport(LOG, errmsg("webhook worker follows the clock, which was set %s by %.0f seconds",
+						jump > 0 ? "ahead" : "back", fabs((double) jump) / USECS_PER_SEC));
+	next_rotation = 0; /* another drawer is current */
 }
 
 typedef struct Starting
@@ -297,7 +352,7 @@ insist(void (*step)(void *), void *arg)
 	while (!wh_attempt(step, arg))
 	{
 		report();
-		wait_until(GetCurrentTimestamp(), wh_attempt_from(step));
+		wait_until(wh_now(), wh_attempt_from(step));
 	}
 }
 
@@ -332,18 +387,18 @@ stay_silent(const char *reason, bool broken)
 	report();
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = wh_now();
 		bool early;
 
 		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
-		early = GetCurrentTimestamp() < next_look;
+		early = wh_now() < next_look;
 		/* events are none of our business: while `woken` stays up, those who commit them wake nobody */
 		if (broken ? early : !wh_store_config_hint() && (early || !wh_worker_woken()))
 			continue;
 		insist(look_again_step, &look);
 		if (look.mended)
 			wh_leave();
-		next_look = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wh_naptime);
+		next_look = TimestampTzPlusMilliseconds(wh_now(), wh_naptime);
 	}
 }
 
@@ -471,11 +526,15 @@ reload(void)
 static TimestampTz
 turn(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = wh_now();
 	TimestampTz deadline;
 	int64 engine_us;
-	bool wanted = wh_read_wanted(now);
-	bool room = wh_read_may();
+	bool wanted;
+	bool room;
+
+	follow_clock();
+	wanted = wh_read_wanted(now);
+	room = wh_read_may();
 
 	if (!start_over)
 	{
@@ -493,11 +552,12 @@ turn(void)
 	if (wh_deliver_in_flight(wh_engine) > 0)
 		WH_FAULT("sending");
 	wh_settle_collect();
-	now = GetCurrentTimestamp();
+	now = wh_now();
 	if (!wh_settle_clear())
 		WH_FAULT("answered");
 	if (wh_settle_due() <= now)
 		wh_settle();
+	wh_apart_try();
 	if (!start_over && wh_take_pending(now))
 	{
 		wh_deliver_run(wh_engine);
@@ -512,6 +572,7 @@ turn(void)
 	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
 	deadline = Min(deadline, wh_settle_due());
 	deadline = Min(deadline, wh_transform_due());
+	deadline = Min(deadline, wh_apart_due());
 	if (start_over)
 		deadline = Min(deadline, drained_by);
 	else
@@ -542,7 +603,7 @@ work(void)
 
 		MemoryContextSwitchTo(cycle_context);
 		deadline = turn();
-		now = GetCurrentTimestamp();
+		now = wh_now();
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			report();

@@ -9,6 +9,7 @@
  *	  worker_config.c	the engine's settings, the routes
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
+ *	  worker_apart.c	what cannot be settled, and is set apart from the rest
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
  *	  worker_asked.c	what people have asked for and is not parked yet
@@ -27,6 +28,7 @@
 #include "nodes/pg_list.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "deliver.h"
 #include "route.h"
@@ -35,7 +37,7 @@
 
 #define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
-/* The server's time as microseconds since the Unix epoch and back; 0 stands for "never" in both. */
+/* A time as microseconds since the Unix epoch and back; 0 stands for "never" in both. */
 static inline int64
 wh_unix_of(TimestampTz at)
 {
@@ -70,6 +72,10 @@ extern void wh_start_over(void);
 /* Run a step; false where it failed: it is rolled back. So it is, and not run, until it may be tried again. */
 extern bool wh_attempt(void (*step)(void *), void *arg);
 extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: at any time */
+/* It failed for what it found or was to write, not for want of a lock, memory or disk. */
+extern bool wh_attempt_met_content(void (*step)(void *));
+/* What it was to do was done in another way. */
+extern void wh_attempt_forget(void (*step)(void *));
 extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
 extern const char *wh_attempt_failing(TimestampTz now);
@@ -148,6 +154,21 @@ extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
 extern const WhPosition *wh_settle_position(void); /* as last written, or later */
 extern TimestampTz wh_settle_last(void);
+
+/*
+ * worker_apart.c
+ */
+
+/*
+ * Settle these one subscription after the other, and what cannot be settled
+ * together one by one: in a transaction, which fails where none can be.
+ * `settled` is filled in for each.
+ */
+extern void wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled);
+extern void wh_apart_add(WhDelivery *d); /* it could not be; tried again from now on, by itself */
+extern bool wh_apart_any(void);          /* there are such: a checkpoint may not say that all is settled */
+extern void wh_apart_try(void);
+extern TimestampTz wh_apart_due(void); /* DT_NOEND: there are none */
 
 /*
  * worker_take.c

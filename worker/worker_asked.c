@@ -108,7 +108,7 @@ wh_asked_park(void)
 
 	if (n_noted == 0)
 		return false;
-	wh_take_look_at(GetCurrentTimestamp()); /* there will be more to do */
+	wh_take_look_at(wh_now()); /* there will be more to do */
 	p.noted = noted[0];
 	if (!wh_attempt(park_step, &p))
 		return false;

@@ -33,6 +33,7 @@ typedef struct Failing
 	void (*step)(void *);
 	int failures; /* in a row */
 	bool lock;    /* the last one was for want of a lock */
+	int code;     /* its SQLSTATE */
 	TimestampTz not_before;
 	TimestampTz said_at; /* when `message` was logged */
 	char message[sizeof(((WhFailure *) 0)->message)];
@@ -104,7 +105,7 @@ wh_attempt(void (*step)(void *), void *arg)
 	bool was_lock = f->lock;
 	int delay;
 
-	if (f->not_before != 0 && GetCurrentTimestamp() < f->not_before)
+	if (f->not_before != 0 && wh_now() < f->not_before)
 		return false;
 	if (wh_tx_try(step, arg, &failure))
 	{
@@ -114,13 +115,39 @@ wh_attempt(void (*step)(void *), void *arg)
 	}
 	if (ShutdownRequestPending)
 		return false; /* it was cancelled for that, as a rule; and whatever it was, what is to be written down then is not to wait */
-	now = GetCurrentTimestamp();
+	now = wh_now();
 	f->lock = wh_failure_is_lock(&failure);
+	f->code = failure.code;
 	f->failures = was_lock == f->lock ? f->failures + 1 : 1;
 	delay = f->lock ? LOCK_AGAIN_MS : Min(ERROR_AGAIN_MAX_MS, ERROR_AGAIN_MS << Min(f->failures - 1, 10));
 	f->not_before = TimestampTzPlusMilliseconds(now, delay);
 	say(f, &failure, was_lock, now);
 	return false;
+}
+
+bool
+wh_attempt_met_content(void (*step)(void *))
+{
+	switch (ERRCODE_TO_CATEGORY(find(step)->code))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYSTEM_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+void
+wh_attempt_forget(void (*step)(void *))
+{
+	Failing *f = find(step);
+
+	f->failures = 0;
+	f->not_before = 0;
 }
 
 TimestampTz

@@ -27,6 +27,12 @@ static WhRoutes *routes = NULL;
 static int64
 unix_now(void)
 {
+	return wh_unix_of(wh_now());
+}
+
+static int64
+unix_wall(void)
+{
 	return wh_unix_of(GetCurrentTimestamp());
 }
 
@@ -77,6 +83,7 @@ wh_config_engine(void)
 							  .ca_file = wh_ca_file,
 							  .allowed_networks = wh_allowed_networks,
 							  .now_us = unix_now,
+							  .wall_us = unix_wall,
 							  .random = random_fraction};
 
 	config.waiting_max = wh_memory_part(4, SIZE_MAX);
@@ -190,7 +197,7 @@ wh_config_apply(WhLoaded *loaded)
 	apply_routes(loaded->routes, loaded->context);
 	wh_memory_limit_restore();
 	/* a subscription that is live again may have deliveries that came due meanwhile: look */
-	wh_take_look_at(GetCurrentTimestamp());
+	wh_take_look_at(wh_now());
 }
 
 List *

@@ -62,13 +62,13 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
-	careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
+	careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 }
 
 static bool
 is_careful(void)
 {
-	return read_before != NULL || wh_suspect_doubts() || GetCurrentTimestamp() < careful_until;
+	return read_before != NULL || wh_suspect_doubts() || wh_now() < careful_until;
 }
 
 typedef struct Reading
@@ -81,6 +81,7 @@ typedef struct Reading
 	int n_dealt;
 	int n_events;     /* of the page, dealt with */
 	bool all;         /* that was all of it */
+	bool mend;        /* the sequence of ids is to be put right before anything is read */
 	bool to_send;     /* it is for somebody */
 	bool written;     /* the checkpoint says so already */
 	XLogRecPtr flush; /* up to here, before anything is sent */
@@ -162,17 +163,42 @@ write_read_checkpoint(const WhPosition *next)
 	wh_store_write_checkpoint("read", &covered);
 }
 
+/* The furthest that is known to have been read, by this worker or the one before it. */
+static const WhPosition *
+furthest(void)
+{
+	return read_before && read_before->hi > position->hi ? read_before : position;
+}
+
+static void
+mend_step(void *arg)
+{
+	wh_tx_begin("webhook: putting the sequence of ids right");
+	(void) wh_store_mend_sequence(furthest());
+	wh_tx_commit(false);
+}
+
 static void
 read_step(void *arg)
 {
 	Reading *r = arg;
 
-	r->to_send = r->written = false;
+	r->to_send = r->written = r->mend = false;
 	r->n_events = 0;
 	release_page(); /* of an attempt that failed */
 	wh_tx_begin("webhook: reading");
 	wh_store_begin_reading();
-	wh_store_read(position, &page);
+	r->mend = !wh_sequence_is_right(furthest());
+	if (!r->mend)
+	{
+		wh_store_read(position, &page);
+		r->mend = !wh_sequence_suits(position, &page, wh_store_position(position, &page, page.n));
+	}
+	if (r->mend)
+	{
+		wh_tx_commit(false);
+		return;
+	}
 
 	/*
 	 * Configuration that was committed before one of these events must count
@@ -358,6 +384,14 @@ wh_read_page(void)
 			MemoryContextDelete(r.loaded.context);
 		return;
 	}
+	if (r.mend)
+	{
+		release_page();
+		more_to_read = true;
+		(void) wh_attempt(mend_step, NULL);
+		return;
+	}
+	wh_sequence_read_on(r.next);
 	/* with synchronous_commit = off an event is visible before it is durable, and must not be announced */
 	if (r.to_send && !r.written)
 		XLogFlush(r.flush);
@@ -392,14 +426,14 @@ wh_read_page(void)
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
-		careful_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CAREFUL_MS);
+		careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 	}
 	if (r.written)
 		unwritten_since = 0;
 	else if (r.to_send && unwritten_since == 0)
-		unwritten_since = GetCurrentTimestamp();
+		unwritten_since = wh_now();
 	completions_seen = seen;
-	last_read = GetCurrentTimestamp();
+	last_read = wh_now();
 }
 
 bool

@@ -53,7 +53,7 @@ wh_settle_add(WhDelivery *d)
 		wh_memory_limit_restore();
 	}
 	if (n_ended == 0)
-		first_ended_at = GetCurrentTimestamp();
+		first_ended_at = wh_now();
 	ended[n_ended++] = d;
 	ended_bytes += d->event->size;
 }
@@ -75,13 +75,22 @@ wh_settle_collect(void)
 static void
 settle_step(void *arg)
 {
+	bool *apart = arg; /* of each delivery: could it be settled? NULL: all at once */
+	bool all;
+
 	wh_tx_begin("webhook: settling");
-	wh_store_settle(ended, n_ended);
-	if (wh_read_unwritten_since() != 0 && !(to_settle && wh_books_all_ended()))
+	if (apart)
+		wh_apart_settle(ended, n_ended, apart);
+	else
+		wh_store_settle(ended, n_ended, true);
+	all = to_settle && !wh_apart_any();
+	for (int i = 0; apart && i < n_ended; i++)
+		all = all && apart[i];
+	if (wh_read_unwritten_since() != 0 && !(all && wh_books_all_ended()))
 		wh_read_write_checkpoint();
 	if (n_ended > 0)
 		WH_FAULT("settling");
-	if (to_settle)
+	if (all)
 		wh_store_write_checkpoint("settled", to_settle);
 	if (!wh_suspect_in_force(settled))
 		wh_store_trim_checkpoints();
@@ -97,14 +106,38 @@ wh_settle_pages(void)
 	if (end == NULL)
 		return;
 	if (to_settle == NULL)
-		to_settle_since = GetCurrentTimestamp();
+		to_settle_since = wh_now();
 	wh_position_free(to_settle);
 	to_settle = end;
+}
+
+/*
+ * All at once, or else (a row of somebody's that cannot be there, a trigger that
+ * raises for some) each subscription by itself, and what even then cannot be
+ * settled is set apart. False where nothing can be settled: that is no one's trouble in
+ * particular, and waits.
+ */
+static bool
+settle_what_can_be(bool **apart)
+{
+	WhFailure failure;
+
+	*apart = NULL;
+	if (wh_attempt(settle_step, NULL))
+		return true;
+	if (n_ended < 2 || wh_attempt_from(settle_step) <= wh_now() || !wh_attempt_met_content(settle_step))
+		return false;
+	*apart = palloc0(n_ended * sizeof(bool));
+	if (!wh_tx_try(settle_step, *apart, &failure))
+		return false;
+	wh_attempt_forget(settle_step);
+	return true;
 }
 
 bool
 wh_settle(void)
 {
+	bool *apart;
 	bool ok;
 
 	/* the books first: which pages do these outcomes complete? */
@@ -113,7 +146,7 @@ wh_settle(void)
 	wh_settle_pages();
 	/* what is written down gets free, and nothing else does: so it has what is kept back */
 	wh_memory_limit_use_reserve();
-	ok = wh_attempt(settle_step, NULL);
+	ok = settle_what_can_be(&apart);
 	wh_memory_limit_restore();
 	if (!ok)
 		return false;
@@ -124,20 +157,25 @@ wh_settle(void)
 	{
 		WhDelivery *d = ended[i];
 
+		if (apart && !apart[i])
+		{
+			wh_apart_add(d);
+			continue;
+		}
 		if (d->disposal == WH_DO_RETRY)
-			wh_take_look_at(d->due_us ? wh_timestamp_of(d->due_us) : GetCurrentTimestamp());
+			wh_take_look_at(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
 		wh_delivery_free(d);
 	}
 	n_ended = n_booked = 0;
 	ended_bytes = 0;
 	wh_read_checkpoint_written();
-	if (to_settle)
+	if (to_settle && !wh_apart_any())
 	{
 		wh_position_free(settled);
 		settled = to_settle;
 		to_settle = NULL;
 	}
-	last_settled = GetCurrentTimestamp();
+	last_settled = wh_now();
 	return true;
 }
 
@@ -156,7 +194,7 @@ wh_settle_due(void)
 
 		due = TimestampTzPlusMilliseconds(unwritten != 0 ? Min(since, unwritten) : since, SETTLE_AFTER_MS);
 	}
-	else if (to_settle)
+	else if (to_settle && !wh_apart_any())
 		due = TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
 	else
 		return DT_NOEND;
@@ -174,7 +212,7 @@ wh_settle_caught_up(const WhPosition *position)
 {
 	MemoryContext old;
 
-	if (n_ended > 0 || to_settle || !wh_books_all_ended())
+	if (n_ended > 0 || to_settle || wh_apart_any() || !wh_books_all_ended())
 		return;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	wh_position_free(settled);

@@ -100,7 +100,7 @@ judge_row(WhTaken *row, bool not_now)
 static void
 judge_taken(Taking *t)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WH_JUDGING_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(wh_now(), WH_JUDGING_MS);
 	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 	bool not_now = false;
 	bool any = false;
@@ -123,7 +123,7 @@ judge_taken(Taking *t)
 			wh_event_release(row->event);
 			t->taken = foreach_delete_current(t->taken, lc);
 		}
-		not_now = not_now || (row->unjudged && GetCurrentTimestamp() >= until);
+		not_now = not_now || (row->unjudged && wh_now() >= until);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -197,7 +197,7 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 					   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
 					   .lane = row->lane,
 					   .attempts = row->attempts,
-					   .first_us = wh_unix_of(row->first_at),
+					   .first_us = wh_unix_of(wh_own_time(row->first_at)),
 					   .batch = row->batch,
 					   .more = more};
 
@@ -298,7 +298,7 @@ look_at_breakers(void)
 			wh_deliver_hurry_again(wh_engine, subscription_id);
 			return any;
 		}
-		wh_take_look_at(GetCurrentTimestamp());
+		wh_take_look_at(wh_now());
 		any = true;
 	}
 	/* as with what is parked: while recovering, the oldest row may not be there yet */

@@ -339,7 +339,7 @@ wh_transform_run(void)
 TimestampTz
 wh_transform_due(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = wh_now();
 	int64 here = wh_monotonic_us();
 	bool others_wait = wh_pool_was_waited_for();
 	int64 engine_us;

@@ -258,7 +258,7 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
-	int64_t asked_us = wh_retry_after(t->retry_after, now);
+	int64_t asked_us = wh_retry_after(t->retry_after, wh_engine_wall(e));
 
 	e->now_us = now;
 	if (endpoint)
@@ -323,7 +323,7 @@ wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 		wh_oauth_wait(e, endpoint, d, t);
 		return;
 	}
-	wh_batch_started(d, e->config.now_us());
+	wh_batch_started(d, e->config.now_us(), wh_engine_wall(e));
 	t->owner = d;
 	d->token = endpoint->oauth ? endpoint->oauth->number : 0;
 	if (!d->test)

@@ -22,7 +22,8 @@ typedef struct WhDeliverConfig
 	size_t body_max;              /* of a request's body */
 	const char *ca_file;          /* NULL or "": the system's */
 	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
-	int64_t (*now_us)(void);      /* microseconds since the Unix epoch */
+	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
+	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
 	double (*random)(void);       /* uniform in [0, 1) */
 } WhDeliverConfig;
 

@@ -72,11 +72,12 @@ wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_M
 }
 
 void
-wh_batch_started(WhDelivery *lead, int64_t now_us)
+wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us)
 {
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
 		d->started_us = now_us;
+		d->wall_us = wall_us;
 		if (d->first_us == 0)
 			d->first_us = now_us;
 	}

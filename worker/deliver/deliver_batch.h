@@ -34,7 +34,7 @@ extern bool wh_batch_assemble(WhDelivery **coming, WhDelivery *d, bool more, WhD
 extern void wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_MAX]);
 
 /* A request for it starts. */
-extern void wh_batch_started(WhDelivery *lead, int64_t now_us);
+extern void wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us);
 
 /*
  * It has ended as the transfer tells, whose response is taken: what that is

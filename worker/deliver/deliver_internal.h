@@ -70,6 +70,13 @@ extern int64_t wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint)
 /* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
 extern void wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead);
 
+/* The time as people and receivers see it. */
+static inline int64_t
+wh_engine_wall(const WhDeliver *e)
+{
+	return e->config.wall_us ? e->config.wall_us() : e->config.now_us();
+}
+
 /* What the queue gave back goes to the outcomes. */
 extern void wh_engine_take_back(WhDeliver *e, WhList *given_back);
 

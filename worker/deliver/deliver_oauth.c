@@ -373,7 +373,7 @@ end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t d
 
 	snprintf(none.error, sizeof(none.error), "%s",
 			 endpoint->oauth ? endpoint->oauth->problem : "out of memory");
-	wh_batch_started(d, e->now_us);
+	wh_batch_started(d, e->now_us, wh_engine_wall(e));
 	wh_engine_conclude(e, d, &none);
 }
 

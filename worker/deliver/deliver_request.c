@@ -34,7 +34,7 @@ values_of(const char *instance, const Endpoint *endpoint, const WhDelivery *d)
 							  .params = sub->params,
 							  .params_len = sub->params ? strlen(sub->params) : 0,
 							  .attempt = d->attempts,
-							  .attempt_us = d->started_us};
+							  .attempt_us = d->wall_us};
 }
 
 /* What is said of one event: what the transform has made, else what the template makes. */
@@ -140,7 +140,7 @@ add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const
 	char timestamp[32];
 	bool ok;
 
-	snprintf(timestamp, sizeof(timestamp), "%" PRId64, d->started_us / 1000000);
+	snprintf(timestamp, sizeof(timestamp), "%" PRId64, d->wall_us / 1000000);
 	ok = add_header(t, "Content-Type", batch ? row->batch_content_type : row->content_type) &&
 		 /* no extra round trip for a large body */
 		 (t->body.len < ASKS_NEVER || wh_http_header(t, "Expect:")) && add_header(t, row->id_header, id) &&
@@ -175,8 +175,8 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	char id[ID_MAX];
 	char signature[WH_SIGNATURE_MAX];
 	const WhKey *keys[WH_SECRETS_MAX];
-	int n_keys = wh_endpoint_keys(endpoint, d->started_us, keys);
-	WhMessage message = {.id = id, .timestamp = d->started_us / 1000000};
+	int n_keys = wh_endpoint_keys(endpoint, d->wall_us, keys);
+	WhMessage message = {.id = id, .timestamp = d->wall_us / 1000000};
 	WhHttpAccess access;
 
 	/* of a batch, another's too: such an event makes none, but it may have become too large for one that there is */

@@ -284,7 +284,7 @@ wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token)
 	if (ask == NULL || (lead = next_lead(e, &readiness)) == NULL)
 		return NULL;
 	if (next_of(lead) == lead)
-		wh_batch_started(lead, e->now_us);
+		wh_batch_started(lead, e->now_us, wh_engine_wall(e));
 	*ask = (Ask){.token = ++e->last_token, .lead = lead};
 	e->asked_last = lead->subscription_id;
 	*token = ask->token;

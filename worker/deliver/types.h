@@ -318,6 +318,7 @@ typedef struct WhDelivery
 	int http_status; /* 0: no response */
 	int64_t due_us;  /* with WH_DO_RETRY */
 	int64_t started_us;
+	int64_t wall_us; /* the same, as people and receivers see it */
 	int64_t duration_us;
 	char *response; /* malloc'd, valid UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
 	char error[WH_ERROR_MAX];

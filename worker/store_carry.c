@@ -1,0 +1,115 @@
+/*
+ * store_carry.c
+ *	  Events that somebody still waits for leave a drawer before it is emptied.
+ *
+ * An event whose delivery is pending (paused, failing, held by a breaker) is moved
+ * into the current drawer with all it has, its id, xid and time among them, by an
+ * UPDATE of the column that the table is partitioned by: at each moment it is
+ * there once. The reader cannot take it for new: see docs/ARCHITECTURE.md. The
+ * rows of webhook.pending that name the old drawer then name the new one; a
+ * delivery in memory need not know, as an event is found wherever it is
+ * (WH_EVENT_OF).
+ *
+ * All of pending is walked once for a drawer, by its key, in portions that are a
+ * short transaction each. Called by store_rotate.c; how far it has come is the
+ * caller's, which keeps it when the transaction has committed.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "storage/itemptr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
+#include "store.h"
+
+#define WALK_AT_ONCE 5000 /* rows of pending looked at, of which not all are of the drawer */
+#define CARRY_AT_ONCE 500 /* events moved */
+
+void
+wh_carry_begin(WhCarry *carry, int drawer)
+{
+	*carry = (WhCarry){.from = drawer, .subscription_id = PG_INT64_MIN, .event_id = PG_INT64_MIN};
+}
+
+/* What a portion is about. */
+typedef struct Portion
+{
+	int n;
+	Datum events[CARRY_AT_ONCE];
+	Datum rows[CARRY_AT_ONCE]; /* of pending: ctids */
+} Portion;
+
+static void
+walk(WhCarry *carry, Portion *portion)
+{
+	static WhPlan plan = {
+		.sql = "SELECT p.subscription_id, p.event_id, p.size, p.ctid, p.drawer = $3 FROM webhook.pending p"
+			   " WHERE (p.subscription_id, p.event_id) > ($1, $2) AND p.subscription_id IS NOT NULL"
+			   " ORDER BY p.subscription_id, p.event_id LIMIT 5000",
+		3,
+		{INT8OID, INT8OID, INT2OID}};
+	Datum values[3] = {Int64GetDatum(carry->subscription_id), Int64GetDatum(carry->event_id),
+					   Int16GetDatum((int16) carry->from)};
+	int64 bytes = 0;
+	uint64 i;
+
+	StaticAssertStmt(WALK_AT_ONCE == 5000, "the statement's literal limit differs");
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	for (i = 0; i < SPI_processed && portion->n < CARRY_AT_ONCE && bytes < (int64) WH_PAGE_BYTES; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		bool of_it = DatumGetBool(SPI_getbinval(row, desc, 5, &isnull));
+
+		of_it = of_it && !isnull;
+		carry->subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+		carry->event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		if (!of_it || isnull)
+			continue;
+		bytes += Max(0, DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull)));
+		portion->events[portion->n] = Int64GetDatum(carry->event_id);
+		portion->rows[portion->n++] = SPI_getbinval(row, desc, 4, &isnull);
+	}
+	carry->ended = i == SPI_processed && SPI_processed < WALK_AT_ONCE;
+}
+
+void
+wh_store_carry(WhCarry *carry)
+{
+	static WhPlan move = {
+		.sql = "UPDATE webhook.outbox o SET drawer = $2 WHERE o.drawer = $1 AND o.id = ANY ($3)",
+		3,
+		{INT2OID, INT2OID, INT8ARRAYOID}};
+	/* of what nothing is left, nothing can be sent */
+	static WhPlan forget = {.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY ($1) AND NOT EXISTS"
+								   " (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
+							1,
+							{TIDARRAYOID}};
+	/* by its other pending rows the event may have been moved before, when another drawer was current */
+	static WhPlan follow = {.sql = "UPDATE webhook.pending p SET drawer = (SELECT o.drawer FROM webhook.outbox o"
+								   " WHERE o.id = p.event_id LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
+								   " (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
+							1,
+							{TIDARRAYOID}};
+	int to = wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	Portion portion = {0};
+	Datum values[3] = {Int16GetDatum((int16) carry->from), Int16GetDatum((int16) to)};
+	Datum rows;
+
+	walk(carry, &portion);
+	if (portion.n == 0)
+		return;
+	values[2] = PointerGetDatum(
+		construct_array(portion.events, portion.n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	rows = PointerGetDatum(construct_array(portion.rows, portion.n, TIDOID, sizeof(ItemPointerData), false,
+										   TYPALIGN_SHORT));
+	wh_plan_run(&move, values, NULL, SPI_OK_UPDATE);
+	carry->moved += SPI_processed;
+	wh_plan_run(&forget, &rows, NULL, SPI_OK_DELETE);
+	carry->gone += SPI_processed;
+	wh_plan_run(&follow, &rows, NULL, SPI_OK_UPDATE);
+}

@@ -1,0 +1,367 @@
+/*
+ * store_sequence.c
+ *	  The sequence of event ids was set back, or ahead, by hand.
+ *
+ * Reading by position relies on it that an id taken later is higher. After
+ * setval() it is not: events get ids at or below what has been read, which nobody would
+ * look at again, or ids that others have. So each read looks at the
+ * sequence, and at what it has read; where something is wrong it reads nothing,
+ * the sequence is moved beyond all ids there are, and what was captured since it
+ * was set back gets new ids, in the order of capture. It is read then as what it is, new.
+ *
+ * What must be told apart, by the position (S, N, hi), or what a worker before this
+ * one had read, where that is further:
+ *
+ *	  id <= hi, xid >= N	taken after hi was: the sequence had been set back
+ *	  id <= hi, xid running in S	a straggler as there always are; of those that
+ *				were captured since the sequence was last seen to be right, the same
+ *	  id > hi		not read yet; those captured after the first of the others get
+ *				new ids as well, or the order would not be theirs
+ *
+ * Transactions that took such an id and are still open when the sequence is moved
+ * are watched until they have ended: while they may commit, no page is read whose
+ * snapshot shows a row of theirs that has not got its new id.
+ * docs/ARCHITECTURE.md, Reading, has the argument.
+ *
+ * Called by worker_read.c. Owns what is being put right, in memory only: a worker
+ * that starts looks at all that was captured since the one before it has read.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "store.h"
+
+#define RENUMBER_AT_ONCE 5000
+#define SPARE INT64CONST(1000000)        /* ids kept free for what is not committed yet */
+#define FAR_AHEAD (INT64CONST(1) << 40) /* so many more than any sequence has given out: no id of ours */
+
+/* The sequence was set back once: which ids are too low, and by whom. */
+typedef struct Episode
+{
+	int64 low;          /* ids up to here */
+	uint64 from_xid;    /* of transactions from here */
+	uint64 until_xid;   /* up to here; */
+	uint64 open_xid;    /* and of those before, from here on, */
+	TimestampTz fine_at; /* what they have captured since; DT_NOEND: nobody knows when */
+} Episode;
+
+#define EPISODES_MAX 8
+
+static Episode episodes[EPISODES_MAX]; /* the newest last; of those before, transactions are still open */
+static int n_episodes = 0;
+static int64 high = 0;                 /* the highest id when the sequence was moved */
+static int64 next_id = 0;              /* the next one for those that are too low, */
+static int64 spare_until = 0;          /* up to here */
+static TimestampTz since = DT_NOEND;   /* the first of them was captured then; DT_NOEND: none is known */
+static bool in_vain = false;           /* nothing could be put right: read what there is */
+
+static TimestampTz fine_at = DT_NOEND; /* when the sequence was last seen to be right */
+static bool looked = false;            /* at what was captured before this process began */
+
+/* The last id that was given out, as it stands in the sequence's one row. */
+static int64
+last_id(void)
+{
+	Oid oid = get_relname_relid("outbox_id_seq", get_namespace_oid("webhook", false));
+	Relation sequence = relation_open(oid, AccessShareLock);
+	Buffer buffer;
+	Page page;
+	HeapTupleHeader tuple;
+	Form_pg_sequence_data row;
+	int64 last;
+
+	if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("webhook.outbox_id_seq is not a sequence"));
+	buffer = ReadBuffer(sequence, 0);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (PageGetMaxOffsetNumber(page) < FirstOffsetNumber)
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.outbox_id_seq is damaged"));
+	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	row = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
+	last = row->is_called ? row->last_value : row->last_value - 1;
+	UnlockReleaseBuffer(buffer);
+	relation_close(sequence, NoLock);
+	return last;
+}
+
+static uint64
+snapshot_xmin(const char *snapshot)
+{
+	return strtoull(snapshot, NULL, 10);
+}
+
+/* Rows of an episode, with the parameters of low_values. id + 0: by the index of xid. */
+#define IS_LOW                                                                                               \
+	"(o.xid >= $3 AND o.xid < $4 AND o.id + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
+#define LOW_ARGS INT8OID, XID8OID, XID8OID, XID8OID, TIMESTAMPTZOID
+#define N_LOW_ARGS 5
+
+static Datum
+xid_datum(uint64 xid)
+{
+	return FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
+}
+
+static void
+low_values(const Episode *e, Datum *values)
+{
+	values[0] = Int64GetDatum(e->low);
+	values[1] = xid_datum(e->from_xid);
+	values[2] = xid_datum(e->open_xid);
+	values[3] = xid_datum(e->until_xid);
+	values[4] = TimestampTzGetDatum(e->fine_at);
+}
+
+/* Does this transaction's snapshot show any? The time when the first of them was captured is taken note of. */
+static bool
+shows_low(const Episode *e)
+{
+	static WhPlan plan = {.sql = "SELECT min(o.created_at) FROM webhook.outbox o WHERE " IS_LOW,
+						  N_LOW_ARGS,
+						  {LOW_ARGS}};
+	Datum values[N_LOW_ARGS];
+	Datum first;
+	bool isnull;
+
+	low_values(e, values);
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	first = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		since = Min(since, DatumGetTimestampTz(first));
+	return !isnull;
+}
+
+static bool
+any_shows_low(void)
+{
+	for (int i = 0; i < n_episodes; i++)
+		if (shows_low(&episodes[i]))
+			return true;
+	return false;
+}
+
+static Episode
+episode_at(const WhPosition *position)
+{
+	uint64 from = U64FromFullTransactionId(position->next_xid);
+
+	return (Episode){.low = position->hi,
+					 .from_xid = from,
+					 .open_xid = Min(snapshot_xmin(position->snapshot), from),
+					 .until_xid = U64FromFullTransactionId(ReadNextFullTransactionId()),
+					 .fine_at = fine_at};
+}
+
+/* It goes on from the same position where nothing has been read meanwhile. */
+static void
+begin(const WhPosition *position)
+{
+	Episode e = episode_at(position);
+
+	if (n_episodes > 0 && episodes[n_episodes - 1].from_xid == e.from_xid)
+	{
+		episodes[n_episodes - 1].until_xid = e.until_xid;
+		return;
+	}
+	if (n_episodes == EPISODES_MAX)
+		memmove(episodes, episodes + 1, --n_episodes * sizeof(Episode));
+	episodes[n_episodes++] = e;
+	since = DT_NOEND;
+	high = 0;
+}
+
+bool
+wh_sequence_is_right(const WhPosition *position)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 last = last_id();
+	Episode before = episode_at(position);
+
+	if (in_vain)
+		return true;
+	if (last < position->hi || (!looked && shows_low(&before)))
+	{
+		begin(position);
+		looked = true;
+		(void) shows_low(&episodes[n_episodes - 1]);
+		return false;
+	}
+	looked = true;
+	if (any_shows_low())
+		return false;
+	fine_at = now;
+	return true;
+}
+
+/* Two different events with one id, or an id that the sequence has not given out? */
+bool
+wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next)
+{
+	static WhPlan again = {.sql = "SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at) FROM webhook.outbox o WHERE o.id = $1",
+						   1,
+						   {INT8OID}};
+	Datum value = Int64GetDatum(next->hi);
+	TimestampTz twice = DT_NOEND;
+	bool isnull;
+
+	if (in_vain)
+	{
+		in_vain = false;
+		return true;
+	}
+	for (int i = 1; i < page->n; i++)
+	{
+		const WhEvent *a = &page->rows[i - 1].head;
+		const WhEvent *b = &page->rows[i].head;
+
+		if (a->id == b->id && (a->xid != b->xid || a->created_us != b->created_us))
+			twice = Min(twice, Max(a->created_us, b->created_us) -
+								   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	}
+	if (twice == DT_NOEND && page->more && next->hi > position->hi)
+	{
+		/* the page may end between two */
+		wh_plan_run(&again, &value, NULL, SPI_OK_SELECT);
+		if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) > 1)
+			twice = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	}
+	if (twice == DT_NOEND && next->hi <= last_id())
+		return true;
+	begin(position);
+	since = Min(since, twice);
+	return false;
+}
+
+/* Move the sequence beyond all ids there are, with room before it for those that get new ones. */
+static void
+move_sequence(const WhPosition *position)
+{
+	static WhPlan highest = {.sql = "SELECT max(o.id), count(*) FROM webhook.outbox o WHERE o.id > $1 AND o.id <= $2",
+							 2,
+							 {INT8OID, INT8OID}};
+	static WhPlan set = {.sql = "SELECT setval('webhook.outbox_id_seq', $1)", 1, {INT8OID}};
+	int64 base = Max(position->hi, last_id());
+	int64 far = base > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : base + FAR_AHEAD;
+	Datum values[2] = {Int64GetDatum(position->hi), Int64GetDatum(far)};
+	int64 room = SPARE;
+	Datum value;
+	bool isnull;
+
+	wh_plan_run(&highest, values, NULL, SPI_OK_SELECT);
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		base = Max(base, DatumGetInt64(value));
+	room += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	room = Min(room, PG_INT64_MAX - base);
+	value = Int64GetDatum(base + room);
+	wh_plan_run(&set, &value, NULL, SPI_OK_SELECT);
+	ereport(LOG, errmsg("webhook worker moved the sequence webhook.outbox_id_seq to " INT64_FORMAT, base + room),
+			errdetail("It had been set by hand: events after " INT64_FORMAT " did not get higher ids. They get new ones.",
+					  position->hi),
+			errhint("Leave the sequence alone; the numbers of events must ascend."));
+	high = base;
+	next_id = base + 1;
+	spare_until = base + room;
+	/* whoever has taken an id before has his xid already */
+	episodes[n_episodes - 1].until_xid = U64FromFullTransactionId(ReadNextFullTransactionId());
+}
+
+/* Give the rows of a statement (drawer, ctid, id) new ids, in its order. Returns how many. */
+static uint64
+renumber(WhPlan *rows, Datum *values)
+{
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.outbox o SET id = $1 WHERE o.drawer = $2 AND o.ctid = $3 AND o.id = $4",
+		4,
+		{INT8OID, INT2OID, TIDOID, INT8OID}};
+	SPITupleTable *table;
+	uint64 n;
+
+	wh_plan_run(rows, values, NULL, SPI_OK_SELECT);
+	table = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n && next_id < PG_INT64_MAX; i++)
+	{
+		Datum row[4];
+		bool isnull;
+
+		row[0] = Int64GetDatum(next_id++);
+		for (int column = 1; column <= 3; column++)
+			row[column] = SPI_getbinval(table->vals[i], table->tupdesc, column, &isnull);
+		wh_plan_run(&plan, row, NULL, SPI_OK_UPDATE);
+	}
+	return n;
+}
+
+bool
+wh_store_mend_sequence(const WhPosition *position)
+{
+	static WhPlan low = {.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE " IS_LOW
+								" ORDER BY o.created_at, o.id LIMIT 5000",
+						 N_LOW_ARGS,
+						 {LOW_ARGS}};
+	/* of the newest episode, together with what was captured after the first of them */
+	static WhPlan newest = {
+		.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.xid >= $3 AND (" IS_LOW
+			   " OR (o.id + 0 > $1 AND o.id + 0 <= $6 AND o.created_at >= $7))"
+			   " ORDER BY o.created_at, o.id LIMIT 5000",
+		7,
+		{LOW_ARGS, INT8OID, TIMESTAMPTZOID}};
+	static WhPlan far = {.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.id > $1"
+								" ORDER BY o.created_at, o.id LIMIT 5000",
+						 1,
+						 {INT8OID}};
+	bool move =
+		high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
+	Datum values[7];
+	uint64 n = 0;
+
+	StaticAssertStmt(RENUMBER_AT_ONCE == 5000, "the statements' literal limit differs");
+	if (n_episodes == 0)
+		begin(position);
+	if (move)
+		move_sequence(position);
+	for (int i = 0; i < n_episodes; i++)
+	{
+		low_values(&episodes[i], values);
+		values[5] = Int64GetDatum(high);
+		values[6] = TimestampTzGetDatum(since);
+		n += renumber(i == n_episodes - 1 ? &newest : &low, values);
+	}
+	values[0] = Int64GetDatum(high > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : high + FAR_AHEAD);
+	n += renumber(&far, values);
+	in_vain = n == 0 && !move;
+	return n > 0 || move;
+}
+
+void
+wh_sequence_read_on(const WhPosition *next)
+{
+	int left = 0;
+
+	/* where all have ended that had taken an id before the sequence was moved, no more of them can come */
+	for (int i = 0; i < n_episodes; i++)
+		if (snapshot_xmin(next->snapshot) < episodes[i].until_xid)
+			episodes[left++] = episodes[i];
+	n_episodes = left;
+	if (left == 0)
+	{
+		since = DT_NOEND;
+		high = 0;
+	}
+}

@@ -1,0 +1,201 @@
+/*
+ * worker_apart.c
+ *	  Deliveries that cannot be settled, while others can: they are set apart.
+ *
+ * Settling is one transaction for many subscriptions. Where it fails for what
+ * one of them has written there, or is to have written, the others must not
+ * wait: worker_settle.c then has them settled by subscription, and one by one
+ * within one that fails, each in a subtransaction. What even so cannot be settled is
+ * kept here and tried again by itself, which shows in the log and in webhook.status. After some
+ * time it is settled without its row of the log, for that is the least of what
+ * is to be written.
+ *
+ * The settled checkpoint cannot pass what is not settled, so a crash loses
+ * nothing of it. Only so many are kept; beyond that they are let go, and when
+ * the rest can be settled the worker starts over, and reads again what is missing.
+ *
+ * Owns the deliveries set apart.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "store.h"
+#include "worker.h"
+
+#define KEPT_MAX 200        /* set apart at most */
+#define ONE_BY_ONE_MAX 50   /* tried by themselves, where nothing can be settled at all */
+#define WITHOUT_LOG_AFTER 3 /* times that it could not be settled with a row of the log */
+
+typedef struct Apart
+{
+	WhDelivery *delivery;
+	int tries;
+} Apart;
+
+static Apart kept[KEPT_MAX];
+static int n_kept = 0;
+static bool let_go = false; /* some were */
+static TimestampTz next_try = 0;
+
+/* What is settled in one subtransaction. */
+typedef struct Portion
+{
+	WhDelivery **deliveries;
+	int n;
+	bool logged;
+} Portion;
+
+static void
+settle_portion(void *arg)
+{
+	const Portion *portion = arg;
+
+	wh_store_settle(portion->deliveries, portion->n, portion->logged);
+}
+
+static bool
+settle_one(WhDelivery *d, bool logged, const char **why)
+{
+	Portion one = {.deliveries = &d, .n = 1, .logged = logged};
+	int code;
+
+	return wh_tx_guarded(settle_portion, &one, &code, why);
+}
+
+/* The deliveries of a subscription, from one of them on. */
+static Portion
+portion_of(WhDelivery *const *deliveries, int n, int first)
+{
+	Portion portion = {.deliveries = palloc((n - first) * sizeof(WhDelivery *)), .logged = true};
+
+	for (int i = first; i < n; i++)
+		if (deliveries[i]->subscription_id == deliveries[first]->subscription_id)
+			portion.deliveries[portion.n++] = deliveries[i];
+	return portion;
+}
+
+void
+wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
+{
+	bool *seen = palloc0(n * sizeof(bool));
+	const char *why = "";
+	int n_settled = 0;
+	int stride;
+
+	for (int i = 0; i < n; i++)
+	{
+		Portion portion;
+		int code;
+		bool ok;
+
+		if (seen[i])
+			continue;
+		portion = portion_of(deliveries, n, i);
+		ok = wh_tx_guarded(settle_portion, &portion, &code, &why);
+		for (int j = i; j < n; j++)
+		{
+			if (deliveries[j]->subscription_id != deliveries[i]->subscription_id)
+				continue;
+			seen[j] = true;
+			settled[j] = ok;
+			n_settled += ok ? 1 : 0;
+		}
+	}
+	/* where nothing could be, a look at some of them is enough */
+	stride = n_settled > 0 ? 1 : Max(1, n / ONE_BY_ONE_MAX);
+	for (int i = 0; i < n; i += stride)
+	{
+		if (settled[i])
+			continue;
+		settled[i] = settle_one(deliveries[i], true, &why);
+		n_settled += settled[i] ? 1 : 0;
+	}
+	if (n_settled == 0)
+		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
+}
+
+void
+wh_apart_add(WhDelivery *d)
+{
+	if (n_kept == KEPT_MAX)
+	{
+		wh_delivery_free(d);
+		let_go = true;
+		return;
+	}
+	if (n_kept == 0)
+		next_try = wh_now();
+	kept[n_kept++] = (Apart){.delivery = d};
+}
+
+bool
+wh_apart_any(void)
+{
+	return n_kept > 0 || let_go;
+}
+
+typedef struct Trying
+{
+	bool settled[KEPT_MAX];
+	bool committed;
+} Trying;
+
+/* Fails when all that could be settled is committed, so that it is said, and tried again later, as with any step. */
+static void
+try_step(void *arg)
+{
+	Trying *t = arg;
+	const char *why = NULL;
+
+	wh_tx_begin("webhook: settling what was set apart");
+	for (int i = 0; i < n_kept; i++)
+	{
+		Apart *a = &kept[i];
+		const char *problem;
+
+		t->settled[i] = settle_one(a->delivery, true, &problem) ||
+						(++a->tries >= WITHOUT_LOG_AFTER && settle_one(a->delivery, false, &problem));
+		if (!t->settled[i] && why == NULL)
+			why = MemoryContextStrdup(wh_tx_results, psprintf("subscription " INT64_FORMAT ", event " INT64_FORMAT ": %s",
+															  a->delivery->subscription_id, a->delivery->event->id,
+															  problem));
+	}
+	wh_tx_commit(false);
+	t->committed = true;
+	if (why)
+		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
+}
+
+void
+wh_apart_try(void)
+{
+	Trying t = {.committed = false};
+	int left = 0;
+
+	if (n_kept == 0 || wh_attempt_from(try_step) > wh_now())
+		return;
+	(void) wh_attempt(try_step, &t);
+	if (!t.committed)
+		return;
+	for (int i = 0; i < n_kept; i++)
+	{
+		if (!t.settled[i])
+		{
+			kept[left++] = kept[i];
+			continue;
+		}
+		if (kept[i].delivery->disposal == WH_DO_RETRY)
+			wh_take_look_at(wh_now());
+		wh_delivery_free(kept[i].delivery);
+	}
+	n_kept = left;
+	if (n_kept == 0 && let_go)
+		wh_start_over();
+}
+
+TimestampTz
+wh_apart_due(void)
+{
+	return n_kept == 0 ? DT_NOEND : Max(next_try, wh_attempt_from(try_step));
+}
