@@ -225,12 +225,15 @@ call_step(void *arg)
 	wh_tx_begin("webhook: transforming");
 	XactReadOnly = true;
 	outbox_type = get_rel_type_id(get_relname_relid("outbox", get_namespace_oid("webhook", false)));
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(GetSessionUserId(),
+						   security); /* its schema need not be open to the extension's owner */
 	function = find_function(call->route, outbox_type, &owner);
+	SetUserIdAndSecContext(user, security);
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
 	fcinfo->args[0] = (NullableDatum){.value = event_row(call->delivery->event, outbox_type)};
 
-	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	level = enter_settings();
 	error_context_stack = &on_error;
