@@ -54,8 +54,17 @@
 /* PostgreSQL 17 brought transaction_timeout. */
 #if PG_VERSION_NUM >= 170000
 #define WH_FURTHER_TIMEOUTS {"transaction_timeout", "0"},
+#define WH_ENDING_TIMEOUTS "transaction_timeout"
 #else
 #define WH_FURTHER_TIMEOUTS
+#define WH_ENDING_TIMEOUTS NULL
+#endif
+
+/* PostgreSQL 16 keeps settings in a hash table, and makes an array of it for who asks. */
+#if PG_VERSION_NUM >= 160000
+#define wh_all_settings(n) get_guc_variables(n)
+#else
+#define wh_all_settings(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
 /* PostgreSQL 19 names a tranche of locks where its number is taken. */

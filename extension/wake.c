@@ -361,9 +361,12 @@ wh_slot_release(Oid dboid)
  * The worker's side
  */
 
+/* A FATAL error passes every PG_CATCH by: whoever ends with anything but 0 has failed, and said why if it could. */
 static void
 worker_exit(int code, Datum arg)
 {
+	if (code != 0 && last_words[0] == '\0')
+		wh_worker_last_words("the worker met a fatal error: see the server's log");
 	wh_worker_detach(false);
 }
 

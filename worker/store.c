@@ -12,12 +12,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -44,20 +41,6 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
-/*
- * DROP EXTENSION, which locks the extension before it drops anything, waits
- * for the end of this short transaction, or has ended before: our statements
- * find either all of our tables or nothing to be run for.
- */
-static void
-hold_extension(void)
-{
-	Oid extension = get_extension_oid("webhook", true);
-
-	if (OidIsValid(extension))
-		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-}
-
 /* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
 static void
 look_at_extension(void)
@@ -78,7 +61,7 @@ wh_tx_begin(const char *label)
 	wh_tx_label = label;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	hold_extension();
+	wh_rights_begin();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -92,6 +75,7 @@ wh_tx_commit(bool flush)
 {
 	SPI_finish();
 	PopActiveSnapshot();
+	wh_rights_end();
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -199,6 +183,7 @@ wh_store_watch_config(void (*gone)(WhPresence presence, const char *why))
 {
 	extension_gone = gone;
 	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
+	wh_shape_guard();
 }
 
 bool
@@ -235,7 +220,7 @@ wh_store_find_extension(const char **why_not)
 	Oid outbox;
 
 	*why_not = NULL;
-	if (!OidIsValid(get_extension_oid("webhook", true)) || !OidIsValid(schema))
+	if (!OidIsValid(wh_rights_owner()) || !OidIsValid(schema))
 	{
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;

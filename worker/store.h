@@ -2,10 +2,10 @@
  * store.h
  *	  Every SQL statement of the worker: rows <-> plain structs.
  *
- * store.c has the bookends of a transaction and the identity,
- * store_sizes.c, store_subscriptions.c and store_profile.c the configuration, store_read.c the
- * outbox and the checkpoints, store_event.c the events made of its rows, store_settle.c what is
- * written about deliveries,
+ * store.c has the bookends of a transaction and the identity, store_rights.c
+ * whose rights they have, store_sizes.c, store_subscriptions.c and store_profile.c
+ * the configuration, store_read.c the outbox and the checkpoints, store_event.c the
+ * events made of its rows, store_settle.c what is written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
  * asked for, store_ops.c what others are told of trouble, store_rotate.c and
  * store_carry.c the ring of drawers. All of them run inside a transaction that the caller has
@@ -33,8 +33,8 @@
 
 /*
  * The bookends of every transaction of the worker. `label` is what
- * pg_stat_activity shows. Between them SPI is connected and one snapshot is
- * active. Commit with `flush`, of a transaction that has written something,
+ * pg_stat_activity shows. Between them SPI is connected, one snapshot is
+ * active, and everything runs with the rights of the extension's owner. Commit with `flush`, of a transaction that has written something,
  * returns only when everything that it has seen or done is on disk.
  */
 extern void wh_tx_begin(const char *label);
@@ -47,15 +47,43 @@ extern MemoryContext wh_tx_results;
 extern const char *wh_tx_label;
 
 /*
- * store_shape.c: are our tables as the extension made them?
+ * store_rights.c: whose rights the statements have
  */
 
+/* From here to the end: those of the extension's owner, restricted. Holds the extension. */
+extern void wh_rights_begin(void);
+extern void wh_rights_end(void);
+/* What a transaction that failed may have left behind. */
+extern void wh_rights_release(void);
+/* In a transaction: the extension's owner; InvalidOid: there is no extension, and nothing of it may be run. */
+extern Oid wh_rights_owner(void);
+
+/* The functions that were looked at, as invalidations name them. */
+typedef struct WhRightsSeen
+{
+	int n;
+	bool too_many; /* any function may be one of them */
+	uint32 hashes[256];
+} WhRightsSeen;
+
+extern void wh_rights_see(WhRightsSeen *seen, uint32 hash);
+/* NULL, or whose code could run in statements on these tables, and what to do about it. */
+extern const char *wh_rights_problem(Oid schema, const Oid *tables, int n, WhRightsSeen *seen);
+
+/*
+ * store_shape.c: are our tables as the extension made them, and its owner's alone?
+ */
+
+/* Once per process: from now on no statement begins on tables that have changed before they were looked at. */
+extern void wh_shape_guard(void);
 /* NULL, or what is wrong with them, for people, in the results' memory. */
 extern const char *wh_shape_problem(Oid schema);
 /* An invalidation has come. */
 extern void wh_shape_changed(Oid relid);
-/* With the locks of a statement: have its tables been altered in a way that its rows cannot be read? */
+/* With the locks of a statement: may it be run, and its rows be read? */
 extern void wh_shape_check(void);
+/* Lock a drawer that is about to be written, so that it is looked at before. */
+extern void wh_shape_hold_drawer(const char *log, int drawer);
 
 /*
  * store_try.c: steps that may fail

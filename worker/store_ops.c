@@ -16,8 +16,10 @@
 void
 wh_store_note_change(int64 subscription_id, const char *change, const char *reason)
 {
-	static WhPlan plan = {
-		.sql = "SELECT webhook.note_change($1, $2, $3, NULL)", 3, {INT8OID, TEXTOID, TEXTOID}};
+	static WhPlan plan = {/* with the types that it has: no other function of this name can be meant */
+						  .sql = "SELECT webhook.note_change($1, $2, $3, NULL::bigint)",
+						  3,
+						  {INT8OID, TEXTOID, TEXTOID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), CStringGetTextDatum(change),
 					   reason ? CStringGetTextDatum(reason) : (Datum) 0};
 

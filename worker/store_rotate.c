@@ -64,7 +64,10 @@ lock_drawer(const char *log, int drawer)
 {
 	Oid relid = get_relname_relid(psprintf("%s_%d", log, drawer), get_namespace_oid("webhook", false));
 
-	return OidIsValid(relid) && ConditionalLockRelationOid(relid, AccessExclusiveLock);
+	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessExclusiveLock))
+		return false;
+	wh_shape_check(); /* a TRUNCATE has triggers too */
+	return true;
 }
 
 /* Begin with a log's next drawer. */

@@ -177,7 +177,8 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	EphemeralNamedRelationData relation = {
 		.md = {.name = ATTEMPTS, .tupdesc = row, .enrtype = ENR_NAMED_TUPLESTORE}, .reldata = rows};
 	int n_rows = 0;
-	Datum drawer;
+	int current = wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	Datum drawer = Int16GetDatum((int16) current);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -192,7 +193,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
-		drawer = Int16GetDatum((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+		wh_shape_hold_drawer("attempt", current);
 		wh_plan_run(&plan, &drawer, NULL, SPI_OK_INSERT);
 		SPI_unregister_relation(ATTEMPTS);
 	}

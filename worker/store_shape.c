@@ -8,20 +8,31 @@
  * else they do to a table, make no difference here: a statement that fails is
  * a statement that fails.
  *
+ * Are they the extension's owner's alone? What somebody else has put on them
+ * would run with the owner's rights (store_rights.c), so that is looked at
+ * together with the columns.
+ *
  * Called by store.c when it looks for the extension, so that a foreign or
  * half-made schema of the same name is told apart from ours before anything
- * fails on it; and after every statement, at the price of a flag unless an
- * invalidation has come. By then the statement holds its locks, and what was
- * altered while it waited for them has arrived.
+ * fails on it; and before every statement, also those of functions, at the price of a
+ * flag unless an invalidation has come. By then the statement holds its locks,
+ * and what was altered while it waited for them has arrived. The drawer that a
+ * row goes into is locked by the executor only when it gets there; whoever
+ * writes into a log locks it before.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "parser/parse_coerce.h"
+#include "storage/lmgr.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "store.h"
@@ -94,11 +105,18 @@ static const struct
 	{"checkpoint", "next_xid", XID8OID},
 	{"checkpoint", "hi", INT8OID},
 	{"checkpoint", "within", JSONBOID},
+	{"trouble", "subscription_id", INT8OID},
+	{"separation", "since", TIMESTAMPTZOID},
 };
 
-static Oid ours[lengthof(needed)]; /* the table of each; InvalidOid: not known */
+static Oid *ours = NULL; /* the tables, and all that inherit from them: drawers */
+static int n_ours = 0;
+static int cap_ours = 0;
+static WhRightsSeen functions; /* that may run in statements on them */
+static Oid owner_known = InvalidOid;
 static Oid schema_known = InvalidOid;
 static bool stale = false;
+static ExecutorStart_hook_type previous_start = NULL;
 
 /* The type of a column; InvalidOid: there is none of that name. */
 static Oid
@@ -115,35 +133,83 @@ column_type(Oid relid, const char *name)
 	return type;
 }
 
-const char *
-wh_shape_problem(Oid schema)
+/* The table and what inherits from it. Which those are is news of the table as well. */
+static void
+remember(Oid relid)
 {
-	stale = false; /* what comes from now on is news */
-	schema_known = schema;
+	List *all = find_all_inheritors(relid, NoLock, NULL);
+	ListCell *lc;
+
+	foreach (lc, all)
+	{
+		if (n_ours == cap_ours)
+		{
+			cap_ours = Max(64, cap_ours * 2);
+			ours = ours ? repalloc(ours, cap_ours * sizeof(Oid))
+						: MemoryContextAlloc(TopMemoryContext, cap_ours * sizeof(Oid));
+		}
+		ours[n_ours++] = lfirst_oid(lc);
+	}
+	list_free(all);
+}
+
+static const char *
+column_problem(Oid schema)
+{
+	Oid table = InvalidOid;
+
+	n_ours = 0;
 	for (int i = 0; i < (int) lengthof(needed); i++)
 	{
 		bool same = i > 0 && strcmp(needed[i].table, needed[i - 1].table) == 0;
 		Oid type;
 
-		ours[i] = same ? ours[i - 1] : get_relname_relid(needed[i].table, schema);
-		type = OidIsValid(ours[i]) ? column_type(ours[i], needed[i].column) : InvalidOid;
+		if (!same)
+			table = get_relname_relid(needed[i].table, schema);
+		if (!same && OidIsValid(table))
+			remember(table);
+		type = OidIsValid(table) ? column_type(table, needed[i].column) : InvalidOid;
 		/* text may have become varchar */
 		if (OidIsValid(type) && (type == needed[i].type || IsBinaryCoercible(type, needed[i].type)))
 			continue;
-		stale = true;
-		return MemoryContextStrdup(
-			wh_tx_results,
-			psprintf("the table webhook.%s is missing or not as the extension made it%s%s", needed[i].table,
-					 OidIsValid(ours[i]) ? ": column " : "", OidIsValid(ours[i]) ? needed[i].column : ""));
+		return psprintf("the table webhook.%s is missing or not as the extension made it%s%s",
+						needed[i].table, OidIsValid(table) ? ": column " : "",
+						OidIsValid(table) ? needed[i].column : "");
 	}
 	return NULL;
+}
+
+const char *
+wh_shape_problem(Oid schema)
+{
+	const char *problem;
+
+	stale = false; /* what comes from now on is news */
+	schema_known = schema;
+	owner_known = wh_rights_owner();
+	problem = column_problem(schema);
+	if (problem == NULL)
+		problem = wh_rights_problem(schema, ours, n_ours, &functions);
+	if (problem == NULL)
+		return NULL;
+	stale = true;
+	return MemoryContextStrdup(wh_tx_results, problem);
 }
 
 void
 wh_shape_changed(Oid relid)
 {
-	for (int i = 0; i < (int) lengthof(needed) && !stale; i++)
-		stale = !OidIsValid(relid) || ours[i] == relid;
+	stale = stale || !OidIsValid(relid);
+	for (int i = 0; i < n_ours && !stale; i++)
+		stale = ours[i] == relid;
+}
+
+static void
+on_function_change(Datum arg, int cacheid, uint32 hash)
+{
+	stale = stale || hash == 0 || functions.too_many;
+	for (int i = 0; i < functions.n && !stale; i++)
+		stale = functions.hashes[i] == hash;
 }
 
 void
@@ -151,9 +217,37 @@ wh_shape_check(void)
 {
 	const char *problem;
 
-	if (!stale || !OidIsValid(schema_known))
+	if (!OidIsValid(schema_known) || !(stale || wh_rights_owner() != owner_known))
 		return;
 	problem = wh_shape_problem(schema_known);
 	if (problem)
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", problem));
+}
+
+/* The statement has its locks, and has run nothing yet. */
+static void
+start_checked(QueryDesc *query, int eflags)
+{
+	wh_shape_check();
+	if (previous_start)
+		previous_start(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+}
+
+void
+wh_shape_guard(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, on_function_change, (Datum) 0);
+	previous_start = ExecutorStart_hook;
+	ExecutorStart_hook = start_checked;
+}
+
+void
+wh_shape_hold_drawer(const char *log, int drawer)
+{
+	Oid relid = get_relname_relid(psprintf("%s_%d", log, drawer), schema_known);
+
+	if (OidIsValid(relid))
+		LockRelationOid(relid, RowExclusiveLock);
 }

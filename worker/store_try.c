@@ -65,6 +65,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		wh_rights_release();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		failure->code = error->sqlerrcode;
 		/* not its detail, which may show a whole row, with what is secret in it */

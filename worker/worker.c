@@ -402,59 +402,18 @@ stay_silent(const char *reason, bool broken)
 	}
 }
 
-/* Nothing that a role or a database sets may change what the worker's statements mean or how they run. */
-static const struct
-{
-	const char *name;
-	const char *value;
-} settings[] = {
-	{"role", "none"},
-	{"search_path", "pg_catalog"},
-	{"default_transaction_isolation", "read committed"},
-	{"default_transaction_read_only", "off"},
-	{"default_transaction_deferrable", "off"},
-	{"statement_timeout", "0"},
-	WH_FURTHER_TIMEOUTS{"idle_in_transaction_session_timeout", "0"},
-	{"session_replication_role", "origin"},
-	{"row_security", "off"},
-	{"standard_conforming_strings", "on"},
-	{"transform_null_equals", "off"},
-	{"array_nulls", "on"},
-	{"DateStyle", "ISO"},
-	{"IntervalStyle", "postgres"},
-	/* it keeps nobody waiting for long, and loses no more than a repeat */
-	{"lock_timeout", "500ms"},
-	{"synchronous_commit", "off"},
-	/* its statements walk indexes, whatever the statistics say of tables that were never analysed */
-	{"plan_cache_mode", "force_generic_plan"},
-	{"enable_indexscan", "on"},
-	{"enable_indexonlyscan", "on"},
-	{"enable_tidscan", "on"},
-	{"enable_nestloop", "on"},
-	{"enable_partition_pruning", "on"},
-	{"enable_seqscan", "off"},
-	{"enable_sort", "off"},
-	{"enable_bitmapscan", "off"},
-	{"enable_hashjoin", "off"},
-	{"enable_mergejoin", "off"},
-	{"jit", "off"},
-};
-
 static void
 set_up(Oid dboid)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	wh_stop_set_up();
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	wh_settings_connect(dboid);
 	if (!wh_worker_attach())
 		proc_exit(0);
 	pgstat_report_appname("webhook worker");
 	wh_memory_small_stacks();
 	wh_config_limit_memory();
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 
 	wh_store_watch_config(wh_gone);
 	wh_time_limit_set_up();

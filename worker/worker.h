@@ -15,7 +15,7 @@
  *	  worker_asked.c	what people have asked for and is not parked yet
  *	  worker_transform.c	the processes that call transforms
  *
- * Without state: worker_restore.c.
+ * Without state: worker_restore.c, worker_settings.c.
  *
  * One process, one thread: no locking.
  */
@@ -79,6 +79,13 @@ extern void wh_attempt_forget(void (*step)(void *));
 extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
 extern const char *wh_attempt_failing(TimestampTz now);
+
+/*
+ * worker_settings.c
+ */
+
+/* Connect to the database, with none of the settings that it or a role has. */
+extern void wh_settings_connect(Oid dboid);
 
 /*
  * worker_restore.c
