@@ -59,9 +59,9 @@ static const struct
 
 /* Output functions that look at no setting; types of extensions and enums use them too. */
 static const PGFunction independent[] = {
-	boolout,   charout,     nameout,  int2out,  int4out,   int8out,  oidout,     numeric_out, textout,
-	bpcharout, varcharout,  uuid_out, json_out, jsonb_out, enum_out, bit_out,    varbit_out,  inet_out,
-	cidr_out,  macaddr_out, date_out, time_out, xidout,    xid8out,  pg_lsn_out,
+	boolout,    charout,   nameout,    int2out,     int4out,  int8out,   oidout,   numeric_out,
+	textout,    bpcharout, varcharout, uuid_out,    json_out, jsonb_out, enum_out, bit_out,
+	varbit_out, inet_out,  cidr_out,   macaddr_out, time_out, xidout,    xid8out,  pg_lsn_out,
 };
 
 /*

@@ -2392,7 +2392,8 @@ BEGIN
 		sample.result := NULL;
 	END LOOP;
 	IF sample.result IS NULL AND named AND code IS NOT NULL THEN
-		RAISE USING ERRCODE = code, MESSAGE = message, DETAIL = detail, HINT = hint;
+		RAISE USING ERRCODE = code, MESSAGE = message, DETAIL = coalesce(nullif(detail, ''), 'A row was to be read for the test.'),
+			HINT = coalesce(nullif(hint, ''), 'Leave entity_type out to send a made-up event.');
 	END IF;
 	IF sample.result IS NULL AND send_test.entity_id IS NOT NULL THEN
 		RAISE no_data_found USING
