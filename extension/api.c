@@ -30,6 +30,7 @@
 #include "check_url.h"
 #include "compat.h"
 #include "counters.h"
+#include "json_depth.h"
 #include "settings.h"
 #include "target.h"
 #include "template.h"
@@ -64,6 +65,51 @@ wh_check_allowed_networks(char **newval, void **extra, GucSource source)
 	return true;
 }
 
+/* It is kept with every event of the transaction, and read by whoever asks for it there. */
+static bool
+check_context_bounds(const char *text)
+{
+	if (strlen(text) > WH_CONTEXT_MAX)
+	{
+		GUC_check_errdetail("It has %zu bytes, and may have %d: it is stored with each event.", strlen(text),
+							WH_CONTEXT_MAX);
+		GUC_check_errhint("Store what is long in a table of yours, and its key here.");
+		return false;
+	}
+	if (wh_json_depth(text) > WH_CONTEXT_DEPTH)
+	{
+		GUC_check_errdetail("It is nested more than %d levels deep.", WH_CONTEXT_DEPTH);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * What SET brings, the server has converted; what the startup packet or the
+ * configuration file brings, nobody has looked at. Before a database is known,
+ * and with it an encoding, only ASCII is right in all of them.
+ */
+static bool
+check_context_encoding(const char *text)
+{
+	const char *at = text;
+
+	if (OidIsValid(MyDatabaseId))
+	{
+		if (pg_verify_mbstr(GetDatabaseEncoding(), text, strlen(text), true))
+			return true;
+		GUC_check_errdetail("It is no valid text in the database's encoding, %s.", GetDatabaseEncodingName());
+		return false;
+	}
+	while (*at != '\0' && !IS_HIGHBIT_SET(*at))
+		at++;
+	if (*at == '\0')
+		return true;
+	GUC_check_errdetail("Set for the whole server it must be ASCII, since databases differ in encoding.");
+	GUC_check_errhint("Write other characters as \\u and four hex digits.");
+	return false;
+}
+
 bool
 wh_check_context(char **newval, void **extra, GucSource source)
 {
@@ -73,8 +119,9 @@ wh_check_context(char **newval, void **extra, GucSource source)
 
 	if (text[0] == '\0')
 		return true;
-	/* at server start there is no encoding yet, and no transaction whose context this could be */
-	lex = wh_make_json_lex(text, strlen(text), GetDatabaseEncoding());
+	if (!check_context_bounds(text) || !check_context_encoding(text))
+		return false;
+	lex = wh_make_json_lex(text, strlen(text), GetDatabaseEncoding(), false);
 	if (*first != '{' || pg_parse_json(lex, &nullSemAction) != JSON_SUCCESS)
 	{
 		GUC_check_errdetail("It must be a JSON object.");

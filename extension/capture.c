@@ -9,7 +9,9 @@
  * event handed to outbox.c.
  *
  * An error here would fail the application's statement, so there is none to
- * raise but for triggers that are made wrong. Everything is allocated in the
+ * raise but for a trigger of another kind than AFTER ROW, which cannot go on as
+ * if it had not fired (an INSTEAD OF trigger that does nothing says it did
+ * something). Everything is allocated in the
  * context the trigger is called in, which is reset after each row. No lock is
  * taken: the statement holds the one on the table.
  */
@@ -123,12 +125,12 @@ entity_id(CaptureSource *source, TupleTableSlot *row)
 	if (source->nkeys == 0)
 		return NULL;
 	if (source->nkeys == 1)
-		return wh_json_column_text(&source->keys[0], row);
+		return wh_key_text(&source->keys[0], row);
 	initStringInfo(&id);
 	for (int i = 0; i < source->nkeys; i++)
 	{
 		appendStringInfoChar(&id, i == 0 ? '[' : ',');
-		wh_json_append_key(&id, &source->keys[i], row);
+		wh_key_append(&id, &source->keys[i], row);
 	}
 	appendStringInfoChar(&id, ']');
 	return id.data;
@@ -173,7 +175,7 @@ begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, cons
 	event->entity_type = source->entity_type;
 	event->entity_id = entity_id(source, row);
 	if (source->tenant != NULL)
-		event->tenant = wh_json_column_text(source->tenant, row);
+		event->tenant = wh_key_text(source->tenant, row);
 }
 
 void
@@ -261,6 +263,8 @@ capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *af
 static void
 capture_row(CaptureSource *source, const TriggerData *trigger)
 {
+	if (source->unusable)
+		return;
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
 		is_same_tuple(trigger->tg_trigtuple, trigger->tg_newtuple))
 		return;
@@ -319,12 +323,16 @@ webhook_capture_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	OutboxEvent event = {.action = "truncate"};
+	CaptureSource *source;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || !TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		reject_call("capture_truncate", "AFTER TRUNCATE, FOR EACH STATEMENT");
 
-	event.entity_type = wh_capture_source(trigger->tg_relation, trigger->tg_trigger)->entity_type;
+	source = wh_capture_source(trigger->tg_relation, trigger->tg_trigger);
+	if (source->unusable)
+		PG_RETURN_POINTER(NULL);
+	event.entity_type = source->entity_type;
 	wh_outbox_append(&event);
 	PG_RETURN_POINTER(NULL);
 }

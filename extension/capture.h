@@ -2,7 +2,7 @@
  * capture.h
  *	  A row as capture would tell of it.
  *
- * The triggers themselves are called by PostgreSQL; this is for tools.c, which
+ * The triggers themselves are called by PostgreSQL; this is for sample.c, which
  * shows a receiver a row that has not changed.
  */
 #ifndef WEBHOOK_CAPTURE_H

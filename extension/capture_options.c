@@ -5,86 +5,253 @@
  *	  {"entity_type": "user", "id_columns": ["id"], "columns": ["id", "email"], "exclude": ["password"],
  *	   "tenant": "org_id", "previous": true, "actions": ["new", "update", "delete"]}
  *
- * Called by capture_source.c when it builds its cached description of a
- * source. webhook.watch() writes this object, but triggers are written by hand
- * too, so every mistake has its message. All keys are optional, and null is
- * the same as absent. Names are only read here; whether such columns exist is
- * capture_source.c's question, and never an error.
+ * webhook.watch() writes this object, but triggers are written by hand too, and
+ * what they hold is read in two places: by capture, in the middle of somebody's
+ * statement, and by the view webhook.source, for everybody. Neither may fail
+ * because of one trigger. So there is one parser, which raises no error: an
+ * argument it cannot use has a `problem`, capture then makes no event and warns,
+ * and the view shows the problem. All keys are optional, and null is the same
+ * as absent. Whether the columns exist is capture_source.c's question.
  *
  * Nothing is kept: results live in the caller's memory context.
  */
 #include "postgres.h"
 
 #include "capture_options.h"
+#include "catalog/pg_type.h"
+#include "common/jsonapi.h"
+#include "compat.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "json_depth.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/jsonb.h"
 
-/* Whose argument is being read, for messages. */
-typedef struct OptionContext
+PG_FUNCTION_INFO_V1(webhook_capture_argument);
+
+#define OPERATIONAL_ENTITY_TYPE "webhook_subscription"
+#define ENTITY_TYPE_MAX 200 /* characters, as webhook.watch() allows */
+
+/* The object, and arrays of strings in it. */
+#define ARGUMENT_DEPTH 2
+
+typedef enum OptionKind
 {
-	Relation relation;
-	const Trigger *trigger;
-} OptionContext;
+	OPTION_STRING,
+	OPTION_STRINGS,
+	OPTION_BOOLEAN
+} OptionKind;
 
-#define OPTION_HINT                                                                                          \
-	"Let webhook.watch() make the trigger. The keys are entity_type, id_columns, columns, exclude, tenant, " \
-	"previous and actions."
+typedef enum OptionId
+{
+	OPTION_ENTITY_TYPE,
+	OPTION_ID_COLUMNS,
+	OPTION_COLUMNS,
+	OPTION_EXCLUDE,
+	OPTION_TENANT,
+	OPTION_PREVIOUS,
+	OPTION_ACTIONS,
+	OPTIONS
+} OptionId;
+
+static const struct
+{
+	const char *name;
+	OptionKind kind;
+	bool is_columns; /* names columns */
+	const char *expected;
+} options_known[OPTIONS] = {
+	[OPTION_ENTITY_TYPE] = {"entity_type", OPTION_STRING, false, "a string that is not empty"},
+	[OPTION_ID_COLUMNS] = {"id_columns", OPTION_STRINGS, true, "an array of column names"},
+	[OPTION_COLUMNS] = {"columns", OPTION_STRINGS, true, "an array of column names"},
+	[OPTION_EXCLUDE] = {"exclude", OPTION_STRINGS, true, "an array of column names"},
+	[OPTION_TENANT] = {"tenant", OPTION_STRING, true, "a column name"},
+	[OPTION_PREVIOUS] = {"previous", OPTION_BOOLEAN, false, "true or false"},
+	[OPTION_ACTIONS] = {"actions", OPTION_STRINGS, false, "an array of new, update, delete and truncate"},
+};
+
+typedef struct OptionValue
+{
+	bool given;
+	List *strings; /* of char *; one for a string */
+	bool boolean;
+} OptionValue;
+
+typedef struct OptionParse
+{
+	int depth;
+	int option; /* whose value is being read; OPTIONS: of an unknown key */
+	OptionValue values[OPTIONS];
+	const char *problem; /* the first one */
+} OptionParse;
+
+/*
+ * Problems
+ */
 
 static void
-option_error_context(void *arg)
+note_problem(OptionParse *parse, const char *problem)
 {
-	OptionContext *context = arg;
-
-	errcontext("argument of trigger \"%s\" on table \"%s\"", context->trigger->tgname,
-			   RelationGetRelationName(context->relation));
+	if (parse->problem == NULL)
+		parse->problem = problem;
 }
 
 static void
-reject_option(const char *key, const char *expected)
+note_wrong_value(OptionParse *parse)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid argument of webhook's capture trigger"),
-					errdetail("The value of \"%s\" must be %s.", key, expected), errhint(OPTION_HINT)));
+	if (parse->option < OPTIONS)
+		note_problem(parse, psprintf("the value of \"%s\" must be %s", options_known[parse->option].name,
+									 options_known[parse->option].expected));
 }
 
-static char *
-option_string(const char *key, const JsonbValue *value)
+static void
+note_unknown_key(OptionParse *parse, const char *key)
 {
-	if (value->type != jbvString || value->val.string.len == 0)
-		reject_option(key, "a string that is not empty");
-	return pnstrdup(value->val.string.val, value->val.string.len);
+	char *shown = pnstrdup(key, pg_mbcliplen(key, strlen(key), NAMEDATALEN - 1));
+
+	note_problem(parse, psprintf("there is no key \"%s\"", shown));
 }
 
-static List *
-option_strings(const char *key, const JsonbValue *value)
-{
-	List *strings = NIL;
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue element;
+/*
+ * The parser's callbacks
+ */
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
-		reject_option(key, "an array of strings");
-	iterator = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
+static WhJsonResult
+open_object(void *state)
+{
+	OptionParse *parse = state;
+
+	if (parse->depth++ > 0)
+		note_wrong_value(parse);
+	return WH_JSON_GO_ON;
+}
+
+static WhJsonResult
+open_array(void *state)
+{
+	OptionParse *parse = state;
+
+	if (parse->depth == 0)
+		note_problem(parse, "the argument must be a JSON object");
+	else if (parse->depth > 1 ||
+			 (parse->option < OPTIONS && options_known[parse->option].kind != OPTION_STRINGS))
+		note_wrong_value(parse);
+	else if (parse->option < OPTIONS)
+		parse->values[parse->option].given = true;
+	parse->depth++;
+	return WH_JSON_GO_ON;
+}
+
+static WhJsonResult
+close_container(void *state)
+{
+	((OptionParse *) state)->depth--;
+	return WH_JSON_GO_ON;
+}
+
+/* A key that is there twice counts as the last one says, as in jsonb. */
+static WhJsonResult
+start_member(void *state, char *key, bool isnull)
+{
+	OptionParse *parse = state;
+
+	if (parse->depth > 1)
+		return WH_JSON_GO_ON;
+	for (parse->option = 0; parse->option < OPTIONS; parse->option++)
+		if (strcmp(options_known[parse->option].name, key) == 0)
+			break;
+	if (parse->option < OPTIONS)
+		memset(&parse->values[parse->option], 0, sizeof(OptionValue));
+	else if (!isnull)
+		note_unknown_key(parse, key);
+	return WH_JSON_GO_ON;
+}
+
+static WhJsonResult
+take_scalar(void *state, char *token, JsonTokenType type)
+{
+	OptionParse *parse = state;
+	const bool is_string = type == JSON_TOKEN_STRING && token[0] != '\0';
+	const bool is_boolean = type == JSON_TOKEN_TRUE || type == JSON_TOKEN_FALSE;
+	OptionValue *value;
+	OptionKind kind;
+
+	if (parse->depth == 0)
+		note_problem(parse, "the argument must be a JSON object");
+	if (parse->depth == 0 || parse->option == OPTIONS || (parse->depth == 1 && type == JSON_TOKEN_NULL))
+		return WH_JSON_GO_ON;
+	value = &parse->values[parse->option];
+	kind = options_known[parse->option].kind;
+	if (is_string && kind == (parse->depth == 1 ? OPTION_STRING : OPTION_STRINGS))
 	{
-		if (token != WJB_ELEM)
-			continue;
-		if (element.type != jbvString)
-			reject_option(key, "an array of strings");
-		strings = lappend(strings, option_string(key, &element));
+		value->given = true;
+		value->strings = lappend(value->strings, token);
 	}
-	return strings;
+	else if (is_boolean && kind == OPTION_BOOLEAN && parse->depth == 1)
+	{
+		value->given = true;
+		value->boolean = type == JSON_TOKEN_TRUE;
+	}
+	else
+		note_wrong_value(parse);
+	return WH_JSON_GO_ON;
+}
+
+static void
+parse_object(OptionParse *parse, const char *text)
+{
+	JsonLexContext *lex;
+	JsonSemAction actions = {.semstate = parse,
+							 .object_start = open_object,
+							 .object_end = close_container,
+							 .array_start = open_array,
+							 .array_end = close_container,
+							 .object_field_start = start_member,
+							 .scalar = take_scalar};
+
+	/* the server's parser raises an error where nesting is deeper than its stack */
+	if (wh_json_depth(text) > ARGUMENT_DEPTH)
+	{
+		parse->problem = "the argument is nested too deeply";
+		return;
+	}
+	lex = wh_make_json_lex(text, strlen(text), GetDatabaseEncoding(), true);
+	if (pg_parse_json(lex, &actions) != JSON_SUCCESS)
+		parse->problem = "the argument is not JSON";
+}
+
+/*
+ * What the values mean
+ */
+
+/* A longer one is no column's, and must not become the name of one where it is cut. */
+static void
+check_column_names(OptionParse *parse)
+{
+	ListCell *cell;
+
+	for (parse->option = 0; parse->option < OPTIONS; parse->option++)
+	{
+		if (!options_known[parse->option].is_columns)
+			continue;
+		foreach (cell, parse->values[parse->option].strings)
+			if (strlen(lfirst(cell)) >= NAMEDATALEN)
+				note_problem(parse, psprintf("a column name in \"%s\" is longer than a name can be",
+											 options_known[parse->option].name));
+	}
+	if (parse->values[OPTION_ID_COLUMNS].given && parse->values[OPTION_ID_COLUMNS].strings == NIL)
+		note_problem(parse, "\"id_columns\" must name at least one column");
 }
 
 static int
-option_actions(const char *key, const JsonbValue *value)
+parse_actions(OptionParse *parse)
 {
 	int actions = 0;
 	ListCell *cell;
 
-	foreach (cell, option_strings(key, value))
+	parse->option = OPTION_ACTIONS;
+	foreach (cell, parse->values[OPTION_ACTIONS].strings)
 	{
 		const char *name = lfirst(cell);
 
@@ -96,90 +263,136 @@ option_actions(const char *key, const JsonbValue *value)
 			actions |= CAPTURE_DELETE;
 		else if (strcmp(name, "truncate") !=
 				 0) /* has its own trigger, which makes an event whenever it fires */
-			reject_option(key, "an array of actions: new, update, delete, truncate");
+			note_wrong_value(parse);
 	}
 	return actions;
 }
 
-static void
-set_option(CaptureOptions *options, const char *key, const JsonbValue *value)
+/* Without regard to case and to blanks around it: a receiver may not see the difference. */
+bool
+wh_is_reserved_entity_type(const char *entity_type)
 {
-	if (value->type == jbvNull)
-		return;
-	if (strcmp(key, "entity_type") == 0)
-		options->entity_type = option_string(key, value);
-	else if (strcmp(key, "id_columns") == 0)
-	{
-		options->id_columns = option_strings(key, value);
-		if (options->id_columns == NIL)
-			reject_option(key, "an array of at least one column name");
-	}
-	else if (strcmp(key, "columns") == 0)
-	{
-		options->only_columns = true;
-		options->columns = option_strings(key, value);
-	}
-	else if (strcmp(key, "exclude") == 0)
-		options->exclude = option_strings(key, value);
-	else if (strcmp(key, "tenant") == 0)
-		options->tenant = option_string(key, value);
-	else if (strcmp(key, "previous") == 0)
-	{
-		if (value->type != jbvBool)
-			reject_option(key, "true or false");
-		options->previous = value->val.boolean;
-	}
-	else if (strcmp(key, "actions") == 0)
-	{
-		options->only_actions = true;
-		options->actions = option_actions(key, value);
-	}
-	else
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid argument of webhook's capture trigger"),
-						errdetail("There is no key \"%s\".", key), errhint(OPTION_HINT)));
+	static const char blanks[] = " \t\n\v\f\r";
+	const char *start = entity_type + strspn(entity_type, blanks);
+	const size_t len = strlen(OPERATIONAL_ENTITY_TYPE);
+
+	return pg_strncasecmp(start, OPERATIONAL_ENTITY_TYPE, len) == 0 &&
+		   start[len + strspn(start + len, blanks)] == '\0';
 }
 
 static void
-parse_object(CaptureOptions *options, const char *text)
+check_entity_type(OptionParse *parse, const char *entity_type)
 {
-	Jsonb *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue value;
-	char *key = NULL;
+	if (pg_mbstrlen(entity_type) > ENTITY_TYPE_MAX)
+		note_problem(parse, psprintf("the entity type has more than %d characters", ENTITY_TYPE_MAX));
+	else if (wh_is_reserved_entity_type(entity_type))
+		note_problem(parse, psprintf("the entity type \"%s\" is reserved for the events that tell of "
+									 "subscriptions in trouble",
+									 entity_type));
+}
 
-	if (!JB_ROOT_IS_OBJECT(jsonb))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid argument of webhook's capture trigger"),
-						errdetail("The argument must be a JSON object."), errhint(OPTION_HINT)));
-	iterator = JsonbIteratorInit(&jsonb->root);
-	/* The first token opens the object; after it, nested containers come whole. */
-	(void) JsonbIteratorNext(&iterator, &value, false);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			key = pnstrdup(value.val.string.val, value.val.string.len);
-		else if (token == WJB_VALUE)
-			set_option(options, key, &value);
-	}
+static const char *
+string_of(const OptionValue *value)
+{
+	return value->strings == NIL ? NULL : linitial(value->strings);
 }
 
 void
-wh_parse_capture_options(CaptureOptions *options, Relation relation, const Trigger *trigger)
+wh_parse_capture_options(CaptureOptions *options, int nargs, const char *argument, const char *table_name)
 {
-	OptionContext context = {relation, trigger};
-	ErrorContextCallback callback = {error_context_stack, option_error_context, &context};
+	OptionParse parse = {.option = OPTIONS};
+	const OptionValue *values = parse.values;
 
 	memset(options, 0, sizeof(*options));
-	if (trigger->tgnargs == 0)
-		return;
-	error_context_stack = &callback;
-	if (trigger->tgnargs > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid argument of webhook's capture trigger"),
-				 errdetail("There must be one argument, a JSON object, or none."), errhint(OPTION_HINT)));
-	parse_object(options, trigger->tgargs[0]);
-	error_context_stack = callback.previous;
+	if (nargs > 1)
+		parse.problem = "there must be one argument, a JSON object, or none";
+	else if (nargs == 1)
+		parse_object(&parse, argument);
+	check_column_names(&parse);
+
+	options->entity_type = string_of(&values[OPTION_ENTITY_TYPE]);
+	if (options->entity_type == NULL)
+		options->entity_type = table_name;
+	check_entity_type(&parse, options->entity_type);
+	options->id_columns = values[OPTION_ID_COLUMNS].strings;
+	options->only_columns = values[OPTION_COLUMNS].given;
+	options->columns = values[OPTION_COLUMNS].strings;
+	options->has_exclude = values[OPTION_EXCLUDE].given;
+	options->exclude = values[OPTION_EXCLUDE].strings;
+	options->tenant = string_of(&values[OPTION_TENANT]);
+	options->previous = values[OPTION_PREVIOUS].boolean;
+	options->only_actions = values[OPTION_ACTIONS].given;
+	options->actions = parse_actions(&parse);
+	options->problem = parse.problem;
+}
+
+/*
+ * The same for webhook.source
+ */
+
+static Datum
+names_datum(List *names)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(list_length(names), 1));
+	int n = 0;
+	ListCell *cell;
+
+	foreach (cell, names)
+		elements[n++] = DirectFunctionCall1(namein, CStringGetDatum(lfirst(cell)));
+	return PointerGetDatum(construct_array(elements, n, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
+}
+
+static Datum
+actions_datum(int actions)
+{
+	Datum elements[3];
+	int n = 0;
+
+	if (actions & CAPTURE_NEW)
+		elements[n++] = CStringGetTextDatum("new");
+	if (actions & CAPTURE_UPDATE)
+		elements[n++] = CStringGetTextDatum("update");
+	if (actions & CAPTURE_DELETE)
+		elements[n++] = CStringGetTextDatum("delete");
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* pg_trigger's tgnargs and tgargs, the table's name -> the argument's values, or its problem alone */
+Datum
+webhook_capture_argument(PG_FUNCTION_ARGS)
+{
+	bytea *args = PG_GETARG_BYTEA_PP(1);
+	CaptureOptions options;
+	TupleDesc desc;
+	Datum values[8] = {0};
+	bool nulls[8] = {true, true, true, true, true, true, true, true};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != lengthof(values))
+		elog(ERROR, "return type must be a row type");
+	/* each argument ends with a zero; text_to_cstring adds one where the caller left it out */
+	wh_parse_capture_options(&options, PG_GETARG_INT16(0), text_to_cstring((text *) args),
+							 NameStr(*PG_GETARG_NAME(2)));
+	if (options.problem == NULL)
+	{
+		values[0] = CStringGetTextDatum(options.entity_type);
+		values[1] = names_datum(options.id_columns);
+		values[2] = actions_datum(options.actions);
+		values[3] = names_datum(options.columns);
+		values[4] = names_datum(options.exclude);
+		if (options.tenant != NULL)
+			values[5] = DirectFunctionCall1(namein, CStringGetDatum(options.tenant));
+		values[6] = BoolGetDatum(options.previous);
+		nulls[0] = nulls[6] = false;
+		nulls[1] = options.id_columns == NIL;
+		nulls[2] = !options.only_actions;
+		nulls[3] = !options.only_columns;
+		nulls[4] = !options.has_exclude;
+		nulls[5] = options.tenant == NULL;
+	}
+	else
+	{
+		values[7] = CStringGetTextDatum(options.problem);
+		nulls[7] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -8,8 +8,6 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
-#include "utils/rel.h"
-#include "utils/reltrigger.h"
 
 /* Actions of rows as a set of bits. */
 #define CAPTURE_NEW (1 << 0)
@@ -19,18 +17,29 @@
 /* What the argument says; lists are of char *, and what was not given is NULL, NIL, 0 or false. */
 typedef struct CaptureOptions
 {
-	char *entity_type;
+	const char *problem; /* why the argument cannot be used; the rest then means nothing. NULL: it can */
+	const char *entity_type;
 	List *id_columns;
 	bool only_columns; /* columns was given, be it empty */
 	List *columns;
+	bool has_exclude; /* exclude was given, be it empty */
 	List *exclude;
-	char *tenant;
+	const char *tenant;
 	bool previous;
 	bool only_actions; /* actions was given, be it empty */
 	int actions;       /* CAPTURE_... */
 } CaptureOptions;
 
-/* Parse into the current memory context. A trigger that was not made by webhook.watch() may hold anything. */
-extern void wh_parse_capture_options(CaptureOptions *options, Relation relation, const Trigger *trigger);
+/*
+ * Parse into the current memory context. A trigger that was not made by
+ * webhook.watch() may hold anything: whatever it holds, there is no error.
+ * argument: the first one, where there is one. table_name: the entity type
+ * where the argument names none.
+ */
+extern void wh_parse_capture_options(CaptureOptions *options, int nargs, const char *argument,
+									 const char *table_name);
+
+/* Is this the entity type of operational events, or one that a receiver might take for it? */
+extern bool wh_is_reserved_entity_type(const char *entity_type);
 
 #endif /* WEBHOOK_CAPTURE_OPTIONS_H */

@@ -11,6 +11,9 @@
  * handed to the transaction rather than freed: a cast function that changes a
  * watched table may have brought us here in the midst of its use.
  *
+ * An argument that cannot be used makes no events, and a WARNING once per entry:
+ * the trigger is whoever's who made it, the statement is somebody else's.
+ *
  * A table is changed by people who do not think of its webhooks. So a column
  * that is named in the argument and does not exist is no error but a WARNING,
  * and the entry is made of what is left, on the side of telling too little: see
@@ -212,11 +215,10 @@ resolve_keys(SourceBuild *build)
 
 	if (key == NIL)
 		key = primary_key(build->relation);
-	source->keys = MemoryContextAllocZero(source->context, sizeof(JsonColumn) * Max(list_length(key), 1));
+	source->keys = MemoryContextAllocZero(source->context, sizeof(KeyColumn) * Max(list_length(key), 1));
 	foreach (cell, key)
 	{
-		wh_json_column_init(&source->keys[source->nkeys++], build->tupdesc, lfirst_int(cell),
-							source->context);
+		wh_key_init(&source->keys[source->nkeys++], build->tupdesc, lfirst_int(cell), source->context);
 		build->watched[lfirst_int(cell) - 1] = true;
 	}
 }
@@ -235,8 +237,8 @@ resolve_tenant(SourceBuild *build)
 		warn_missing_column(build, build->options.tenant, "tenant", "Events have no tenant.");
 		return;
 	}
-	source->tenant = MemoryContextAlloc(source->context, sizeof(JsonColumn));
-	wh_json_column_init(source->tenant, build->tupdesc, attnum, source->context);
+	source->tenant = MemoryContextAlloc(source->context, sizeof(KeyColumn));
+	wh_key_init(source->tenant, build->tupdesc, attnum, source->context);
 	build->watched[attnum - 1] = true;
 }
 
@@ -305,7 +307,7 @@ resolve_captured(SourceBuild *build)
 
 		build->watched[i] |= build->captured[i];
 		for (int k = 0; k < build->source->nkeys; k++)
-			is_key |= build->source->keys[k].attnum == i + 1;
+			is_key |= build->source->keys[k].column.attnum == i + 1;
 		if (!found_all && !is_key)
 			build->captured[i] = false;
 	}
@@ -373,19 +375,47 @@ describe_source(SourceBuild *build)
 {
 	CaptureSource *source = build->source;
 	const CaptureOptions *options = &build->options;
-	const char *entity_type = options->entity_type;
+	const int natts = Max(build->tupdesc->natts, 1);
 
-	source->trigger = build->trigger->tgoid;
-	source->relation = RelationGetRelid(build->relation);
-	source->root = topmost_ancestor(build->relation);
-	if (entity_type == NULL && source->root != source->relation)
-		entity_type = get_rel_name(source->root);
-	if (entity_type == NULL)
-		entity_type = RelationGetRelationName(build->relation);
-	source->entity_type = MemoryContextStrdup(source->context, entity_type);
+	source->entity_type = MemoryContextStrdup(source->context, options->entity_type);
 	source->actions = options->only_actions ? options->actions : actions_of_trigger(build->trigger);
 	source->previous = options->previous;
 	source->size_hint = 256;
+	build->captured = palloc0(sizeof(bool) * natts);
+	build->watched = palloc0(sizeof(bool) * natts);
+	resolve_keys(build);
+	resolve_tenant(build);
+	resolve_captured(build);
+	store_columns(build);
+	MemoryContextCopyAndSetIdentifier(source->context, source->entity_type);
+}
+
+/* The argument; without an entity type in it, rows are called as the table is, or the one it is a partition of. */
+static void
+read_argument(SourceBuild *build)
+{
+	CaptureSource *source = build->source;
+	const Trigger *trigger = build->trigger;
+	const char *table_name = NULL;
+
+	source->trigger = trigger->tgoid;
+	source->relation = RelationGetRelid(build->relation);
+	source->root = topmost_ancestor(build->relation);
+	if (source->root != source->relation)
+		table_name = get_rel_name(source->root);
+	if (table_name == NULL)
+		table_name = RelationGetRelationName(build->relation);
+	wh_parse_capture_options(&build->options, trigger->tgnargs,
+							 trigger->tgnargs > 0 ? trigger->tgargs[0] : NULL, table_name);
+	if (build->options.problem == NULL)
+		return;
+	source->unusable = true;
+	ereport(
+		WARNING,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("changes of table \"%s\" make no events", RelationGetRelationName(build->relation)),
+		 errdetail("Its trigger \"%s\" cannot be used: %s.", trigger->tgname, build->options.problem),
+		 errhint("Let webhook.watch() make the trigger. webhook.source shows what is wrong with others.")));
 }
 
 static CaptureSource *
@@ -396,18 +426,12 @@ build_source(Relation relation, const Trigger *trigger)
 	SourceBuild build = {.relation = relation, .tupdesc = RelationGetDescr(relation), .trigger = trigger};
 	uint64 invalidations_before = invalidations;
 
-	wh_parse_capture_options(&build.options, relation, trigger);
 	build.source = MemoryContextAllocZero(context, sizeof(CaptureSource));
 	build.source->context = context;
-	build.captured = palloc0(sizeof(bool) * Max(build.tupdesc->natts, 1));
-	build.watched = palloc0(sizeof(bool) * Max(build.tupdesc->natts, 1));
-	describe_source(&build);
-	resolve_keys(&build);
-	resolve_tenant(&build);
-	resolve_captured(&build);
-	store_columns(&build);
+	read_argument(&build);
+	if (!build.source->unusable)
+		describe_source(&build);
 	build.source->stale = invalidations != invalidations_before;
-	MemoryContextCopyAndSetIdentifier(context, build.source->entity_type);
 	return build.source;
 }
 

@@ -8,7 +8,10 @@
 #include "postgres.h"
 
 #include "capture_options.h"
+#include "key_text.h"
 #include "row_json.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
 
 /* A column whose change makes an UPDATE an event. */
 typedef struct WatchedColumn
@@ -23,16 +26,17 @@ typedef struct CaptureSource
 	MemoryContext context; /* holds all of this */
 	Oid trigger;
 	Oid relation;
-	Oid root;   /* topmost ancestor of a partition, else the relation itself */
-	bool stale; /* something changed: build anew before the next use */
+	Oid root;      /* topmost ancestor of a partition, else the relation itself */
+	bool stale;    /* something changed: build anew before the next use */
+	bool unusable; /* its trigger's argument is: there are no events, and nothing below means anything */
 
 	char *entity_type;
 	int actions; /* CAPTURE_... that make events */
 	bool previous;
 
 	int nkeys; /* 0: the entity has no id */
-	JsonColumn *keys;
-	JsonColumn *tenant; /* NULL: none */
+	KeyColumn *keys;
+	KeyColumn *tenant; /* NULL: none */
 	int ncolumns;
 	JsonColumn *columns;            /* captured: what result and previous hold */
 	WatchedColumn *captured_images; /* the same columns, for comparing */

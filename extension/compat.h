@@ -83,13 +83,22 @@
 #define wh_is_virtual(attribute) false
 #endif
 
-/* PostgreSQL 17 lets the caller bring the JSON lexer's memory. */
+/* PostgreSQL 17 lets the caller bring the JSON lexer's memory. unescape: strings are wanted as what they mean. */
 #if PG_VERSION_NUM >= 170000
-#define wh_make_json_lex(json, len, encoding)                                                                \
-	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), false)
+#define wh_make_json_lex(json, len, encoding, unescape)                                                      \
+	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), (unescape))
 #else
-#define wh_make_json_lex(json, len, encoding)                                                                \
-	makeJsonLexContextCstringLen(unconstify(char *, (json)), (int) (len), (encoding), false)
+#define wh_make_json_lex(json, len, encoding, unescape)                                                      \
+	makeJsonLexContextCstringLen(unconstify(char *, (json)), (int) (len), (encoding), (unescape))
+#endif
+
+/* Since PostgreSQL 16 the JSON parser's callbacks may end it. */
+#if PG_VERSION_NUM >= 160000
+#define WhJsonResult JsonParseErrorType
+#define WH_JSON_GO_ON JSON_SUCCESS
+#else
+#define WhJsonResult void
+#define WH_JSON_GO_ON
 #endif
 
 /* PostgreSQL 16 made one function of the many that ask who owns an object. */
@@ -97,6 +106,13 @@
 #define wh_owns_database(dboid) object_ownercheck(DatabaseRelationId, (dboid), GetUserId())
 #else
 #define wh_owns_database(dboid) pg_database_ownercheck((dboid), GetUserId())
+#endif
+
+/* The same of the many that ask what somebody may do. */
+#if PG_VERSION_NUM >= 160000
+#define wh_schema_usage(schema) object_aclcheck(NamespaceRelationId, (schema), GetUserId(), ACL_USAGE)
+#else
+#define wh_schema_usage(schema) pg_namespace_aclcheck((schema), GetUserId(), ACL_USAGE)
 #endif
 
 /* PostgreSQL 17 renamed the shared variables of transaction ids. */

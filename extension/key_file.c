@@ -114,7 +114,8 @@ wh_is_clear(const char *text)
 static void
 check_reference(const char *reference)
 {
-	if (!superuser_arg(GetOuterUserId()))
+	/* restricted: what runs is somebody's index, policy or cast, in the session of a superuser who maintains or reads it */
+	if (!superuser_arg(GetOuterUserId()) || InSecurityRestrictedOperation())
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("must be superuser to keep a secret in a file"),
 				errdetail("The file is read with the rights of the server."),

@@ -371,6 +371,18 @@ write_other(StringInfo out, JsonColumn *column, Datum value)
  * Columns
  */
 
+/* The function that writes a type made by users as JSON; InvalidOid: it has none. */
+Oid
+wh_json_cast(Oid type)
+{
+	Oid cast;
+
+	if (type >= FirstNormalObjectId &&
+		find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, &cast) == COERCION_PATH_FUNC)
+		return cast;
+	return InvalidOid;
+}
+
 /* Types beyond the frequent ones: arrays, composites, and types made by users that bring a cast to json. */
 static JsonWriter
 choose_other_writer(Oid type, Oid *cast)
@@ -380,11 +392,8 @@ choose_other_writer(Oid type, Oid *cast)
 		return write_array;
 	if (type_is_rowtype(type))
 		return write_composite;
-	if (type >= FirstNormalObjectId &&
-		find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, cast) == COERCION_PATH_FUNC &&
-		OidIsValid(*cast))
-		return write_cast;
-	return write_other;
+	*cast = wh_json_cast(type);
+	return OidIsValid(*cast) ? write_cast : write_other;
 }
 
 static JsonWriter
@@ -494,60 +503,4 @@ wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTable
 	for (int i = 0; i < ncolumns; i++)
 		wh_json_append_member(out, &columns[i], slot);
 	wh_json_close(out, start);
-}
-
-/*
- * Keys
- */
-
-static char *
-datetime_text(const JsonColumn *column, Datum value)
-{
-	static const int utc = 0;
-
-	return JsonEncodeDateTime(NULL, value, column->base_type,
-							  column->base_type == TIMESTAMPTZOID ? &utc : NULL);
-}
-
-void
-wh_json_append_key(StringInfo out, JsonColumn *column, TupleTableSlot *slot)
-{
-	Assert(column->attnum <= slot->tts_nvalid);
-	if (column->base_type == TIMESTAMPTZOID && !slot->tts_isnull[column->attnum - 1])
-	{
-		char *text = datetime_text(column, slot->tts_values[column->attnum - 1]);
-
-		wh_json_append_string(out, text, strlen(text));
-		pfree(text);
-	}
-	else
-		append_value(out, column, slot);
-}
-
-char *
-wh_json_column_text(JsonColumn *column, TupleTableSlot *slot)
-{
-	Datum value = slot->tts_values[column->attnum - 1];
-	char *text;
-
-	Assert(column->attnum <= slot->tts_nvalid);
-	if (slot->tts_isnull[column->attnum - 1])
-		return NULL;
-	switch (column->base_type)
-	{
-		case INT4OID:
-			text = palloc(INT_TEXT_SIZE);
-			pg_ltoa(DatumGetInt32(value), text);
-			return text;
-		case INT8OID:
-			text = palloc(INT_TEXT_SIZE);
-			pg_lltoa(DatumGetInt64(value), text);
-			return text;
-		case DATEOID:
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-			return datetime_text(column, value);
-		default:
-			return OutputFunctionCall(&column->output, value);
-	}
 }

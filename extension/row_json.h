@@ -45,6 +45,9 @@ struct JsonColumn
 extern void wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumber attnum,
 								MemoryContext context);
 
+/* The function that is a cast of this type to json, and writes it; InvalidOid where row_to_json() asks for none. */
+extern Oid wh_json_cast(Oid type);
+
 /* The same text as row_to_json() of a row of these columns. Their attributes must have been deformed. */
 extern void wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTableSlot *slot);
 
@@ -52,16 +55,6 @@ extern void wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns
 extern int wh_json_open(StringInfo out);
 extern void wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
 extern void wh_json_close(StringInfo out, int start);
-
-/* A key column within a JSON array: as in the row, but for its time zone, see wh_json_column_text(). */
-extern void wh_json_append_key(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
-
-/*
- * The column's value as plain text, palloc'd; NULL for null. Dates and times
- * as in JSON but always in UTC, so that one row's text does not vary with the
- * time zone of who changed it; others as their output function has them.
- */
-extern char *wh_json_column_text(JsonColumn *column, TupleTableSlot *slot);
 
 /* Append a string with quotes and escapes. */
 extern void wh_json_append_string(StringInfo out, const char *string, int len);

@@ -22,6 +22,10 @@
 #define WH_MIN_WORKER_MEMORY_MB 64
 #define WH_MAX_WORKER_MEMORY_MB (1024 * 1024)
 
+/* webhook.context: bytes, and levels of nesting */
+#define WH_CONTEXT_MAX (64 * 1024)
+#define WH_CONTEXT_DEPTH 100
+
 extern int wh_naptime;            /* webhook.naptime, milliseconds: the safety look */
 extern int wh_retention;          /* webhook.retention, seconds */
 extern int wh_max_in_flight;      /* webhook.max_in_flight, requests under way at once, whole worker */

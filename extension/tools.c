@@ -10,16 +10,11 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/xact.h"
-#include "capture.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
-#include "funcapi.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
 #include "outbox.h"
@@ -28,12 +23,11 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(webhook_append_event);
-PG_FUNCTION_INFO_V1(webhook_captured);
+PG_FUNCTION_INFO_V1(webhook_asking_role);
 PG_FUNCTION_INFO_V1(webhook_current_drawer);
 PG_FUNCTION_INFO_V1(webhook_event_now);
 PG_FUNCTION_INFO_V1(webhook_lock_revival);
@@ -65,59 +59,12 @@ webhook_append_event(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(wh_outbox_append(&event));
 }
 
-static const Trigger *
-find_trigger(Relation relation, const char *name)
-{
-	TriggerDesc *triggers = relation->trigdesc;
-
-	for (int i = 0; triggers && i < triggers->numtriggers; i++)
-		if (strcmp(triggers->triggers[i].tgname, name) == 0)
-			return &triggers->triggers[i];
-	ereport(ERROR, errcode(ERRCODE_UNDEFINED_OBJECT),
-			errmsg("\"%s\" is not watched", RelationGetRelationName(relation)),
-			errdetail("It has no trigger \"%s\".", name),
-			errhint("SELECT * FROM webhook.source shows the watched tables."));
-}
-
-/*
- * source, trigger, row -> entity_id, result, tenant: what capture would tell
- * of the row. Capture itself does it, so nothing that a source leaves out is
- * ever told here.
- */
 Datum
-webhook_captured(PG_FUNCTION_ARGS)
+webhook_asking_role(PG_FUNCTION_ARGS)
 {
-	Relation relation = relation_open(PG_GETARG_OID(0), AccessShareLock);
-	const Trigger *trigger = find_trigger(relation, NameStr(*PG_GETARG_NAME(1)));
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(2);
-	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
-	OutboxEvent event;
-	TupleTableSlot *slot;
-	TupleDesc desc;
-	Datum values[3];
-	bool nulls[3];
-
-	if (HeapTupleHeaderGetTypeId(header) != relation->rd_rel->reltype)
-		ereport(ERROR, errcode(ERRCODE_DATATYPE_MISMATCH),
-				errmsg("the row is not one of \"%s\"", RelationGetRelationName(relation)),
-				errdetail("It is of another type than the table's rows."),
-				errhint("Give the table's row as a whole."));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	ItemPointerSetInvalid(&tuple.t_self);
-	slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(&tuple, slot, false);
-	wh_capture_row(wh_capture_source(relation, trigger), slot, &event);
-
-	nulls[0] = event.entity_id == NULL;
-	nulls[1] = event.result == NULL;
-	nulls[2] = event.tenant == NULL;
-	values[0] = nulls[0] ? (Datum) 0 : CStringGetTextDatum(event.entity_id);
-	values[1] = nulls[1] ? (Datum) 0 : PointerGetDatum(event.result);
-	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(event.tenant);
-	ExecDropSingleTupleTableSlot(slot);
-	relation_close(relation, AccessShareLock);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	if (InSecurityRestrictedOperation())
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetOuterUserId(), false))));
 }
 
 Datum

@@ -116,7 +116,7 @@ store_and_deliver_apart() {
 }
 
 spi_in_its_places() {
-  outside "(${include}[\"<]executor/spi\.h)|\bSPI_[a-z]" 'store*.c' 'store*.h' api.c
+  outside "(${include}[\"<]executor/spi\.h)|\bSPI_[a-z]" 'store*.c' 'store*.h' api.c sample.c
 }
 
 rule "extension/ includes nothing of worker/ (${on_leaves[*]}: only leaves of the engine)" extension_knows_no_worker
@@ -126,7 +126,7 @@ rule 'store and deliver do not know each other' store_and_deliver_apart
 rule '<curl/...> only in worker/deliver/http*.[ch] and target.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h target.c
 # credential.c: nobody else can tell whether a certificate is one, and whether a key is its key
 rule '<openssl/...> only in worker/deliver/sign*.c, seal.c and credential.c' outside "${include}[<\"]openssl/" 'sign*.c' seal.c credential.c
-rule 'SPI only in worker/store*.c and extension/api.c' spi_in_its_places
+rule 'SPI only in worker/store*.c, extension/api.c and extension/sample.c' spi_in_its_places
 rule 'PG_VERSION_NUM only in extension/compat.h' outside '\bPG_VERSION_NUM\b' compat.h
 
 # ------------------------------------------------------------ how files look

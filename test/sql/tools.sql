@@ -141,22 +141,22 @@ SELECT wrap();
 SELECT * FROM webhook.outbox WHERE action_type = 'test';
 
 -- the rows it is made of: as capture tells of them
-SELECT t.* FROM webhook.source s, webhook.test_row(s, NULL, NULL) t WHERE entity_type IN ('customer', 'visit') ORDER BY s.entity_type;
-SELECT t.* FROM webhook.source s, webhook.test_row(s, '1', NULL) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, '1', 'b') t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, NULL, 'a') t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, 'no number', NULL) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, '["2024-02-29","Ulm"]', NULL) t WHERE entity_type = 'visit';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, '["2024-02-29"]', NULL) t WHERE entity_type = 'visit';
-SELECT t.* FROM webhook.source s, webhook.test_row(s, 'no array', NULL) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, NULL, NULL, true) t WHERE entity_type IN ('customer', 'visit') ORDER BY s.entity_type;
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', 'b', true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, NULL, 'a', true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, 'no number', NULL, true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '["2024-02-29","Ulm"]', NULL, true) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '["2024-02-29"]', NULL, true) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, 'no array', NULL, true) t WHERE entity_type = 'visit';
 SELECT bool_and((o.entity_id, o.result::text, o.tenant) IS NOT DISTINCT FROM (t.entity_id, t.result::text, t.tenant)) AS the_same
-	FROM webhook.source s JOIN webhook.outbox o USING (entity_type) CROSS JOIN webhook.test_row(s, o.entity_id, NULL) t;
-SELECT webhook.captured('customer', 'webhook_capture', ROW(1, 2));
-SELECT webhook.captured('customer', 'other', c) FROM customer c;
+	FROM webhook.source s JOIN webhook.outbox o USING (entity_type) CROSS JOIN webhook.sample_row(s.source, s.trigger, o.entity_id, NULL, true) t;
+SELECT webhook.sample_row(NULL, 'webhook_capture', NULL, NULL, true), webhook.sample_row('customer', NULL, NULL, NULL, true), webhook.sample_row(1::regclass, 'x', NULL, NULL, true);
+SELECT webhook.sample_row('customer', 'other', NULL, NULL, true);
 -- where an excluded column goes by another name, nothing but the key is told
 ALTER TABLE customer RENAME hush TO whisper;
 SET client_min_messages = error;
-SELECT t.* FROM webhook.source s, webhook.test_row(s, '1', NULL) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
 RESET client_min_messages;
 
 -- a reserved name
