@@ -140,7 +140,7 @@ oauth2_is_good(const char *json)
 	WhMembers members;
 	WhMember member;
 
-	if (pg_parse_json(wh_make_json_lex(json, strlen(json), GetDatabaseEncoding()), &nullSemAction) !=
+	if (pg_parse_json(wh_make_json_lex(json, strlen(json), GetDatabaseEncoding(), false), &nullSemAction) !=
 			JSON_SUCCESS ||
 		!wh_json_members(json, strlen(json), &members))
 		return false;
