@@ -330,8 +330,31 @@ attacks('postgres', $super);
 	harm('row security that is forced', 'ALTER TABLE webhook.attempt ENABLE ROW LEVEL SECURITY; ALTER TABLE webhook.attempt FORCE ROW LEVEL SECURITY',
 		'would be affected by row-level security policy for table "attempt"', 'ALTER TABLE webhook.attempt NO FORCE ROW LEVEL SECURITY');
 	is(as('boss', 'SELECT webhook.separate_operators()'), '', 'row security that is not');
+	my $before = $r->count('/ok/owned/crm');
 	all_fates('owned');
-	is($t->sql("SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'crm'"), 't', 'hides nothing from the worker');
+	is($r->count('/ok/owned/crm') - $before, 12, 'hides nothing from the worker');
+
+	# A file of the server is not the owner's to read, not even through the worker, and by a row that no check has seen.
+	my $file = $node->data_dir . '/private';
+	append_to_file($file, 'not-for-boss');
+	chmod 0600, $file;
+	my $offset = -s $node->logfile;
+	is(as('boss', <<SQL), '', 'a reference to a file, written past the checks');
+ALTER TABLE webhook.credential DISABLE TRIGGER before_credential, DISABLE TRIGGER after_credential;
+INSERT INTO webhook.credential (subscription_id, kind, value) SELECT id, 'bearer', 'file:$file' FROM webhook.subscription WHERE name = 'crm';
+ALTER TABLE webhook.credential ENABLE TRIGGER before_credential, ENABLE TRIGGER after_credential;
+INSERT INTO item DEFAULT VALUES;
+SQL
+	poll_until('the worker does not use it', sub {
+		slurp_file($node->logfile, $offset) =~ /cannot use a credential of subscription "crm"\n.*in a file, and role boss, the owner of the extension, is no member of pg_read_server_files/ });
+	like(as('boss', "SELECT webhook.kept_secret('x', 'file:$file')"), qr/^ERROR:  a secret cannot be opened/, 'nor is it opened for him');
+	$t->sql('GRANT pg_read_server_files TO boss');
+	$t->sql("UPDATE webhook.subscription SET timeout = '14s' WHERE name = 'crm'");
+	as('app', 'INSERT INTO item DEFAULT VALUES');
+	poll_until('where he may read files, it is', sub { (grep { ($_->{headers}{authorization} // '') eq 'Bearer not-for-boss' } $r->requests('/ok/owned/crm')) > 0 });
+	is((grep { ($_->{headers}{authorization} // '') eq 'Bearer not-for-boss' } $r->requests('/ok/postgres/crm')) + 0, 0, 'only there');
+	$t->sql("REVOKE pg_read_server_files FROM boss; DELETE FROM webhook.credential");
+	$t->wait_until_settled;
 
 	attacks('owned', 'boss');
 
