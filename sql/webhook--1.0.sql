@@ -2015,7 +2015,8 @@ BEGIN
 		'event', webhook.event_id(note_change.event_id), 'at', clock_timestamp());
 	e.tenant := s.tenant;
 	IF NOT EXISTS (SELECT FROM webhook.separation) THEN
-		PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL);
+		-- nulls have their types: a function of this name that somebody else has made is not meant
+		PERFORM webhook.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL::bigint);
 		RETURN;
 	END IF;
 	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
@@ -2031,9 +2032,9 @@ CREATE FUNCTION webhook.note_state() RETURNS trigger
 AS $$
 BEGIN
 	IF NEW.state = 'disabled' THEN
-		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL);
+		PERFORM webhook.note_change(NEW.id, 'disabled', NEW.state_reason, NULL::bigint);
 	ELSIF OLD.state = 'disabled' THEN
-		PERFORM webhook.note_change(NEW.id, 'resumed', NULL, NULL);
+		PERFORM webhook.note_change(NEW.id, 'resumed', NULL::text, NULL::bigint);
 	END IF;
 	RETURN NULL;
 END

@@ -53,7 +53,8 @@ wh_fault(const char *point)
 	unlink(FAULT_FILE);
 	if (strcmp(what, "kill") == 0)
 		kill(getpid(), SIGKILL);
-	ereport(strcmp(what, "fatal") == 0 ? FATAL : ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("webhook fault point \"%s\"", point));
+	ereport(strcmp(what, "fatal") == 0 ? FATAL : ERROR, errcode(ERRCODE_INTERNAL_ERROR),
+			errmsg("webhook fault point \"%s\"", point));
 }
 
 extern void *__real_malloc(size_t size);

@@ -246,8 +246,14 @@ wh_shape_guard(void)
 void
 wh_shape_hold_drawer(const char *log, int drawer)
 {
-	Oid relid = get_relname_relid(psprintf("%s_%d", log, drawer), schema_known);
+	const char *const names[] = {log,
+								 psprintf("%s_%d", log, drawer)}; /* in the order in which all lock them */
 
-	if (OidIsValid(relid))
-		LockRelationOid(relid, RowExclusiveLock);
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		Oid relid = get_relname_relid(names[i], schema_known);
+
+		if (OidIsValid(relid))
+			LockRelationOid(relid, RowExclusiveLock);
+	}
 }

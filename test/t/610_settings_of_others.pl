@@ -26,6 +26,7 @@ $t->sql('CREATE DATABASE late');
 $t->sql('CREATE ROLE powerless');
 
 my $admin = $node->background_psql('postgres');
+$admin->query_safe('SET client_min_messages = error');
 my $late  = $node->background_psql('late');
 my $work;
 
@@ -41,7 +42,7 @@ CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF pg_backend_pid() = (SELECT w.pid FROM webhook.worker_status() w) THEN
 		INSERT INTO public.seen SELECT r.n, s.name, s.setting FROM public.this_round r, pg_settings s
-			UNION SELECT r.n, x, current_setting(x, true) FROM public.this_round r, unnest(ARRAY['my.odd', 'plpgsql.variable_conflict', 'plpgsql.extra_errors', 'role', 'session_authorization']) x
+			UNION SELECT r.n, x, coalesce(current_setting(x, true), '') FROM public.this_round r, unnest(ARRAY['my.odd', 'plpgsql.variable_conflict', 'plpgsql.extra_errors', 'role', 'session_authorization']) x
 			ON CONFLICT DO NOTHING;
 	END IF;
 	RETURN NULL;
@@ -70,7 +71,7 @@ sub deliver
 	ask("UPDATE this_round SET n = $n; SELECT pg_terminate_backend($pid)");
 	poll("$what: another worker runs", "SELECT state = 'running' AND pid <> $pid FROM webhook.worker_status()");
 	$pid = ask('SELECT pid FROM webhook.worker_status()');
-	my $before = ask('SELECT coalesce(max(id), 0) FROM webhook.outbox');
+	my $before = ask('SELECT last_value - (NOT is_called)::int FROM webhook.outbox_id_seq');
 	my %before = map { $_ => $r->count($_) } '/ok/crm', '/fail-first/1/again', '/status/413/dead';
 	ask('INSERT INTO item (v) SELECT 1 + g % 3 FROM generate_series(0, 29) g');
 	ask(q(BEGIN; SET LOCAL webhook.context = '{"a": "\u0000"}'; INSERT INTO item (v) VALUES (5); COMMIT));
@@ -79,8 +80,8 @@ SELECT NOT EXISTS (SELECT FROM webhook.pending) AND EXISTS (SELECT FROM webhook.
 SQL
 	is($r->count('/ok/crm') - $before{'/ok/crm'}, 31, "$what: each event is delivered, once");
 	is($r->count('/fail-first/1/again') - $before{'/fail-first/1/again'}, 20, "$what: those that a filter lets pass and that fail, twice");
-	is(ask("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'dead' AND event_id > $before"), 10, "$what: what is given up is a dead letter");
-	is(ask("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'unclear' AND event_id > $before"), 1, "$what: and what a filter cannot be evaluated for");
+	is(ask("SELECT count(*) FILTER (WHERE attempts = 1), count(*) FILTER (WHERE attempts = 0) FROM webhook.dead_letter WHERE event_id > $before"), '10|3',
+		"$what: what is given up is a dead letter, and what a filter cannot be evaluated for");
 	poll("$what: drawers are emptied", "SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE created_at < clock_timestamp() - interval '9 s')");
 	is(ask('SELECT pid FROM webhook.worker_status()'), $pid, "$what: all by one worker");
 	is(ask("SELECT count(*) > 300 FROM seen WHERE n = $n"), 't', "$what: it tells its settings");
@@ -106,7 +107,7 @@ BEGIN
 		FOREACH value IN ARRAY CASE s.vartype
 			WHEN 'bool' THEN ARRAY[CASE s.setting WHEN 'on' THEN 'off' ELSE 'on' END]
 			WHEN 'enum' THEN (SELECT array_agg(e.v ORDER BY (e.i + n) % cardinality(s.enumvals)) FROM unnest(s.enumvals) WITH ORDINALITY e(v, i) WHERE e.v <> s.setting)
-			WHEN 'string' THEN ARRAY['evil', '{"odd": true}', 'all', '', '1', 'LATIN1', 'ISO, YMD', 'Asia/Kathmandu', 'powerless', 'serializable', 'C', 'heap']
+			WHEN 'string' THEN ARRAY['evil', '{"odd": true}', 'all', '', '1', 'LATIN1', 'ISO, YMD', 'Asia/Kathmandu', 'powerless', 'serializable', 'POSIX', 'view', 'heap']
 			ELSE CASE WHEN n % 2 = 0 THEN ARRAY[s.min_val, s.max_val] ELSE ARRAY[s.max_val, s.min_val] END END
 		LOOP
 			CONTINUE WHEN value IS NULL OR value = s.setting;
@@ -148,8 +149,8 @@ for my $scope ('DATABASE hostile', "ROLE $super", 'ROLE ALL', "ROLE $super IN DA
 	my ($settable, $not, $total) = split /\|/, $admin->query_safe("SELECT * FROM make_odd('$scope', $n)");
 	$admin->query_safe('COMMIT');
 	note "$scope: $total settings set ($settable), not settable: $not";
-	cmp_ok($total, '>', 200, "$scope: $total settings are set to something odd");
-	unlike($not, qr/work_mem|exit_on_error|search_path|client_encoding|timeout|replication_role|isolation/, "$scope: none that matters was left out");
+	cmp_ok($total, '>', 150, "$scope: $total settings are set to something odd");
+	unlike($not, qr/work_mem|exit_on_error|search_path|client_encoding|timeout|replication_role|default_transaction/, "$scope: none that matters was left out");
 	deliver($n, $scope);
 	# a second, with the other end of numbers and another enum, for the level that its owner has in his hand
 	if ($n == 1)
