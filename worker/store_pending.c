@@ -318,11 +318,10 @@ wh_store_pending_judged(int64 subscription_id, int64 event_id)
 void
 wh_store_park_again(int64 subscription_id, int64 event_id)
 {
-	static WhPlan plan = {
-		.sql = "UPDATE webhook.pending SET state = 'parked', attempts = attempts - 1,"
-			   " due_at = clock_timestamp() WHERE subscription_id = $1 AND event_id = $2",
-		2,
-		{INT8OID, INT8OID}};
+	static WhPlan plan = {.sql = "UPDATE webhook.pending SET state = 'parked', attempts = attempts - 1,"
+								 " due_at = clock_timestamp() WHERE subscription_id = $1 AND event_id = $2",
+						  2,
+						  {INT8OID, INT8OID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);

@@ -125,7 +125,7 @@ extern bool wh_read_recovering(void);
 extern bool wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts);
 /* Write down what may end the worker and is to be done next: see suspect.h. */
 extern bool wh_read_note_step(WhSuspectAt at);
-extern void wh_read_disable(void); /* subscriptions whose filters exceed their limits again and again */
+extern void wh_read_disable(void);     /* subscriptions whose filters exceed their limits again and again */
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
 

@@ -250,7 +250,8 @@ submit(const Reading *r, uint64 number)
 
 		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
 			continue;
-		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0) : wh_deliver_submit(wh_engine, &submit)))
+		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0)
+						 : wh_deliver_submit(wh_engine, &submit)))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 		wh_books_add(number);
 	}
