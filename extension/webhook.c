@@ -83,11 +83,10 @@ define_settings(void)
 							"Each subscription has a limit of its own as well.", &wh_max_in_flight,
 							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
 							NULL);
-	DefineCustomIntVariable("webhook.filter_timeout",
-							"How long a subscription's filter may take for one event.",
-							"An event for which it takes longer is a dead letter of that subscription.",
-							&wh_filter_timeout, WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS,
-							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"webhook.filter_timeout", "How long a subscription's filter may take for one event.",
+		"An event for which it takes longer is a dead letter of that subscription.", &wh_filter_timeout,
+		WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"webhook.worker_memory", "Most memory that one worker takes.",
 		"Memory shared with the server is not counted. At the limit an event or a request "

@@ -7,6 +7,7 @@
  *	  settling kill 3		at the third time that this point is passed: SIGKILL
  *	  settling error 1		an ERROR
  *	  settling fatal 1		a FATAL error, which ends the process and cannot be caught
+ *	  filter kill 0			SIGKILL each time, until the file is gone
  *	  malloc 1000			each allocation fails with a chance of 1 in 1,000,
  *							from the next point passed until the file is gone
  *
@@ -50,7 +51,8 @@ wh_fault(const char *point)
 	if (strcmp(at, point) != 0 || ++passed < n)
 		return;
 	passed = 0;
-	unlink(FAULT_FILE);
+	if (n > 0)
+		unlink(FAULT_FILE);
 	if (strcmp(what, "kill") == 0)
 		kill(getpid(), SIGKILL);
 	ereport(strcmp(what, "fatal") == 0 ? FATAL : ERROR, errcode(ERRCODE_INTERNAL_ERROR),

@@ -44,7 +44,7 @@
 
 #define COMPARISONS_MAX 1000000 /* that are made without a look for interrupts: some 20 ms */
 #define BYTES_PER_COMPARISON 16 /* of a string, compared while one comparison is made */
-#define TOO_LONG (-1)          /* no status that a process ends with */
+#define TOO_LONG (-1)           /* no status that a process ends with */
 #define CHILD_CPU_S 20          /* more than any limit, should nobody kill it */
 
 /*

@@ -14,7 +14,7 @@
 /* What of a filter decides how it is run; looked at once, when it is loaded. */
 typedef struct WhFilterShape
 {
-	bool pairs;  /* it compares two sequences, each value of one with each of the other */
+	bool pairs;   /* it compares two sequences, each value of one with each of the other */
 	bool repeats; /* a sequence of it may hold a value many times */
 } WhFilterShape;
 

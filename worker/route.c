@@ -61,14 +61,14 @@ typedef struct Walk
 	WhMatches *out;
 	MemoryContext context; /* of `out` */
 	int event;
-	Size bytes;           /* of the events read */
-	TimestampTz until;    /* judging goes on */
-	bool judged;          /* something was, in this page */
-	bool begun;           /* the event's own walk: */
-	int first_match;      /* of the event */
-	int n_verdicts;       /* of those so far, how many we have come by */
-	bool reading;         /* an error is one of reading it */
-	bool again;           /* it is judged for the second time */
+	Size bytes;        /* of the events read */
+	TimestampTz until; /* judging goes on */
+	bool judged;       /* something was, in this page */
+	bool begun;        /* the event's own walk: */
+	int first_match;   /* of the event */
+	int n_verdicts;    /* of those so far, how many we have come by */
+	bool reading;      /* an error is one of reading it */
+	bool again;        /* it is judged for the second time */
 	WhRouteScan scan;
 	WhContent content;
 	const WhRoute *route;
@@ -188,9 +188,8 @@ note_verdict(const WhRoute *route, bool is_for_it, const char *why)
 	if (so_far.n == so_far.cap)
 	{
 		so_far.cap = Max(16, so_far.cap * 2);
-		so_far.list = so_far.list
-						  ? repalloc_huge(so_far.list, so_far.cap * sizeof(Verdict))
-						  : MemoryContextAlloc(so_far.context, so_far.cap * sizeof(Verdict));
+		so_far.list = so_far.list ? repalloc_huge(so_far.list, so_far.cap * sizeof(Verdict))
+								  : MemoryContextAlloc(so_far.context, so_far.cap * sizeof(Verdict));
 	}
 	so_far.list[so_far.n++] = (Verdict){.subscription_id = route->sub.id,
 										.is_for_it = is_for_it,
@@ -229,9 +228,11 @@ read_event(Walk *walk)
 	if (!wh_suspect_may(&row->head, 0))
 		return false;
 	walk->reading = true;
-	WH_FAULT("event");
 	if (row->size > WH_PAGE_BYTES / 8)
+	{
+		WH_FAULT("large");
 		wh_memory_limit_restore(); /* what it takes is not the filters' */
+	}
 	walk->bytes += wh_row_event(row)->size;
 	if (row->size > WH_PAGE_BYTES / 8 && walk->routes->by_content)
 		wh_memory_limit_narrow(WH_FILTER_MEMORY);
@@ -312,8 +313,7 @@ static const WhRoute *
 next_candidate(Walk *walk)
 {
 	/* those of one subscription alone have been found at once */
-	return walk->page->rows[walk->event].head.subscription_id != 0 ? NULL
-																	: wh_route_scan_next(&walk->scan);
+	return walk->page->rows[walk->event].head.subscription_id != 0 ? NULL : wh_route_scan_next(&walk->scan);
 }
 
 static bool

@@ -192,10 +192,10 @@ typedef struct WhRoute
 	char **exclude_origins;
 	struct varlena *filter; /* a jsonpath; NULL: all */
 	WhFilterShape filter_shape;
-	bool asked;             /* has rows in pending that people have asked for */
-	bool left_out;          /* too large: how to send is not known, and it is treated as paused */
-	bool unmatched;         /* nor which events are for it */
-	char *transform;        /* a function's qualified name, and the role that owned it; NULL: none */
+	bool asked;      /* has rows in pending that people have asked for */
+	bool left_out;   /* too large: how to send is not known, and it is treated as paused */
+	bool unmatched;  /* nor which events are for it */
+	char *transform; /* a function's qualified name, and the role that owned it; NULL: none */
 	char *transform_owner;
 } WhRoute;
 
@@ -252,10 +252,11 @@ typedef struct WhPosition
 /* A row as it was read: what decides whom it is for. The rest of it is fetched when it is asked for. */
 typedef struct WhRow
 {
-	WhEvent head; /* without content; its strings are in the transaction's memory, and cut where they are long */
-	size_t size;  /* bytes of text that the row has */
-	size_t held;  /* bytes that it takes as it is */
-	bool cut;     /* some of the head's strings are */
+	WhEvent
+		head; /* without content; its strings are in the transaction's memory, and cut where they are long */
+	size_t size; /* bytes of text that the row has */
+	size_t held; /* bytes that it takes as it is */
+	bool cut;    /* some of the head's strings are */
 	HeapTuple tuple;
 	TupleDesc desc;
 	int at;
@@ -281,7 +282,7 @@ typedef struct WhPage
 	/* how they were read, for wh_store_position */
 	char *snapshot;
 	FullTransactionId next_xid;
-	int n_stragglers;   /* of the rows, from the beginning */
+	int n_stragglers;    /* of the rows, from the beginning */
 	bool all_stragglers; /* there are no more of them */
 	bool all_above;      /* nor of those above */
 	bool more;           /* as of the position that was asked for last: read on at once */
@@ -469,9 +470,9 @@ typedef struct WhCarry
 
 typedef struct WhRotation
 {
-	bool done;     /* the drawer is empty, or holds nothing that is old */
-	bool more;     /* there is more to carry over: go on soon */
-	WhCarry carry; /* the caller's to keep when the transaction has committed */
+	bool done;      /* the drawer is empty, or holds nothing that is old */
+	bool more;      /* there is more to carry over: go on soon */
+	WhCarry carry;  /* the caller's to keep when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
 } WhRotation;
 

@@ -126,7 +126,8 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	e->entity_type = e->entity_type ? e->entity_type : "";
 	e->action = e->action ? e->action : "";
 	value = column(row, CREATED_AT, &isnull);
-	e->created_us = isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
+	e->created_us =
+		isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
 	e->created_us += (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	e->drawer = DatumGetInt16(column(row, DRAWER, &isnull));
 	row->size += size_of(row, RESULT) + size_of(row, PREVIOUS) + size_of(row, CONTEXT);

@@ -29,7 +29,7 @@
 
 #include "suspect.h"
 
-static bool careful = true; /* until it is told otherwise */
+static bool careful = true;         /* until it is told otherwise */
 static WhPosition *doubtful = NULL; /* what lies beyond is done step by step; NULL: nothing is */
 static int n_doubtful = 0;          /* rows of it that may still be meant */
 static WhPair noted[2];             /* by WhSuspectAt: the step that is written down */
@@ -65,8 +65,7 @@ wh_suspect_load(const WhPosition *settled)
 	if (accused)
 	{
 		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
-		ereport(WARNING,
-				errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_id),
+		ereport(WARNING, errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_id),
 				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
 													 ? "read"
 													 : "matched with what a subscription asks for"),

@@ -205,8 +205,10 @@ static void
 tell_of_carried(const WhCarry *carry)
 {
 	if (carry->moved > 0)
-		ereport(LOG, errmsg("webhook worker kept " INT64_FORMAT " events older than webhook.retention", carry->moved),
-				errdetail("They have pending deliveries. They are now in the current drawer."));
+		ereport(
+			LOG,
+			errmsg("webhook worker kept " INT64_FORMAT " events older than webhook.retention", carry->moved),
+			errdetail("They have pending deliveries. They are now in the current drawer."));
 	if (carry->gone > 0)
 		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 				errmsg("webhook worker dropped " INT64_FORMAT " pending deliveries", carry->gone),

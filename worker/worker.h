@@ -76,7 +76,7 @@ extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: 
 extern bool wh_attempt_met_content(void (*step)(void *));
 /* What it was to do was done in another way. */
 extern void wh_attempt_forget(void (*step)(void *));
-extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
+extern TimestampTz wh_attempt_again(TimestampTz now); /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
 extern const char *wh_attempt_failing(TimestampTz now);
 
@@ -140,7 +140,7 @@ extern bool wh_read_recovering(void);
 extern bool wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts);
 /* Write down what may end the worker and is to be done next: see suspect.h. */
 extern bool wh_read_note_step(WhSuspectAt at);
-extern void wh_read_disable(void); /* subscriptions whose filters exceed their limits again and again */
+extern void wh_read_disable(void);     /* subscriptions whose filters exceed their limits again and again */
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
 

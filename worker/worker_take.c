@@ -59,8 +59,8 @@ typedef struct Taking
 	int n_held;
 	List *taken;
 	bool parked; /* what was taken as a probe was parked */
-	int n_found;         /* rows, those included that are not taken after all */
-	int64 last;          /* the event of the last row that is not left where it was */
+	int n_found; /* rows, those included that are not taken after all */
+	int64 last;  /* the event of the last row that is not left where it was */
 	TimestampTz next_due;
 } Taking;
 
@@ -254,7 +254,8 @@ take_once(Taking *t)
 	}
 	if (t->what == TAKE_PARKED && t->n_found == 0)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
-	else if (t->what == TAKE_PARKED && t->last != 0) /* not before it is committed; they come in the order of ids */
+	else if (t->what == TAKE_PARKED &&
+			 t->last != 0) /* not before it is committed; they come in the order of ids */
 		wh_store_parked_taken(t->subscriptions[0], t->last);
 	if (t->what == TAKE_PROBE && t->n_found == 0)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
