@@ -38,6 +38,8 @@ case $what in
     need perl command -v prove
     need libipc-run-perl perl -MIPC::Run -e1
     need libcmocka-dev installed libcmocka-dev
+    # what may log secrets: test/t/640_logs_tell_no_secret.pl. A PostgreSQL of somebody's own has to bring it
+    [ -n "${PG_CONFIG:-}" ] || need "postgresql-$PG_MAJOR-pgaudit" test -f "/usr/lib/postgresql/$PG_MAJOR/lib/pgaudit.so"
     need nginx-light eval 'PATH=$PATH:/usr/sbin command -v nginx'
     need cppcheck command -v cppcheck
     need clang-format command -v clang-format

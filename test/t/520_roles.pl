@@ -124,7 +124,7 @@ refused('ann', "write $_->[0]", $_->[1])
   [ 'the array of operation', "UPDATE webhook.operation SET subscriptions = '{1}', name = 'test'" ],
   [ 'through TRUNCATE',       'TRUNCATE webhook.subscription CASCADE' ];
 refused('ann', "call $_", "SELECT $_")
-  for "webhook.kept_secret('secret 1 1', 'x')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable()', 'webhook.reseal()',
+  for "webhook.seal_anew('secret 1 1', 'x')", "webhook.rotate_secret_wrapped('crm', NULL, '0')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable()', 'webhook.reseal()',
   "webhook.do_rotate_secret(1, NULL, '0')", "webhook.do_set_credential(1, 'bearer', 'x')", "webhook.do_redeliver('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.tell_worker()';
 like(as('ann', 'SELECT webhook.separate_operators()'), qr/^ERROR:  permission denied/, 'only the owner separates operators');
 like(as('ann', "SELECT webhook.rotate_secret('crm', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'only a superuser has secrets read from files');
@@ -149,8 +149,11 @@ is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and it is gone');
 # the door by hand: it can do what the functions do, and shows no secret that was there before
 my $by_hand = as('ann', q{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
 unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook.operation, updated by hand, shows no old secret');
-is($t->sql("SELECT string_agg(secret, ' ') FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id WHERE s.name = 'crm'"),
-	$by_hand, 'but makes a new one');
+my $made = $t->sql("SELECT string_agg(secret, ' ') FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id WHERE s.name = 'crm'");
+like($made, qr/^whsec_\S+$/, 'but makes a new one');
+like($by_hand, qr/^wrapped:/, 'which it shows wrapped, for it is a statement');
+like(as('ann', qq{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm", "secret": "$made"}'}),
+	qr/^ERROR:  a secret or credential was not given as it must be/, 'and is given none');
 is(as('ann', 'SELECT name, arguments, result FROM webhook.operation'), '||', 'and keeps nothing');
 like(as('ann', q{UPDATE webhook.operation SET name = 'replay', arguments = '{"since": "-infinity", "until": "infinity"}'}),
 	qr/^ERROR:  subscription "" does not exist/, 'what is for one subscription is not for all');
