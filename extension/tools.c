@@ -140,8 +140,9 @@ webhook_event_now(PG_FUNCTION_ARGS)
 	Oid type = INT8OID;
 	Datum event;
 
-	fmgr_info(LookupFuncName(list_make2(makeString("webhook"), makeString("event_in_outbox")), 1, &type, false),
-			  &function);
+	fmgr_info(
+		LookupFuncName(list_make2(makeString("webhook"), makeString("event_in_outbox")), 1, &type, false),
+		&function);
 	InitFunctionCallInfoData(*look, &function, 1, InvalidOid, NULL, NULL);
 	look->args[0].value = PG_GETARG_DATUM(0);
 	look->args[0].isnull = false;

@@ -221,7 +221,7 @@ extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
  * the drawer where it was, or from wherever it has been moved to since. Where it is there twice, one of them.
  */
 #define WH_EVENT_OF(event_id, in_drawer)                                                                     \
-	"((SELECT * FROM webhook.outbox b WHERE b.id = " event_id " AND b.drawer = " in_drawer " LIMIT 1)"        \
+	"((SELECT * FROM webhook.outbox b WHERE b.id = " event_id " AND b.drawer = " in_drawer " LIMIT 1)"       \
 	" UNION ALL (SELECT * FROM webhook.outbox b WHERE b.id = " event_id " LIMIT 1) LIMIT 1)"
 
 /* Locks the outbox and takes the snapshot that this transaction reads under: before wh_store_read. */
@@ -365,9 +365,9 @@ typedef struct WhCarry
 
 typedef struct WhRotation
 {
-	bool done;     /* the drawer is empty, or holds nothing that is old */
-	bool more;     /* there is more to carry over: go on soon */
-	WhCarry carry; /* the caller's to keep when the transaction has committed */
+	bool done;      /* the drawer is empty, or holds nothing that is old */
+	bool more;      /* there is more to carry over: go on soon */
+	WhCarry carry;  /* the caller's to keep when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
 } WhRotation;
 

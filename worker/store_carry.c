@@ -90,9 +90,10 @@ wh_store_carry(WhCarry *carry)
 							1,
 							{TIDARRAYOID}};
 	/* by its other pending rows the event may have been moved before, when another drawer was current */
-	static WhPlan follow = {.sql = "UPDATE webhook.pending p SET drawer = (SELECT o.drawer FROM webhook.outbox o"
-								   " WHERE o.id = p.event_id LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
-								   " (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
+	static WhPlan follow = {.sql =
+								"UPDATE webhook.pending p SET drawer = (SELECT o.drawer FROM webhook.outbox o"
+								" WHERE o.id = p.event_id LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
+								" (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
 							1,
 							{TIDARRAYOID}};
 	int to = wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp()));
@@ -105,8 +106,8 @@ wh_store_carry(WhCarry *carry)
 		return;
 	values[2] = PointerGetDatum(
 		construct_array(portion.events, portion.n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	rows = PointerGetDatum(construct_array(portion.rows, portion.n, TIDOID, sizeof(ItemPointerData), false,
-										   TYPALIGN_SHORT));
+	rows = PointerGetDatum(
+		construct_array(portion.rows, portion.n, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 	wh_plan_run(&move, values, NULL, SPI_OK_UPDATE);
 	carry->moved += SPI_processed;
 	wh_plan_run(&forget, &rows, NULL, SPI_OK_DELETE);

@@ -38,17 +38,24 @@
  */
 /* After how many attempts, how long until the next one; what no schedule can hold is held to be ten years. */
 #define STEP(attempts)                                                                                       \
-	"least(coalesce((SELECT s.retry_schedule[least(greatest(" attempts ", 1), cardinality(s.retry_schedule))]" \
-	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 years')"
+	"least(coalesce((SELECT s.retry_schedule[least(greatest(" attempts                                       \
+	", 1), cardinality(s.retry_schedule))]"                                                                  \
+	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 "      \
+	"years')"
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
 	" UPDATE webhook.pending p SET state = 'sending',"                                                       \
 	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
-	" due_at = clock_timestamp() + " STEP("coalesce(p.attempts, 0) + 1")                                     \
-	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
-	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer)"           \
-	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, " WH_EVENT_COLUMNS      \
-	" FROM taken t LEFT JOIN LATERAL " WH_EVENT_OF("t.event_id", "t.drawer") " o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
+	" due_at = clock_timestamp() + " STEP(                                                                   \
+		"coalesce(p.attempts, 0) + 1") " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"            \
+									   " RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, "      \
+									   "p.first_at, p.batch, p.drawer)"                                      \
+									   " SELECT t.subscription_id, t.event_id, t.lane, t.attempts, "         \
+									   "t.first_at, t.batch, " WH_EVENT_COLUMNS                              \
+									   " FROM taken t LEFT JOIN LATERAL " WH_EVENT_OF(                       \
+										   "t.event_id",                                                     \
+										   "t.drawer") " o ON true ORDER BY coalesce(t.batch, t.event_id), " \
+													   "t.subscription_id, t.event_id"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
@@ -301,7 +308,8 @@ wh_store_next_due(const int64 *held, int n_held)
 	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
 	if (SPI_processed == 0)
 		return DT_NOEND;
-	return wh_own_time(DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
+	return wh_own_time(
+		DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
 }
 
 void
@@ -328,15 +336,16 @@ void
 wh_store_shorten_waits(void)
 {
 	/* a receiver may have asked for a day; a schedule's step is made longer at random, never twice as long */
-	static WhPlan due = {
-		.sql = "UPDATE webhook.pending p SET due_at = $1 + " STEP("p.attempts") " WHERE p.ctid = ANY (ARRAY("
-			   "SELECT p.ctid FROM webhook.pending p WHERE p.state = 'retry' AND p.due_at > $1 + interval '25 hours'"
-			   " AND p.due_at > $1 + 2 * " STEP("p.attempts") " AND p.due_at < 'infinity' ORDER BY p.due_at))",
-		1,
-		{TIMESTAMPTZOID}};
-	static WhPlan first = {.sql = "UPDATE webhook.pending p SET first_at = $1 WHERE p.first_at > $1",
-						   1,
-						   {TIMESTAMPTZOID}};
+	static WhPlan due = {.sql = "UPDATE webhook.pending p SET due_at = $1 + " STEP(
+							 "p.attempts") " WHERE p.ctid = ANY (ARRAY("
+										   "SELECT p.ctid FROM webhook.pending p WHERE p.state = 'retry' AND "
+										   "p.due_at > $1 + interval '25 hours'"
+										   " AND p.due_at > $1 + 2 * " STEP(
+											   "p.attempts") " AND p.due_at < 'infinity' ORDER BY p.due_at))",
+						 1,
+						 {TIMESTAMPTZOID}};
+	static WhPlan first = {
+		.sql = "UPDATE webhook.pending p SET first_at = $1 WHERE p.first_at > $1", 1, {TIMESTAMPTZOID}};
 	Datum now = TimestampTzGetDatum(wh_table_time(wh_now()));
 
 	wh_plan_run(&due, &now, NULL, SPI_OK_UPDATE);
@@ -366,7 +375,8 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 	 */
 	static WhPlan twins = {
 		.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY (ARRAY(SELECT q.ctid FROM (SELECT r.ctid,"
-			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_id ORDER BY r.state = 'asked', r.attempts"
+			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_id ORDER BY r.state = 'asked', "
+			   "r.attempts"
 			   " DESC) AS n FROM webhook.pending r) q WHERE q.n > 1)) AND NOT EXISTS (SELECT FROM pg_index i"
 			   " WHERE i.indrelid = 'webhook.pending'::regclass AND i.indisunique AND i.indisvalid)",
 		0};

@@ -309,7 +309,8 @@ wh_store_event(HeapTuple row, TupleDesc desc, int at)
 	e.entity_type = e.entity_type ? e.entity_type : "";
 	e.action = e.action ? e.action : "";
 	value = SPI_getbinval(row, desc, at + 10, &isnull);
-	e.created_us = isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
+	e.created_us =
+		isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
 	e.created_us += (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	e.drawer = DatumGetInt16(SPI_getbinval(row, desc, at + 11, &isnull));
 	event = wh_event_make(&e);

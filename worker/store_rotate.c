@@ -103,16 +103,17 @@ wh_store_rotate_attempt(WhRotation *r)
 static bool
 all_settled(int drawer, const WhPosition *settled)
 {
-	const char *unsettled = "SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT
-							"' LIMIT 1";
+	const char *unsettled =
+		"SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT
+		"' LIMIT 1";
 	bool isnull;
 	Datum id;
 
 	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
 	if (settled == NULL || settled->within_snapshot)
 		return false;
-	id = drawer_value("SELECT id FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1", drawer,
-					  &isnull);
+	id = drawer_value("SELECT id FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1",
+					  drawer, &isnull);
 	if (!isnull && DatumGetInt64(id) > settled->hi)
 		return false;
 	(void) drawer_value(psprintf(unsettled, quote_literal_cstr(settled->snapshot),
@@ -129,8 +130,9 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 	Datum newest;
 
 	/* ids are taken with the clock's time, so the highest id has the latest time */
-	newest = drawer_value("SELECT created_at FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1",
-						  drawer, &isnull);
+	newest =
+		drawer_value("SELECT created_at FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1",
+					 drawer, &isnull);
 	r->done = isnull || !older_than_retention(newest);
 	if (r->done || !all_settled(drawer, settled))
 		return;

@@ -45,16 +45,16 @@
 #include "store.h"
 
 #define RENUMBER_AT_ONCE 5000
-#define SPARE INT64CONST(1000000)        /* ids kept free for what is not committed yet */
+#define SPARE INT64CONST(1000000)       /* ids kept free for what is not committed yet */
 #define FAR_AHEAD (INT64CONST(1) << 40) /* so many more than any sequence has given out: no id of ours */
 
 /* The sequence was set back once: which ids are too low, and by whom. */
 typedef struct Episode
 {
-	int64 low;          /* ids up to here */
-	uint64 from_xid;    /* of transactions from here */
-	uint64 until_xid;   /* up to here; */
-	uint64 open_xid;    /* and of those before, from here on, */
+	int64 low;           /* ids up to here */
+	uint64 from_xid;     /* of transactions from here */
+	uint64 until_xid;    /* up to here; */
+	uint64 open_xid;     /* and of those before, from here on, */
 	TimestampTz fine_at; /* what they have captured since; DT_NOEND: nobody knows when */
 } Episode;
 
@@ -62,11 +62,11 @@ typedef struct Episode
 
 static Episode episodes[EPISODES_MAX]; /* the newest last; of those before, transactions are still open */
 static int n_episodes = 0;
-static int64 high = 0;                 /* the highest id when the sequence was moved */
-static int64 next_id = 0;              /* the next one for those that are too low, */
-static int64 spare_until = 0;          /* up to here */
-static TimestampTz since = DT_NOEND;   /* the first of them was captured then; DT_NOEND: none is known */
-static bool in_vain = false;           /* nothing could be put right: read what there is */
+static int64 high = 0;               /* the highest id when the sequence was moved */
+static int64 next_id = 0;            /* the next one for those that are too low, */
+static int64 spare_until = 0;        /* up to here */
+static TimestampTz since = DT_NOEND; /* the first of them was captured then; DT_NOEND: none is known */
+static bool in_vain = false;         /* nothing could be put right: read what there is */
 
 static TimestampTz fine_at = DT_NOEND; /* when the sequence was last seen to be right */
 static bool looked = false;            /* at what was captured before this process began */
@@ -84,8 +84,7 @@ last_id(void)
 	int64 last;
 
 	if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
-		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("webhook.outbox_id_seq is not a sequence"));
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("webhook.outbox_id_seq is not a sequence"));
 	buffer = ReadBuffer(sequence, 0);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
@@ -106,8 +105,7 @@ snapshot_xmin(const char *snapshot)
 }
 
 /* Rows of an episode, with the parameters of low_values. id + 0: by the index of xid. */
-#define IS_LOW                                                                                               \
-	"(o.xid >= $3 AND o.xid < $4 AND o.id + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
+#define IS_LOW "(o.xid >= $3 AND o.xid < $4 AND o.id + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
 #define LOW_ARGS INT8OID, XID8OID, XID8OID, XID8OID, TIMESTAMPTZOID
 #define N_LOW_ARGS 5
 
@@ -131,9 +129,8 @@ low_values(const Episode *e, Datum *values)
 static bool
 shows_low(const Episode *e)
 {
-	static WhPlan plan = {.sql = "SELECT min(o.created_at) FROM webhook.outbox o WHERE " IS_LOW,
-						  N_LOW_ARGS,
-						  {LOW_ARGS}};
+	static WhPlan plan = {
+		.sql = "SELECT min(o.created_at) FROM webhook.outbox o WHERE " IS_LOW, N_LOW_ARGS, {LOW_ARGS}};
 	Datum values[N_LOW_ARGS];
 	Datum first;
 	bool isnull;
@@ -212,7 +209,8 @@ wh_sequence_is_right(const WhPosition *position)
 bool
 wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next)
 {
-	static WhPlan again = {.sql = "SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at) FROM webhook.outbox o WHERE o.id = $1",
+	static WhPlan again = {.sql = "SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at) FROM "
+								  "webhook.outbox o WHERE o.id = $1",
 						   1,
 						   {INT8OID}};
 	Datum value = Int64GetDatum(next->hi);
@@ -238,7 +236,8 @@ wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPositi
 		/* the page may end between two */
 		wh_plan_run(&again, &value, NULL, SPI_OK_SELECT);
 		if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) > 1)
-			twice = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+			twice =
+				DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	if (twice == DT_NOEND && next->hi <= last_id())
 		return true;
@@ -251,9 +250,10 @@ wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPositi
 static void
 move_sequence(const WhPosition *position)
 {
-	static WhPlan highest = {.sql = "SELECT max(o.id), count(*) FROM webhook.outbox o WHERE o.id > $1 AND o.id <= $2",
-							 2,
-							 {INT8OID, INT8OID}};
+	static WhPlan highest = {
+		.sql = "SELECT max(o.id), count(*) FROM webhook.outbox o WHERE o.id > $1 AND o.id <= $2",
+		2,
+		{INT8OID, INT8OID}};
 	static WhPlan set = {.sql = "SELECT setval('webhook.outbox_id_seq', $1)", 1, {INT8OID}};
 	int64 base = Max(position->hi, last_id());
 	int64 far = base > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : base + FAR_AHEAD;
@@ -270,8 +270,10 @@ move_sequence(const WhPosition *position)
 	room = Min(room, PG_INT64_MAX - base);
 	value = Int64GetDatum(base + room);
 	wh_plan_run(&set, &value, NULL, SPI_OK_SELECT);
-	ereport(LOG, errmsg("webhook worker moved the sequence webhook.outbox_id_seq to " INT64_FORMAT, base + room),
-			errdetail("It had been set by hand: events after " INT64_FORMAT " did not get higher ids. They get new ones.",
+	ereport(LOG,
+			errmsg("webhook worker moved the sequence webhook.outbox_id_seq to " INT64_FORMAT, base + room),
+			errdetail("It had been set by hand: events after " INT64_FORMAT
+					  " did not get higher ids. They get new ones.",
 					  position->hi),
 			errhint("Leave the sequence alone; the numbers of events must ascend."));
 	high = base;
@@ -326,8 +328,7 @@ wh_store_mend_sequence(const WhPosition *position)
 								" ORDER BY o.created_at, o.id LIMIT 5000",
 						 1,
 						 {INT8OID}};
-	bool move =
-		high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
+	bool move = high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
 	Datum values[7];
 	uint64 n = 0;
 

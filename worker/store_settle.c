@@ -204,9 +204,11 @@ write_attempts(WhDelivery *const *deliveries, int n)
 /* What is to be kept: not where subscription or event are gone; the event may be in another drawer by now. */
 #define KEPT                                                                                                 \
 	"SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, k.last_error," \
-	" o.drawer, k.size, k.batch FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"                    \
-	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF("k.event_id", "k.drawer") " o"                 \
-	" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+	" o.drawer, k.size, k.batch FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"                   \
+	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF(                                               \
+		"k.event_id",                                                                                        \
+		"k.drawer") " o"                                                                                     \
+					" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 #define PENDING_TYPES                                                                                        \
 	{                                                                                                        \
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,           \
@@ -284,15 +286,15 @@ write_pending(WhDelivery *const *deliveries, int n)
 		11,
 		PENDING_TYPES};
 	static WhPlan without_index = {
-		.sql =
-			"WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
-			" UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, due_at = c.due_at, first_at = "
-			"c.first_at,"
-			" drawer = c.drawer, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
-			" FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_id = p.event_id)"
-			" INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
-			" WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
-			" AND p.event_id = c.event_id) ON CONFLICT DO NOTHING",
+		.sql = "WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
+			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, due_at = c.due_at, "
+			   "first_at = "
+			   "c.first_at,"
+			   " drawer = c.drawer, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
+			   " FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_id = p.event_id)"
+			   " INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
+			   " WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
+			   " AND p.event_id = c.event_id) ON CONFLICT DO NOTHING",
 		11,
 		PENDING_TYPES};
 	static const Oid types[11] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
@@ -337,8 +339,9 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[4], Int32GetDatum(d->attempts), false);
 		column_add(&c[5], TimestampTzGetDatum(due), false);
 		column_add(&c[6],
-				   d->first_us && d->attempts > 0 ? TimestampTzGetDatum(wh_table_time(timestamp_of(d->first_us)))
-												  : (Datum) 0,
+				   d->first_us && d->attempts > 0
+					   ? TimestampTzGetDatum(wh_table_time(timestamp_of(d->first_us)))
+					   : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
@@ -358,7 +361,8 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
 			   "first_at, xid, entity_id,"
 			   " entity_type, action_type, result, previous, tenant, context, created_at)"
-			   " SELECT s.id, o.id, coalesce(s.name, ''), k.reason, k.attempts, k.first_at, coalesce(o.xid, '0'), "
+			   " SELECT s.id, o.id, coalesce(s.name, ''), k.reason, k.attempts, k.first_at, coalesce(o.xid, "
+			   "'0'), "
 			   "o.entity_id,"
 			   " coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
 			   " o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
@@ -367,7 +371,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
 			   "k.subscription_id OFFSET 0) s"
 			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_id", "k.drawer") " o"
-			   " ON CONFLICT DO NOTHING",
+																			" ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
 	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
@@ -401,11 +405,10 @@ static void
 delete_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql =
-			"DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
-			" FROM unnest($1, $2) k(subscription_id, event_id) CROSS JOIN LATERAL (SELECT p.ctid FROM"
-			" webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id"
-			" OFFSET 0) q))",
+		.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
+			   " FROM unnest($1, $2) k(subscription_id, event_id) CROSS JOIN LATERAL (SELECT p.ctid FROM"
+			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id"
+			   " OFFSET 0) q))",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};
 	Column c[2];

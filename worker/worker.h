@@ -10,6 +10,7 @@
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_apart.c	what cannot be settled, and is set apart from the rest
+ *	  worker_rotate.c	when the next drawer is emptied
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
  *	  worker_asked.c	what people have asked for and is not parked yet
@@ -75,7 +76,7 @@ extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: 
 extern bool wh_attempt_met_content(void (*step)(void *));
 /* What it was to do was done in another way. */
 extern void wh_attempt_forget(void (*step)(void *));
-extern TimestampTz wh_attempt_again(TimestampTz now);     /* the next time that holds of one; or DT_NOEND */
+extern TimestampTz wh_attempt_again(TimestampTz now); /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
 extern const char *wh_attempt_failing(TimestampTz now);
 
@@ -146,6 +147,16 @@ extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
 extern const WhPosition *wh_settle_position(void); /* as last written, or later */
 extern TimestampTz wh_settle_last(void);
+
+/*
+ * worker_rotate.c
+ */
+
+extern void wh_rotate(TimestampTz now);
+extern TimestampTz wh_rotate_due(void);
+extern void wh_rotate_soon(void); /* another drawer may be current */
+/* Has somebody set the wall clock? What waits in tables is moved by as much; what waits here does not notice. */
+extern void wh_follow_clock(void);
 
 /*
  * worker_apart.c
