@@ -191,6 +191,7 @@ wh_sequence_is_right(const WhPosition *position)
 
 	if (in_vain)
 		return true;
+	looked = looked || position->hi == 0; /* nothing is below it */
 	if (last < position->hi || (!looked && shows_low(&before)))
 	{
 		begin(position);
