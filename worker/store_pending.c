@@ -42,20 +42,17 @@
 	", 1), cardinality(s.retry_schedule))]"                                                                  \
 	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 "      \
 	"years')"
+#define NEXT_STEP STEP("least(coalesce(p.attempts, 0), 1000000000) + 1")
+#define TAKEN_EVENT WH_EVENT_OF("t.event_id", "t.drawer")
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
 	" UPDATE webhook.pending p SET state = 'sending',"                                                       \
 	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
-	" due_at = clock_timestamp() + " STEP(                                                                   \
-		"coalesce(p.attempts, 0) + 1") " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"            \
-									   " RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, "      \
-									   "p.first_at, p.batch, p.drawer)"                                      \
-									   " SELECT t.subscription_id, t.event_id, t.lane, t.attempts, "         \
-									   "t.first_at, t.batch, " WH_EVENT_COLUMNS                              \
-									   " FROM taken t LEFT JOIN LATERAL " WH_EVENT_OF(                       \
-										   "t.event_id",                                                     \
-										   "t.drawer") " o ON true ORDER BY coalesce(t.batch, t.event_id), " \
-													   "t.subscription_id, t.event_id"
+	" due_at = clock_timestamp() + " NEXT_STEP " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"    \
+	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer)"           \
+	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, " WH_EVENT_COLUMNS      \
+	" FROM taken t LEFT JOIN LATERAL " TAKEN_EVENT                                                           \
+	" o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
@@ -67,10 +64,13 @@
  */
 #define STR2(x) #x
 #define STR(x) STR2(x)
+#define SIZE(row) "greatest(coalesce(" row ".size, 0), 0)"
 #define THAT_FIT(condition, order)                                                                           \
-	"SELECT q.ctid FROM (SELECT p.ctid, sum(p.size) OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"      \
-	" - p.size AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"          \
-	" WHERE q.before < " STR(WH_TAKE_BYTES)
+	"SELECT q.ctid FROM (SELECT p.ctid, sum(" SIZE(                                                          \
+		"p") ") OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"                                          \
+			 " - " SIZE("p") " AS before FROM webhook.pending p WHERE " condition " ORDER BY " order         \
+							 " LIMIT $1) q"                                                                  \
+							 " WHERE q.before < " STR(WH_TAKE_BYTES)
 
 #define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
 #define IS_DUE "p.state = 'retry' AND p.due_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE
@@ -79,11 +79,14 @@
 #define LEADS_THAT_FIT(condition, order)                                                                     \
 	"SELECT q.ctid, q.subscription_id, q.batch FROM (SELECT p.ctid, p.subscription_id, p.batch,"             \
 	" sum(w.size) OVER f - w.size AS before, sum(w.n) OVER f - w.n AS n_before"                              \
-	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT p.size, 1 AS n WHERE p.batch IS NULL UNION ALL"      \
-	" SELECT sum(m.size), count(*) FROM webhook.pending m WHERE m.subscription_id = p.subscription_id"       \
-	" AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition                         \
-	" WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order " LIMIT $1) q"              \
-	" WHERE q.before < " STR(WH_TAKE_BYTES) " AND q.n_before < $1"
+	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT " SIZE(                                              \
+		"p") " AS size, 1 AS n WHERE p.batch IS NULL UNION ALL"                                              \
+			 " SELECT sum(" SIZE(                                                                            \
+				 "m") "), count(*) FROM webhook.pending m WHERE m.subscription_id = p.subscription_id"       \
+					  " AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition       \
+					  " WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order           \
+					  " LIMIT $1) q"                                                                         \
+					  " WHERE q.before < " STR(WH_TAKE_BYTES) " AND q.n_before < $1"
 #define WITH_ITS_BATCH(leads)                                                                                \
 	"WITH lead AS MATERIALIZED (" leads ") SELECT l.ctid FROM lead l UNION ALL"                              \
 	" SELECT m.ctid FROM lead l CROSS JOIN LATERAL (SELECT m.ctid FROM webhook.pending m"                    \

@@ -158,7 +158,7 @@ for my $case ([ 'a year ahead', $YEAR ], [ 'back where it was', 0 ], [ 'a year b
 	$r->mode('/again', '/status/500');
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$items++;
-	$t->poll_sql('it waits for its retry', "SELECT count(*) > 0 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'again' AND state = 'retry'");
+	$t->poll_sql('it waits for its retry', "SELECT count(*) > 0 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'again' AND p.state = 'retry'");
 	$t->sql("BEGIN; INSERT INTO item DEFAULT VALUES; PREPARE TRANSACTION 'p'");
 	$items++;
 	my $left = $t->sql("SELECT count(*), bool_and(due_at > clock_timestamp() + interval '20 hours' AND due_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'");
