@@ -64,13 +64,12 @@
  */
 #define STR2(x) #x
 #define STR(x) STR2(x)
-#define SIZE(row) "greatest(coalesce(" row ".size, 0), 0)"
+#define SIZE_P "greatest(coalesce(p.size, 0), 0)"
+#define SIZE_M "greatest(coalesce(m.size, 0), 0)"
 #define THAT_FIT(condition, order)                                                                           \
-	"SELECT q.ctid FROM (SELECT p.ctid, sum(" SIZE(                                                          \
-		"p") ") OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"                                          \
-			 " - " SIZE("p") " AS before FROM webhook.pending p WHERE " condition " ORDER BY " order         \
-							 " LIMIT $1) q"                                                                  \
-							 " WHERE q.before < " STR(WH_TAKE_BYTES)
+	"SELECT q.ctid FROM (SELECT p.ctid, sum(" SIZE_P ") OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"  \
+	" - " SIZE_P " AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"      \
+	" WHERE q.before < " STR(WH_TAKE_BYTES)
 
 #define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
 #define IS_DUE "p.state = 'retry' AND p.due_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE
@@ -79,14 +78,12 @@
 #define LEADS_THAT_FIT(condition, order)                                                                     \
 	"SELECT q.ctid, q.subscription_id, q.batch FROM (SELECT p.ctid, p.subscription_id, p.batch,"             \
 	" sum(w.size) OVER f - w.size AS before, sum(w.n) OVER f - w.n AS n_before"                              \
-	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT " SIZE(                                              \
-		"p") " AS size, 1 AS n WHERE p.batch IS NULL UNION ALL"                                              \
-			 " SELECT sum(" SIZE(                                                                            \
-				 "m") "), count(*) FROM webhook.pending m WHERE m.subscription_id = p.subscription_id"       \
-					  " AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition       \
-					  " WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order           \
-					  " LIMIT $1) q"                                                                         \
-					  " WHERE q.before < " STR(WH_TAKE_BYTES) " AND q.n_before < $1"
+	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT " SIZE_P " AS size, 1 AS n WHERE p.batch IS NULL"    \
+	" UNION ALL SELECT sum(" SIZE_M "), count(*) FROM webhook.pending m"                                     \
+	" WHERE m.subscription_id = p.subscription_id"                                                           \
+	" AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition                         \
+	" WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order " LIMIT $1) q"              \
+	" WHERE q.before < " STR(WH_TAKE_BYTES) " AND q.n_before < $1"
 #define WITH_ITS_BATCH(leads)                                                                                \
 	"WITH lead AS MATERIALIZED (" leads ") SELECT l.ctid FROM lead l UNION ALL"                              \
 	" SELECT m.ctid FROM lead l CROSS JOIN LATERAL (SELECT m.ctid FROM webhook.pending m"                    \
