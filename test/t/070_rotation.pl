@@ -69,6 +69,9 @@ $t->subscribe('failing', $r->url('/status/500'), entity_types => "'{doomed}'", r
 $t->subscribe('paused', $r->url('/ok/paused'), entity_types => "'{doomed}'");
 $t->sql("SELECT webhook.pause('paused')");
 
+# Events that are where the clock has put them: not those that somebody has waited for, and that were moved on.
+my $not_carried = 'drawer = floor(extract(epoch FROM created_at))::bigint % 8';
+
 my $missing = 0;
 my $oldest  = 0;
 
@@ -80,7 +83,7 @@ sub watch_until
 		$what,
 		sub {
 			$missing += $t->sql('SELECT look()');
-			my $age = $t->sql('SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM webhook.outbox WHERE entity_type = \'item\'');
+			my $age = $t->sql('SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM webhook.outbox WHERE ' . $not_carried);
 			$oldest = $age if $age > $oldest;
 			return $t->sql($sql) eq 't';
 		});
@@ -148,7 +151,7 @@ $reader->query_safe('COMMIT');
 $t->sql('TRUNCATE drawers');
 $t->sql('SELECT look()');
 watch_until('each drawer has been emptied', sprintf($emptied_since, 1));
-watch_until('the outbox holds what it should', "SELECT min(created_at) > clock_timestamp() - interval '$LATEST s' FROM webhook.outbox WHERE entity_type = 'item'");
+watch_until('the outbox holds what it should', "SELECT min(created_at) > clock_timestamp() - interval '$LATEST s' FROM webhook.outbox WHERE $not_carried");
 pass('the transaction has ended: the worker catches up');
 
 # one drawer alone, as pg_dump locks it
