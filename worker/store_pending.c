@@ -42,20 +42,17 @@
 	", 1), cardinality(s.retry_schedule))]"                                                                  \
 	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 "      \
 	"years')"
+#define NEXT_STEP STEP("least(coalesce(p.attempts, 0), 1000000000) + 1")
+#define TAKEN_EVENT WH_EVENT_OF("t.event_id", "t.drawer")
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
 	" UPDATE webhook.pending p SET state = 'sending',"                                                       \
 	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
-	" due_at = clock_timestamp() + " STEP(                                                                   \
-		"coalesce(p.attempts, 0) + 1") " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"            \
-									   " RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, "      \
-									   "p.first_at, p.batch, p.drawer, p.judged)"                            \
-									   " SELECT t.subscription_id, t.event_id, t.lane, t.attempts, "         \
-									   "t.first_at, t.batch, t.judged,"                                      \
-									   " " WH_EVENT_COLUMNS " FROM taken t LEFT JOIN LATERAL " WH_EVENT_OF(  \
-										   "t.event_id",                                                     \
-										   "t.drawer") " o ON true ORDER BY coalesce(t.batch, t.event_id), " \
-													   "t.subscription_id, t.event_id"
+	" due_at = clock_timestamp() + " NEXT_STEP " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"    \
+	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer, p.judged)" \
+	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, t.judged,"              \
+	" " WH_EVENT_COLUMNS " FROM taken t LEFT JOIN LATERAL " TAKEN_EVENT                                      \
+	" o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
@@ -65,9 +62,11 @@
  * As many rows, in the order of an index, as fit a page: their events are to
  * be held in memory. One row is taken whatever its size.
  */
+#define SIZE_P "greatest(coalesce(p.size, 0), 0)"
+#define SIZE_M "greatest(coalesce(m.size, 0), 0)"
 #define THAT_FIT(condition, order, bytes)                                                                    \
-	"SELECT q.ctid FROM (SELECT p.ctid, sum(p.size) OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"      \
-	" - p.size AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"          \
+	"SELECT q.ctid FROM (SELECT p.ctid, sum(" SIZE_P ") OVER (ORDER BY " order " ROWS UNBOUNDED PRECEDING)"  \
+	" - " SIZE_P " AS before FROM webhook.pending p WHERE " condition " ORDER BY " order " LIMIT $1) q"      \
 	" WHERE q.before < " bytes
 
 #define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
@@ -77,8 +76,9 @@
 #define LEADS_THAT_FIT(condition, order, bytes)                                                              \
 	"SELECT q.ctid, q.subscription_id, q.batch FROM (SELECT p.ctid, p.subscription_id, p.batch,"             \
 	" sum(w.size) OVER f - w.size AS before, sum(w.n) OVER f - w.n AS n_before"                              \
-	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT p.size, 1 AS n WHERE p.batch IS NULL UNION ALL"      \
-	" SELECT sum(m.size), count(*) FROM webhook.pending m WHERE m.subscription_id = p.subscription_id"       \
+	" FROM webhook.pending p CROSS JOIN LATERAL (SELECT " SIZE_P " AS size, 1 AS n WHERE p.batch IS NULL"    \
+	" UNION ALL SELECT sum(" SIZE_M "), count(*) FROM webhook.pending m"                                     \
+	" WHERE m.subscription_id = p.subscription_id"                                                           \
 	" AND m.batch = p.batch HAVING p.batch IS NOT NULL OFFSET 0) w WHERE " condition                         \
 	" WINDOW f AS (ORDER BY " order " ROWS UNBOUNDED PRECEDING) ORDER BY " order " LIMIT $1) q"              \
 	" WHERE q.before < " bytes " AND q.n_before < $1"

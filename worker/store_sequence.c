@@ -191,6 +191,7 @@ wh_sequence_is_right(const WhPosition *position)
 
 	if (in_vain)
 		return true;
+	looked = looked || position->hi == 0; /* nothing is below it */
 	if (last < position->hi || (!looked && shows_low(&before)))
 	{
 		begin(position);
@@ -267,6 +268,8 @@ move_sequence(const WhPosition *position)
 	if (!isnull)
 		base = Max(base, DatumGetInt64(value));
 	room += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	/* nobody knows what open transactions had been given before it was set back */
+	base += Min(SPARE, PG_INT64_MAX - base);
 	room = Min(room, PG_INT64_MAX - base);
 	value = Int64GetDatum(base + room);
 	wh_plan_run(&set, &value, NULL, SPI_OK_SELECT);
@@ -317,19 +320,19 @@ wh_store_mend_sequence(const WhPosition *position)
 								" ORDER BY o.created_at, o.id LIMIT 5000",
 						 N_LOW_ARGS,
 						 {LOW_ARGS}};
-	/* of the newest episode, together with what was captured after the first of them */
+	/* of the newest episode, together with what was captured after the first of them and is not read yet */
 	static WhPlan newest = {
 		.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.xid >= $3 AND (" IS_LOW
-			   " OR (o.id + 0 > $1 AND o.id + 0 <= $6 AND o.created_at >= $7))"
+			   " OR (o.id + 0 > $8 AND o.id + 0 <= $6 AND o.created_at >= $7))"
 			   " ORDER BY o.created_at, o.id LIMIT 5000",
-		7,
-		{LOW_ARGS, INT8OID, TIMESTAMPTZOID}};
+		8,
+		{LOW_ARGS, INT8OID, TIMESTAMPTZOID, INT8OID}};
 	static WhPlan far = {.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.id > $1"
 								" ORDER BY o.created_at, o.id LIMIT 5000",
 						 1,
 						 {INT8OID}};
 	bool move = high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
-	Datum values[7];
+	Datum values[8];
 	uint64 n = 0;
 
 	StaticAssertStmt(RENUMBER_AT_ONCE == 5000, "the statements' literal limit differs");
@@ -342,6 +345,7 @@ wh_store_mend_sequence(const WhPosition *position)
 		low_values(&episodes[i], values);
 		values[5] = Int64GetDatum(high);
 		values[6] = TimestampTzGetDatum(since);
+		values[7] = Int64GetDatum(position->hi);
 		n += renumber(i == n_episodes - 1 ? &newest : &low, values);
 	}
 	values[0] = Int64GetDatum(high > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : high + FAR_AHEAD);

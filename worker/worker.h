@@ -10,6 +10,7 @@
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_apart.c	what cannot be settled, and is set apart from the rest
+ *	  worker_rotate.c	when the next drawer is emptied
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
  *	  worker_asked.c	what people have asked for and is not parked yet
@@ -161,6 +162,16 @@ extern void wh_settle_caught_up(const WhPosition *position);
 extern bool wh_settle_clear(void);                 /* nothing that has ended waits to be settled */
 extern const WhPosition *wh_settle_position(void); /* as last written, or later */
 extern TimestampTz wh_settle_last(void);
+
+/*
+ * worker_rotate.c
+ */
+
+extern void wh_rotate(TimestampTz now);
+extern TimestampTz wh_rotate_due(void);
+extern void wh_rotate_soon(void); /* another drawer may be current */
+/* Has somebody set the wall clock? What waits in tables is moved by as much; what waits here does not notice. */
+extern void wh_follow_clock(void);
 
 /*
  * worker_apart.c

@@ -39,7 +39,7 @@ typedef struct Failing
 	char message[sizeof(((WhFailure *) 0)->message)];
 } Failing;
 
-static Failing all[16]; /* more than there are steps */
+static Failing all[32]; /* more than there are steps */
 static int n_all = 0;
 
 static Failing *

@@ -462,7 +462,7 @@ wh_read_may(void)
 TimestampTz
 wh_read_due(void)
 {
-	return wh_attempt_from(read_step);
+	return Max(wh_attempt_from(read_step), wh_attempt_from(mend_step));
 }
 
 TimestampTz

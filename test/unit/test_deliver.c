@@ -62,6 +62,27 @@ test_request(void **state)
 	wh_key_wipe(&key);
 }
 
+static int64_t
+a_year_later(void)
+{
+	return START + INT64_C(365) * 86400 * SECOND;
+}
+
+/* What receivers see is by the wall clock; what waits is not. */
+static void
+test_wall_clock(void **state)
+{
+	(void) state;
+	config.wall_us = a_year_later;
+	assert_true(wh_deliver_configure(e, &config));
+	subscribe(1, at("/status/200"));
+	submit(1, 42, "a");
+	delivered(42);
+	ServerRequest r = server_request(0);
+	assert_int_equal(atoll(request_header(&r, "webhook-timestamp")), a_year_later() / SECOND);
+	assert_true(clock_last < a_year_later());
+}
+
 /* One delivery after the other over one connection, and the same id on a retry. */
 static void
 test_keep_alive(void **state)
@@ -545,6 +566,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_engine(test_request),
+		with_engine(test_wall_clock),
 		with_engine(test_keep_alive),
 		with_engine(test_closed_while_idle),
 		with_engine(test_in_flight),

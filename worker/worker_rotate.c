@@ -1,0 +1,139 @@
+/*
+ * worker_rotate.c
+ *	  The ring of drawers goes round, and the wall clock is followed.
+ *
+ * Called by the loop in worker.c. Which drawer is current depends on the wall
+ * clock, as those who write see it; when the next one's turn is, is waited for by the worker's own
+ * time, and looked at anew when somebody has set the clock. Owns that time, and
+ * how far the events that must be carried over have been.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "fault.h"
+#include "settings.h"
+#include "store.h"
+#include "worker.h"
+
+#define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
+#define ROTATE_LATER_MS 60000 /* after an error */
+
+static TimestampTz next_rotation = 0;
+
+static void
+rotate_attempt_step(void *arg)
+{
+	wh_tx_begin("webhook: rotating drawers");
+	wh_store_rotate_attempt(arg);
+	wh_tx_commit(false);
+}
+
+static void
+rotate_outbox_step(void *arg)
+{
+	wh_tx_begin("webhook: rotating drawers");
+	wh_store_rotate_outbox(arg, wh_settle_position());
+	if (((WhRotation *) arg)->done)
+		WH_FAULT("rotating");
+	wh_tx_commit(false);
+}
+
+/* How long it is until the next drawer's turn, by the clock of those who write. */
+static int64
+until_next_turn_ms(void)
+{
+	int64 width_ms = wh_drawer_width() * 1000;
+	int64 wall_ms = (GetCurrentTimestamp() + WH_UNIX_EPOCH_US) / 1000;
+
+	return width_ms - wall_ms % width_ms;
+}
+
+static void
+tell_of_carried(const WhCarry *carry)
+{
+	if (carry->moved > 0)
+		ereport(
+			LOG,
+			errmsg("webhook worker kept " INT64_FORMAT " events older than webhook.retention", carry->moved),
+			errdetail("They have pending deliveries. They are now in the current drawer."));
+	if (carry->gone > 0)
+		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+				errmsg("webhook worker dropped " INT64_FORMAT " pending deliveries", carry->gone),
+				errdetail("Their events are not in webhook.outbox."),
+				errhint("Do not delete rows of webhook.outbox by hand."));
+}
+
+/* Each log by itself, so that what holds up one does not hold up the other. */
+void
+wh_rotate(TimestampTz now)
+{
+	static WhCarry carry = {.from = -1};
+	int64 width_ms = wh_drawer_width() * 1000;
+	WhRotation attempt = {.doing = "rotate its drawers", .done = true};
+	WhRotation outbox = {.doing = "rotate its drawers", .carry = carry};
+	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
+	bool carrying = carry.from >= 0 && !carry.ended;
+	bool ok = carrying || wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
+
+	if (wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint))
+	{
+		carry = outbox.carry;
+		if (!outbox.more)
+		{
+			tell_of_carried(&carry);
+			carry.moved = carry.gone = 0;
+		}
+	}
+	else
+		ok = false;
+	if (ok && outbox.more)
+	{
+		next_rotation = now; /* the next portion, when all else has had its turn */
+		return;
+	}
+	if (!ok)
+		next_rotation =
+			TimestampTzPlusMilliseconds(now, Max(ROTATE_AGAIN_MS / 2, Min(ROTATE_LATER_MS, width_ms)));
+	else if (attempt.done && outbox.done)
+		next_rotation = TimestampTzPlusMilliseconds(now, until_next_turn_ms());
+	else
+	{
+		next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width_ms / 4));
+		wh_read_again(); /* what holds it up may be that our position is old */
+	}
+}
+
+static void
+follow_clock_step(void *arg)
+{
+	wh_tx_begin("webhook: following the clock");
+	wh_store_move_waits(*(int64 *) arg);
+	wh_tx_commit(false);
+}
+
+/* Has somebody set the wall clock? What waits in tables is moved by as much; whatever waits here does not notice. */
+void
+wh_follow_clock(void)
+{
+	int64 jump = wh_clock_jump();
+
+	if (jump == 0 || !wh_attempt(follow_clock_step, &jump))
+		return;
+	wh_clock_adopt(jump);
+	ereport(LOG, errmsg("webhook worker follows the clock, which was set %s by %.0f seconds",
+						jump > 0 ? "ahead" : "back", fabs((double) jump) / USECS_PER_SEC));
+	next_rotation = 0; /* another drawer is current */
+}
+
+TimestampTz
+wh_rotate_due(void)
+{
+	return next_rotation;
+}
+
+void
+wh_rotate_soon(void)
+{
+	next_rotation = 0;
+}
