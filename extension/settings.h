@@ -19,12 +19,15 @@
 #define WH_DEFAULT_WORKER_MEMORY_MB 512
 #define WH_MIN_WORKER_MEMORY_MB 64
 #define WH_MAX_WORKER_MEMORY_MB (1024 * 1024)
+#define WH_DEFAULT_FILTER_TIMEOUT_MS 50
+#define WH_MAX_FILTER_TIMEOUT_MS 10000
 
-extern int wh_naptime;            /* webhook.naptime, milliseconds: the safety look */
-extern int wh_retention;          /* webhook.retention, seconds */
-extern int wh_max_in_flight;      /* webhook.max_in_flight, requests under way at once, whole worker */
-extern int wh_worker_memory;      /* webhook.worker_memory, megabytes */
-extern bool wh_allow_http;        /* webhook.allow_http */
+extern int wh_naptime;        /* webhook.naptime, milliseconds: the safety look */
+extern int wh_retention;      /* webhook.retention, seconds */
+extern int wh_max_in_flight;  /* webhook.max_in_flight, requests under way at once, whole worker */
+extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds: of one event for one subscription */
+extern int wh_worker_memory;  /* webhook.worker_memory, megabytes */
+extern bool wh_allow_http;    /* webhook.allow_http */
 extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
 extern char *wh_key_file;         /* webhook.key_file, "": secrets are kept as they are */

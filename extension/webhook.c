@@ -28,6 +28,7 @@ int wh_naptime = WH_DEFAULT_NAPTIME_MS;
 int wh_retention = WH_DEFAULT_RETENTION_S;
 int wh_max_in_flight = WH_DEFAULT_MAX_IN_FLIGHT;
 int wh_worker_memory = WH_DEFAULT_WORKER_MEMORY_MB;
+int wh_filter_timeout = WH_DEFAULT_FILTER_TIMEOUT_MS;
 bool wh_allow_http = false;
 char *wh_allowed_networks = NULL;
 char *wh_ca_file = NULL;
@@ -88,6 +89,10 @@ define_settings(void)
 		"fails, and is tried again; an eighth of it is the largest event that is sent.",
 		&wh_worker_memory, WH_DEFAULT_WORKER_MEMORY_MB, WH_MIN_WORKER_MEMORY_MB, WH_MAX_WORKER_MEMORY_MB,
 		PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"webhook.filter_timeout", "How long a subscription's filter may take for one event.",
+		"An event for which it takes longer is a dead letter of that subscription.", &wh_filter_timeout,
+		WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomBoolVariable("webhook.allow_http", "Lets endpoints be http as well as https.", NULL,
 							 &wh_allow_http, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("webhook.allowed_networks",

@@ -343,7 +343,8 @@ CREATE TABLE webhook.pending (
 	drawer          smallint    NOT NULL,
 	size            integer     NOT NULL DEFAULT 0,
 	since           timestamptz NOT NULL DEFAULT clock_timestamp(),
-	batch           bigint
+	batch           bigint,
+	judged          boolean     NOT NULL DEFAULT true
 );
 ALTER TABLE webhook.pending REPLICA IDENTITY FULL; -- it has no key, and may be in a publication of all tables
 COMMENT ON TABLE webhook.pending IS 'deliveries that did not simply succeed: to be tried again, waiting behind one that failed, or parked until the subscription can take them';
@@ -359,6 +360,7 @@ COMMENT ON COLUMN webhook.pending.drawer IS 'the drawer of webhook.outbox its ev
 COMMENT ON COLUMN webhook.pending.size IS 'bytes its event takes in the worker''s memory, by which it takes no more at once than it can hold';
 COMMENT ON COLUMN webhook.pending.since IS 'when it became pending';
 COMMENT ON COLUMN webhook.pending.batch IS 'the batch it was sent with, and is to be sent with again: the lowest event_id in it, whose row says when; null: by itself';
+COMMENT ON COLUMN webhook.pending.judged IS 'false: read while the subscription was not live, and whether its filter, changed and exclude_origins let the event through is looked at when it is taken; it may still turn out not to be for it';
 -- partial, so that no foreign key can point here and keep the worker from deleting what was delivered
 CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL;
 CREATE INDEX pending_due_idx ON webhook.pending (due_at) WHERE state = 'retry';
@@ -417,7 +419,7 @@ COMMENT ON COLUMN webhook.trouble.since IS 'when it was told';
 
 CREATE TABLE webhook.checkpoint (
 	id       bigint      NOT NULL,
-	kind     text        NOT NULL CHECK (kind IN ('read', 'settled')),
+	kind     text        NOT NULL CHECK (kind IN ('read', 'settled', 'matching', 'suspect', 'killed')),
 	snapshot pg_snapshot NOT NULL,
 	next_xid xid8        NOT NULL,
 	hi       bigint      NOT NULL,
@@ -428,7 +430,7 @@ CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the s
 ALTER TABLE webhook.checkpoint REPLICA IDENTITY FULL;
 COMMENT ON TABLE webhook.checkpoint IS 'append-only positions of the worker, the newest of each kind counts; see docs/ARCHITECTURE.md, Reading';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
-COMMENT ON COLUMN webhook.checkpoint.kind IS 'read: everything up to here may have been sent; settled: everything up to here is delivered, pending or dead';
+COMMENT ON COLUMN webhook.checkpoint.kind IS 'read: everything up to here may have been sent; settled: everything up to here is delivered, pending or dead. No checkpoints, but what a worker was at that may have ended it: matching: a page that begins here; suspect: the event hi, as it is read or matched with within ->> subscription; killed: the same, and it has';
 COMMENT ON COLUMN webhook.checkpoint.snapshot IS 'S: every event visible in it with an id up to hi has been read';
 COMMENT ON COLUMN webhook.checkpoint.next_xid IS 'N: the next transaction id, read just after the snapshot was taken';
 COMMENT ON COLUMN webhook.checkpoint.hi IS 'the highest event id read';

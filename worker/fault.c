@@ -6,10 +6,11 @@
  *
  *	  settling kill 3		at the third time that this point is passed: SIGKILL
  *	  settling error 1		an ERROR
+ *	  filter kill 0			SIGKILL each time, until the file is gone
  *	  malloc 1000			each allocation fails with a chance of 1 in 1,000,
  *							from the next point passed until the file is gone
  *
- * The first two happen once: the file is removed before. Linked with --wrap, so
+ * The first two happen once: the file is removed before it. Linked with --wrap, so
  * that malloc, calloc and realloc of this library, and of nothing else in the
  * process, come through here. Called from everywhere in the worker.
  */
@@ -49,7 +50,8 @@ wh_fault(const char *point)
 	if (strcmp(at, point) != 0 || ++passed < n)
 		return;
 	passed = 0;
-	unlink(FAULT_FILE);
+	if (n > 0)
+		unlink(FAULT_FILE);
 	if (strcmp(what, "kill") == 0)
 		kill(getpid(), SIGKILL);
 	ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("webhook fault point \"%s\"", point));

@@ -36,6 +36,7 @@ typedef struct WhMatch
 	const WhRoute *route;
 	const char *why; /* NULL; else why it cannot be told whether the event is for it */
 	bool lost;       /* a worker that died may have sent it */
+	bool unjudged;   /* whether it is for it is looked at when it may be sent: it is kept until then */
 } WhMatch;
 
 typedef struct WhMatches
@@ -43,14 +44,32 @@ typedef struct WhMatches
 	WhMatch *list;
 	int n;
 	int cap;
-	int n_events;       /* of the page, from its beginning; the rest would make too many */
+	int n_events;       /* of the page, from its beginning; the rest would be too much at once */
 	uint64 n_looked_at; /* entries of the index and slots of its table */
 } WhMatches;
 
 /* A page makes no more deliveries than this, and those of one event. */
 #define WH_MATCHES_MAX 20000
 
-/* Inside a transaction; the list is in the current memory context. */
-extern void wh_route_page(const WhRoutes *routes, const WhPage *page, WhMatches *out);
+/* So long are filters run for one page; and what is under way is ended. */
+#define WH_JUDGING_MS 200
+
+/*
+ * Inside a transaction; the list is in the current memory context. Reads the
+ * events that somebody may want. None at all may be done with where the first one
+ * has many to be judged for: the next call goes on in its midst.
+ */
+extern void wh_route_page(const WhRoutes *routes, WhPage *page, WhMatches *out);
+
+/* Judging one event for one subscription, which was put off. */
+typedef enum WhJudgement
+{
+	WH_IS_FOR_IT,
+	WH_IS_NOT_FOR_IT,
+	WH_CANNOT_BE_TOLD, /* and why */
+	WH_NOT_NOW
+} WhJudgement;
+extern WhJudgement wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_id,
+								  const char **why);
 
 #endif /* WEBHOOK_ROUTE_H */

@@ -4,7 +4,9 @@
  *	  exclude_origins?
  *
  * Called by route.c for subscriptions that ask for any of it, in a
- * subtransaction: what is called here may raise errors. An event's JSON is
+ * subtransaction: what is called here may raise errors. Only a filter has a clock
+ * (filter.c): to make an event's JSON jsonb takes as long as it is large, and is bounded by
+ * the memory that judging has, as is all the rest. An event's JSON is
  * made jsonb once, however many subscriptions look at it. All text here is in
  * the database's encoding, whose names and filters it is compared with.
  */
@@ -17,7 +19,9 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "filter.h"
 #include "route_content.h"
+#include "settings.h"
 
 static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be evaluated",
 										[WH_PART_PREVIOUS] = "changed columns could not be told",
@@ -31,8 +35,25 @@ wh_content_asked(const WhRoute *route)
 }
 
 void
+wh_content_open(WhContent *content, MemoryContext parent)
+{
+	memset(content, 0, sizeof(*content));
+	content->context = AllocSetContextCreate(parent, "webhook event", ALLOCSET_DEFAULT_SIZES);
+	content->scratch = AllocSetContextCreate(parent, "webhook filter", ALLOCSET_DEFAULT_SIZES);
+}
+
+void
+wh_content_close(WhContent *content)
+{
+	MemoryContextDelete(content->context);
+	MemoryContextDelete(content->scratch);
+}
+
+void
 wh_content_begin(WhContent *content, const WhEvent *event)
 {
+	if (content->event == event)
+		return;
 	if (content->event)
 		MemoryContextReset(content->context);
 	content->event = event;
@@ -97,6 +118,8 @@ part_of(WhContent *content, WhPart part)
 		text = part_text(content->event, part);
 		if (text)
 			content->part[part].jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+		if (text && part == WH_PART_WHOLE)
+			pfree(text);
 		content->part[part].made = true;
 		content->making = WH_PARTS;
 		MemoryContextSwitchTo(old);
@@ -141,25 +164,19 @@ changed_one_of_them(const Jsonb *previous, const WhRoute *route)
 	return false;
 }
 
-/* As jsonb_path_match in silent mode: what is neither true nor false is not true. */
 static bool
 filter_is_true(WhContent *content, const WhRoute *route)
 {
-	LOCAL_FCINFO(call, 4);
 	const Jsonb *whole = part_of(content, WH_PART_WHOLE);
-	MemoryContext old = MemoryContextSwitchTo(content->scratch);
-	Datum vars = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	Datum result;
+	MemoryContext old;
+	bool is_true;
 
-	InitFunctionCallInfoData(*call, NULL, 4, InvalidOid, NULL, NULL);
-	call->args[0] = (NullableDatum){.value = JsonbPGetDatum(whole)};
-	call->args[1] = (NullableDatum){.value = PointerGetDatum(route->filter)};
-	call->args[2] = (NullableDatum){.value = vars};
-	call->args[3] = (NullableDatum){.value = BoolGetDatum(true)};
-	result = jsonb_path_match(call);
+	MemoryContextReset(content->scratch); /* one that failed has left it full */
+	old = MemoryContextSwitchTo(content->scratch);
+	is_true = wh_filter_is_true(route->filter, route->filter_shape, whole);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(content->scratch);
-	return !call->isnull && DatumGetBool(result);
+	return is_true;
 }
 
 bool
@@ -191,13 +208,20 @@ wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
 }
 
 const char *
-wh_content_failed(WhContent *content, const char *why)
+wh_content_failed(WhContent *content, int code, const char *why)
 {
-	const char *reason = psprintf("%s: %s", could_not[content->making], why);
+	const char *reason;
+
+	MemoryContextReset(content->scratch);
+	if (code == WH_TIME_EXCEEDED)
+		why = psprintf("it took more than %d ms", wh_filter_timeout);
+	else if (code == ERRCODE_OUT_OF_MEMORY)
+		why = psprintf("it needs more than %d MB of memory", WH_FILTER_MEMORY / 1024 / 1024);
+	reason = psprintf("%s: %s", could_not[content->making], why);
 
 	/* what could not be made is not tried again for each subscription */
 	if (content->making < WH_PARTS)
-		content->part[content->making].why = reason;
+		content->part[content->making].why = MemoryContextStrdup(content->context, reason);
 	content->making = WH_PARTS;
 	return reason;
 }

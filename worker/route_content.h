@@ -23,8 +23,8 @@ typedef enum WhPart
 
 typedef struct WhContent
 {
-	MemoryContext context; /* the caller's; all of it is for one event, and reset with it */
-	MemoryContext scratch; /* the caller's; for one filter */
+	MemoryContext context; /* all in it is for one event, and reset with it */
+	MemoryContext scratch; /* for one filter */
 	const WhEvent *event;
 	struct
 	{
@@ -35,9 +35,14 @@ typedef struct WhContent
 	int making; /* the part under way; WH_PARTS: a filter is evaluated */
 } WhContent;
 
+/* Its contexts, within this one; and away with them. */
+extern void wh_content_open(WhContent *content, MemoryContext parent);
+extern void wh_content_close(WhContent *content);
+
 /* Does this subscription ask for content at all? */
 extern bool wh_content_asked(const WhRoute *route);
 
+/* What is judged is this event; may be said again. */
 extern void wh_content_begin(WhContent *content, const WhEvent *event);
 
 /*
@@ -47,6 +52,6 @@ extern void wh_content_begin(WhContent *content, const WhEvent *event);
  * memory context.
  */
 extern bool wh_content_matches(WhContent *content, const WhRoute *route, const char **why);
-extern const char *wh_content_failed(WhContent *content, const char *why);
+extern const char *wh_content_failed(WhContent *content, int code, const char *why);
 
 #endif /* WEBHOOK_ROUTE_CONTENT_H */

@@ -4,7 +4,7 @@
  *
  * store.c has the bookends of a transaction and the identity,
  * store_sizes.c, store_subscriptions.c and store_profile.c the configuration, store_read.c the
- * outbox and the checkpoints, store_settle.c what is written about deliveries,
+ * outbox and the checkpoints, store_event.c the events made of its rows, store_settle.c what is written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
  * asked for, store_ops.c what others are told of trouble, store_rotate.c the
  * ring of drawers. All of them run inside a transaction that the caller has
@@ -22,6 +22,7 @@
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
 
+#include "filter.h"
 #include "memory_limit.h"
 #include "types.h"
 
@@ -86,10 +87,12 @@ extern bool wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what,
 /*
  * Run `step` in a subtransaction of the open transaction, in which it writes
  * nothing. False where it failed: `why`, in the current memory context and
- * UTF-8, says so for people. Where somebody wants the process to stop, that
- * goes on.
+ * UTF-8, says so for people, and `code` is the SQLSTATE, or WH_TIME_EXCEEDED
+ * where a time limit that it had begun (time_limit.h) cancelled it. Its limits, of
+ * memory too, have ended then. Where somebody wants the process to stop, that goes on.
  */
-extern bool wh_tx_guarded(void (*step)(void *), void *arg, const char **why);
+extern bool wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why);
+#define WH_TIME_EXCEEDED ERRCODE_CONFIGURATION_LIMIT_EXCEEDED
 
 /*
  * Text of the database in UTF-8, for the engine. What cannot be converted (a
@@ -159,10 +162,11 @@ typedef struct WhRoute
 	int n_exclude_origins; /* -1: none */
 	char **exclude_origins;
 	struct varlena *filter; /* a jsonpath; NULL: all */
-	bool asked;             /* has rows in pending that people have asked for */
-	bool left_out;          /* too large: how to send is not known, and it is treated as paused */
-	bool unmatched;         /* nor which events are for it */
-	char *transform;        /* a function's qualified name, and the role that owned it; NULL: none */
+	WhFilterShape filter_shape;
+	bool left_out;   /* too large: how to send is not known, and it is treated as paused */
+	bool unmatched;  /* nor which events are for it */
+	bool asked;      /* has rows in pending that people have asked for */
+	char *transform; /* a function's qualified name, and the role that owned it; NULL: none */
 	char *transform_owner;
 } WhRoute;
 
@@ -207,39 +211,75 @@ typedef struct WhPosition
 #define WH_PAGE_EVENTS 500
 #define WH_PAGE_BYTES wh_page_bytes_max() /* of its events, and of those taken from pending at once */
 
+/*
+ * store_event.c: rows of the outbox, and the events made of them
+ */
+
+/* An event's columns in a select list whose outbox is called "o". Not cast: so what is large stays where it is. */
+#define WH_EVENT_COLUMNS                                                                                     \
+	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.previous, o.tenant,"                \
+	" o.context, o.subscription_id, o.created_at, o.drawer"
+
+/* A row as it was read: what decides whom it is for. The rest of it is fetched when it is asked for. */
+typedef struct WhRow
+{
+	WhEvent
+		head; /* without content; its strings are in the transaction's memory, and cut where they are long */
+	size_t size; /* bytes of text that the row has */
+	size_t held; /* bytes that it takes as it is */
+	bool cut;    /* some of the head's strings are */
+	HeapTuple tuple;
+	TupleDesc desc;
+	int at;
+	WhEvent *event;  /* made of it, with a reference that is the row's; NULL: not yet */
+	WhEvent *making; /* the same, half read */
+} WhRow;
+
+/* From WH_EVENT_COLUMNS that begin at column `at`; until the transaction ends. */
+extern void wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row);
+/* Its event, made at the first call: with its content, or with a problem where that is too large. */
+extern WhEvent *wh_row_event(WhRow *row);
+/* The same with this problem, and without a look at its content. */
+extern WhEvent *wh_row_unread(WhRow *row, const char *problem);
+extern void wh_row_release(WhRow *row);
+/* Both in one; the reference is the caller's. */
+extern WhEvent *wh_store_event(HeapTuple tuple, TupleDesc desc, int at);
+
 typedef struct WhPage
 {
-	WhEvent *events[WH_PAGE_EVENTS]; /* each with a reference that is the caller's */
+	WhRow rows[WH_PAGE_EVENTS];
 	int n;
-	int max;   /* events to be read at most */
-	bool more; /* the page was full: read on at once */
+	int max; /* rows to be read at most */
+	/* how they were read, for wh_store_position */
+	char *snapshot;
+	FullTransactionId next_xid;
+	int n_stragglers;    /* of the rows, from the beginning */
+	bool all_stragglers; /* there are no more of them */
+	bool all_above;      /* nor of those above */
+	bool more;           /* as of the position that was asked for last: read on at once */
 } WhPage;
 
 extern WhPosition *wh_position_copy(const WhPosition *p);
 extern void wh_position_free(WhPosition *p);
-/* True where `event`, visible or not, had been read when the position was `p`. */
+/* True where an event, visible or not, had been read when the position was `p`. */
 extern bool wh_position_covers(const WhPosition *p, const WhEvent *event);
 
 /* The newest checkpoint of a kind, or NULL; and the position before all events. */
 extern WhPosition *wh_store_checkpoint(const char *kind);
 extern WhPosition *wh_store_origin(void);
 extern void wh_store_write_checkpoint(const char *kind, const WhPosition *p);
+extern int64 wh_store_checkpoint_id(void); /* of the next row of webhook.checkpoint */
 /* Throw old checkpoints away, where nobody else is looking at them. */
 extern void wh_store_trim_checkpoints(void);
-
-/* An event's columns in a select list whose outbox is called "o", and the event made of them. */
-#define WH_EVENT_COLUMNS                                                                                     \
-	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result::text, o.previous::text, o.tenant,"    \
-	" o.context::text, o.subscription_id, o.created_at, o.drawer"
-extern WhEvent *wh_store_event(HeapTuple row, TupleDesc desc, int at);
 
 /* Locks the outbox and takes the snapshot that this transaction reads under: before wh_store_read. */
 extern void wh_store_begin_reading(void);
 
-/* Read the next page; `next` is the position after it (palloc'd). */
-extern void wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next);
-/* Up to where must WAL be flushed so that no crash can undo an event of this page? */
-extern XLogRecPtr wh_store_commits(const WhPage *page);
+/* Read the next page, and the position after the first `n` of its rows (palloc'd). */
+extern void wh_store_read(const WhPosition *from, WhPage *page);
+extern WhPosition *wh_store_position(const WhPosition *from, WhPage *page, int n);
+/* Up to where must WAL be flushed so that no crash can undo any of the first `n` events of this page? */
+extern XLogRecPtr wh_store_commits(const WhPage *page, int n);
 
 /* An event for a subscription. */
 typedef struct WhPair
@@ -247,6 +287,21 @@ typedef struct WhPair
 	int64 event_id;
 	int64 subscription_id;
 } WhPair;
+
+/*
+ * store_suspect.c: what may have ended a worker (suspect.c)
+ */
+
+typedef struct WhSuspects
+{
+	WhPosition *matching; /* the page that was not survived begins here; NULL: none */
+	WhPair suspect;       /* the step that was not; event 0: none */
+	WhPair *killed;       /* those that are not to be done any more */
+	int n_killed;
+} WhSuspects;
+
+extern WhSuspects wh_store_suspects(void);
+extern void wh_store_note_suspect(const char *kind, WhPair pair, const WhPosition *position);
 
 /*
  * Which have been dealt with, by a log row, pending or dead_letter: all of the
@@ -268,6 +323,8 @@ extern void wh_store_settle(WhDelivery *const *deliveries, int n);
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
 extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+/* Disable a subscription that is live. */
+extern void wh_store_disable(int64 subscription_id, const char *reason);
 /* Those whose breaker was told to be open, and not yet to be closed. */
 extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg);
 
@@ -298,6 +355,8 @@ typedef struct WhTaken
 	int attempts;
 	TimestampTz first_at; /* 0: never */
 	int64 batch;          /* the event id of the batch's lead; 0: by itself */
+	bool unjudged;        /* whether the event is for it has not been looked at */
+	const char *why;      /* NULL; else why that cannot be told */
 } WhTaken;
 
 /*
@@ -324,8 +383,11 @@ extern void wh_store_parked_anywhere(void);
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);
 
-/* The event behind a row of pending is gone: so is the delivery. */
+/* The event behind a row of pending is gone, or is not for the subscription: so is the delivery. */
 extern void wh_store_forget_pending(int64 subscription_id, int64 event_id);
+/* A row that was taken has been judged; or it could not be now, and is as it was. */
+extern void wh_store_pending_judged(int64 subscription_id, int64 event_id);
+extern void wh_store_park_again(int64 subscription_id, int64 event_id);
 
 /* When the next delivery is due to be tried again, but of those subscriptions; DT_NOEND: none. */
 extern TimestampTz wh_store_next_due(const int64 *held, int n_held);

@@ -25,6 +25,18 @@ wh_store_note_change(int64 subscription_id, const char *change, const char *reas
 }
 
 void
+wh_store_disable(int64 subscription_id, const char *reason)
+{
+	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled', state_reason = $2"
+								 " WHERE id = $1 AND state = 'live'",
+						  2,
+						  {INT8OID, TEXTOID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), CStringGetTextDatum(reason)};
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
 wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg)
 {
 	static WhPlan plan = {.sql = "SELECT t.subscription_id::bigint FROM webhook.trouble t"};

@@ -40,8 +40,9 @@
 	"cardinality(s.retry_schedule))]"                                                                        \
 	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute')"                     \
 	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
-	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer)"           \
-	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, " WH_EVENT_COLUMNS      \
+	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer, p.judged)" \
+	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, t.judged,"              \
+	" " WH_EVENT_COLUMNS                                                                                     \
 	" FROM taken t LEFT JOIN LATERAL (SELECT * FROM webhook.outbox b WHERE b.id = t.event_id AND b.drawer "  \
 	"= t.drawer"                                                                                             \
 	" OFFSET 0) o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
@@ -113,8 +114,9 @@ take(WhPlan *plan, Datum *values)
 		t->first_at = isnull ? 0 : DatumGetTimestampTz(first_at);
 		batch = SPI_getbinval(row, desc, 6, &isnull);
 		t->batch = isnull ? 0 : DatumGetInt64(batch);
-		SPI_getbinval(row, desc, 7, &isnull);
-		t->event = isnull ? NULL : wh_store_event(row, desc, 7);
+		t->unjudged = !DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
+		SPI_getbinval(row, desc, 8, &isnull);
+		t->event = isnull ? NULL : wh_store_event(row, desc, 8);
 	}
 	return list;
 }
@@ -302,6 +304,30 @@ wh_store_forget_pending(int64 subscription_id, int64 event_id)
 }
 
 void
+wh_store_pending_judged(int64 subscription_id, int64 event_id)
+{
+	static WhPlan plan = {.sql = "UPDATE webhook.pending SET judged = true WHERE subscription_id = $1"
+								 " AND event_id = $2",
+						  2,
+						  {INT8OID, INT8OID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
+wh_store_park_again(int64 subscription_id, int64 event_id)
+{
+	static WhPlan plan = {.sql = "UPDATE webhook.pending SET state = 'parked', attempts = attempts - 1,"
+								 " due_at = clock_timestamp() WHERE subscription_id = $1 AND event_id = $2",
+						  2,
+						  {INT8OID, INT8OID}};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+}
+
+void
 wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
 {
@@ -311,7 +337,8 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 	 * alone, and of a lane with a batch no other.
 	 */
 	static WhPlan untake = {
-		.sql = "UPDATE webhook.pending SET state = 'retry', due_at = coalesce(due_at, clock_timestamp())"
+		.sql = "UPDATE webhook.pending SET state = CASE WHEN judged THEN 'retry' ELSE 'parked' END,"
+			   " due_at = coalesce(due_at, clock_timestamp())"
 			   " WHERE coalesce(state NOT IN ('retry', 'behind', 'parked', 'asked'), true) OR due_at IS NULL",
 		0};
 	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"

@@ -14,8 +14,9 @@
  * stragglers are read to their end under the visibility of the snapshot of
  * the first cut (`within`); what commits meanwhile is a straggler of that one.
  *
- * Called by worker.c and worker_read.c. The statements fetch through a cursor, so that a page
- * of large rows is cut by its bytes and never held in memory whole.
+ * Called by worker.c and worker_read.c. The statements fetch through a cursor, and rows
+ * are taken as they lie in the table (store_event.c), so that a page of large rows costs no more than one of small ones
+ * until somebody wants the events.
  */
 #include "postgres.h"
 
@@ -201,6 +202,13 @@ wh_store_checkpoint(const char *kind)
 	return p;
 }
 
+int64
+wh_store_checkpoint_id(void)
+{
+	checkpoints_since_trim++;
+	return ++last_checkpoint_id;
+}
+
 void
 wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 {
@@ -212,7 +220,7 @@ wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 	Datum values[8];
 	char nulls[9] = "        ";
 
-	values[0] = Int64GetDatum(++last_checkpoint_id);
+	values[0] = Int64GetDatum(wh_store_checkpoint_id());
 	values[1] = CStringGetTextDatum(kind);
 	values[2] = CStringGetTextDatum(p->snapshot);
 	values[3] = FullTransactionIdGetDatum(p->next_xid);
@@ -227,7 +235,6 @@ wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 	else
 		nulls[5] = nulls[6] = nulls[7] = 'n';
 	wh_plan_run(&plan, values, nulls, SPI_OK_INSERT);
-	checkpoints_since_trim++;
 }
 
 void
@@ -260,57 +267,6 @@ wh_store_trim_checkpoints(void)
 }
 
 /*
- * Events
- */
-
-static const char *
-utf8_column(HeapTuple row, TupleDesc desc, int column, size_t *len)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(row, desc, column, &isnull);
-	char *string;
-
-	if (len)
-		*len = 0;
-	if (isnull)
-		return NULL;
-	string = TextDatumGetCString(value);
-	string = wh_to_utf8(string);
-	if (len)
-		*len = strlen(string);
-	return string;
-}
-
-/* An event from WH_EVENT_COLUMNS that begin at column `at`; one reference, in malloc's memory. */
-WhEvent *
-wh_store_event(HeapTuple row, TupleDesc desc, int at)
-{
-	WhEvent e = {0};
-	WhEvent *event;
-	bool isnull;
-	Datum value;
-
-	e.id = DatumGetInt64(SPI_getbinval(row, desc, at, &isnull));
-	e.xid = U64FromFullTransactionId(xid_column(row, desc, at + 1));
-	e.entity_id = utf8_column(row, desc, at + 2, NULL);
-	e.entity_type = utf8_column(row, desc, at + 3, NULL);
-	e.action = utf8_column(row, desc, at + 4, NULL);
-	e.result = utf8_column(row, desc, at + 5, &e.result_len);
-	e.previous = utf8_column(row, desc, at + 6, &e.previous_len);
-	e.tenant = utf8_column(row, desc, at + 7, NULL);
-	e.context = utf8_column(row, desc, at + 8, NULL);
-	value = SPI_getbinval(row, desc, at + 9, &isnull);
-	e.subscription_id = isnull ? 0 : DatumGetInt64(value);
-	e.created_us = DatumGetTimestampTz(SPI_getbinval(row, desc, at + 10, &isnull)) +
-				   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	e.drawer = DatumGetInt16(SPI_getbinval(row, desc, at + 11, &isnull));
-	event = wh_event_make(&e);
-	if (event == NULL)
-		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
-	return event;
-}
-
-/*
  * Fetch rows of a statement into the page until the statement is exhausted
  * (true) or the page is full (false).
  */
@@ -337,12 +293,12 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 		exhausted = SPI_processed < (uint64) want;
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			WhEvent *event = wh_store_event(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+			WhRow *row = &page->rows[page->n++];
 
-			page->events[page->n++] = event;
-			*bytes += event->size;
+			wh_store_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, row);
+			*bytes += row->held;
 		}
-		SPI_freetuptable(SPI_tuptable);
+		/* the rows stay until the transaction ends: what is wanted of them is fetched from there */
 	}
 	SPI_cursor_close(portal);
 	return exhausted;
@@ -397,7 +353,7 @@ wh_store_begin_reading(void)
 }
 
 void
-wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
+wh_store_read(const WhPosition *from, WhPage *page)
 {
 	/* the limits are literals so that the planner knows them; keep them equal to WH_PAGE_EVENTS */
 	/* id + 0: so that the planner has no index but xid's to choose from */
@@ -418,12 +374,7 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 								  " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500",
 						   1,
 						   {INT8OID}};
-	char *snapshot = current_snapshot();
-	FullTransactionId next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
-	MemoryContext old;
-	WhPosition *p;
 	size_t bytes = 0;
-	bool exhausted = true;
 	bool within = from->within_snapshot != NULL;
 	int n_xids;
 	Datum xids = straggler_xids(from->snapshot, from->next_xid, &n_xids);
@@ -431,55 +382,68 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
 	StaticAssertStmt(WH_PAGE_EVENTS == 500, "the statement's literal limit differs");
 	Assert(page->max > 0 && page->max <= WH_PAGE_EVENTS);
 	page->n = 0;
+	page->snapshot = current_snapshot();
+	page->next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
+	page->all_stragglers = true;
+	page->all_above = false;
 	if (n_xids > 0)
 	{
 		Datum values[4] = {xids, Int64GetDatum(from->hi), Int64GetDatum(within ? from->within_last : 0),
-						   CStringGetTextDatum(within ? from->within_snapshot : snapshot)};
+						   CStringGetTextDatum(within ? from->within_snapshot : page->snapshot)};
 
-		exhausted = fetch_into(page, &bytes, within ? &further : &stragglers, values);
+		page->all_stragglers = fetch_into(page, &bytes, within ? &further : &stragglers, values);
 	}
+	page->n_stragglers = page->n;
+	if (page->all_stragglers && !within && page->n < page->max && bytes < WH_PAGE_BYTES)
+	{
+		Datum value = Int64GetDatum(from->hi);
 
-	old = MemoryContextSwitchTo(wh_tx_results);
-	p = palloc0(sizeof(WhPosition));
+		page->all_above = fetch_into(page, &bytes, &above, &value);
+	}
+}
+
+/*
+ * Whoever takes only the first rows of a page has read as if the page had ended
+ * there: in the midst of the stragglers, at their end, or above hi. Who takes none
+ * is where he was.
+ */
+WhPosition *
+wh_store_position(const WhPosition *from, WhPage *page, int n)
+{
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	WhPosition *p = palloc0(sizeof(WhPosition));
+	bool within = from->within_snapshot != NULL;
+
+	Assert(n <= page->n);
 	p->hi = from->hi;
-	if (!exhausted)
+	page->more = true;
+	if (n == 0 && page->n > 0)
+		p = wh_position_copy(from);
+	else if (n < page->n_stragglers || !page->all_stragglers)
 	{
 		/* cut: the old position stays, and we note how far into its stragglers we are */
 		p->snapshot = pstrdup(from->snapshot);
 		p->next_xid = from->next_xid;
-		p->within_snapshot = pstrdup(within ? from->within_snapshot : snapshot);
-		p->within_next_xid = within ? from->within_next_xid : next_xid;
-		p->within_last = page->n > 0 ? page->events[page->n - 1]->id : from->within_last;
-		page->more = true;
+		p->within_snapshot = pstrdup(within ? from->within_snapshot : page->snapshot);
+		p->within_next_xid = within ? from->within_next_xid : page->next_xid;
+		p->within_last = n > 0 ? page->rows[n - 1].head.id : from->within_last;
 	}
 	else if (within)
 	{
 		/* all stragglers of the cut are read: the position is that of the cut's snapshot */
 		p->snapshot = pstrdup(from->within_snapshot);
 		p->next_xid = from->within_next_xid;
-		page->more = true;
 	}
 	else
 	{
-		Datum value = Int64GetDatum(from->hi);
-
-		p->snapshot = pstrdup(snapshot);
-		p->next_xid = next_xid;
-		MemoryContextSwitchTo(old);
-		page->more = false;
-		if (page->n < page->max && bytes < WH_PAGE_BYTES)
-		{
-			int before = page->n;
-
-			page->more = !fetch_into(page, &bytes, &above, &value);
-			if (page->n > before)
-				p->hi = page->events[page->n - 1]->id;
-		}
-		else
-			page->more = true;
+		p->snapshot = pstrdup(page->snapshot);
+		p->next_xid = page->next_xid;
+		if (n > page->n_stragglers)
+			p->hi = page->rows[n - 1].head.id;
+		page->more = n < page->n || !page->all_above;
 	}
 	MemoryContextSwitchTo(old);
-	*next = p;
+	return p;
 }
 
 /*
@@ -490,7 +454,7 @@ wh_store_read(const WhPosition *from, WhPage *page, WhPosition **next)
  * belongs to another cluster, from which this event was brought here.
  */
 XLogRecPtr
-wh_store_commits(const WhPage *page)
+wh_store_commits(const WhPage *page, int n)
 {
 	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 	XLogRecPtr newest = InvalidXLogRecPtr;
@@ -499,9 +463,9 @@ wh_store_commits(const WhPage *page)
 
 	LWLockAcquire(XactTruncationLock, LW_SHARED);
 	oldest = next - (uint32) ((uint32) next - wh_transam_variables->oldestClogXid);
-	for (int i = 0; i < page->n; i++)
+	for (int i = 0; i < n; i++)
 	{
-		uint64 xid = page->events[i]->xid;
+		uint64 xid = page->rows[i].head.xid;
 
 		if (xid != last && xid >= oldest && xid < next)
 			newest = Max(newest, TransactionIdGetCommitLSN((TransactionId) xid));

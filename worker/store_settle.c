@@ -200,12 +200,12 @@ write_pending(WhDelivery *const *deliveries, int n)
 	static WhPlan plan = {
 		.sql =
 			"INSERT INTO webhook.pending (subscription_id, event_id, lane, state, attempts, due_at, "
-			"first_at, last_error, drawer, size, batch)"
+			"first_at, last_error, drawer, size, batch, judged)"
 			" SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, "
-			"k.last_error, k.drawer, k.size, k.batch"
-			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+			"k.last_error, k.drawer, k.size, k.batch, k.judged"
+			" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 			" k(subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size,"
-			" batch)"
+			" batch, judged)"
 			" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 			/* rotation may have made it a dead letter meanwhile */
 			" AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = k.event_id AND o.drawer = k.drawer "
@@ -215,15 +215,15 @@ write_pending(WhDelivery *const *deliveries, int n)
 			"excluded.attempts,"
 			" due_at = excluded.due_at, first_at = excluded.first_at,"
 			" last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
-		11,
+		12,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
-		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID}};
-	static const Oid types[11] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID};
-	Column c[11];
-	Datum values[11];
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID}};
+	static const Oid types[12] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID, BOOLOID};
+	Column c[12];
+	Datum values[12];
 
-	for (int i = 0; i < 11; i++)
+	for (int i = 0; i < 12; i++)
 		column_init(&c[i], types[i], n);
 	for (int i = 0; i < n; i++)
 	{
@@ -263,10 +263,11 @@ write_pending(WhDelivery *const *deliveries, int n)
 		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
 		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_PARK);
+		column_add(&c[11], BoolGetDatum(!d->unjudged), false);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 11; i++)
+	for (int i = 0; i < 12; i++)
 		values[i] = column_array(&c[i]);
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }

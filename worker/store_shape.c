@@ -86,6 +86,7 @@ static const struct
 	{"pending", "drawer", INT2OID},
 	{"pending", "size", INT4OID},
 	{"pending", "batch", INT8OID},
+	{"pending", "judged", BOOLOID},
 	{"dead_letter", "reason", TEXTOID},
 	{"checkpoint", "id", INT8OID},
 	{"checkpoint", "kind", TEXTOID},

@@ -152,6 +152,7 @@ read_content(const Row *row, WhRoute *route)
 		MemoryContext old = MemoryContextSwitchTo(row->context);
 
 		route->filter = PG_DETOAST_DATUM_COPY(filter);
+		route->filter_shape = wh_filter_shape(route->filter);
 		MemoryContextSwitchTo(old);
 	}
 }
@@ -312,52 +313,54 @@ wh_store_subscriptions(const WhLeftOut *left)
 	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
 	/* coalesce: none may be missing among those of its row, whoever has dropped which constraint */
 	/* asked: a subquery with a limit is looked up by index for each, whatever the planner thinks */
-	static WhPlan
-		plan = {.sql = "SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.active AND "
-					   "s.state = 'live' AS live, s.active, s.ordering,"
-					   " s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
-					   " (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
-					   " (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
-					   " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM unnest(s.retry_schedule)"
-					   " WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
-					   " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(CASE WHEN "
-					   "jsonb_typeof(s.headers) = "
-					   "'object' THEN s.headers END) h) AS headers,"
-					   " s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, s.filter,"
-					   " s.transform, s.transform_owner::text,"
-					   " k.secrets, k.secret_owners, k.secret_expires,"
-					   " c.credential_kinds, c.credential_values, c.credential_owners,"
-					   " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = s.id"
-					   " AND p.state = 'asked' LIMIT 1), false) AS asked"
-					   " FROM (SELECT b.id, b.id = ANY ($1) AS left_out, CASE WHEN b.id = ANY ($1) THEN "
-					   "left(b.name, 200)"
-					   " ELSE b.name END AS name, b.active, b.state, b.max_in_flight, b.rate_limit, "
-					   "b.batch_size, b.timeout,"
-					   " b.give_up_after, b.transform_owner, b.ordering, b.retry_schedule, " UNLESS("$1", "ur"
-																										  "l") ", " UNLESS("$1", "headers") ", " UNLESS("$1", "transform") ", " UNLESS("$2", "entity_types") ", " UNLESS(
-						   "$2",
-						   "actions") ", " UNLESS("$2",
-												  "tenant") ", " UNLESS("$2",
-																		"changed") ", " UNLESS("$2",
-																							   "exclude_"
-																							   "origins") ","
-																										  " " UNLESS("$2",
-																													 "filter") " FROM webhook.subscription b) s"
-																															   " CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
-																															   " array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
-																															   " array_agg(CASE WHEN isfinite(k.expires_at)"
-																															   " THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-																															   " ORDER BY k.id DESC) AS secret_expires"
-																															   " FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
-																															   " AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-																															   " CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
-																															   " array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
-																															   " array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind)"
-																															   " AS credential_owners"
-																															   " FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
-																															   " ORDER BY s.id",
-				2,
-				{INT8ARRAYOID, INT8ARRAYOID}};
+	static WhPlan plan = {.sql = "SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, "
+								 "s.active AND "
+								 "s.state = 'live' AS live, s.active, s.ordering,"
+								 " s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
+								 " (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
+								 " (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
+								 " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM "
+								 "unnest(s.retry_schedule)"
+								 " WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
+								 " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(CASE WHEN "
+								 "jsonb_typeof(s.headers) = "
+								 "'object' THEN s.headers END) h) AS headers,"
+								 " s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, "
+								 "s.filter,"
+								 " s.transform, s.transform_owner::text,"
+								 " k.secrets, k.secret_owners, k.secret_expires,"
+								 " c.credential_kinds, c.credential_values, c.credential_owners,"
+								 " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = "
+								 "s.id"
+								 " AND p.state = 'asked' LIMIT 1), false) AS asked"
+								 " FROM (SELECT b.id, b.id = ANY ($1) AS left_out, CASE WHEN b.id = ANY ($1) "
+								 "THEN "
+								 "left(b.name, 200)"
+								 " ELSE b.name END AS name, b.active, b.state, b.max_in_flight, "
+								 "b.rate_limit, "
+								 "b.batch_size, b.timeout,"
+								 " b.give_up_after, b.transform_owner, b.ordering, b.retry_schedule, " UNLESS(
+									 "$1",
+									 "ur"
+									 "l") ", " UNLESS("$1", "headers") ", " UNLESS("$1",
+																				   "transform") ", " UNLESS("$2", "entity_types") ", " UNLESS("$2", "actions") ", " UNLESS("$2", "tenant") ", " UNLESS("$2", "changed") ", " UNLESS("$2", "exclude_"
+																																																										  "origins") ","
+																																																													 " " UNLESS("$2", "filter") " FROM webhook.subscription b) s"
+																																																																				" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
+																																																																				" array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
+																																																																				" array_agg(CASE WHEN isfinite(k.expires_at)"
+																																																																				" THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+																																																																				" ORDER BY k.id DESC) AS secret_expires"
+																																																																				" FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
+																																																																				" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+																																																																				" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
+																																																																				" array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
+																																																																				" array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind)"
+																																																																				" AS credential_owners"
+																																																																				" FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
+																																																																				" ORDER BY s.id",
+						  2,
+						  {INT8ARRAYOID, INT8ARRAYOID}};
 	Datum values[2] = {left->sending, left->routing};
 	List *routes = NIL;
 	WhKeys *keys = wh_keys_new();

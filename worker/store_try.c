@@ -3,7 +3,8 @@
  *	  Steps that may fail: what becomes of an error in a transaction.
  *
  * Called by worker_attempt.c and worker.c, which decide when a step is tried
- * again, and by route.c, which judges an event. An error is caught, its
+ * again, and by route.c, which judges an event. A step may be cancelled by SIGTERM (stop.c); what is
+ * guarded may besides have limits of time and memory, which end with it. An error is caught, its
  * transaction rolled back, and what it said is handed to the caller as text:
  * nothing here knows what the step was for. Only where the server wants the
  * process to end does an error go on.
@@ -14,10 +15,14 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "memory_limit.h"
+#include "stop.h"
 #include "store.h"
+#include "time_limit.h"
 
 /* Does the server, or somebody, want this process to end? To cancel a statement is to want that alone. */
 static bool
@@ -42,6 +47,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = true;
 
+	wh_stop_may_cancel();
 	PG_TRY();
 	{
 		step(arg);
@@ -50,6 +56,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 	{
 		ErrorData *error;
 
+		wh_stop_may_not_cancel();
 		if (wants_the_end(geterrcode()))
 			PG_RE_THROW();
 		/* it may be memory that it was for want of; and whatever was narrowed is so no longer */
@@ -67,6 +74,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		ok = false;
 	}
 	PG_END_TRY();
+	wh_stop_may_not_cancel();
 	MemoryContextSwitchTo(context);
 	return ok;
 }
@@ -84,13 +92,15 @@ wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char 
 
 	if (wh_tx_try(step, arg, &failure))
 		return true;
+	if (ShutdownRequestPending)
+		return false;
 	ereport(WARNING, errcode(failure.code), errmsg("webhook worker could not %s", what),
 			errdetail_internal("%s", failure.message), errhint("%s", hint));
 	return false;
 }
 
 bool
-wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
+wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -106,6 +116,8 @@ wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
 	PG_CATCH();
 	{
 		ErrorData *error;
+		/* its limits are not those of what is to be done about it */
+		bool exceeded = wh_time_limit_end();
 
 		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
@@ -115,8 +127,10 @@ wh_tx_guarded(void (*step)(void *), void *arg, const char **why)
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
 		wh_memory_limit_restore();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		exceeded = exceeded && error->sqlerrcode == ERRCODE_QUERY_CANCELED && !ShutdownRequestPending;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !exceeded)
 			ReThrowError(error);
+		*code = exceeded ? WH_TIME_EXCEEDED : error->sqlerrcode;
 		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
 								   error->detail ? error->detail : ""));
 		FreeErrorData(error);

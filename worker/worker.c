@@ -40,13 +40,17 @@
 #include "fault.h"
 #include "memory_limit.h"
 #include "settings.h"
+#include "stop.h"
 #include "store.h"
+#include "suspect.h"
+#include "time_limit.h"
 #include "wake.h"
 #include "worker.h"
 
 #define REPORT_EVERY_MS 200   /* status is no older than this while busy */
 #define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
 #define DRAIN_WITHIN_MS 15000 /* starting over waits no longer for what is under way */
+#define STOP_WITHIN_MS 2000   /* an end in order takes no longer */
 #define ROTATE_LATER_MS 60000 /* after an error */
 #define LOOK_AGAIN_MS 20      /* there is more to read, but no room for it */
 
@@ -138,7 +142,12 @@ clean_stop(void)
 	wh_deliver_stop(wh_engine);
 	wh_settle_collect();
 	if (wh_settle_due() != DT_NOEND)
+	{
+		/* whoever waits for us does not wait for somebody's trigger: what is not written down is sent again */
+		wh_time_limit_begin(STOP_WITHIN_MS);
 		wh_settle();
+		wh_time_limit_end();
+	}
 	report();
 }
 
@@ -154,6 +163,7 @@ wh_gone(WhPresence presence, const char *why)
 void
 wh_leave(void)
 {
+	wh_stop_noticed();
 	clean_stop();
 	proc_exit(0);
 }
@@ -219,6 +229,7 @@ static void
 start_step(void *arg)
 {
 	Starting *s = arg;
+	bool noted = false;
 
 	if (s->loaded.context) /* of the attempt before */
 		MemoryContextDelete(s->loaded.context);
@@ -231,8 +242,9 @@ start_step(void *arg)
 		s->settled = wh_store_checkpoint("settled");
 		if (s->settled == NULL)
 			s->settled = wh_store_origin();
+		noted = wh_suspect_load(s->settled);
 	}
-	wh_tx_commit(false);
+	wh_tx_commit(noted);
 }
 
 /* Wait until a latch, a signal, the engine or the time; then take in what has come. */
@@ -374,7 +386,7 @@ static void
 set_up(Oid dboid)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	wh_stop_set_up();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
 	if (!wh_worker_attach())
@@ -387,6 +399,8 @@ set_up(Oid dboid)
 		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 
 	wh_store_watch_config(wh_gone);
+	wh_time_limit_set_up();
+	(void) wh_memory_limit_set(0); /* as it is; but it can be narrowed */
 	wh_transform_set_up();
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "webhook cycle", ALLOCSET_DEFAULT_SIZES);
 	begin_waiting();

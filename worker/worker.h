@@ -31,6 +31,7 @@
 #include "deliver.h"
 #include "route.h"
 #include "store.h"
+#include "suspect.h"
 
 #define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
@@ -122,6 +123,11 @@ extern void wh_read_write_checkpoint(void); /* in a transaction; and when that h
 extern void wh_read_checkpoint_written(void);
 /* Is what a worker that died may have sent still being read? */
 extern bool wh_read_recovering(void);
+/* Make an event a dead letter of a subscription. `number`: of its page; 0: it has a row in pending. False without memory. */
+extern bool wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts);
+/* Write down what may end the worker and is to be done next: see suspect.h. */
+extern bool wh_read_note_step(WhSuspectAt at);
+extern void wh_read_disable(void);     /* subscriptions whose filters exceed their limits again and again */
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
 

@@ -16,6 +16,9 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+
 #include "store.h"
 #include "worker.h"
 
@@ -109,6 +112,8 @@ wh_attempt(void (*step)(void *), void *arg)
 			succeeded(f);
 		return true;
 	}
+	if (ShutdownRequestPending)
+		return false; /* it was cancelled for that, as a rule; and whatever it was, what is to be written down then is not to wait */
 	now = GetCurrentTimestamp();
 	f->lock = wh_failure_is_lock(&failure);
 	f->failures = was_lock == f->lock ? f->failures + 1 : 1;

@@ -27,6 +27,8 @@
 #include "route.h"
 #include "settings.h"
 #include "store.h"
+#include "strikes.h"
+#include "suspect.h"
 #include "wake.h"
 #include "worker.h"
 
@@ -66,7 +68,7 @@ wh_read_from(WhPosition *from, WhPosition *before)
 static bool
 is_careful(void)
 {
-	return read_before != NULL || GetCurrentTimestamp() < careful_until;
+	return read_before != NULL || wh_suspect_doubts() || GetCurrentTimestamp() < careful_until;
 }
 
 typedef struct Reading
@@ -77,7 +79,8 @@ typedef struct Reading
 	WhMatches matches;
 	WhPair *dealt;
 	int n_dealt;
-	int n_events;
+	int n_events;     /* of the page, dealt with */
+	bool all;         /* that was all of it */
 	bool to_send;     /* it is for somebody */
 	bool written;     /* the checkpoint says so already */
 	XLogRecPtr flush; /* up to here, before anything is sent */
@@ -87,14 +90,13 @@ static void
 release_page(void)
 {
 	for (int i = 0; i < page.n; i++)
-		wh_event_release(page.events[i]);
+		wh_row_release(&page.rows[i]);
 	page.n = 0;
 }
 
 /*
- * Match the page. One that makes too many deliveries is read again as
- * far as it was matched, under the same snapshot: so the position that is
- * found is the one after that. The next pages are smaller, and grow again.
+ * Match the page, as far as that is not too much at once: then the position is
+ * the one after what was matched. The next pages are smaller, and grow again.
  */
 static void
 match_page(Reading *r, const WhRoutes *routes)
@@ -104,14 +106,7 @@ match_page(Reading *r, const WhRoutes *routes)
 									" entries of the index looked at",
 									r->matches.n_events, r->matches.n, r->matches.n_looked_at));
 	if (r->matches.n_events < page.n)
-	{
-		release_page();
-		page.max = r->matches.n_events;
-		wh_position_free(r->next);
-		wh_store_read(position, &page, &r->next);
-		if (page.n != r->matches.n_events)
-			elog(ERROR, "a page of %d events was read again as %d", r->matches.n_events, page.n);
-	}
+		page.max = Max(1, r->matches.n_events);
 	else if (page.max < WH_PAGE_EVENTS)
 		page.max = Min(WH_PAGE_EVENTS, page.max * 2);
 }
@@ -132,12 +127,12 @@ look_for_lost(Reading *r)
 		if (match->event != event)
 		{
 			event = match->event;
-			lost = wh_position_covers(read_before, page.events[event]);
+			lost = wh_position_covers(read_before, &page.rows[event].head);
 		}
 		match->lost = lost;
 		if (lost)
 			pairs[n++] =
-				(WhPair){.event_id = page.events[event]->id, .subscription_id = match->route->sub.id};
+				(WhPair){.event_id = page.rows[event].head.id, .subscription_id = match->route->sub.id};
 	}
 	if (n > 0)
 		r->dealt = wh_store_dealt_with(pairs, n, &r->n_dealt);
@@ -173,9 +168,11 @@ read_step(void *arg)
 	Reading *r = arg;
 
 	r->to_send = r->written = false;
+	r->n_events = 0;
+	release_page(); /* of an attempt that failed */
 	wh_tx_begin("webhook: reading");
 	wh_store_begin_reading();
-	wh_store_read(position, &page, &r->next);
+	wh_store_read(position, &page);
 
 	/*
 	 * Configuration that was committed before one of these events must count
@@ -197,14 +194,19 @@ read_step(void *arg)
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
 					errdetail("There is none for %d deliveries.", r->matches.n));
 		MemoryContextSwitchTo(old);
+		r->n_events = r->matches.n_events;
 		r->to_send = r->matches.n > 0;
-		r->written = r->to_send && is_careful();
-		if (r->written)
-			write_read_checkpoint(r->next);
-		else if (r->to_send)
-			r->flush = wh_store_commits(&page);
-		WH_FAULT("reading");
+		/* also where nothing is to be sent: it says that the page was survived */
+		r->written = r->n_events > 0 && is_careful();
 	}
+	r->next = wh_store_position(position, &page, r->n_events);
+	r->all = r->n_events == page.n;
+	if (r->written)
+		write_read_checkpoint(r->next);
+	else if (r->to_send)
+		r->flush = wh_store_commits(&page, r->n_events);
+	if (page.n > 0)
+		WH_FAULT("reading");
 	wh_tx_commit(r->written);
 }
 
@@ -217,8 +219,8 @@ dealt_with(const Reading *r, int64 event_id, int64 subscription_id)
 }
 
 /* It can neither be sent nor left out: it is kept for people, with no attempt made. False without memory. */
-static bool
-bury(const WhMatch *match, WhEvent *event, uint64 number)
+bool
+wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts)
 {
 	WhDelivery *d = calloc(1, sizeof(WhDelivery));
 
@@ -226,13 +228,14 @@ bury(const WhMatch *match, WhEvent *event, uint64 number)
 		return false;
 	event->refs++;
 	d->event = event;
-	d->subscription_id = match->route->sub.id;
+	d->subscription_id = subscription_id;
 	d->page = number;
+	d->attempts = attempts;
+	d->stored = number == 0;
 	d->disposal = WH_DO_BURY;
 	d->kind = WH_OUT_INTERNAL;
 	d->class = WH_CLASS_GIVE_UP;
-	memcpy(d->error, match->why,
-		   pg_encoding_mbcliplen(PG_UTF8, match->why, strlen(match->why), sizeof(d->error) - 1));
+	memcpy(d->error, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), sizeof(d->error) - 1));
 	wh_settle_add(d);
 	return true;
 }
@@ -243,16 +246,18 @@ submit(const Reading *r, uint64 number)
 	for (int i = 0; i < r->matches.n; i++)
 	{
 		const WhMatch *match = &r->matches.list[i];
-		WhEvent *event = page.events[match->event];
+		WhEvent *event = page.rows[match->event].event;
 		WhSubmit submit = {.event = event,
 						   .subscription_id = match->route->sub.id,
 						   .from = match->lost ? WH_FROM_LOST : WH_FROM_LOG,
-						   .page = number};
+						   .page = number,
+						   .unjudged = match->unjudged};
 
 		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
 			continue;
 		wh_books_add(number);
-		if (!(match->why ? bury(match, event, number) : wh_deliver_submit(wh_engine, &submit)))
+		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0)
+						 : wh_deliver_submit(wh_engine, &submit)))
 		{
 			/* the page is never settled without it; what the engine has is, and the next worker goes on from there */
 			ereport(WARNING, errcode(ERRCODE_OUT_OF_MEMORY),
@@ -275,6 +280,66 @@ recovered(void)
 	return !more_to_read || (position->within_snapshot == NULL && position->hi >= read_before->hi);
 }
 
+/*
+ * What may end the worker
+ */
+
+static void
+note_page_step(void *arg)
+{
+	bool any;
+
+	wh_tx_begin("webhook: reading carefully");
+	wh_store_begin_reading();
+	wh_store_read(position, &page);
+	any = page.n > 0 && wh_suspect_note_page(position);
+	release_page();
+	wh_tx_commit(any);
+}
+
+static void
+note_step(void *arg)
+{
+	wh_tx_begin("webhook: reading carefully");
+	wh_suspect_note(*(WhSuspectAt *) arg, position);
+	wh_tx_commit(true);
+}
+
+bool
+wh_read_note_step(WhSuspectAt at)
+{
+	if (!wh_attempt(note_step, &at))
+		return false;
+	wh_suspect_noted(at);
+	return true;
+}
+
+/*
+ * Subscriptions whose filters hold everybody up
+ */
+
+static void
+disable_step(void *arg)
+{
+	const char *why;
+	int64 id = wh_strikes_next(&why);
+
+	wh_tx_begin("webhook: disabling a subscription");
+	wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
+	wh_tx_commit(false);
+	wh_strikes_forget(id);
+}
+
+/* Until that can be done, nothing is judged for them all the same. */
+void
+wh_read_disable(void)
+{
+	const char *why;
+
+	while (wh_strikes_next(&why) != 0 && wh_attempt(disable_step, NULL))
+		;
+}
+
 void
 wh_read_page(void)
 {
@@ -283,6 +348,9 @@ wh_read_page(void)
 	uint64 seen = completions();
 	uint64 number;
 
+	wh_suspect_careful(is_careful());
+	if (is_careful() && !wh_attempt(note_page_step, NULL))
+		return;
 	if (!wh_attempt(read_step, &r))
 	{
 		release_page();
@@ -295,26 +363,31 @@ wh_read_page(void)
 		XLogFlush(r.flush);
 	if (r.reload)
 		wh_config_apply(&r.loaded);
-	r.n_events = page.n;
-	if (page.n > 0)
+	if (r.n_events > 0)
 	{
 		WH_FAULT("read");
 		wh_memory_limit_use_reserve();
 		number = wh_books_open(r.next);
 		submit(&r, number);
 		wh_memory_limit_restore();
-		events_read += page.n;
+		events_read += r.n_events;
 		wh_settle_pages();
 	}
+	wh_suspect_passed(&page, r.n_events);
 	MemoryContextSwitchTo(TopMemoryContext);
 	wh_position_free(position);
 	position = wh_position_copy(r.next);
 	MemoryContextSwitchTo(old);
 	release_page();
 
-	if (r.n_events == 0)
+	if (r.all && r.n_events == 0)
 		wh_settle_caught_up(position);
 	more_to_read = page.more;
+	if (!more_to_read)
+		wh_suspect_caught_up();
+	if (wh_suspect_wanted(WH_SUSPECT_READING))
+		(void) wh_read_note_step(WH_SUSPECT_READING);
+	wh_read_disable();
 	if (read_before && recovered())
 	{
 		wh_position_free(read_before);

@@ -15,6 +15,7 @@
 #include "books.h"
 #include "fault.h"
 #include "store.h"
+#include "suspect.h"
 #include "worker.h"
 
 #define SETTLE_AFTER_MS 50       /* an outcome waits no longer than this */
@@ -82,7 +83,8 @@ settle_step(void *arg)
 		WH_FAULT("settling");
 	if (to_settle)
 		wh_store_write_checkpoint("settled", to_settle);
-	wh_store_trim_checkpoints();
+	if (!wh_suspect_in_force(settled))
+		wh_store_trim_checkpoints();
 	wh_tx_commit(false); /* losing this means a repeat, never a loss */
 }
 

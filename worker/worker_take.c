@@ -12,7 +12,9 @@
 #include "postgres.h"
 
 #include "fault.h"
+#include "route.h"
 #include "store.h"
+#include "suspect.h"
 #include "worker.h"
 
 #define TAKE_AT_ONCE 500  /* rows taken in one go */
@@ -57,8 +59,74 @@ typedef struct Taking
 	int n_held;
 	List *taken;
 	bool parked; /* what was taken as a probe was parked */
+	int n_found; /* rows, those included that are not taken after all */
+	int64 last;  /* the event of the last row that is not left where it was */
 	TimestampTz next_due;
 } Taking;
+
+/* Is a row to be sent? What its table is to say of that is written. */
+static WhJudgement
+judge_row(WhTaken *row, bool not_now)
+{
+	WhJudgement is = WH_IS_FOR_IT;
+
+	if (not_now)
+		is = WH_NOT_NOW;
+	else if (row->event && row->unjudged)
+		is = wh_route_judge(wh_config_routing(), row->event, row->subscription_id, &row->why);
+	switch (is)
+	{
+		case WH_IS_FOR_IT:
+			if (row->unjudged && row->event)
+				wh_store_pending_judged(row->subscription_id, row->event_id);
+			break;
+		case WH_CANNOT_BE_TOLD: /* a dead letter, when this is committed */
+			break;
+		case WH_IS_NOT_FOR_IT:
+			wh_store_forget_pending(row->subscription_id, row->event_id);
+			break;
+		case WH_NOT_NOW:
+			wh_store_park_again(row->subscription_id, row->event_id);
+			break;
+	}
+	return is;
+}
+
+/*
+ * Rows that were kept unjudged, because their subscription was not live: are they
+ * for it, as it is now? What is not goes. When the time is over, the rest stays as
+ * it was, and so it does behind one that cannot be judged now: they are to be sent in order.
+ */
+static void
+judge_taken(Taking *t)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WH_JUDGING_MS);
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	bool not_now = false;
+	bool any = false;
+	ListCell *lc;
+
+	t->n_found = list_length(t->taken);
+	foreach (lc, t->taken)
+		any = any || ((WhTaken *) lfirst(lc))->unjudged;
+	foreach (lc, t->taken)
+	{
+		WhTaken *row = lfirst(lc);
+		WhJudgement is = any ? judge_row(row, not_now) : WH_IS_FOR_IT;
+
+		if (is == WH_NOT_NOW)
+			not_now = true;
+		else
+			t->last = row->event_id;
+		if (is == WH_NOT_NOW || is == WH_IS_NOT_FOR_IT)
+		{
+			wh_event_release(row->event);
+			t->taken = foreach_delete_current(t->taken, lc);
+		}
+		not_now = not_now || (row->unjudged && GetCurrentTimestamp() >= until);
+	}
+	MemoryContextSwitchTo(old);
+}
 
 static void
 take_step(void *arg)
@@ -110,6 +178,7 @@ take_step(void *arg)
 		if (row->event == NULL)
 			wh_store_forget_pending(row->subscription_id, row->event_id);
 	}
+	judge_taken(t);
 	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
 }
 
@@ -142,7 +211,8 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 		return;
 	}
 	/* no memory; or its subscription was removed since, and with it the row */
-	if (!wh_deliver_submit(wh_engine, &submit))
+	if (!(row->why ? wh_read_bury(row->event, row->subscription_id, row->why, 0, row->attempts - 1)
+				   : wh_deliver_submit(wh_engine, &submit)))
 		wh_start_over();
 	wh_event_release(row->event);
 }
@@ -162,7 +232,7 @@ submit_taken(const Taking *t)
 
 /* False: it could not be done now. */
 static bool
-take(Taking *t)
+take_once(Taking *t)
 {
 	if (!wh_attempt(take_step, t))
 	{
@@ -182,13 +252,35 @@ take(Taking *t)
 		else if (t->lane_empty[i])
 			wh_deliver_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
 	}
-	if (t->what == TAKE_PARKED && t->taken == NIL)
+	if (t->what == TAKE_PARKED && t->n_found == 0)
 		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
-	else if (t->what == TAKE_PARKED) /* not before it is committed; they come in the order of ids */
-		wh_store_parked_taken(t->subscriptions[0], ((WhTaken *) llast(t->taken))->event_id);
-	if (t->what == TAKE_PROBE && t->taken == NIL)
+	else if (t->what == TAKE_PARKED &&
+			 t->last != 0) /* not before it is committed; they come in the order of ids */
+		wh_store_parked_taken(t->subscriptions[0], t->last);
+	if (t->what == TAKE_PROBE && t->n_found == 0)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
+	wh_read_disable();
 	return true;
+}
+
+/* The same. What is to be judged may have to be written down before; then it is taken, at once after that. */
+static bool
+take(Taking *t)
+{
+	Taking again = *t;
+	bool ok;
+
+	wh_suspect_forget(WH_SUSPECT_TAKING);
+	ok = take_once(t);
+	if (!ok || !wh_suspect_wanted(WH_SUSPECT_TAKING))
+		return ok;
+	if (wh_read_note_step(WH_SUSPECT_TAKING))
+	{
+		*t = again;
+		ok = take_once(t);
+	}
+	wh_suspect_forget(WH_SUSPECT_TAKING);
+	return ok;
 }
 
 /* Subscriptions that are well again, and those that may be: see breakers in deliver.h. */

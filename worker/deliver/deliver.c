@@ -363,7 +363,7 @@ start_one(WhDeliver *e)
 	endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	if (!d->test)
 		wh_breakers_started(&e->breakers, endpoint, d);
-	if (endpoint->sub.transform)
+	if (endpoint->sub.transform && d->event->problem == NULL)
 	{
 		wh_http_release(e->http, t);
 		wh_transform_put_aside(e, endpoint, d);

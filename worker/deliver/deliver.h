@@ -58,6 +58,7 @@ typedef struct WhSubmit
 	int64_t subscription_id;
 	WhPushFrom from;
 	uint64_t page;
+	bool unjudged; /* of one that is not from pending: it is parked in any case */
 	/* for those from pending: */
 	uint64_t lane;
 	int attempts;     /* the one about to be made included */

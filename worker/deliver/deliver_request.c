@@ -179,6 +179,10 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	WhMessage message = {.id = id, .timestamp = d->started_us / 1000000};
 	WhHttpAccess access;
 
+	/* of a batch, another's too: such an event makes none, but it may have become too large for one that there is */
+	for (const WhDelivery *each = d; each; each = wh_batch_next(d, each))
+		if (each->event->problem)
+			return fails(t, WH_OUT_BODY_TOO_LARGE, "%s", each->event->problem);
 	if (d->event->size > t->body.limit)
 		return fails(t, WH_OUT_BODY_TOO_LARGE, "the event is larger than %zu bytes", t->body.limit);
 	if (profile->problem[0] != '\0')

@@ -12,29 +12,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A string's place behind the struct, with its end written already. */
 static char *
-copy_bytes(char **to, const char *bytes, size_t len)
+place(char **at, size_t len)
 {
-	char *at = *to;
+	char *string = *at;
 
-	memcpy(at, bytes, len);
-	at[len] = '\0';
-	*to += len + 1;
-	return at;
+	string[len] = '\0';
+	*at += len + 1;
+	return string;
+}
+
+static const char *
+copy(char **at, const char *string)
+{
+	return string ? strcpy(place(at, strlen(string)), string) : NULL;
 }
 
 WhEvent *
-wh_event_make(const WhEvent *from)
+wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size_t context_len)
 {
-	const char *strings[] = {from->entity_id, from->entity_type, from->action, from->tenant, from->context};
+	const char *strings[] = {from->entity_id, from->entity_type, from->action, from->tenant, from->problem};
+	size_t json[] = {result_len, previous_len, context_len};
 	size_t size = sizeof(WhEvent);
 	WhEvent *event;
 	char *at;
 
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		size += strings[i] ? strlen(strings[i]) + 1 : 0;
-	size += from->result ? from->result_len + 1 : 0;
-	size += from->previous ? from->previous_len + 1 : 0;
+	for (size_t i = 0; i < sizeof(json) / sizeof(json[0]); i++)
+		size += json[i] ? json[i] + 1 : 0;
 	if ((event = malloc(size)) == NULL)
 		return NULL;
 
@@ -42,17 +49,35 @@ wh_event_make(const WhEvent *from)
 	event->refs = 1;
 	event->size = size;
 	at = (char *) (event + 1);
-#define COPY(field, len)                                                                                     \
-	if (from->field)                                                                                         \
-	event->field = copy_bytes(&at, from->field, (len))
-	COPY(entity_id, strlen(from->entity_id));
-	COPY(entity_type, strlen(from->entity_type));
-	COPY(action, strlen(from->action));
-	COPY(tenant, strlen(from->tenant));
-	COPY(context, strlen(from->context));
-	COPY(result, from->result_len);
-	COPY(previous, from->previous_len);
-#undef COPY
+	event->entity_id = copy(&at, from->entity_id);
+	event->entity_type = copy(&at, from->entity_type);
+	event->action = copy(&at, from->action);
+	event->tenant = copy(&at, from->tenant);
+	event->problem = copy(&at, from->problem);
+	event->context = context_len ? place(&at, context_len) : NULL;
+	event->result = result_len ? place(&at, result_len) : NULL;
+	event->result_len = result_len;
+	event->previous = previous_len ? place(&at, previous_len) : NULL;
+	event->previous_len = previous_len;
+	return event;
+}
+
+WhEvent *
+wh_event_make(const WhEvent *from)
+{
+	size_t result_len = from->result ? from->result_len : 0;
+	size_t previous_len = from->previous ? from->previous_len : 0;
+	size_t context_len = from->context ? strlen(from->context) : 0;
+	WhEvent *event = wh_event_begin(from, result_len, previous_len, context_len);
+
+	if (event == NULL)
+		return NULL;
+	if (result_len)
+		memcpy((char *) event->result, from->result, result_len);
+	if (previous_len)
+		memcpy((char *) event->previous, from->previous, previous_len);
+	if (context_len)
+		memcpy((char *) event->context, from->context, context_len);
 	return event;
 }
 

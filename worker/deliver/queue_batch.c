@@ -46,6 +46,13 @@ insert_by_event(WhList *list, WhDelivery *d)
 	list->n++;
 }
 
+/* One that cannot be sent goes by itself: its end is nobody else's. */
+static size_t
+weight(const WhDelivery *d)
+{
+	return d->event->problem ? SIZE_MAX / 2 : d->event->size;
+}
+
 /* Of the lanes that are ready, as many as fit: at least one. It is in flight then. */
 WhDelivery *
 wh_batch_gather(WhQueue *q, Sub *sub)
@@ -59,18 +66,18 @@ wh_batch_gather(WhQueue *q, Sub *sub)
 		Lane *lane = LINKED(Lane, ready, sub->ready.next);
 		WhDelivery *d = lane->waiting.head;
 
-		if (all.n > 0 && bytes + d->event->size > q->batch_bytes)
+		if (all.n > 0 && bytes + weight(d) > q->batch_bytes)
 			break;
 		wh_lane_leave_ready(lane);
 		do
 		{
-			bytes += d->event->size;
+			bytes += weight(d);
 			wh_lane_bind(lane, wh_lane_pop(q, lane));
 			lane->flying++;
 			sub->flying++;
 			insert_by_event(&all, d);
 			d = lane->waiting.head;
-		} while (d && all.n < sub->batch_size && bytes + d->event->size <= q->batch_bytes);
+		} while (d && all.n < sub->batch_size && bytes + weight(d) <= q->batch_bytes);
 		wh_lane_sane(lane);
 	}
 	lead = wh_list_pop(&all);

@@ -44,11 +44,15 @@ typedef struct WhEvent
 	size_t previous_len;
 	const char *tenant;
 	const char *context;
-	size_t size; /* bytes of the whole allocation, for bounding memory */
+	const char *problem; /* NULL; else why it has no content here, and cannot be sent */
+	size_t size;         /* bytes of the whole allocation, for bounding memory */
 } WhEvent;
 
 /* Make an event that holds a copy of everything `from` points to; one reference is the caller's. NULL: no memory. */
 extern WhEvent *wh_event_make(const WhEvent *from);
+/* The same with room for JSON that the caller is to fill in, of these lengths; 0: null. So no other copy is needed. */
+extern WhEvent *wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len,
+							   size_t context_len);
 extern void wh_event_release(WhEvent *event);
 
 /* Where a delivery comes from when it is given to the engine. */
@@ -278,6 +282,7 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
+	bool unjudged;    /* whether the event is for it is looked at when it is taken from there */
 	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */
 	bool refused;     /* sent again at once, because a token was refused: see deliver_oauth.c */

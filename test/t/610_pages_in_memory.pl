@@ -1,0 +1,110 @@
+# The promise: the memory that reading takes does not grow with what is in the
+# rows, nor with how many of them there are. An event that nobody asks for costs
+# next to nothing; one that somebody asks for costs its own size, and for a moment
+# once more.
+#
+# The peak of the worker's resident memory, as the kernel counts it, with few
+# rows and with many.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WebhookTest;
+
+my $t = WebhookTest->new(conf => "autovacuum = off\n");
+my $r = $t->receiver(args => ['--no-http2']);
+
+$t->sql('CREATE TABLE mark (id serial PRIMARY KEY); CREATE TABLE doc (id serial PRIMARY KEY, d text)');
+$t->watch($_) for qw(mark doc);
+$t->subscribe('mark', $r->url('/ok/mark'), entity_types => "'{mark}'");
+my $pid = $t->wait_for_worker;
+
+my $marks = 0;
+
+# All that was committed before has been read.
+sub mark
+{
+	$t->sql('INSERT INTO mark DEFAULT VALUES');
+	$r->wait_for_requests(++$marks, '/ok/mark');
+	return;
+}
+
+sub peak
+{
+	my $status = slurp_file("/proc/$pid/status");
+	return $status =~ /^VmHWM:\s+(\d+)/m ? $1 / 1024 : die 'no peak';
+}
+
+sub count_anew
+{
+	open my $fh, '>', "/proc/$pid/clear_refs" or die "clear_refs: $!";
+	print $fh "5\n";
+	close $fh or die "clear_refs: $!";
+	return;
+}
+
+# By how many MB the peak is above what it was before, for what SQL does.
+sub grows
+{
+	my ($what, $sql) = @_;
+	mark();
+	count_anew();
+	my $before = peak();
+	$t->sql($sql);
+	mark();
+	my $grown = peak() - $before;
+	note sprintf '%s: %.0f MB', $what, $grown;
+	return $grown;
+}
+
+sub rows
+{
+	my ($n, $mb) = @_;
+	return "INSERT INTO doc (d) SELECT repeat('x', $mb * 1024 * 1024) FROM generate_series(1, $n)";
+}
+
+mark();
+for my $size ([ 1, 64 ], [ 8, 64 ], [ 64, 16 ])
+{
+	my ($mb, $many) = @$size;
+	cmp_ok(grows("$many rows of $mb MB that nobody asks for", rows($many, $mb)), '<', 16, "$many rows of $mb MB that nobody asks for cost next to nothing");
+}
+my $context = "SELECT set_config('webhook.context', json_build_object('a', repeat('x', 4000000))::text, false);"
+  . " INSERT INTO doc (d) SELECT '' FROM generate_series(1, 64)";
+cmp_ok(grows('64 tiny rows with 4 MB of webhook.context that nobody asks for', $context), '<', 16, 'nor does their context');
+
+# somebody asks, but takes none now: each is read, and kept in webhook.pending
+$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", ordering => "'none'");
+$t->sql("SELECT webhook.pause('doc')");
+for my $size ([ 1, 8, 64 ], [ 8, 2, 64 ], [ 64, 2, 16 ])
+{
+	my ($mb, $few, $many) = @$size;
+	my $first  = grows("$few rows of $mb MB, kept", rows($few, $mb));
+	my $second = grows("$many rows of $mb MB, kept", rows($many, $mb));
+	# a page is 8 MB of events, or one that is larger; and one more column on the way
+	my $most = 3 * ($mb < 8 ? 8 : $mb) + 16;
+	cmp_ok($first,  '<', $most, "$few rows of $mb MB: less than $most MB");
+	cmp_ok($second, '<', $most, "$many rows of $mb MB: less than $most MB as well");
+}
+cmp_ok(grows('64 tiny rows with 4 MB of webhook.context, kept', $context), '<', 40, '64 tiny rows with 4 MB of webhook.context: less than 40 MB');
+$t->sql("SELECT webhook.unsubscribe('doc')");
+
+# and all of it arrives where it is asked for and taken
+$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", ordering => "'none'", max_in_flight => 1);
+note sprintf '64 rows of 1 MB, delivered: %.0f MB', grows('', rows(64, 1));
+$t->poll_sql('all are delivered', "SELECT count(*) FROM webhook.attempt WHERE entity_type = 'doc' AND outcome = 'delivered'", 64);
+$t->wait_until_settled;
+is($t->worker_pid, $pid, 'by the same worker as all before');
+
+# what is too large to be sent is a dead letter, and is not read for that
+$t->sql("INSERT INTO doc (d) SELECT repeat('x', 270 * 1024 * 1024)");
+mark();
+$t->poll_sql('it is a dead letter', 'SELECT count(*) FROM webhook.dead_letter', 1);
+like($t->sql('SELECT reason FROM webhook.dead_letter'), qr/^the event has 2831\d{5} bytes, and none with more than 268435456 is sent$/, 'an event that is too large says so');
+is($t->sql('SELECT length(result::text) > 283000000 FROM webhook.dead_letter'), 't', 'and is kept whole');
+
+$t->stop;
+done_testing();

@@ -1,0 +1,83 @@
+/*
+ * stop.c
+ *	  SIGTERM, also in the midst of something that takes long.
+ *
+ * Whoever stops the server, drops the database or terminates the worker sends
+ * SIGTERM and waits. Between two steps the loop sees that and leaves in order.
+ * Within one (a filter, a lock, somebody's trigger on our tables, the reading of a
+ * large event) the step is cancelled as a statement is, and again with each error, so
+ * that nobody who catches the first one can go on. It is rolled back as any step that fails;
+ * nothing is counted for it, and the loop leaves.
+ *
+ * Owns the handler of SIGTERM. The server's flag, ShutdownRequestPending, stays
+ * what says that somebody wants the process to end.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+
+#include "stop.h"
+
+static void tell_again(void *arg);
+
+static volatile sig_atomic_t may_cancel = false;
+static bool noticed = false;
+static ErrorContextCallback on_error = {.callback = tell_again};
+
+static void
+cancel(void)
+{
+	if (may_cancel && ShutdownRequestPending && !noticed)
+		InterruptPending = QueryCancelPending = true;
+}
+
+/* Called for every error in a step: whoever catches the one that we raised is told again. */
+static void
+tell_again(void *arg)
+{
+	cancel();
+}
+
+static void
+on_sigterm(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	ShutdownRequestPending = true;
+	cancel();
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+void
+wh_stop_set_up(void)
+{
+	pqsignal(SIGTERM, on_sigterm);
+}
+
+void
+wh_stop_may_cancel(void)
+{
+	on_error.previous = error_context_stack;
+	error_context_stack = &on_error;
+	may_cancel = true;
+	cancel(); /* it may have come a moment ago */
+}
+
+void
+wh_stop_may_not_cancel(void)
+{
+	may_cancel = false;
+	if (error_context_stack == &on_error)
+		error_context_stack = on_error.previous;
+	if (ShutdownRequestPending)
+		QueryCancelPending = false; /* it may have come too late */
+}
+
+void
+wh_stop_noticed(void)
+{
+	noticed = true;
+}

@@ -1,0 +1,247 @@
+/*
+ * store_event.c
+ *	  Rows of the outbox, and the events made of them.
+ *
+ * A row is read as it lies in the table: what is large stays out of line, and is
+ * neither fetched nor decompressed unless somebody wants the event. What decides
+ * that, who it is of and what happened to it, is short in general and is copied
+ * at once; where it is not, its beginning is, marked so that it equals nothing.
+ *
+ * An event's content is fetched one column at a time, straight to where it stays.
+ * So an event of N bytes takes N for good, and for a moment its largest column
+ * once more (and that as it is compressed); in a database whose encoding is not
+ * UTF-8, for a moment twice as much. An event that is larger than this worker
+ * may hold gets no content, but a problem, with which it ends as a dead letter.
+ *
+ * Called by store_read.c, store_pending.c and route.c, in a transaction. Rows are
+ * SPI's and the transaction's, events are malloc's.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "memory_limit.h"
+#include "store.h"
+
+#define HEAD_STRING_MAX 8000 /* bytes of one that decides; a page has 500 of each */
+
+/* A byte that is part of no text: what ends with it equals no text of anybody's. */
+#define CUT_MARK '\xff'
+
+/* The columns of WH_EVENT_COLUMNS, from where they begin. */
+enum
+{
+	ID,
+	XID,
+	ENTITY_ID,
+	ENTITY_TYPE,
+	ACTION,
+	RESULT,
+	PREVIOUS,
+	TENANT,
+	CONTEXT,
+	SUBSCRIPTION_ID,
+	CREATED_AT,
+	DRAWER
+};
+
+static Datum
+column(const WhRow *row, int n, bool *isnull)
+{
+	return SPI_getbinval(row->tuple, row->desc, row->at + n, isnull);
+}
+
+/* Bytes of text in it, without a look at the text; 0 where it is null. */
+static size_t
+size_of(const WhRow *row, int n)
+{
+	bool isnull;
+	Datum value = column(row, n, &isnull);
+
+	return isnull ? 0 : toast_raw_datum_size(value) - VARHDRSZ;
+}
+
+/* All of it in UTF-8; NULL where it is null. */
+static char *
+whole_text(const WhRow *row, int n)
+{
+	bool isnull;
+	Datum value = column(row, n, &isnull);
+	char *string;
+	char *utf8;
+
+	if (isnull)
+		return NULL;
+	string = TextDatumGetCString(value);
+	utf8 = wh_to_utf8(string);
+	if (utf8 != string)
+		pfree(string);
+	return utf8;
+}
+
+static char *
+head_text(WhRow *row, int n)
+{
+	size_t size = size_of(row, n);
+	bool isnull;
+	text *slice;
+	char *string;
+
+	row->size += size;
+	row->held += Min(size, HEAD_STRING_MAX);
+	if (size <= HEAD_STRING_MAX)
+		return whole_text(row, n);
+	row->cut = true;
+	slice = DatumGetTextPSlice(column(row, n, &isnull), 0, HEAD_STRING_MAX);
+	string = text_to_cstring(slice);
+	string[pg_mbcliplen(string, strlen(string), HEAD_STRING_MAX)] = '\0';
+	return psprintf("%s%c", wh_to_utf8(string), CUT_MARK);
+}
+
+void
+wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
+{
+	WhEvent *e = &row->head;
+	bool isnull;
+	Datum value;
+
+	memset(row, 0, sizeof(*row));
+	row->tuple = tuple;
+	row->desc = desc;
+	row->at = at;
+	row->held = tuple->t_len + sizeof(HeapTupleData);
+	e->id = DatumGetInt64(column(row, ID, &isnull));
+	e->xid = U64FromFullTransactionId(DatumGetFullTransactionId(column(row, XID, &isnull)));
+	e->entity_id = head_text(row, ENTITY_ID);
+	e->entity_type = head_text(row, ENTITY_TYPE);
+	e->action = head_text(row, ACTION);
+	e->tenant = head_text(row, TENANT);
+	value = column(row, SUBSCRIPTION_ID, &isnull);
+	e->subscription_id = isnull ? 0 : DatumGetInt64(value);
+	e->created_us = DatumGetTimestampTz(column(row, CREATED_AT, &isnull)) +
+					(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	e->drawer = DatumGetInt16(column(row, DRAWER, &isnull));
+	row->size += size_of(row, RESULT) + size_of(row, PREVIOUS) + size_of(row, CONTEXT);
+}
+
+static WhEvent *
+made(WhEvent *event)
+{
+	if (event == NULL)
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	return event;
+}
+
+/* Text for people of a string that may have been cut. */
+static const char *
+unmarked(const char *string)
+{
+	size_t len = string ? strlen(string) : 0;
+
+	return len > 0 && string[len - 1] == CUT_MARK ? pnstrdup(string, len - 1) : string;
+}
+
+WhEvent *
+wh_row_unread(WhRow *row, const char *problem)
+{
+	WhEvent e = row->head;
+
+	wh_row_release(row);
+	e.entity_id = unmarked(e.entity_id);
+	e.entity_type = unmarked(e.entity_type);
+	e.action = unmarked(e.action);
+	e.tenant = unmarked(e.tenant);
+	e.problem = problem;
+	return row->event = made(wh_event_make(&e));
+}
+
+void
+wh_row_release(WhRow *row)
+{
+	wh_event_release(row->event);
+	wh_event_release(row->making);
+	row->event = row->making = NULL;
+}
+
+/* Fetch a column's text to where there is room for it. */
+static void
+fill(const WhRow *row, int n, const char *to, size_t len)
+{
+	bool isnull;
+	Datum value = column(row, n, &isnull);
+	struct varlena *detoasted;
+
+	if (isnull || len == 0)
+		return;
+	detoasted = PG_DETOAST_DATUM_PACKED(value);
+	if (VARSIZE_ANY_EXHDR(detoasted) != len)
+		elog(ERROR, "a value of %zu bytes has %zu", len, (size_t) VARSIZE_ANY_EXHDR(detoasted));
+	memcpy(unconstify(char *, to), VARDATA_ANY(detoasted), len);
+	if ((Pointer) detoasted != DatumGetPointer(value))
+		pfree(detoasted);
+}
+
+static void
+read_content(WhRow *row, WhEvent *e)
+{
+	size_t len[] = {size_of(row, RESULT), size_of(row, PREVIOUS), size_of(row, CONTEXT)};
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+	{
+		row->making = made(wh_event_begin(e, len[0], len[1], len[2]));
+		fill(row, RESULT, row->making->result, len[0]);
+		fill(row, PREVIOUS, row->making->previous, len[1]);
+		fill(row, CONTEXT, row->making->context, len[2]);
+		return;
+	}
+	e->result = whole_text(row, RESULT);
+	e->result_len = e->result ? strlen(e->result) : 0;
+	e->previous = whole_text(row, PREVIOUS);
+	e->previous_len = e->previous ? strlen(e->previous) : 0;
+	e->context = whole_text(row, CONTEXT);
+	row->making = made(wh_event_make(e));
+	if (e->result)
+		pfree(unconstify(char *, e->result));
+	if (e->previous)
+		pfree(unconstify(char *, e->previous));
+	if (e->context)
+		pfree(unconstify(char *, e->context));
+}
+
+WhEvent *
+wh_row_event(WhRow *row)
+{
+	WhEvent e = row->head;
+
+	if (row->event)
+		return row->event;
+	if (row->size > wh_event_size_max())
+		return wh_row_unread(row, psprintf("the event has %zu bytes, and none with more than %zu is sent",
+										   row->size, wh_event_size_max()));
+	if (row->cut)
+	{
+		e.entity_id = whole_text(row, ENTITY_ID);
+		e.entity_type = whole_text(row, ENTITY_TYPE);
+		e.action = whole_text(row, ACTION);
+		e.tenant = whole_text(row, TENANT);
+	}
+	wh_event_release(row->making); /* of an attempt that failed */
+	row->making = NULL;
+	read_content(row, &e);
+	row->event = row->making;
+	row->making = NULL;
+	return row->event;
+}
+
+WhEvent *
+wh_store_event(HeapTuple tuple, TupleDesc desc, int at)
+{
+	WhRow row;
+
+	wh_store_row(tuple, desc, at, &row);
+	return wh_row_event(&row);
+}

@@ -1,0 +1,87 @@
+/*
+ * strikes.c
+ *	  Subscriptions whose filters exceed their limits again and again.
+ *
+ * A filter that takes too long for one event costs that event; one that does so
+ * WH_STRIKES_OUT times in a row costs everybody time, and its subscription is
+ * disabled. Told by route.c, asked by worker_read.c, which disables it. Owns the
+ * counts, in the process's memory: a worker that starts anew counts anew.
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "strikes.h"
+
+typedef struct Strikes
+{
+	int64 subscription_id;
+	int n; /* in a row */
+	char why[256];
+} Strikes;
+
+static HTAB *all = NULL;
+static int n_out = 0;
+
+static Strikes *
+find(int64 subscription_id)
+{
+	if (all == NULL || hash_get_num_entries(all) == 0)
+		return NULL;
+	return hash_search(all, &subscription_id, HASH_FIND, NULL);
+}
+
+void
+wh_strike(int64 subscription_id, const char *why)
+{
+	HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Strikes)};
+	Strikes *s;
+	bool found;
+
+	if (all == NULL)
+		all = hash_create("webhook strikes", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	s = hash_search(all, &subscription_id, HASH_ENTER, &found);
+	if (!found)
+		s->n = 0;
+	strlcpy(s->why, why, sizeof(s->why));
+	if (++s->n == WH_STRIKES_OUT)
+		n_out++;
+}
+
+void
+wh_strikes_forget(int64 subscription_id)
+{
+	Strikes *s = find(subscription_id);
+
+	if (s == NULL)
+		return;
+	n_out -= s->n >= WH_STRIKES_OUT;
+	hash_search(all, &subscription_id, HASH_REMOVE, NULL);
+}
+
+bool
+wh_strikes_out(int64 subscription_id)
+{
+	const Strikes *s = n_out > 0 ? find(subscription_id) : NULL;
+
+	return s && s->n >= WH_STRIKES_OUT;
+}
+
+int64
+wh_strikes_next(const char **why)
+{
+	HASH_SEQ_STATUS scan;
+	Strikes *s;
+
+	if (n_out == 0)
+		return 0;
+	hash_seq_init(&scan, all);
+	while ((s = hash_seq_search(&scan)) != NULL)
+		if (s->n >= WH_STRIKES_OUT)
+		{
+			hash_seq_term(&scan);
+			*why = s->why;
+			return s->subscription_id;
+		}
+	return 0;
+}

@@ -1,0 +1,22 @@
+/*
+ * strikes.h
+ *	  Subscriptions whose filters exceed their limits again and again.
+ */
+#ifndef WEBHOOK_STRIKES_H
+#define WEBHOOK_STRIKES_H
+
+#include "postgres.h"
+
+#define WH_STRIKES_OUT 3 /* in a row; documented in README */
+
+/* This subscription's filter has exceeded its limits, once more; or it has been judged within them. */
+extern void wh_strike(int64 subscription_id, const char *why);
+extern void wh_strikes_forget(int64 subscription_id);
+
+/* Is it to be disabled? Then nothing more is judged for it. */
+extern bool wh_strikes_out(int64 subscription_id);
+
+/* One that is, and why; 0: none. To be forgotten when it is disabled. */
+extern int64 wh_strikes_next(const char **why);
+
+#endif /* WEBHOOK_STRIKES_H */

@@ -1,0 +1,194 @@
+/*
+ * suspect.c
+ *	  What may have ended the worker before this one, while it read or matched.
+ *
+ * A worker that is killed (by the OOM killer, by a crash in the server's code or an
+ * operating system that has had enough) takes up where the last checkpoint is. If
+ * it was an event that killed it, or what a filter does with it, it would meet that again,
+ * and the next one too. So it is written down, in webhook.checkpoint and flushed, before it is
+ * tried again:
+ *
+ *	  first death	nobody has written anything; but the next worker is careful (worker_read.c)
+ *	  matching		before each page a careful worker writes the position at which that begins
+ *	  second death	the next worker finds that note, and no checkpoint "read" after it. What lies
+ *					beyond that position it does step by step
+ *	  suspect		and before each step it writes which: to read this event, or to judge it
+ *					for this subscription
+ *	  third death	the next worker finds that note, and no checkpoint "read" after it
+ *	  killed		it writes that down as well, for good. That step is not done again: the event is a
+ *					dead letter of that subscription, or, if it was to be read, of all that want it
+ *
+ * So it costs three deaths. A worker that was killed by something else while it was at a
+ * step is wrongly accused; that costs one dead letter, which says what it is, and can be redelivered.
+ *
+ * Called by route.c and worker_read.c. Owns the notes in memory; store_suspect.c writes them.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "suspect.h"
+
+static bool careful = true;         /* until it is told otherwise */
+static WhPosition *doubtful = NULL; /* what lies beyond is done step by step; NULL: nothing is */
+static int n_doubtful = 0;          /* rows of it that may still be meant */
+static WhPair noted[2];             /* by WhSuspectAt: the step that is written down */
+static WhPair wanted[2];            /* the one that is to be */
+static bool page_noted = false;
+static WhPair *killed = NULL;
+static int n_killed = 0;
+
+static bool
+same(WhPair a, WhPair b)
+{
+	return a.event_id == b.event_id && a.subscription_id == b.subscription_id;
+}
+
+bool
+wh_suspect_load(const WhPosition *settled)
+{
+	MemoryContext old;
+	WhSuspects found = wh_store_suspects();
+	bool accused = found.suspect.event_id != 0;
+
+	if (found.matching)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		wh_position_free(doubtful);
+		doubtful = wh_position_copy(found.matching);
+		MemoryContextSwitchTo(old);
+		n_doubtful = WH_PAGE_EVENTS;
+		ereport(LOG, errmsg("webhook worker goes on step by step"),
+				errdetail("The one before it ended while it read or matched events after " INT64_FORMAT ".",
+						  found.matching->hi));
+	}
+	if (accused)
+	{
+		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
+		ereport(WARNING, errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_id),
+				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
+													 ? "read"
+													 : "matched with what a subscription asks for"),
+				errhint("It goes to webhook.dead_letter, and is not tried again."));
+	}
+	if (killed)
+		pfree(killed);
+	n_killed = found.n_killed;
+	killed = MemoryContextAlloc(TopMemoryContext, (n_killed + 1) * sizeof(WhPair));
+	memcpy(killed, found.killed, n_killed * sizeof(WhPair));
+	if (accused)
+		killed[n_killed++] = found.suspect;
+	return accused;
+}
+
+bool
+wh_suspect_note_page(const WhPosition *position)
+{
+	if (doubtful || page_noted)
+		return false; /* there is such a note */
+	wh_store_write_checkpoint("matching", position);
+	page_noted = true;
+	return true;
+}
+
+static bool
+step_may(WhSuspectAt at, const WhEvent *event, int64 subscription_id)
+{
+	WhPair step = {.event_id = event->id, .subscription_id = subscription_id};
+
+	if (same(step, noted[at]))
+		return true;
+	wanted[at] = step;
+	return false;
+}
+
+bool
+wh_suspect_may(const WhEvent *event, int64 subscription_id)
+{
+	return doubtful == NULL || wh_position_covers(doubtful, event) ||
+		   step_may(WH_SUSPECT_READING, event, subscription_id);
+}
+
+bool
+wh_suspect_may_put_off(const WhEvent *event, int64 subscription_id)
+{
+	return !careful || step_may(WH_SUSPECT_TAKING, event, subscription_id);
+}
+
+bool
+wh_suspect_wanted(WhSuspectAt at)
+{
+	return wanted[at].event_id != 0;
+}
+
+void
+wh_suspect_note(WhSuspectAt at, const WhPosition *position)
+{
+	wh_store_note_suspect("suspect", wanted[at], position);
+}
+
+void
+wh_suspect_noted(WhSuspectAt at)
+{
+	noted[at] = wanted[at];
+	wanted[at] = (WhPair){0};
+}
+
+void
+wh_suspect_forget(WhSuspectAt at)
+{
+	noted[at] = wanted[at] = (WhPair){0};
+}
+
+const char *
+wh_suspect_why(int64 event_id, int64 subscription_id)
+{
+	for (int i = 0; i < n_killed; i++)
+		if (killed[i].event_id == event_id && killed[i].subscription_id == subscription_id)
+			return subscription_id == 0
+					   ? "the worker ended, more than once, while it read this event"
+					   : "the worker ended, more than once, while it matched this event with the "
+						 "subscription";
+	return NULL;
+}
+
+bool
+wh_suspect_doubts(void)
+{
+	return doubtful != NULL;
+}
+
+void
+wh_suspect_careful(bool is_careful)
+{
+	careful = is_careful;
+}
+
+void
+wh_suspect_passed(const WhPage *page, int n)
+{
+	page_noted = page_noted && n == 0;
+	for (int i = 0; i < n && doubtful; i++)
+		if (!wh_position_covers(doubtful, &page->rows[i].head) && --n_doubtful <= 0)
+			wh_suspect_caught_up();
+}
+
+void
+wh_suspect_caught_up(void)
+{
+	wh_position_free(doubtful);
+	doubtful = NULL;
+	page_noted = false;
+	wh_suspect_forget(WH_SUSPECT_READING);
+}
+
+bool
+wh_suspect_in_force(const WhPosition *settled)
+{
+	if (doubtful || page_noted)
+		return true;
+	for (int i = 0; i < n_killed; i++)
+		if (killed[i].event_id > settled->hi)
+			return true;
+	return false;
+}
