@@ -68,12 +68,15 @@ sub set
 }
 
 # Each a new version of the same rows.
+my $round = 0;
+
 sub round_of
 {
 	my ($mb) = @_;
 	new_peak();
 	my $rows = $mb == 1 || $ENV{PGWEBHOOK_LONG} ? 64 : $mb == 8 ? 16 : 4;
-	$t->sql("INSERT INTO doc SELECT g, repeat('x', $mb * 1024 * 1024 - 1000) FROM generate_series(1, $rows) g ON CONFLICT (id) DO UPDATE SET t = excluded.t");
+	$round++;
+	$t->sql("INSERT INTO doc SELECT g, $round || repeat('x', $mb * 1024 * 1024 - 1000) FROM generate_series(1, $rows) g ON CONFLICT (id) DO UPDATE SET t = excluded.t");
 	return $rows;
 }
 
