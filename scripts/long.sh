@@ -8,6 +8,7 @@
 #   coverage    gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
 #   pg_upgrade  to the newer server of a SUITE (stable) of Debian, with deliveries pending; as root, from the mirror of apt
 #   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
+#   chaos       CHAOS_SECONDS (60) of everything at once for each of CHAOS_SEEDS (1): nothing lost, invented or out of order
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #
 # coverage installs a library that counts, and the usual one again afterwards.
@@ -53,6 +54,10 @@ pg_upgrade() {
 
 million() {
   perl_test test/t/900_million_parked.pl PGWEBHOOK_LONG=1
+}
+
+chaos() {
+  perl_test test/long/chaos.pl CHAOS_SECONDS="${CHAOS_SECONDS:-60}" CHAOS_SEEDS="${CHAOS_SEEDS:-1}" DROP_ONE="${DROP_ONE:-}"
 }
 
 soak() {

@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh                          everything
 #   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap fault,
-#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million soak
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million chaos soak
 #   ONLY=long, ONLY=all                      all the long ones; everything
 #   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/x.pl
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
@@ -17,7 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
 short='lint unit regress isolation tap fault'
-long='asan fuzz valgrind coverage pg_upgrade million soak'
+long='asan fuzz valgrind coverage pg_upgrade million chaos soak'
 case ${ONLY:-} in
   '') ONLY=$short ;;
   long) ONLY=$long ;;
@@ -207,7 +207,7 @@ prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | soak) "$layer" ;;
+    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | chaos | soak) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

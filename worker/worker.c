@@ -309,7 +309,6 @@ set_up(Oid dboid)
 
 	wh_store_watch_config(wh_gone);
 	wh_time_limit_set_up();
-	(void) wh_memory_limit_set(0); /* as it is; but it can be narrowed */
 	wh_transform_set_up();
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "webhook cycle", ALLOCSET_DEFAULT_SIZES);
 	begin_waiting();

@@ -285,9 +285,9 @@ submit(const Reading *r, uint64 number)
 		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0)
 						 : wh_deliver_submit(wh_engine, &submit)))
 		{
-			/* the page will not be settled without it; what has been taken over will, and the next worker goes on */
+			/* the page is never settled without it; what the engine has is, and the next worker goes on from there */
 			ereport(WARNING, errcode(ERRCODE_OUT_OF_MEMORY),
-					errmsg("webhook worker begins anew for want of memory"),
+					errmsg("webhook worker starts over because it is out of memory"),
 					errhint("Raise webhook.worker_memory."));
 			wh_start_over();
 			break;

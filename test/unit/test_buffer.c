@@ -152,6 +152,49 @@ test_no_memory(void **state)
 	}
 }
 
+/* Room made beforehand is what was asked for; what is large grows by a quarter; why it failed is told. */
+static void
+test_large(void **state)
+{
+	size_t half = 512 * 1024;
+	char *bytes = calloc(1, half);
+	WhBuffer b;
+
+	(void) state;
+	wh_buffer_init(&b, 100 * half);
+	wh_buffer_reserve(&b, 9 * half);
+	assert_int_equal(b.cap, 9 * half);
+	assert_sane(&b);
+	for (int i = 0; i < 9; i++)
+		assert_true(wh_buffer_append(&b, bytes, half));
+	assert_int_equal(b.cap, 9 * half);
+	assert_true(wh_buffer_append(&b, bytes, half));
+	assert_true(b.cap < 12 * half);
+	wh_buffer_reserve(&b, 5);
+	assert_int_equal(b.len, 10 * half);
+	wh_buffer_reserve(&b, 1000 * half);
+	assert_int_equal(b.cap, 100 * half);
+	for (int i = 0; i < 90; i++)
+		assert_true(wh_buffer_append(&b, bytes, half));
+	assert_false(wh_buffer_append(&b, bytes, 1));
+	assert_true(b.failed && b.full);
+	wh_buffer_reset(&b);
+	assert_false(b.full);
+	wh_buffer_free(&b);
+
+	wh_buffer_init(&b, 100 * half);
+	fail_malloc_at(1);
+	wh_buffer_reserve(&b, 9 * half);
+	assert_true(malloc_has_failed());
+	assert_false(b.failed);
+	fail_malloc_at(1);
+	assert_false(wh_buffer_append(&b, bytes, half));
+	assert_true(malloc_has_failed());
+	assert_true(b.failed && !b.full);
+	wh_buffer_free(&b);
+	free(bytes);
+}
+
 int
 main(void)
 {
@@ -159,6 +202,7 @@ main(void)
 		cmocka_unit_test(test_appends),     cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_limits),      cmocka_unit_test(test_failure_sticks),
 		cmocka_unit_test(test_huge_append), cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_large),
 	};
 
 	return cmocka_run_group_tests_name("buffer", tests, NULL, NULL);

@@ -249,6 +249,29 @@ test_body_too_large(void **state)
 	wh_delivery_free(d);
 }
 
+/* The same with the host's own limit: the event fits, and what the profile makes of it does not. */
+static void
+test_body_beyond_the_limit(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	config.body_max = 300;
+	assert_true(wh_deliver_configure(e, &config));
+	subscribe(1, at("/status/200"));
+	submit(1, 1, "short");
+	delivered(1);
+	config.body_max = 20;
+	assert_true(wh_deliver_configure(e, &config));
+	submit(1, 2, "short");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
+	assert_non_null(strstr(d->error, "larger than 20 bytes"));
+	assert_int_equal(d->disposal, WH_DO_BURY);
+	assert_int_equal(server_requests(), 1);
+	wh_delivery_free(d);
+}
+
 /* libcurl takes no setting of more than 8,000,000 bytes; no such URL can be saved. */
 static void
 test_not_taken_by_libcurl(void **state)
@@ -477,6 +500,7 @@ main(void)
 		with_engine(test_counts),
 		with_engine(test_connect_timeout),
 		with_engine(test_body_too_large),
+		with_engine(test_body_beyond_the_limit),
 		with_engine(test_not_taken_by_libcurl),
 		with_engine(test_retry_after),
 	};
