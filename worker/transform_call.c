@@ -245,8 +245,8 @@ call_step(Call *call)
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
 
-	wh_time_limit_begin(call->request->ms);
 	fcinfo->args[0] = (NullableDatum){.value = event_row(call->request, call->texts, outbox_type)};
+	wh_time_limit_begin(call->request->ms);
 	result = FunctionCallInvoke(fcinfo);
 	if (fcinfo->isnull)
 		call->answer->outcome = WH_OUT_SKIPPED;
