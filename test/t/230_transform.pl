@@ -175,7 +175,7 @@ is(last_body(), qq(["alice", "$su", "off", "none"]), '... sees who called it');
 function('BEGIN RETURN to_json(public.gate()); END');
 is_deeply([ outcome(event()) ], [ 'transform_failed', 'not for alice' ], 'what asks for session_user is not opened by it');
 
-my $refused = qr/cannot set parameter "(role|session_authorization)" within security-restricted operation/;
+my $refused = qr/cannot set parameter "(role|session_authorization)" within security-(restricted operation|definer function)/;
 for my $way (
 	[ 'SET ROLE'                       => "SET ROLE $su",                                             $refused ],
 	[ 'SET LOCAL ROLE'                 => 'SET LOCAL ROLE bob',                                       $refused ],
@@ -192,7 +192,7 @@ for my $way (
 	[ 'SET session_authorization of one' => q(PERFORM public.with_session()),                         $refused ],
 	[ 'SET in a subtransaction'        => q(BEGIN SET LOCAL role = bob; EXCEPTION WHEN division_by_zero THEN NULL; END), $refused ],
 	[ 'is_superuser'                   => q(SET is_superuser = on),                                   qr/parameter "is_superuser" cannot be changed/ ],
-	[ 'DISCARD ALL'                    => q(DISCARD ALL),                                             qr/DISCARD ALL cannot (run|be executed)/ ],
+	[ 'DISCARD ALL'                    => q(DISCARD ALL),                                             qr/cannot execute DISCARD within security-restricted operation|DISCARD ALL cannot / ],
 	[ 'writing'                        => q(INSERT INTO public.written VALUES ('x')),                 qr/cannot execute INSERT in a read-only transaction/ ],
 	[ 'making it writable'             => q(SET transaction_read_only = off),                         qr/read-write mode must be set before any query/ ],
 	[ 'making it writable in it'       => q(BEGIN SET transaction_read_only = off; EXCEPTION WHEN division_by_zero THEN NULL; END), qr/cannot set transaction read-write mode inside a read-only transaction/ ],
