@@ -245,8 +245,8 @@ call_step(Call *call)
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
 
-	wh_time_limit_begin(call->request->ms);
 	fcinfo->args[0] = (NullableDatum){.value = event_row(call->request, call->texts, outbox_type)};
+	wh_time_limit_begin(call->request->ms);
 	result = FunctionCallInvoke(fcinfo);
 	if (fcinfo->isnull)
 		call->answer->outcome = WH_OUT_SKIPPED;
@@ -280,6 +280,7 @@ wh_transform_call(const WhRequest *request, char *const *texts, WhAnswer *answer
 {
 	Call call = {.request = request, .texts = texts, .context = CurrentMemoryContext, .answer = answer};
 	volatile bool exceeded = false;
+	volatile bool failed = false;
 	volatile bool out_of_memory = false;
 
 	*answer = (WhAnswer){.kind = WH_ANSWER_OUTCOME};
@@ -291,6 +292,7 @@ wh_transform_call(const WhRequest *request, char *const *texts, WhAnswer *answer
 	PG_CATCH();
 	{
 		exceeded = wh_time_limit_end();
+		failed = true;
 		(void) wh_memory_limit_set(0);
 		out_of_memory = keep_error(&call) == ERRCODE_OUT_OF_MEMORY;
 	}
@@ -299,7 +301,8 @@ wh_transform_call(const WhRequest *request, char *const *texts, WhAnswer *answer
 	LockReleaseSession(USER_LOCKMETHOD);
 	DropAllPreparedStatements();
 	pgstat_report_stat(false);
-	limit_memory();
+	if (failed)
+		limit_memory();
 	MemoryContextSwitchTo(call.context);
 	if (exceeded)
 		set_text(&call, WH_OUT_TRANSFORM_TIMEOUT,

@@ -37,7 +37,8 @@
 
 #define IDLE (10 * 1000 * MS)
 #define START_WITHIN (10 * 1000 * MS)
-#define AGAIN (1000 * MS) /* after one that could not be started */
+#define END_WITHIN (5000 * MS) /* unless it is in a call */
+#define AGAIN (1000 * MS)      /* after one that could not be started */
 #define FORGOTTEN_AFTER (5000 * MS)
 #define START_EVERY (100 * MS) /* of one owner: a function may end its process each time */
 #define LOOK_AGAIN (20 * MS)   /* while somebody waits for a place */
@@ -97,18 +98,21 @@ start_step(void *arg)
 void
 wh_pool_let_go(Process *p, int64 now)
 {
-	/* one that is idle, or only starts, ends as soon as it has a processor; of a function nobody knows */
-	p->until = p->state == CALLING ? now + GRACE : PG_INT64_MAX;
 	wh_link_let_go(&p->link);
 	p->state = ENDING;
 	p->since = now;
+	p->until = now + END_WITHIN;
 }
 
 void
 wh_pool_terminate(Process *p, int64 now)
 {
+	bool calling = p->state == CALLING;
+
 	TerminateBackgroundWorker(p->handle);
 	wh_pool_let_go(p, now);
+	if (calling)
+		p->until = now + GRACE;
 }
 
 static void

@@ -33,7 +33,8 @@
 #include "transform_pool.h"
 #include "worker.h"
 
-#define TURN (1000 * MS)  /* of a process, where others wait for a place */
+#define TURN (1000 * MS) /* of a process, where others wait for a place */
+#define EVENT_BYTES_PER_US 10
 #define PIECES_AT_ONCE 64 /* of one answer, in one turn of the loop */
 
 /* Can a delivery of this subscription be given to a process, or be answered, now? */
@@ -63,6 +64,13 @@ ready(void *arg, int64_t subscription_id)
 /*
  * Calls
  */
+
+/* Until when an answer, or more of one, must come: the event has to be made a row as well. */
+static int64
+patience(const Process *p, int64 now)
+{
+	return now + WH_TRANSFORM_MS * MS + GRACE + (int64) (p->event->size / EVENT_BYTES_PER_US);
+}
 
 static void
 say(uint64 token, WhOutcomeKind kind, const char *text)
@@ -134,7 +142,7 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	ADD(WH_REQUEST_CONTEXT, event->context);
 	p->state = CALLING;
 	p->since = now;
-	p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+	p->until = patience(p, now);
 }
 
 /* It has ended, by itself or because somebody wanted it to. */
@@ -206,7 +214,8 @@ take_piece(Process *p, const char *data, Size len, int64 now)
 	if (p->text && len > 0)
 		memcpy(p->text + p->filled, data, len);
 	p->filled += len;
-	p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+	if (p->state == CALLING)
+		p->until = patience(p, now);
 	if (p->filled == p->answer.len)
 	{
 		if (p->text)
@@ -226,7 +235,7 @@ move_on(Process *p, int64 now)
 	{
 		(void) wh_link_send(&p->link, &p->out, true);
 		if (p->out.sent > sent)
-			p->until = now + WH_TRANSFORM_MS * MS + GRACE;
+			p->until = patience(p, now);
 	}
 	for (int i = 0; i < PIECES_AT_ONCE && p->link.segment; i++)
 	{

@@ -1,6 +1,7 @@
 # The promise: a subscription's transform says what its receiver gets, or that it
-# gets nothing, and can do nothing else: it runs with its owner's rights, read-only,
-# for half a second, and whatever goes wrong in it is an outcome in the log.
+# gets nothing, and can do nothing else: it is its owner in every respect, for half
+# a second, nothing of it outlives the call, and whatever goes wrong in it is an
+# outcome in the log. (That it harms nobody else is in 601_transforms_harm_nobody.)
 use strict;
 use warnings;
 
@@ -150,34 +151,101 @@ $t->subscribe('s', $r->url('/ok/s'), retry_schedule => "'{30min}'", transform =>
 #
 function(q(BEGIN RETURN to_json((SELECT word FROM secret_of_bob)); END), with => 'SET search_path = public');
 like((outcome(event()))[1], qr/permission denied for table secret_of_bob/, 'it cannot read what its owner cannot');
-function(q(BEGIN RETURN json_build_array(current_user, session_user); END));
+# who it is, before and after it has tried to be somebody else
+my $who = q(json_build_array(session_user, current_user, current_setting('is_superuser'), current_setting('role')));
+my $alice = '["alice", "alice", "off", "none"]';
+my $su    = superuser();
+$t->sql(<<SQL);
+CREATE FUNCTION public.reset_role() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RESET ROLE; RETURN session_user; END';
+CREATE FUNCTION public.reset_session() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RESET SESSION AUTHORIZATION; RETURN session_user; END';
+CREATE FUNCTION public.with_role() RETURNS text LANGUAGE sql SECURITY DEFINER SET role = '$su' AS 'SELECT session_user';
+CREATE FUNCTION public.with_session() RETURNS text LANGUAGE sql SET session_authorization = '$su' AS 'SELECT session_user';
+CREATE FUNCTION public.definer() RETURNS json LANGUAGE sql SECURITY DEFINER AS \$\$ SELECT $who \$\$;
+CREATE TABLE public.gated (word text);
+INSERT INTO public.gated VALUES ('top secret');
+CREATE FUNCTION public.gate() RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS
+	\$\$ BEGIN IF session_user <> '$su' THEN RAISE 'not for %', session_user; END IF; RETURN (SELECT word FROM gated); END \$\$;
+SQL
+function("BEGIN RETURN $who; END");
 is((outcome(event()))[0], 'delivered', 'it runs');
-is(JSON::PP->new->decode(last_body())->[0], 'alice', 'as its owner');
+is(last_body(), $alice, 'as its owner, and as nobody else');
+function('BEGIN RETURN public.definer(); END');
+is((outcome(event()))[0], 'delivered', 'a SECURITY DEFINER function of the superuser');
+is(last_body(), qq(["alice", "$su", "off", "none"]), '... sees who called it');
+function('BEGIN RETURN to_json(public.gate()); END');
+is_deeply([ outcome(event()) ], [ 'transform_failed', 'not for alice' ], 'what asks for session_user is not opened by it');
+
+my $refused = qr/cannot set parameter "(role|session_authorization)" within security-(restricted operation|definer function)/;
 for my $way (
-	[ 'SET ROLE'                  => q(SET ROLE bob),                               qr/cannot set parameter "role"/ ],
-	[ 'RESET ROLE'                => q(RESET ROLE),                                 qr/cannot set parameter "role"/ ],
-	[ 'SET SESSION AUTHORIZATION' => q(SET SESSION AUTHORIZATION bob),              qr/cannot set parameter "session_authorization"/ ],
-	[ 'set_config'                => q(PERFORM set_config('role', 'bob', false)),   qr/cannot set parameter "role"/ ],
-	[ 'writing'                   => q(INSERT INTO public.written VALUES ('x')),    qr/cannot execute INSERT in a read-only transaction/ ],
-	[ 'making it writable'        => q(SET transaction_read_only = off),            qr/read-write mode must be set before any query/ ],
-	[ 'a temporary table'         => q(CREATE TEMP TABLE x (y int)),                qr/cannot (create temporary table|execute CREATE TABLE)/ ],
-	[ 'PREPARE'                   => q(EXECUTE 'PREPARE p AS SELECT 1'),            qr/within security-restricted operation/ ],
-	[ 'COMMIT'                    => q(COMMIT),                                     qr/invalid transaction termination/ ])
+	[ 'SET ROLE'                       => "SET ROLE $su",                                             $refused ],
+	[ 'SET LOCAL ROLE'                 => 'SET LOCAL ROLE bob',                                       $refused ],
+	[ 'RESET ROLE'                     => q(RESET ROLE),                                              $refused ],
+	[ 'SET SESSION AUTHORIZATION'      => q(SET SESSION AUTHORIZATION bob),                           $refused ],
+	[ 'its default'                    => q(SET SESSION AUTHORIZATION DEFAULT),                       $refused ],
+	[ 'RESET SESSION AUTHORIZATION'    => q(RESET SESSION AUTHORIZATION),                             $refused ],
+	[ 'set_config'                     => "PERFORM set_config('session_authorization', '$su', false)", $refused ],
+	[ 'set_config of the role'         => q(PERFORM set_config('role', 'none', true)),                $refused ],
+	[ 'DO'                             => q(EXECUTE 'DO $x$ BEGIN RESET SESSION AUTHORIZATION; END $x$'), $refused ],
+	[ 'RESET in SECURITY DEFINER'      => q(PERFORM public.reset_role()),                             $refused ],
+	[ 'RESET of the session in it'     => q(PERFORM public.reset_session()),                          $refused ],
+	[ 'SET role of a function'         => q(PERFORM public.with_role()),                              $refused ],
+	[ 'SET session_authorization of one' => q(PERFORM public.with_session()),                         $refused ],
+	[ 'SET in a subtransaction'        => q(BEGIN SET LOCAL role = bob; EXCEPTION WHEN division_by_zero THEN NULL; END), $refused ],
+	[ 'is_superuser'                   => q(SET is_superuser = on),                                   qr/parameter "is_superuser" cannot be changed/ ],
+	[ 'DISCARD ALL'                    => q(DISCARD ALL),                                             qr/cannot execute DISCARD within security-restricted operation|DISCARD ALL cannot / ],
+	[ 'writing'                        => q(INSERT INTO public.written VALUES ('x')),                 qr/cannot execute INSERT in a read-only transaction/ ],
+	[ 'making it writable'             => q(SET transaction_read_only = off),                         qr/read-write mode must be set before any query/ ],
+	[ 'making it writable in it'       => q(BEGIN SET transaction_read_only = off; EXCEPTION WHEN division_by_zero THEN NULL; END), qr/cannot set transaction read-write mode inside a read-only transaction/ ],
+	[ 'a sequence'                     => q(PERFORM nextval('public.alices')),                        qr/cannot execute nextval\(\) in a read-only transaction/ ],
+	[ 'setting it'                     => q(PERFORM setval('public.alices', 100)),                    qr/cannot execute setval\(\) in a read-only transaction/ ],
+	[ 'a temporary table'              => q(CREATE TEMP TABLE x (y int)),                             qr/cannot (create temporary table|execute CREATE TABLE)/ ],
+	[ 'PREPARE'                        => q(EXECUTE 'PREPARE p AS SELECT 1'),                         qr/within security-restricted operation/ ],
+	[ 'LISTEN'                         => q(LISTEN x),                                                qr/within security-restricted operation|cannot execute LISTEN/ ],
+	[ 'a cursor that is held'          => q(EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'),       qr/within security-restricted operation/ ],
+	[ 'COPY to a program'              => q(COPY (SELECT 1) TO PROGRAM 'true'),                       qr/must be superuser or have privileges|permission denied to COPY/ ],
+	[ 'COMMIT'                         => q(COMMIT),                                                  qr/invalid transaction termination/ ])
 {
+	$t->sql('SET ROLE alice; CREATE SEQUENCE IF NOT EXISTS public.alices');
 	function("BEGIN $way->[1]; RETURN e.result; END");
 	my ($word, $error) = outcome(event());
 	is($word, 'transform_failed', "$way->[0] fails");
 	like($error, $way->[2], '... for the reason it should');
 }
 is($t->sql('SELECT count(*) FROM written'), 0, 'nothing was written');
+function("BEGIN RESET ALL; RETURN $who; END");
+is((outcome(event()))[0], 'delivered', 'RESET ALL is no way either');
+is(last_body(), $alice, '... nor has any of these left anything behind');
+
+# what may be written in a read-only transaction goes with it
+function(q(BEGIN PERFORM lo_from_bytea(0, 'x'), pg_notify('told', e.result::text); RETURN '1'; END));
+my ($rc, $out) = $t->node->psql($WebhookTest::DB, <<'SQL');
+LISTEN told;
+NOTIFY told, 'mine';
+INSERT INTO item (note) VALUES ('theirs');
+SELECT max(id) AS event FROM webhook.outbox \gset
+SELECT set_config('test.event', :'event', false);
+DO $$
+BEGIN
+	WHILE NOT EXISTS (SELECT FROM webhook.attempt WHERE subscription = 's' AND event_id = current_setting('test.event')::bigint) LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.01);    -- part of the scenario
+	END LOOP;
+END $$;
+NOTIFY told, 'mine too';
+SELECT outcome FROM webhook.attempt WHERE subscription = 's' AND event_id = current_setting('test.event')::bigint;
+SQL
+like($out, qr/"mine too"/, 'who listens hears others');
+unlike($out, qr/theirs/, '... and nothing of a transform');
+like($out, qr/^(delivered|transform_failed)$/m, '... that has been called');
+is($t->sql('SELECT count(*) FROM pg_largeobject_metadata'), 0, 'no large object stays');
 
 # what it sets, and the locks it takes, end with it
-function(q(BEGIN SET enable_nestloop = off; PERFORM pg_advisory_lock(4711); RETURN to_json(current_setting('enable_nestloop')); END));
+function(q(BEGIN SET enable_nestloop = off; SET my.own = 'left'; SET DateStyle = 'German'; PERFORM pg_advisory_lock(4711); RETURN to_json(current_setting('enable_nestloop')); END));
 is((outcome(event()))[0], 'delivered', 'it may change settings and take advisory locks');
 is($t->sql('SELECT pg_try_advisory_lock(4711)'), 't', 'no lock outlives it');
-function(q(BEGIN RETURN json_build_object('nestloop', current_setting('enable_nestloop'), 'seqscan', current_setting('enable_seqscan'), 'search_path', current_setting('search_path'), 'row_security', current_setting('row_security')); END));
+function(q(BEGIN RETURN json_build_object('own', current_setting('my.own', true), 'datestyle', current_setting('DateStyle'), 'nestloop', current_setting('enable_nestloop'), 'seqscan', current_setting('enable_seqscan'), 'search_path', current_setting('search_path'), 'row_security', current_setting('row_security')); END));
 is((outcome(event()))[0], 'delivered', 'no setting either');
-is_deeply(JSON::PP->new->decode(last_body()), { nestloop => 'on', seqscan => 'on', search_path => 'pg_catalog, pg_temp', row_security => 'on' },
+is_deeply(JSON::PP->new->decode(last_body()), { own => '', datestyle => 'ISO, MDY', nestloop => 'on', seqscan => 'on', search_path => 'pg_catalog, pg_temp', row_security => 'on' },
 	'it has settings of its own, not those that the worker plans its statements with');
 
 #
