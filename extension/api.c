@@ -299,7 +299,7 @@ webhook_start(PG_FUNCTION_ARGS)
 	if (!superuser())
 		ereport(
 			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
-			errdetail("Workers run with the rights of a superuser."),
+			errdetail("Its processes are connected as a superuser."),
 			errhint("Have a superuser call webhook.start(), or add webhook to shared_preload_libraries."));
 	wh_want_worker_at_commit();
 	if (wh_launcher_running())
