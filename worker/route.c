@@ -147,7 +147,7 @@ may_be_told(const WhRoute *route, const WhEvent *event)
 }
 
 static void
-add(Walk *walk, const char *why, bool unjudged)
+add(Walk *walk, const char *why, bool keep)
 {
 	WhMatches *out = walk->out;
 
@@ -157,8 +157,11 @@ add(Walk *walk, const char *why, bool unjudged)
 		out->list = out->list ? repalloc_huge(out->list, out->cap * sizeof(WhMatch))
 							  : MemoryContextAlloc(walk->context, out->cap * sizeof(WhMatch));
 	}
-	out->list[out->n++] =
-		(WhMatch){.event = walk->event, .route = walk->route, .why = why, .unjudged = unjudged};
+	out->list[out->n++] = (WhMatch){.event = walk->event,
+									.route = walk->route,
+									.why = why,
+									.keep = keep,
+									.unjudged = keep && wh_content_asked(walk->route)};
 }
 
 /*
@@ -285,7 +288,7 @@ judge(Walk *walk)
 static bool
 candidate(Walk *walk)
 {
-	const WhRow *row = &walk->page->rows[walk->event];
+	WhRow *row = &walk->page->rows[walk->event];
 	const WhRoute *route = walk->route;
 	bool direct = row->head.subscription_id != 0;
 
@@ -296,14 +299,18 @@ candidate(Walk *walk)
 		if (!asks_for_action(route, row->head.action) || (operational && !may_be_told(route, &row->head)))
 			return true;
 	}
+	if (!direct && (route->sub.paused || wh_strikes_out(route->sub.id)))
+	{
+		wh_row_light(row);
+		add(walk, NULL, true);
+		return true;
+	}
 	if (!read_event(walk))
 		return false;
 	if (direct || !wh_content_asked(route))
 		add(walk, NULL, false);
 	else if (row->event->problem)
 		add(walk, row->event->problem, false);
-	else if (route->sub.paused || wh_strikes_out(route->sub.id))
-		add(walk, NULL, true);
 	else
 		return judge(walk);
 	return true;

@@ -36,7 +36,8 @@ typedef struct WhMatch
 	const WhRoute *route;
 	const char *why; /* NULL; else why it cannot be told whether the event is for it */
 	bool lost;       /* a worker that died may have sent it */
-	bool unjudged;   /* whether it is for it is looked at when it may be sent: it is kept until then */
+	bool keep;       /* its subscription takes none now: the event's content was not read for it */
+	bool unjudged;   /* nor was it looked at whether it is for it */
 } WhMatch;
 
 typedef struct WhMatches

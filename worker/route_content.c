@@ -219,9 +219,15 @@ wh_content_failed(WhContent *content, int code, const char *why)
 		why = psprintf("it needs more than %d MB of memory", WH_FILTER_MEMORY / 1024 / 1024);
 	reason = psprintf("%s: %s", could_not[content->making], why);
 
-	/* what could not be made is not tried again for each subscription */
 	if (content->making < WH_PARTS)
-		content->part[content->making].why = MemoryContextStrdup(content->context, reason);
+	{
+		/* half of it may be large; and it is not tried again for each subscription */
+		MemoryContextReset(content->context);
+		for (int i = 0; i < WH_PARTS; i++)
+			content->part[i].made = false;
+		content->part[content->making].why =
+			MemoryContextStrdup(MemoryContextGetParent(content->context), reason);
+	}
 	content->making = WH_PARTS;
 	return reason;
 }

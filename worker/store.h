@@ -262,6 +262,7 @@ typedef struct WhRow
 	int at;
 	WhEvent *event;  /* made of it, with a reference that is the row's; NULL: not yet */
 	WhEvent *making; /* the same, half read */
+	WhEvent *light;  /* the same, without content */
 } WhRow;
 
 /* From WH_EVENT_COLUMNS that begin at column `at`; until the transaction ends. */
@@ -270,6 +271,8 @@ extern void wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row);
 extern WhEvent *wh_row_event(WhRow *row);
 /* The same with this problem, and without a look at its content. */
 extern WhEvent *wh_row_unread(WhRow *row, const char *problem);
+/* The same for who has no use for its content now; its size is that of the whole. */
+extern WhEvent *wh_row_light(WhRow *row);
 extern void wh_row_release(WhRow *row);
 /* Both in one; the reference is the caller's. */
 extern WhEvent *wh_store_event(HeapTuple tuple, TupleDesc desc, int at);

@@ -150,18 +150,36 @@ unmarked(const char *string)
 	return len > 0 && string[len - 1] == CUT_MARK ? pnstrdup(string, len - 1) : string;
 }
 
-WhEvent *
-wh_row_unread(WhRow *row, const char *problem)
+static WhEvent *
+without_content(const WhRow *row, const char *problem)
 {
 	WhEvent e = row->head;
 
-	wh_row_release(row);
 	e.entity_id = unmarked(e.entity_id);
 	e.entity_type = unmarked(e.entity_type);
 	e.action = unmarked(e.action);
 	e.tenant = unmarked(e.tenant);
 	e.problem = problem;
-	return row->event = made(wh_event_make(&e));
+	return made(wh_event_make(&e));
+}
+
+WhEvent *
+wh_row_unread(WhRow *row, const char *problem)
+{
+	wh_event_release(row->event);
+	row->event = NULL;
+	return row->event = without_content(row, problem);
+}
+
+WhEvent *
+wh_row_light(WhRow *row)
+{
+	if (row->light == NULL)
+	{
+		row->light = without_content(row, "it was to be kept, and not to be sent");
+		row->light->size = sizeof(WhEvent) + row->size;
+	}
+	return row->light;
 }
 
 void
@@ -169,7 +187,8 @@ wh_row_release(WhRow *row)
 {
 	wh_event_release(row->event);
 	wh_event_release(row->making);
-	row->event = row->making = NULL;
+	wh_event_release(row->light);
+	row->event = row->making = row->light = NULL;
 }
 
 /* Fetch a column's text to where there is room for it. */

@@ -272,11 +272,13 @@ submit(const Reading *r, uint64 number)
 	for (int i = 0; i < r->matches.n; i++)
 	{
 		const WhMatch *match = &r->matches.list[i];
-		WhEvent *event = page.rows[match->event].event;
+		const WhRow *row = &page.rows[match->event];
+		WhEvent *event = row->event ? row->event : row->light;
 		WhSubmit submit = {.event = event,
 						   .subscription_id = match->route->sub.id,
 						   .from = match->lost ? WH_FROM_LOST : WH_FROM_LOG,
 						   .page = number,
+						   .keep = match->keep,
 						   .unjudged = match->unjudged};
 
 		if (match->lost && dealt_with(r, event->id, match->route->sub.id))

@@ -69,8 +69,8 @@ my @filters = (
 	['the same within a condition', 'exists($.new.j ? (@.j == @.k))', "json_build_object('j', $numbers{200_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 200000) g))"],
 	['one number many times', '$.new.j' . '[0,0,0,0,0,0,0,0]' x 7 . ' > $.new.j' . '[0,0,0,0,0,0,0,0]' x 7, "'[1]'::json"],
 	['all that is below all that is below', '$.new.**.** > $.new.**.**', "(SELECT json_object_agg(g, g) FROM generate_series(1, 100000) g)"],
-	['long strings', '$.new.j[*] < $.new.j[*]', "(SELECT json_agg(repeat('a', 5000)) FROM generate_series(1, 30000) g)"],
-	['a regular expression', '$.new.j like_regex "^(a|aa|aaa|b?a)*(a*b)*\\\\1(\\\\2|a*)*c$"', "to_json(repeat('ab', 20000))"],
+	['long strings', '$.new.j[*] < $.new.j[*]', "(SELECT json_agg(repeat('a', 2000)) FROM generate_series(1, 3000) g)"],
+	['a regular expression', '$.new.j like_regex "^(a*)(a*)(a*)\\\\1\\\\2\\\\3b?$"', "to_json(repeat('a', 30000))"],
 	['numbers of numbers', '$' . '.new.**.keyvalue()' . '.**' x 30 . ' == 1', "(SELECT json_object_agg(g, $numbers{1_000}) FROM generate_series(1, 20) g)"],
 );
 
@@ -214,9 +214,9 @@ CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	LOOP
 		BEGIN
-			PERFORM pg_sleep(3600);
+			PERFORM count(*) FROM generate_series(1, 1000000000000);
 		EXCEPTION WHEN query_canceled THEN
-			PERFORM pg_sleep(3600);
+			PERFORM count(*) FROM generate_series(1, 1000000000000);
 		END;
 	END LOOP;
 END
@@ -224,11 +224,11 @@ $$;
 CREATE TRIGGER slowly BEFORE INSERT ON webhook.attempt FOR EACH ROW EXECUTE FUNCTION slowly();
 SQL
 my $worker = $t->wait_for_worker;
-good_arrives('while a trigger sleeps');
-$t->poll_sql('the trigger sleeps', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $worker");
+good_arrives('while a trigger takes for ever');
+$t->poll_sql('the trigger runs', "SELECT query = 'webhook: settling' AND state = 'active' FROM pg_stat_activity WHERE pid = $worker");
 $t->sql("SELECT pg_terminate_backend($worker)");
 poll_until('the worker is gone', sub { !-e "/proc/$worker" });
-pass('a trigger sleeps on a table of ours: the worker that was terminated is gone');
+pass('a trigger on a table of ours takes for ever: the worker that was terminated is gone');
 $worker = $t->wait_for_worker($worker);
 $node->stop('fast');
 pass('and pg_ctl stop -m fast stops the server');

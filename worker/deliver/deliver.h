@@ -59,7 +59,8 @@ typedef struct WhSubmit
 	int64_t subscription_id;
 	WhPushFrom from;
 	uint64_t page;
-	bool unjudged; /* of one that is not from pending: it is parked in any case */
+	bool keep;     /* of one that is not from pending: it is parked in any case */
+	bool unjudged; /* see types.h */
 	/* for those from pending: */
 	uint64_t lane;
 	int attempts;     /* the one about to be made included */

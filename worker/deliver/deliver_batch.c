@@ -26,6 +26,7 @@ wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint)
 	d->event = submit->event;
 	d->subscription_id = submit->subscription_id;
 	d->page = submit->page;
+	d->keep = submit->keep;
 	d->unjudged = submit->unjudged;
 	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
 	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);

@@ -304,7 +304,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	}
 	lane = wh_lane_find(q, sub, d->lane);
 
-	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && (d->unjudged || catching_up(sub))))
+	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && (d->keep || catching_up(sub))))
 	{
 		wh_sub_set_parked(q, sub, sub->parked + 1);
 		wh_sub_note(q, sub);

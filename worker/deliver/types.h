@@ -283,6 +283,7 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
+	bool keep;        /* is to be parked in any case */
 	bool unjudged;    /* whether the event is for it is looked at when it is taken from there */
 	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */
