@@ -343,8 +343,8 @@ attacks('postgres', $super);
 ALTER TABLE webhook.credential DISABLE TRIGGER before_credential, DISABLE TRIGGER after_credential;
 INSERT INTO webhook.credential (subscription_id, kind, value) SELECT id, 'bearer', 'file:$file' FROM webhook.subscription WHERE name = 'crm';
 ALTER TABLE webhook.credential ENABLE TRIGGER before_credential, ENABLE TRIGGER after_credential;
-INSERT INTO item DEFAULT VALUES;
 SQL
+	as('app', 'INSERT INTO item DEFAULT VALUES');
 	poll_until('the worker does not use it', sub {
 		slurp_file($node->logfile, $offset) =~ /cannot use a credential of subscription "crm"\n.*in a file, and role boss, the owner of the extension, is no member of pg_read_server_files/ });
 	like(as('boss', "SELECT webhook.kept_secret('x', 'file:$file')"), qr/^ERROR:  a secret cannot be opened/, 'nor is it opened for him');
