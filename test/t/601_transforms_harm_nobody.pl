@@ -14,7 +14,6 @@ use WebhookTest;
 my $t = WebhookTest->new(conf => <<'CONF');
 webhook.naptime = '30s'
 max_worker_processes = 20
-log_min_messages = log
 CONF
 my $r = $t->receiver(args => ['--no-http2']);
 
