@@ -100,6 +100,7 @@ wh_routes_make(List *all)
 	{
 		WhRoute *route = lfirst(lc);
 
+		wh_strikes_reread(route->sub.id);
 		if (!route->active)
 			continue;
 		enter(routes->index, route);

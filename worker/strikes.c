@@ -16,7 +16,8 @@
 typedef struct Strikes
 {
 	int64 subscription_id;
-	int n; /* in a row */
+	int n;         /* in a row */
+	bool disabled; /* it is, but the subscriptions have not been read since */
 	char why[256];
 } Strikes;
 
@@ -42,7 +43,10 @@ wh_strike(int64 subscription_id, const char *why)
 		all = hash_create("webhook strikes", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 	s = hash_search(all, &subscription_id, HASH_ENTER, &found);
 	if (!found)
+	{
 		s->n = 0;
+		s->disabled = false;
+	}
 	strlcpy(s->why, why, sizeof(s->why));
 	if (++s->n == WH_STRIKES_OUT)
 		n_out++;
@@ -77,11 +81,29 @@ wh_strikes_next(const char **why)
 		return 0;
 	hash_seq_init(&scan, all);
 	while ((s = hash_seq_search(&scan)) != NULL)
-		if (s->n >= WH_STRIKES_OUT)
+		if (s->n >= WH_STRIKES_OUT && !s->disabled)
 		{
 			hash_seq_term(&scan);
 			*why = s->why;
 			return s->subscription_id;
 		}
 	return 0;
+}
+
+void
+wh_strikes_disabled(int64 subscription_id)
+{
+	Strikes *s = find(subscription_id);
+
+	if (s)
+		s->disabled = true;
+}
+
+void
+wh_strikes_reread(int64 subscription_id)
+{
+	const Strikes *s = find(subscription_id);
+
+	if (s && s->disabled)
+		wh_strikes_forget(subscription_id);
 }

@@ -16,7 +16,9 @@ extern void wh_strikes_forget(int64 subscription_id);
 /* Is it to be disabled? Then nothing more is judged for it. */
 extern bool wh_strikes_out(int64 subscription_id);
 
-/* One that is, and why; 0: none. To be forgotten when it is disabled. */
+/* One that is, and why; 0: none. It has been; and the subscription has been read again since, and counts anew. */
 extern int64 wh_strikes_next(const char **why);
+extern void wh_strikes_disabled(int64 subscription_id);
+extern void wh_strikes_reread(int64 subscription_id);
 
 #endif /* WEBHOOK_STRIKES_H */

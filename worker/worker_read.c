@@ -355,7 +355,7 @@ disable_step(void *arg)
 	wh_tx_begin("webhook: disabling a subscription");
 	wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
 	wh_tx_commit(false);
-	wh_strikes_forget(id);
+	wh_strikes_disabled(id);
 }
 
 /* Until that can be done, nothing is judged for them all the same. */
