@@ -9,10 +9,10 @@
 // and another, {"answered": 17}, before the first byte of a 200 for it is
 // written. So whatever the sender knows to be delivered is in the file, and
 // where the lines of two requests stand says which came first. A request that
-// does not come whole has no line. {"calm": true} to POST /calm ends all chaos.
-// The port is in DIR/ready. It ends when its standard input closes.
+// does not come whole has no line. A file DIR/calm ends all chaos. The port is in
+// DIR/ready. It ends when its standard input closes.
 
-import { openSync, renameSync, writeFileSync, writeSync, readFileSync } from 'node:fs';
+import { existsSync, openSync, renameSync, writeFileSync, writeSync, readFileSync } from 'node:fs';
 import https from 'node:https';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -64,6 +64,7 @@ const fates = [
 const server = https.createServer({ cert: readFileSync(options.cert), key: readFileSync(options.key), keepAliveTimeout: 1000 }, (req, res) => {
   res.on('error', () => {});
   req.on('error', () => {});
+  calm ||= existsSync(join(options.dir, 'calm'));
   if (!calm && random() < 0.03) {
     req.socket.destroy(); // before the body
     return;
@@ -71,11 +72,6 @@ const server = https.createServer({ cert: readFileSync(options.cert), key: readF
   const parts = [];
   req.on('data', (part) => parts.push(part));
   req.on('end', () => {
-    if (req.url === '/calm') {
-      calm = true;
-      res.end();
-      return;
-    }
     const mine = ++n;
     note({ n: mine, path: req.url, id: req.headers['webhook-id'], body: Buffer.concat(parts).toString() });
     let dice = random();
