@@ -184,6 +184,7 @@ SQL
 
 for my $schema ('watched', 'plain')
 {
+	$t->sql("GRANT ALL ON SCHEMA $schema, ${schema}_too TO team");    # the walk ends with DROP OWNED
 	$answers{$schema} = [ walk($schema, @tables) ];
 }
 for my $n (0 .. $#tables)
