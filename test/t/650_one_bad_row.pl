@@ -117,6 +117,8 @@ $t->sql("UPDATE webhook.subscription SET give_up_after = '1 s' WHERE name = 'odd
 $t->poll_sql('they are given up', "SELECT count(*) > 0 FROM webhook.dead_letter WHERE subscription = 'odd'");
 others('what is given up of them');
 $t->sql("SELECT webhook.unsubscribe('odd')");
+# of these, what "settled" means cannot be told by position
+$t->sql("DELETE FROM webhook.outbox WHERE xid IS NULL OR xid > '8000000000000000000'");
 
 #
 # What a table refuses for one subscription

@@ -142,7 +142,7 @@ sub rings_go_round
 			sub {
 				$t->sql('INSERT INTO tick DEFAULT VALUES');
 				return $t->sql("SELECT NOT EXISTS (($nodes) INTERSECT SELECT drawer, filenode FROM drawers)") eq 't';
-			}, 90);
+			});
 	};
 	ok($ok, "$what: the rings go round") or diag($t->sql("SELECT string_agg(drawer, ' ') FROM (($nodes) INTERSECT SELECT drawer, filenode FROM drawers) x(drawer, f)"));
 	return;
