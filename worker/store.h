@@ -330,6 +330,9 @@ typedef struct WhRotation
 	bool done;      /* the drawer is empty, or holds nothing that is old */
 	int64 dead;     /* deliveries that went to dead_letter */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
+	int further;    /* not the next drawer but one so many behind it */
+	bool unsettled; /* nobody will read the outbox: whether settled or not, what is old goes */
+	int64 bytes;    /* of events that went without having been settled, on disk */
 } WhRotation;
 
 /* Empty the drawer whose turn is next, if all in it is old and nobody holds a lock on it. */

@@ -66,7 +66,7 @@ lock_drawer(const char *log, int drawer)
 static int
 begin_drawer(const char *log, WhRotation *r)
 {
-	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
+	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_DRAWERS;
 
 	r->done = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, drawer);
@@ -100,8 +100,12 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 		drawer_value("SELECT created_at FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
 	r->done = isnull || !older_than_retention(value);
 	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
-	if (r->done || settled == NULL || settled->within_snapshot || !lock_drawer("outbox", drawer))
+	if (r->done || (!r->unsettled && (settled == NULL || settled->within_snapshot)) ||
+		!lock_drawer("outbox", drawer))
 		return;
+	if (r->unsettled)
+		r->bytes = DatumGetInt64(
+			drawer_value("SELECT pg_catalog.pg_total_relation_size('webhook.outbox_%d')", drawer, &isnull));
 
 	/*
 	 * With the lock, nobody is in the midst of writing here: all rows are
@@ -110,14 +114,17 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 	 * running then.
 	 */
 	value = drawer_value("SELECT id FROM webhook.outbox_%d ORDER BY id DESC LIMIT 1", drawer, &isnull);
-	if (!isnull && DatumGetInt64(value) > settled->hi)
+	if (!r->unsettled && !isnull && DatumGetInt64(value) > settled->hi)
 		return;
-	value =
-		drawer_value(psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
-							  quote_literal_cstr(settled->snapshot)),
-					 drawer, &isnull);
-	if (!isnull)
-		return;
+	if (!r->unsettled)
+	{
+		value = drawer_value(
+			psprintf("SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) LIMIT 1",
+					 quote_literal_cstr(settled->snapshot)),
+			drawer, &isnull);
+		if (!isnull)
+			return;
+	}
 
 	run("INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
 		"first_at, xid, entity_id,"
