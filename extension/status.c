@@ -175,8 +175,8 @@ Datum
 webhook_worker_status(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[9] = {0};
-	bool nulls[9];
+	Datum values[10] = {0};
+	bool nulls[10];
 	WhSlotView slot;
 	bool have_slot = wh_my_slot(&slot);
 	const char *state;
@@ -202,9 +202,12 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	}
 	else
 		state = state_without_worker(have_slot ? &slot : NULL, &reason);
-	/* where nothing reads the outbox it is for people to know how much is in it */
-	if (reason && !RecoveryInProgress() && (strcmp(state, "none") == 0 || strcmp(state, "silent") == 0))
-		reason = psprintf("%s; %s", reason, outbox_takes());
+	/* for people to know how much is in it */
+	if (!RecoveryInProgress() && (strcmp(state, "none") == 0 || strcmp(state, "silent") == 0))
+	{
+		values[9] = CStringGetTextDatum(outbox_takes());
+		nulls[9] = false;
+	}
 	values[0] = CStringGetTextDatum(state);
 	nulls[0] = false;
 	if (reason)

@@ -1284,8 +1284,8 @@ BEGIN
 		argument := CASE WHEN t.tgnargs > 0
 			THEN convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1), getdatabaseencoding()) ELSE '{}' END;
 		-- under the snapshot of an older transaction it may be another one by now
-		IF locked AND coalesce(strpos(pg_get_triggerdef(t.oid), '(' || CASE WHEN t.tgnargs > 0
-				THEN '\'' || replace(argument, '\'', '\'\'') || '\'' ELSE '' END || ')') = 0, true) THEN
+		IF locked AND strpos(coalesce(pg_get_triggerdef(t.oid), ''), CASE WHEN t.tgnargs > 0
+				THEN format('(''%s'')', replace(argument, '''', '''''')) ELSE '()' END) = 0 THEN
 			RAISE serialization_failure USING
 				MESSAGE = format('"%s" has been watched in another way meanwhile', watched.source),
 				DETAIL = 'This transaction does not see how, and would undo it.',
@@ -1326,7 +1326,7 @@ BEGIN
 	END IF;
 	IF other IS NOT NULL THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('"%s" is watched already, by a trigger that webhook.watch() does not know: %s', watched.source, other),
+			MESSAGE = format('"%s" is watched already, by another trigger: %s', watched.source, other),
 			DETAIL = 'To watch it once more would send its changes twice, perhaps with columns that are left out now.',
 			HINT = 'Change or drop that trigger, or call webhook.unwatch() for its table first.';
 	END IF;
@@ -1361,7 +1361,7 @@ DECLARE
 	same    boolean;
 	cols    text;
 	firing  record;
-	again   text[];
+	again   text[]; -- statements that have triggers fire as they did
 BEGIN
 	SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname INTO rel
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = watch.source;
@@ -1544,7 +1544,7 @@ BEGIN
 		EXECUTE format('DROP TRIGGER webhook_truncate ON %s', watch.source);
 	END IF;
 	FOREACH word IN ARRAY coalesce(again, '{}') LOOP
-		IF word LIKE CASE WHEN events <> '{}' THEN '%webhook\_capture' END OR word LIKE CASE WHEN truncates THEN '%webhook\_truncate' END THEN
+		IF (events <> '{}' AND word LIKE '%webhook\_capture') OR (truncates AND word LIKE '%webhook\_truncate') THEN
 			EXECUTE word;
 		END IF;
 	END LOOP;
@@ -2139,10 +2139,10 @@ COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has 
 
 CREATE FUNCTION webhook.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read timestamptz,
-	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint
+	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT kept text
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
-COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing, starting or none; reason says why it is not running. Silent: nothing is delivered here, as in a copy; its process (pid) is there only now and then. Failing: it meets an error again and again, and waits for longer each time';
+COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing, starting or none; reason says why it is not running. Silent: nothing is delivered here, as in a copy; its process (pid) is there only now and then. Failing: it meets an error again and again, and waits for longer each time. kept: where nothing reads the outbox, what it takes on disk';
 
 CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
@@ -2166,13 +2166,13 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		FROM webhook.pending p WHERE p.subscription_id = s.id) p
 	CROSS JOIN LATERAL (SELECT count(*) AS dead FROM webhook.dead_letter d WHERE d.subscription_id = s.id) d
 	UNION ALL
-	SELECT NULL, 'worker ' || w.state, w.reason, NULL, w.queued, w.in_flight, NULL, NULL, NULL, NULL, NULL,
+	SELECT NULL, 'worker ' || w.state, nullif(concat_ws('; ', w.reason, w.kept), ''), NULL, w.queued, w.in_flight, NULL, NULL, NULL, NULL, NULL,
 		w.last_settled, NULL, NULL
 	FROM webhook.worker_status() w;
 COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscription null) for the worker. delivered, failed, last_*: since the worker started. oldest_pending: age of the oldest delivery that did not simply succeed';
 COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
 COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, failing, starting or none';
-COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
+COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running; for the worker also what the outbox takes on disk, where nothing reads it';
 COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come; open: ten in a row have failed, deliveries are kept and a probe is sent now and then; half-open: a probe is under way';
 COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';
 COMMENT ON COLUMN webhook.status.in_flight IS 'requests under way';
