@@ -105,7 +105,7 @@ wh_slots_look_at_silent(void)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < wh_max_databases(); i++)
 		if (shared->slots[i].view.silent)
-			shared->slots[i].view.not_before = 0;
+			shared->slots[i].view.not_before = GetCurrentTimestamp(); /* 0: somebody has asked for it */
 	LWLockRelease(&shared->lock);
 }
 

@@ -1390,6 +1390,10 @@ BEGIN
 			HINT = 'Watch a table of the application.';
 	END IF;
 
+	IF NOT has_table_privilege(rel.oid, 'TRIGGER') THEN
+		PERFORM webhook.lock_source(rel.oid); -- refuses
+	END IF;
+
 	-- what is watched: actions
 	IF cardinality(watch.actions) = 0 THEN
 		RAISE invalid_parameter_value USING
@@ -1672,10 +1676,21 @@ COMMENT ON FUNCTION webhook.set_credential(text, text, text) IS 'gives a subscri
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	queued bigint := 0;
 BEGIN
+	IF has_function_privilege('webhook.counters()', 'EXECUTE') THEN
+		queued := (SELECT c.queued FROM webhook.counters() c JOIN webhook.subscription s ON s.id = c.subscription_id WHERE s.name = unsubscribe.name);
+	END IF;
 	DELETE FROM webhook.subscription s WHERE s.name = unsubscribe.name;
 	IF NOT FOUND THEN
 		PERFORM webhook.no_such_subscription(unsubscribe.name);
+	END IF;
+	IF queued > 0 THEN
+		RAISE NOTICE USING
+			MESSAGE = format('%s deliveries of "%s" that were queued go with it', queued, unsubscribe.name),
+			DETAIL = 'They were in the worker''s memory a moment ago, and those that have not been started are not sent.',
+			HINT = 'Roll back to keep them.';
 	END IF;
 END
 $$;

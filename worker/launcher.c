@@ -44,7 +44,8 @@
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */
 #define LOOK_SOON_MS 1000   /* while workers are starting */
-#define ASK_AT_ONCE 2       /* databases that are asked whether they have the extension */
+#define ASK_AT_ONCE                                                                                          \
+	2 /* databases that are asked whether they have the extension; silent ones that are looked at */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
 
@@ -242,6 +243,7 @@ start_wanted(void)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
 	int asked = 0;
+	int looked_at = 0;
 	int n;
 
 	forget_ended();
@@ -261,6 +263,8 @@ start_wanted(void)
 	}
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
+		looked_at += slots[i].silent && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
+	for (int i = 0; i < n; i++)
 	{
 		char name[NAMEDATALEN];
 
@@ -275,6 +279,12 @@ start_wanted(void)
 		if (slots[i].not_before > now)
 		{
 			again = Min(again, slots[i].not_before);
+			continue;
+		}
+		/* a thousand copies may be due at the same moment: they wait for each other, and nobody for them */
+		if (slots[i].silent && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
+		{
+			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
 		}
 		if (!database_name(slots[i].dboid, name))

@@ -12,7 +12,7 @@
  * copy must cost next to nothing. Tables that are broken may be mended at any
  * time without anybody being told, so there the worker stays and looks.
  *
- * Owns the reason. Called by worker.c, which has the loop of the others.
+ * Owns the reason.
  */
 #include "postgres.h"
 
