@@ -307,8 +307,9 @@ wh_wake_at_commit(void)
 void
 wh_config_changed_at_commit(void)
 {
-	wh_wake_at_commit();
-	config_changed = true;
+	if (unlikely(!callback_registered))
+		register_callback();
+	captured = config_changed = true;
 }
 
 void
