@@ -1,7 +1,7 @@
 /*
  * api.c
  *	  The SQL-callable C functions that are neither capture nor about
- *	  signatures (verify.c): checks, the worker's status, and asking for a worker.
+ *	  signatures (verify.c): checks, the worker's counters, and asking for a worker.
  *
  * Run in users' backends. It may call the engine's leaves target and template,
  * which are plain C over bytes; it keeps nothing between calls.
@@ -10,7 +10,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_database.h"
 #include "commands/trigger.h"
 #include "common/jsonapi.h"
 #include "executor/spi.h"
@@ -24,7 +23,6 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "check_url.h"
@@ -43,7 +41,6 @@ PG_FUNCTION_INFO_V1(webhook_tell_worker);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
 PG_FUNCTION_INFO_V1(webhook_start);
 PG_FUNCTION_INFO_V1(webhook_counters);
-PG_FUNCTION_INFO_V1(webhook_worker_status);
 
 /*
  * Settings
@@ -269,6 +266,9 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 				errdetail("It tells the worker that its configuration has changed."),
 				errhint("The tables of this extension have it already."));
 	tell_worker();
+	/* a silent database has no worker that could be told */
+	if (strcmp(RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation), "identity") == 0)
+		wh_want_worker_at_commit();
 	return PointerGetDatum(NULL);
 }
 
@@ -314,7 +314,7 @@ webhook_start(PG_FUNCTION_ARGS)
 }
 
 /*
- * Status
+ * Counters
  */
 
 /* The ids of the subscriptions that the current user may see, row security included; ascending. */
@@ -383,84 +383,4 @@ webhook_counters(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
-}
-
-/* Is this database one to be copied? It has no worker, which would be in the way. */
-static bool
-is_template(void)
-{
-	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
-	bool result = false;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		result = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
-		ReleaseSysCache(tuple);
-	}
-	return result;
-}
-
-Datum
-webhook_worker_status(PG_FUNCTION_ARGS)
-{
-	TupleDesc desc;
-	Datum values[9] = {0};
-	bool nulls[9];
-	WhSlotView slot;
-	bool running;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	memset(nulls, true, sizeof(nulls));
-	nulls[0] = false;
-	running = wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING;
-	if (!running)
-	{
-		bool launcher = wh_launcher_running();
-
-		if (is_template())
-		{
-			values[0] = CStringGetTextDatum("none");
-			values[1] =
-				CStringGetTextDatum("this database is a template: events are captured and not delivered");
-			nulls[1] = false;
-			PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-		}
-		values[0] = CStringGetTextDatum(launcher ? "starting" : "none");
-		if (launcher && wh_my_slot(&slot) && slot.aside)
-		{
-			values[1] =
-				CStringGetTextDatum("it has stepped aside for a command that needs the database to itself");
-			nulls[1] = false;
-		}
-		else if (launcher && wh_my_slot(&slot) && slot.failing)
-		{
-			values[0] = CStringGetTextDatum("failing");
-			values[1] = CStringGetTextDatum(slot.reason);
-			nulls[1] = false;
-		}
-		if (!launcher)
-		{
-			values[1] = CStringGetTextDatum(
-				"webhook is not in shared_preload_libraries, and webhook.start() was not called");
-			nulls[1] = false;
-		}
-	}
-	else
-	{
-		values[0] = CStringGetTextDatum(slot.silent ? "silent" : slot.failing ? "failing" : "running");
-		values[1] = CStringGetTextDatum(slot.reason);
-		nulls[1] = slot.reason[0] == '\0';
-		values[2] = Int32GetDatum(slot.pid);
-		values[3] = TimestampTzGetDatum(slot.started_at);
-		values[4] = TimestampTzGetDatum(slot.last_read);
-		nulls[4] = slot.last_read == 0;
-		values[5] = TimestampTzGetDatum(slot.last_settled);
-		nulls[5] = slot.last_settled == 0;
-		values[6] = Int32GetDatum(slot.queued);
-		values[7] = Int32GetDatum(slot.in_flight);
-		values[8] = Int64GetDatum((int64) slot.events_read);
-		nulls[2] = nulls[3] = nulls[6] = nulls[7] = nulls[8] = false;
-	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -51,6 +51,22 @@ wh_note_recovery(void)
 		started = FROM_BACKUP;
 }
 
+const char *
+wh_recovering(void)
+{
+	switch (started)
+	{
+		case AS_STANDBY:
+			return "this server is a standby: delivery begins when it is promoted";
+		case FROM_BACKUP:
+			return "this server is being recovered from a backup: when that has ended, nothing is delivered "
+				   "until webhook.enable() is called";
+		case AS_PRIMARY:
+			break;
+	}
+	return "this server is in recovery: delivery begins when that has ended";
+}
+
 TimeLineID
 wh_timeline(void)
 {

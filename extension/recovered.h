@@ -12,6 +12,9 @@
 /* In the postmaster, before recovery: note as what the server starts. */
 extern void wh_note_recovery(void);
 
+/* While the server is in recovery: what it is, and when it will deliver, for people. */
+extern const char *wh_recovering(void);
+
 /* The timeline that this cluster writes. */
 extern TimeLineID wh_timeline(void);
 

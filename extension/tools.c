@@ -10,8 +10,10 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -21,10 +23,12 @@
 #include "parser/parse_func.h"
 #include "settings.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 PG_FUNCTION_INFO_V1(webhook_append_event);
 PG_FUNCTION_INFO_V1(webhook_asking_role);
@@ -32,6 +36,8 @@ PG_FUNCTION_INFO_V1(webhook_current_drawer);
 PG_FUNCTION_INFO_V1(webhook_event_now);
 PG_FUNCTION_INFO_V1(webhook_lock_revival);
 PG_FUNCTION_INFO_V1(webhook_is_own);
+PG_FUNCTION_INFO_V1(webhook_lock_source);
+PG_FUNCTION_INFO_V1(webhook_next_xid);
 PG_FUNCTION_INFO_V1(webhook_require_own_transaction);
 
 static char *
@@ -134,4 +140,23 @@ webhook_require_own_transaction(PG_FUNCTION_ARGS)
 				errdetail("It commits an event and waits for the answer: nothing is sent before COMMIT."),
 				errhint("CALL it by itself, outside of BEGIN and of functions."));
 	PG_RETURN_VOID();
+}
+
+/* For whoever may make a trigger on it, and just as that would: nobody else may keep others from writing. */
+Datum
+webhook_lock_source(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	AclResult allowed = pg_class_aclcheck(relid, GetUserId(), ACL_TRIGGER);
+
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_next_xid(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(FullTransactionIdGetDatum(ReadNextFullTransactionId()));
 }

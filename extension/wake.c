@@ -35,36 +35,27 @@
 
 #include "compat.h"
 #include "monotonic.h"
+#include "status.h"
 #include "wake.h"
+#include "wake_internal.h"
 
 #define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
 #define RESTART_DELAY_MAX_MS                                                                                 \
 	60000                      /* doubled for each time that it ended with an error, but no more than this */
 #define HEALTHY_AFTER_MS 60000 /* one that has run for so long was well */
+#define CLAIM_UNDELIVERED_MS                                                                                 \
+	60000 /* where nothing delivers, a session looks no more often whether that is to be logged */
 #define ASIDE_WITHIN_MS                                                                                      \
 	2000 /* a worker asked to step aside is waited for no longer; a clean stop takes less */
 
-typedef struct WorkerSlot
-{
-	WhSlotView view;             /* under the lock */
-	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
-	int failures;                /* workers in a row that ended with an error; under the lock */
-	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
-	pg_atomic_uint32 generation; /* commits that changed the configuration */
-} WorkerSlot;
-
-typedef struct Shared
-{
-	LWLock lock;
-	PGPROC *launcher; /* NULL: none is running */
-	WorkerSlot slots[WH_MAX_DATABASES];
-} Shared;
+bool wh_preloaded = false;
 
 static Shared *shared = NULL;
 static bool callback_registered = false;
 static bool captured = false;       /* this transaction captured an event */
 static bool config_changed = false; /* this transaction changed the configuration */
-static bool worker_wanted = false;  /* this transaction wants a worker */
+static bool worker_wanted = false;  /* this transaction has found no worker */
+static bool worker_asked = false;   /* this transaction wants a worker to look around */
 
 /* Databases whose worker has stepped aside for this transaction. */
 typedef struct Aside
@@ -86,10 +77,16 @@ wh_lock_tranche(void)
 	return shared->lock.tranche;
 }
 
+int
+wh_max_databases(void)
+{
+	return wh_preloaded ? WH_MAX_DATABASES : WH_MAX_DATABASES_BARE;
+}
+
 Size
 wh_wake_shmem_size(void)
 {
-	return sizeof(Shared);
+	return offsetof(Shared, slots) + wh_max_databases() * sizeof(WorkerSlot);
 }
 
 /*
@@ -104,12 +101,12 @@ attach_shared(void)
 	if (shared)
 		return;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("webhook", sizeof(Shared), &found);
+	shared = ShmemInitStruct("webhook", wh_wake_shmem_size(), &found);
 	if (!found)
 	{
-		memset(shared, 0, sizeof(Shared));
+		memset(shared, 0, wh_wake_shmem_size());
 		LWLockInitialize(&shared->lock, wh_new_tranche("webhook"));
-		for (int i = 0; i < WH_MAX_DATABASES; i++)
+		for (int i = 0; i < wh_max_databases(); i++)
 		{
 			pg_atomic_init_u32(&shared->slots[i].woken, 0);
 			pg_atomic_init_u32(&shared->slots[i].generation, 0);
@@ -119,29 +116,43 @@ attach_shared(void)
 	wh_name_tranche(shared->lock.tranche, "webhook");
 }
 
-/* The slot of a database, or NULL. The caller holds the lock. */
-static WorkerSlot *
-find_slot(Oid dboid)
+Shared *
+wh_shared_slots(void)
 {
-	for (int i = 0; i < WH_MAX_DATABASES; i++)
+	attach_shared();
+	return shared;
+}
+
+/* The slot of a database, or NULL. The caller holds the lock. */
+WorkerSlot *
+wh_find_slot(Oid dboid)
+{
+	static int hint = 0; /* where the last one was: it is nearly always the same */
+
+	if (shared->slots[hint].view.state != WH_SLOT_FREE && shared->slots[hint].view.dboid == dboid)
+		return &shared->slots[hint];
+	for (int i = 0; i < wh_max_databases(); i++)
 	{
 		WorkerSlot *slot = &shared->slots[i];
 
 		if (slot->view.state != WH_SLOT_FREE && slot->view.dboid == dboid)
+		{
+			hint = i;
 			return slot;
+		}
 	}
 	return NULL;
 }
 
 /* A WANTED slot for the database, made if need be; NULL where all are taken. The caller holds the lock. */
-static WorkerSlot *
-want_slot(Oid dboid, TimestampTz not_before)
+WorkerSlot *
+wh_want_slot(Oid dboid, TimestampTz not_before)
 {
-	WorkerSlot *slot = find_slot(dboid);
+	WorkerSlot *slot = wh_find_slot(dboid);
 
 	if (slot)
 		return slot;
-	for (int i = 0; i < WH_MAX_DATABASES; i++)
+	for (int i = 0; i < wh_max_databases(); i++)
 	{
 		slot = &shared->slots[i];
 		if (slot->view.state == WH_SLOT_FREE)
@@ -153,9 +164,11 @@ want_slot(Oid dboid, TimestampTz not_before)
 			slot->view.counters = DSM_HANDLE_INVALID;
 			slot->proc = NULL;
 			slot->failures = 0;
+			slot->said_at = 0;
 			return slot;
 		}
 	}
+	shared->overflowed = true;
 	return NULL;
 }
 
@@ -179,7 +192,7 @@ wake_worker(void)
 		return;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	slot = find_slot(MyDatabaseId);
+	slot = wh_find_slot(MyDatabaseId);
 	if (slot && slot->view.state == WH_SLOT_RUNNING)
 	{
 		hint = slot - shared->slots;
@@ -196,9 +209,22 @@ wake_worker(void)
 static void
 ask_launcher(void)
 {
+	WorkerSlot *slot;
+	bool told;
+
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	want_slot(MyDatabaseId, 0);
-	if (shared->launcher)
+	told = shared->overflowed;
+	slot = wh_want_slot(MyDatabaseId, 0);
+	if (slot && worker_asked && slot->view.state == WH_SLOT_RUNNING)
+	{
+		/* it may be about to leave */
+		pg_atomic_fetch_add_u32(&slot->generation, 1);
+		SetLatch(&slot->proc->procLatch);
+	}
+	else if (slot && worker_asked)
+		slot->view.not_before = 0;
+	/* where there is no slot the launcher can do nothing but say so: commits shall not keep it busy */
+	if (shared->launcher && (slot || !told))
 		SetLatch(&shared->launcher->procLatch);
 	LWLockRelease(&shared->lock);
 }
@@ -211,7 +237,7 @@ step_back(bool committed)
 	while (n_aside > 0)
 	{
 		Aside *a = &aside[--n_aside];
-		WorkerSlot *slot = find_slot(a->dboid);
+		WorkerSlot *slot = wh_find_slot(a->dboid);
 
 		if (slot == NULL)
 			continue;
@@ -231,18 +257,18 @@ at_xact_end(XactEvent event, void *arg)
 	if (n_aside > 0 &&
 		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
 		step_back(event == XACT_EVENT_COMMIT);
-	if (!captured && !worker_wanted)
+	if (!captured && !worker_asked)
 		return;
 	if (event == XACT_EVENT_COMMIT)
 	{
 		if (captured)
 			wake_worker();
-		if (worker_wanted)
+		if (worker_wanted || worker_asked)
 			ask_launcher();
 	}
 	/* a prepared transaction wakes nobody: the safety look finds it once it is committed */
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		captured = config_changed = worker_wanted = false;
+		captured = config_changed = worker_wanted = worker_asked = false;
 }
 
 static void
@@ -256,105 +282,43 @@ register_callback(void)
 	}
 }
 
+/* Nothing but this would tell of it: whoever writes shall not be troubled, so it is for the server's log. */
+static void
+say_undelivered(void)
+{
+	static TimestampTz not_before = 0;
+	TimestampTz now = wh_monotonic();
+
+	if (now < not_before)
+		return;
+	not_before = TimestampTzPlusMilliseconds(now, CLAIM_UNDELIVERED_MS);
+	if (wh_claim_undelivered())
+		wh_log_undelivered();
+}
+
 void
 wh_wake_at_commit(void)
 {
 	if (unlikely(!callback_registered))
 		register_callback();
+	if (!captured && !wh_preloaded && shared->launcher == NULL)
+		say_undelivered();
 	captured = true;
 }
 
 void
 wh_config_changed_at_commit(void)
 {
-	wh_wake_at_commit();
-	config_changed = true;
+	if (unlikely(!callback_registered))
+		register_callback();
+	captured = config_changed = true;
 }
 
 void
 wh_want_worker_at_commit(void)
 {
 	register_callback();
-	worker_wanted = true;
-}
-
-/*
- * The launcher's side
- */
-
-static void
-launcher_exit(int code, Datum arg)
-{
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (shared->launcher == MyProc)
-		shared->launcher = NULL;
-	LWLockRelease(&shared->lock);
-}
-
-bool
-wh_launcher_attach(void)
-{
-	bool mine;
-
-	attach_shared();
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	mine = shared->launcher == NULL;
-	if (mine)
-		shared->launcher = MyProc;
-	LWLockRelease(&shared->lock);
-	if (mine)
-		before_shmem_exit(launcher_exit, (Datum) 0);
-	return mine;
-}
-
-bool
-wh_launcher_running(void)
-{
-	bool running;
-
-	attach_shared();
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	running = shared->launcher != NULL;
-	LWLockRelease(&shared->lock);
-	return running;
-}
-
-int
-wh_slots(WhSlotView *out, int max)
-{
-	int n = 0;
-
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (int i = 0; i < WH_MAX_DATABASES && n < max; i++)
-		if (shared->slots[i].view.state != WH_SLOT_FREE)
-			out[n++] = shared->slots[i].view;
-	LWLockRelease(&shared->lock);
-	return n;
-}
-
-bool
-wh_slot_want(Oid dboid, TimestampTz not_before)
-{
-	WorkerSlot *slot;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	slot = want_slot(dboid, not_before);
-	if (slot && slot->view.state == WH_SLOT_WANTED)
-		slot->view.not_before = not_before;
-	LWLockRelease(&shared->lock);
-	return slot != NULL;
-}
-
-void
-wh_slot_release(Oid dboid)
-{
-	WorkerSlot *slot;
-
-	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	slot = find_slot(dboid);
-	if (slot && slot->view.state == WH_SLOT_WANTED)
-		slot->view.state = WH_SLOT_FREE;
-	LWLockRelease(&shared->lock);
+	worker_asked = true;
 }
 
 /*
@@ -378,7 +342,7 @@ wh_worker_attach(void)
 
 	attach_shared();
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	slot = want_slot(MyDatabaseId, 0);
+	slot = wh_want_slot(MyDatabaseId, 0);
 	mine = slot && slot->view.state == WH_SLOT_WANTED && !slot->view.aside;
 	if (mine)
 	{
@@ -386,8 +350,10 @@ wh_worker_attach(void)
 		slot->view.pid = MyProcPid;
 		slot->view.started_at = GetCurrentTimestamp();
 		attached_at = wh_monotonic();
-		slot->view.silent = slot->view.failing = false;
-		slot->view.reason[0] = '\0';
+		/* found silent the last time, it is so in everybody's eyes until this worker has looked */
+		slot->view.failing = false;
+		if (!slot->view.silent)
+			slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
 		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
 		my_slot = slot;
@@ -450,6 +416,26 @@ wh_worker_detach(bool absent)
 	my_slot = NULL;
 }
 
+void
+wh_worker_rest(int64 ms, uint32 generation)
+{
+	WhSlotView *view = &my_slot->view;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	view->state = WH_SLOT_WANTED;
+	view->pid = 0;
+	view->counters = DSM_HANDLE_INVALID;
+	view->not_before = pg_atomic_read_u32(&my_slot->generation) == generation
+						   ? TimestampTzPlusMilliseconds(wh_monotonic(), ms)
+						   : 0;
+	my_slot->proc = NULL;
+	my_slot->failures = 0;
+	if (shared->launcher)
+		SetLatch(&shared->launcher->procLatch);
+	LWLockRelease(&shared->lock);
+	my_slot = NULL;
+}
+
 /* So that it is undone at the end of the transaction. False where that cannot be promised. */
 static bool
 remember_aside(Oid dboid, bool for_good)
@@ -481,7 +467,7 @@ wh_worker_step_aside(Oid dboid, bool for_good)
 		int pid = 0;
 
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		slot = find_slot(dboid);
+		slot = wh_find_slot(dboid);
 		if (slot)
 		{
 			pid = slot->view.state == WH_SLOT_RUNNING ? slot->view.pid : 0;
@@ -532,7 +518,7 @@ wh_my_slot(WhSlotView *out)
 
 	attach_shared();
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	slot = find_slot(MyDatabaseId);
+	slot = wh_find_slot(MyDatabaseId);
 	if (slot)
 		*out = slot->view;
 	LWLockRelease(&shared->lock);

@@ -12,8 +12,9 @@
 #include "datatype/timestamp.h"
 #include "storage/dsm.h"
 
-#define WH_MAX_DATABASES 64 /* databases of one cluster that may have a worker */
-#define WH_REASON_MAX 256   /* bytes of a worker's reason, with its NUL */
+#define WH_MAX_DATABASES 1024    /* databases of one cluster that may have, or want, a worker */
+#define WH_MAX_DATABASES_BARE 64 /* without preload: all of it must fit into what the server has to spare */
+#define WH_REASON_MAX 256        /* bytes of a worker's reason, with its NUL */
 
 typedef enum WhSlotState
 {
@@ -30,8 +31,8 @@ typedef struct WhSlotView
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
-	bool silent;            /* the worker captures but does not deliver: see reason */
-	bool failing;           /* it meets errors, while WANTED: it has ended because of one; see reason */
+	bool silent;  /* events are captured and not delivered: see reason; while WANTED: so it was found */
+	bool failing; /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
 	TimestampTz last_read;
@@ -59,8 +60,15 @@ typedef struct WhWorkerReport
 /* The tranche of this library's locks, in a process that is attached: there are not many to be had. */
 extern int wh_lock_tranche(void);
 
+/* Was this library loaded by the postmaster? Set by _PG_init, before any of the following. */
+extern bool wh_preloaded;
+
 /* Called by _PG_init: how much shared memory, and where from. */
 extern Size wh_wake_shmem_size(void);
+
+/* How many databases of this server may have a worker, and are there so many? */
+extern int wh_max_databases(void);
+extern bool wh_slots_full(void);
 
 /*
  * Remember that the current transaction captured an event: when it commits,
@@ -76,8 +84,17 @@ extern void wh_wake_at_commit(void);
  */
 extern void wh_config_changed_at_commit(void);
 
-/* Remember that the current transaction wants a worker here, or its launcher, to look around when it commits. */
+/*
+ * Remember that the current transaction wants a worker here, or its launcher,
+ * to look around when it commits: at once, whatever the worker waits for.
+ */
 extern void wh_want_worker_at_commit(void);
+
+/*
+ * Nobody delivers here, and the server's log has not said so of this database
+ * for an hour: say so now. True only for whoever is to say it.
+ */
+extern bool wh_claim_undelivered(void);
 
 /*
  * The launcher's side. Attach makes this process the launcher; false where
@@ -88,6 +105,12 @@ extern bool wh_launcher_running(void);
 extern int wh_slots(WhSlotView *out, int max);
 /* False where all slots are taken. */
 extern bool wh_slot_want(Oid dboid, TimestampTz not_before);
+/* Why a database that wants a worker has none; a silent one keeps its own reason. */
+extern void wh_slot_explain(Oid dboid, const char *reason);
+/* Something has changed that silent databases live by: look at each of them. */
+extern void wh_slots_look_at_silent(void);
+/* Has somebody been turned away because all slots are taken? Asked for the first time, says yes only once. */
+extern bool wh_slots_overflowed(void);
 /* The database is gone, or has no extension: nobody wants a worker there. */
 extern void wh_slot_release(Oid dboid);
 
@@ -98,6 +121,12 @@ extern void wh_slot_release(Oid dboid);
  */
 extern bool wh_worker_attach(void);
 extern void wh_worker_detach(bool absent);
+/*
+ * As last reported, a silent worker leaves: another one shall look after so
+ * many milliseconds, or at once where the configuration has changed since
+ * wh_worker_generation() was `generation`.
+ */
+extern void wh_worker_rest(int64 ms, uint32 generation);
 /* The error that this process is about to end with: the more often, the later is it started again. */
 extern void wh_worker_last_words(const char *error);
 /* Have transactions with events committed since the last call? */

@@ -135,6 +135,7 @@ _PG_init(void)
 	wh_outbox_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
+	wh_preloaded = true;
 	wh_note_recovery();
 	previous_shmem_request = shmem_request_hook;
 	shmem_request_hook = request_shmem;

@@ -862,6 +862,9 @@ COMMENT ON FUNCTION webhook.check_transform() IS 'which function may be a transf
 CREATE FUNCTION webhook.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	dropped bigint;
+	dead bigint;
 BEGIN
 	IF TG_OP = 'INSERT' THEN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
@@ -872,7 +875,15 @@ BEGIN
 			WHERE p.name = NEW.profile AND k.subscription_id = NEW.id;
 	ELSE
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
+		GET DIAGNOSTICS dropped = ROW_COUNT;
 		DELETE FROM webhook.trouble t WHERE t.subscription_id = OLD.id;
+		dead := (SELECT count(*) FROM webhook.dead_letter d WHERE d.subscription_id = OLD.id);
+		IF dropped > 0 OR dead > 0 THEN
+			RAISE NOTICE USING
+				MESSAGE = format('subscription "%s" is removed with %s pending deliveries', OLD.name, dropped),
+				DETAIL = format('Those will not be sent. %s dead letters stay.', dead),
+				HINT = 'Roll back to keep them. webhook.purge_dead_letters() removes dead letters.';
+		END IF;
 	END IF;
 	RETURN NULL;
 END
@@ -1213,25 +1224,127 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON we
 -- Functions, in the order of a user's day
 --
 
+CREATE FUNCTION webhook.warn_undelivered() RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_warn_undelivered';
+COMMENT ON FUNCTION webhook.warn_undelivered() IS 'raises a WARNING, once in a session, where webhook was neither preloaded nor started: events are kept and not delivered. CREATE EXTENSION, webhook.watch() and webhook.subscribe() call it';
+
+CREATE FUNCTION webhook.lock_source(source regclass) RETURNS void
+	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_source';
+COMMENT ON FUNCTION webhook.lock_source(regclass) IS 'locks a table as CREATE TRIGGER does, for who may make triggers on it: its triggers stay as they are until this transaction ends. Part of webhook.watch()';
+
+CREATE FUNCTION webhook.watched(
+	source regclass, locked boolean,
+	OUT args jsonb, OUT events text[], OUT truncates boolean, OUT same_args boolean, OUT own_terms boolean
+)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+DECLARE
+	t record;
+	parent regclass;
+	argument text;
+	first_argument text;
+	other text;
+BEGIN
+	events := '{}';
+	truncates := false;
+	same_args := true;
+	own_terms := false;
+	FOR t IN SELECT g.* FROM pg_trigger g WHERE g.tgrelid = watched.source AND g.tgname IN ('webhook_capture', 'webhook_truncate')
+		ORDER BY g.tgname LOOP
+		IF t.tgfoid NOT IN ('webhook.capture'::regproc, 'webhook.capture_truncate'::regproc) THEN
+			RAISE duplicate_object USING
+				MESSAGE = format('"%s" has a trigger "%s" that is not of this extension', watched.source, t.tgname),
+				DETAIL = 'webhook.watch() makes triggers of that name.',
+				HINT = 'Rename that trigger.';
+		END IF;
+		IF t.tgparentid <> 0 THEN
+			SELECT g.tgrelid INTO parent FROM pg_trigger g WHERE g.oid = t.tgparentid;
+			RAISE wrong_object_type USING
+				MESSAGE = format('"%s" is watched as a partition of "%s"', watched.source, parent),
+				DETAIL = 'A partition cannot be watched in another way than its parent.',
+				HINT = format('Call webhook.watch() for "%s".', parent);
+		END IF;
+		argument := CASE WHEN t.tgnargs > 0
+			THEN convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1), getdatabaseencoding()) ELSE '{}' END;
+		-- under the snapshot of an older transaction it may be another one by now
+		IF locked AND strpos(coalesce(pg_get_triggerdef(t.oid), ''), CASE WHEN t.tgnargs > 0
+				THEN format('(''%s'')', replace(argument, '''', '''''')) ELSE '()' END) = 0 THEN
+			RAISE serialization_failure USING
+				MESSAGE = format('"%s" has been watched in another way meanwhile', watched.source),
+				DETAIL = 'This transaction does not see how, and would undo it.',
+				HINT = 'Try again in a new transaction.';
+		END IF;
+		BEGIN
+			PERFORM jsonb_array_elements_text(argument::jsonb -> k.key) FROM (VALUES ('id_columns'), ('actions'), ('columns'), ('exclude')) k(key)
+				WHERE argument::jsonb ? k.key;
+			IF jsonb_typeof(argument::jsonb) <> 'object' THEN
+				RAISE invalid_parameter_value;
+			END IF;
+		EXCEPTION WHEN data_exception THEN
+			RAISE invalid_parameter_value USING
+				MESSAGE = format('the argument of trigger "%s" of "%s" cannot be read', t.tgname, watched.source),
+				DETAIL = 'It is not the JSON object that webhook.watch() writes, so what it leaves out is not known.',
+				HINT = 'Call webhook.unwatch() first, and watch the table anew.';
+		END;
+		IF args IS NULL THEN
+			args := argument::jsonb;
+			first_argument := argument;
+		END IF;
+		same_args := argument::jsonb = first_argument::jsonb;
+		own_terms := own_terms OR t.tgqual IS NOT NULL OR t.tgattr::text <> '' OR t.tgdeferrable OR t.tgconstraint <> 0;
+		IF t.tgname = 'webhook_truncate' THEN
+			truncates := true;
+		ELSE
+			events := array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'UPDATE' END,
+				CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END], NULL);
+		END IF;
+	END LOOP;
+
+	-- a table that is watched by a trigger of another name is not to be watched once more, with other columns
+	IF args IS NULL THEN
+		SELECT string_agg(format('"%s" of "%s"', g.tgname, g.tgrelid::regclass), ', ' ORDER BY g.tgrelid::regclass::text, g.tgname) INTO other
+			FROM pg_trigger g
+			WHERE g.tgrelid IN (SELECT watched.source UNION SELECT p.relid FROM pg_partition_tree(watched.source) p) AND g.tgparentid = 0
+				AND g.tgfoid IN ('webhook.capture'::regproc, 'webhook.capture_truncate'::regproc);
+	END IF;
+	IF other IS NOT NULL THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('"%s" is watched already, by another trigger: %s', watched.source, other),
+			DETAIL = 'To watch it once more would send its changes twice, perhaps with columns that are left out now.',
+			HINT = 'Change or drop that trigger, or call webhook.unwatch() for its table first.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.watched(regclass, boolean) IS 'how webhook.watch() has a table watched now, by the triggers that it made: their argument (null: not at all), what they fire for, whether they agree, and whether they have a condition or the like. An error where others watch it. Part of webhook.watch()';
+
+-- What is not named stays as it is: a second call must not send what the first one left out. So it is decided with the
+-- table locked, by what its triggers say then; and where nothing would change, nothing is locked at all.
 CREATE FUNCTION webhook.watch(
 	source      regclass,
 	entity_type text    DEFAULT NULL,
 	id_columns  name[]  DEFAULT NULL,
-	actions     text[]  DEFAULT '{new,update,delete}',
+	actions     text[]  DEFAULT NULL,
 	columns     name[]  DEFAULT NULL,
 	exclude     name[]  DEFAULT NULL,
 	tenant      name    DEFAULT NULL,
-	previous    boolean DEFAULT false
+	previous    boolean DEFAULT NULL
 ) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
 AS $$
 DECLARE
 	rel     record;
 	word    text;
 	col     name;
-	events  text[];
+	has     record; -- as it is watched now
+	keys    name[];
+	wanted  jsonb;
 	row_actions text[];
-	args    jsonb;
+	events  text[];
+	truncates boolean;
+	same    boolean;
+	cols    text;
+	firing  record;
+	again   text[]; -- statements that have triggers fire as they did
 BEGIN
 	SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname INTO rel
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = watch.source;
@@ -1260,14 +1373,18 @@ BEGIN
 			HINT = 'Watch a table of the application.';
 	END IF;
 
+	IF NOT has_table_privilege(rel.oid, 'TRIGGER') THEN
+		PERFORM webhook.lock_source(rel.oid); -- refuses
+	END IF;
+
 	-- what is watched: actions
-	IF coalesce(cardinality(watch.actions), 0) = 0 THEN
+	IF cardinality(watch.actions) = 0 THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'no actions to watch',
 			DETAIL = 'The list of actions is empty.',
 			HINT = 'Actions: new, update, delete, truncate.';
 	END IF;
-	FOREACH word IN ARRAY watch.actions LOOP
+	FOREACH word IN ARRAY coalesce(watch.actions, '{}') LOOP
 		IF word IS NULL OR word NOT IN ('new', 'update', 'delete', 'truncate') THEN
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('unknown action "%s"', word),
@@ -1281,12 +1398,12 @@ BEGIN
 			MESSAGE = format('no columns in %s', CASE WHEN cardinality(watch.id_columns) = 0 THEN 'id_columns' ELSE 'columns' END),
 			DETAIL = 'The list is empty.',
 			HINT = CASE WHEN cardinality(watch.id_columns) = 0 THEN 'Leave it out to use the primary key.'
-				ELSE 'Leave it out to send all columns.' END;
+				ELSE 'To send all columns, say exclude => ''{}''.' END;
 	END IF;
 
 	-- columns: each must exist
 	FOREACH col IN ARRAY coalesce(watch.id_columns, '{}') || coalesce(watch.columns, '{}') || coalesce(watch.exclude, '{}')
-		|| CASE WHEN watch.tenant IS NULL THEN '{}' ELSE ARRAY[watch.tenant] END LOOP
+		|| CASE WHEN coalesce(watch.tenant, '') = '' THEN '{}' ELSE ARRAY[watch.tenant] END LOOP
 		IF NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = rel.oid AND a.attname = col AND a.attnum > 0 AND NOT a.attisdropped) THEN
 			RAISE undefined_column USING
 				MESSAGE = format('column "%s" of "%s" does not exist', col, watch.source),
@@ -1296,19 +1413,6 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	-- the key
-	IF watch.id_columns IS NULL THEN
-		SELECT array_agg(a.attname ORDER BY k.n) INTO id_columns
-			FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n), pg_attribute a
-			WHERE i.indrelid = rel.oid AND i.indisprimary AND a.attrelid = rel.oid AND a.attnum = k.attnum
-				AND k.n <= i.indnkeyatts;
-	END IF;
-	IF coalesce(cardinality(watch.id_columns), 0) = 0 THEN
-		RAISE invalid_table_definition USING
-			MESSAGE = format('"%s" has no primary key', watch.source),
-			DETAIL = 'Without a key nobody could tell which row an event is about.',
-			HINT = 'Add a primary key, or name the columns that identify a row in id_columns.';
-	END IF;
 	IF watch.columns IS NOT NULL AND watch.exclude IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'columns and exclude cannot be used together',
@@ -1322,17 +1426,50 @@ BEGIN
 			HINT = 'Leave it out to use the table''s name.';
 	END IF;
 
-	row_actions := array_remove(watch.actions, 'truncate');
-	args := jsonb_strip_nulls(jsonb_build_object(
-		'entity_type', coalesce(watch.entity_type, rel.relname),
-		'id_columns', to_jsonb(watch.id_columns),
-		'actions', to_jsonb(row_actions),
-		'columns', to_jsonb(watch.columns),
-		'exclude', to_jsonb(watch.exclude),
-		'tenant', watch.tenant,
-		'previous', CASE WHEN watch.previous THEN true END));
+	FOR attempt IN 1..2 LOOP
+		SELECT * INTO has FROM webhook.watched(watch.source, attempt = 2);
+		-- the key
+		keys := watch.id_columns;
+		IF keys IS NULL AND NOT coalesce(has.args ? 'id_columns', false) THEN
+			SELECT array_agg(a.attname ORDER BY k.n) INTO keys
+				FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n), pg_attribute a
+				WHERE i.indrelid = rel.oid AND i.indisprimary AND a.attrelid = rel.oid AND a.attnum = k.attnum
+					AND k.n <= i.indnkeyatts;
+			IF coalesce(cardinality(keys), 0) = 0 THEN
+				RAISE invalid_table_definition USING
+					MESSAGE = format('"%s" has no primary key', watch.source),
+					DETAIL = 'Without a key nobody could tell which row an event is about.',
+					HINT = 'Add a primary key, or name the columns that identify a row in id_columns.';
+			END IF;
+			keys := CASE WHEN has.args IS NULL THEN keys END; -- a trigger that names none goes by the primary key
+		END IF;
+
+		row_actions := array_remove(coalesce(watch.actions, CASE WHEN has.args IS NULL THEN '{new,update,delete}'::text[] END), 'truncate');
+		-- columns and exclude are one decision; what is given empty lets go of what there was
+		wanted := (coalesce(has.args, '{}')
+			- CASE WHEN watch.columns IS NOT NULL OR watch.exclude IS NOT NULL THEN '{columns,exclude}' ELSE '{}' END::text[]
+			- CASE WHEN watch.tenant = '' THEN '{tenant}' ELSE '{}' END::text[]
+			- CASE WHEN NOT watch.previous THEN '{previous}' ELSE '{}' END::text[])
+			|| jsonb_strip_nulls(jsonb_build_object(
+				'entity_type', coalesce(watch.entity_type, CASE WHEN has.args IS NULL THEN rel.relname::text END),
+				'id_columns', to_jsonb(keys),
+				'actions', to_jsonb(row_actions),
+				'columns', to_jsonb(watch.columns),
+				'exclude', to_jsonb(nullif(watch.exclude, '{}')),
+				'tenant', nullif(watch.tenant, ''),
+				'previous', CASE WHEN watch.previous THEN true END));
+		-- a changed key makes a delete and a new, so updates are looked at for either
+		events := CASE WHEN row_actions IS NULL THEN has.events ELSE array_remove(ARRAY[
+			CASE WHEN row_actions && '{new}' THEN 'INSERT' END,
+			CASE WHEN row_actions && '{new,update,delete}' THEN 'UPDATE' END,
+			CASE WHEN row_actions && '{delete}' THEN 'DELETE' END], NULL) END;
+		truncates := coalesce('truncate' = ANY (watch.actions), has.truncates);
+		same := coalesce(has.args = wanted AND has.events = events AND has.truncates = truncates AND has.same_args, false);
+		EXIT WHEN same;
+		PERFORM webhook.lock_source(watch.source);
+	END LOOP;
 	-- what capture would refuse is refused here
-	SELECT a.problem INTO word FROM webhook.capture_argument(1::smallint, convert_to(args::text, getdatabaseencoding()), rel.relname) a;
+	SELECT a.problem INTO word FROM webhook.capture_argument(1::smallint, convert_to(wanted::text, getdatabaseencoding()), rel.relname) a;
 	IF word IS NOT NULL THEN
 		RAISE reserved_name USING
 			MESSAGE = format('"%s" cannot be watched like this', watch.source),
@@ -1340,31 +1477,69 @@ BEGIN
 			HINT = 'Name what a row of the table is in entity_type.';
 	END IF;
 
-	-- a changed key makes a delete and a new, so updates are looked at for either
-	IF row_actions && '{new}' THEN
-		events := events || 'INSERT'::text;
+	-- what was kept may have been overtaken by the table
+	SELECT string_agg(format('"%s" of %s', m.col, m.key), ', ' ORDER BY m.key, m.col) INTO cols
+		FROM (SELECT k.key, jsonb_array_elements_text(wanted -> k.key) AS col
+				FROM (VALUES ('id_columns'), ('columns'), ('exclude')) k(key) WHERE wanted ? k.key
+			UNION ALL SELECT 'tenant', wanted ->> 'tenant' WHERE wanted ? 'tenant') m
+		WHERE NOT EXISTS (SELECT FROM pg_attribute a
+			WHERE a.attrelid = rel.oid AND a.attname = m.col AND a.attnum > 0 AND NOT a.attisdropped);
+	IF cols IS NOT NULL THEN
+		RAISE WARNING USING
+			MESSAGE = format('columns that "%s" is watched by do not exist: %s', watch.source, cols),
+			DETAIL = 'While an excluded column is not found, events hold the key alone; instead of a key that is not found, the primary key counts.',
+			HINT = 'Call webhook.watch() with the columns as they are named now.';
 	END IF;
-	IF row_actions && '{new,update,delete}' THEN
-		events := events || 'UPDATE'::text;
+	IF has_function_privilege('webhook.warn_undelivered()', 'EXECUTE') THEN
+		PERFORM webhook.warn_undelivered();
 	END IF;
-	IF row_actions && '{delete}' THEN
-		events := events || 'DELETE'::text;
+	IF same THEN
+		RETURN;
 	END IF;
-	IF events IS NULL THEN
-		EXECUTE format('DROP TRIGGER IF EXISTS webhook_capture ON %s', watch.source);
-	ELSE
-		EXECUTE format('CREATE OR REPLACE TRIGGER webhook_capture AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION webhook.capture(%L)',
-			array_to_string(events, ' OR '), watch.source, args);
+	IF has.own_terms THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('the trigger of "%s" has terms of its own', watch.source),
+			DETAIL = 'It has a condition, names columns, or is deferred. webhook.watch() would drop that, and more would be sent.',
+			HINT = 'Change it with CREATE OR REPLACE TRIGGER, or call webhook.unwatch() first to begin anew.';
 	END IF;
-	IF 'truncate' = ANY (watch.actions) THEN
-		EXECUTE format('CREATE OR REPLACE TRIGGER webhook_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION webhook.capture_truncate(%L)',
-			watch.source, args);
-	ELSIF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = rel.oid AND t.tgname = 'webhook_truncate') THEN
+	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO cols FROM pg_attribute a
+		WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+			AND (NOT has.args -> 'columns' ? a.attname::text OR has.args -> 'exclude' ? a.attname::text)
+			AND coalesce(wanted -> 'columns' ? a.attname::text, true) AND NOT coalesce(wanted -> 'exclude' ? a.attname::text, false);
+	IF cols IS NOT NULL THEN
+		RAISE NOTICE USING
+			MESSAGE = format('events of "%s" hold more columns from now on: %s', watch.source, cols),
+			DETAIL = 'They were left out so far.',
+			HINT = 'Name those that are not to be sent in exclude.';
+	END IF;
+
+	-- a trigger that is replaced fires as usual: those that were disabled, or fire always, are put back as they were
+	FOR firing IN SELECT t.tgrelid::regclass AS relation, t.tgname, t.tgenabled FROM pg_trigger t
+		WHERE t.tgenabled <> 'O' AND t.tgname IN ('webhook_capture', 'webhook_truncate')
+			AND t.tgrelid IN (SELECT watch.source UNION SELECT p.relid FROM pg_partition_tree(watch.source) p) LOOP
+		again := again || format('ALTER TABLE ONLY %s %s TRIGGER %I', firing.relation,
+			CASE firing.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, firing.tgname);
+	END LOOP;
+	IF events <> '{}' THEN
+		EXECUTE format('%s TRIGGER webhook_capture AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION webhook.capture(%L)',
+			CASE WHEN has.events = '{}' THEN 'CREATE' ELSE 'CREATE OR REPLACE' END, array_to_string(events, ' OR '), watch.source, wanted);
+	ELSIF has.events <> '{}' THEN
+		EXECUTE format('DROP TRIGGER webhook_capture ON %s', watch.source);
+	END IF;
+	IF truncates THEN
+		EXECUTE format('%s TRIGGER webhook_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION webhook.capture_truncate(%L)',
+			CASE WHEN has.truncates THEN 'CREATE OR REPLACE' ELSE 'CREATE' END, watch.source, wanted);
+	ELSIF has.truncates THEN
 		EXECUTE format('DROP TRIGGER webhook_truncate ON %s', watch.source);
 	END IF;
+	FOREACH word IN ARRAY coalesce(again, '{}') LOOP
+		IF (events <> '{}' AND word LIKE '%webhook\_capture') OR (truncates AND word LIKE '%webhook\_truncate') THEN
+			EXECUTE word;
+		END IF;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION webhook.watch(regclass, text, name[], text[], name[], name[], name, boolean) IS 'turns a table into a source: from now on its committed row changes make events. entity_type: by default the table''s name. id_columns: by default the primary key. actions: of new, update, delete, truncate. columns or exclude: what result holds. tenant: a column whose value routes the event. previous: keep the old values too. Called again it changes the settings';
+COMMENT ON FUNCTION webhook.watch(regclass, text, name[], text[], name[], name[], name, boolean) IS 'turns a table into a source: from now on its committed row changes make events. entity_type: by default the table''s name. id_columns: by default the primary key. actions: of new, update, delete (these by default), truncate. columns or exclude: what result holds. tenant: a column whose value routes the event. previous: keep the old values too. Called again it changes what is named; all else stays as it is, and where nothing changes the table is not even locked. exclude => ''{}'' sends all columns again, tenant => '''' lets go of the tenant; columns that were left out so far are told in a NOTICE. To begin anew, webhook.unwatch() first. Errors: object_not_in_prerequisite_state where a trigger made by hand would be overridden';
 
 CREATE FUNCTION webhook.unwatch(source regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1440,6 +1615,9 @@ BEGIN
 	UPDATE webhook.operation o SET name = 'set_secret',
 			arguments = jsonb_build_object('subscription', subscribe_wrapped.name, 'secret', given)
 		RETURNING o.result INTO STRICT signing_secret;
+	IF has_function_privilege('webhook.warn_undelivered()', 'EXECUTE') THEN
+		PERFORM webhook.warn_undelivered();
+	END IF;
 	RETURN signing_secret;
 END
 $$;
@@ -1510,14 +1688,25 @@ COMMENT ON FUNCTION webhook.set_credential_wrapped(text, text, text) IS 'webhook
 CREATE FUNCTION webhook.unsubscribe(name text) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	queued bigint := 0;
 BEGIN
+	IF has_function_privilege('webhook.counters()', 'EXECUTE') THEN
+		queued := (SELECT c.queued FROM webhook.counters() c JOIN webhook.subscription s ON s.id = c.subscription_id WHERE s.name = unsubscribe.name);
+	END IF;
 	DELETE FROM webhook.subscription s WHERE s.name = unsubscribe.name;
 	IF NOT FOUND THEN
 		PERFORM webhook.no_such_subscription(unsubscribe.name);
 	END IF;
+	IF queued > 0 THEN
+		RAISE NOTICE USING
+			MESSAGE = format('%s deliveries of "%s" that were queued go with it', queued, unsubscribe.name),
+			DETAIL = 'They were in the worker''s memory a moment ago, and those that have not been started are not sent.',
+			HINT = 'Roll back to keep them.';
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION webhook.unsubscribe(text) IS 'removes a subscription, its secrets and its pending deliveries; its dead letters and its log stay. Error undefined_object where there is none';
+COMMENT ON FUNCTION webhook.unsubscribe(text) IS 'removes a subscription, its secrets and its pending deliveries; its dead letters and its log stay. A NOTICE tells how many of either there are. Error undefined_object where there is none';
 
 CREATE FUNCTION webhook.reseal() RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -1741,40 +1930,104 @@ CREATE FUNCTION webhook.timeline() RETURNS integer
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_timeline';
 COMMENT ON FUNCTION webhook.timeline() IS 'the timeline that this cluster writes';
 
-CREATE FUNCTION webhook.enable(moved boolean DEFAULT false) RETURNS void
+CREATE FUNCTION webhook.next_xid() RETURNS xid8
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_next_xid';
+COMMENT ON FUNCTION webhook.next_xid() IS 'the transaction id that will be given next; gives none. Part of webhook.enable()';
+
+-- The position from which an enabled database reads on is a checkpoint's: so nothing need be deleted, and no table
+-- that the application writes is locked. What lies before it goes with its drawer.
+CREATE FUNCTION webhook.enable_preview(
+	moved boolean DEFAULT false, since timestamptz DEFAULT NULL,
+	OUT events bigint, OUT deliveries bigint, OUT oldest timestamptz, OUT events_left bigint, OUT deliveries_left bigint, OUT after bigint
+)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	settled webhook.checkpoint;
+	pending CONSTANT bigint := (SELECT count(*) FROM webhook.pending);
+BEGIN
+	IF enable_preview.moved AND enable_preview.since IS NOT NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'moved and since cannot be used together',
+			DETAIL = 'What was moved goes on where it stopped; since is for a copy, which begins anew.',
+			HINT = 'Give one of them.';
+	END IF;
+	IF enable_preview.since > clock_timestamp() THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'since is in the future',
+			DETAIL = format('It is %s, and now is %s.', enable_preview.since, clock_timestamp()),
+			HINT = 'Leave it out to deliver what is committed from now on.';
+	END IF;
+	SELECT * INTO settled FROM webhook.checkpoint c WHERE c.kind = 'settled' ORDER BY c.id DESC LIMIT 1;
+	-- by ids, which ascend whatever the clock does
+	after := CASE
+		WHEN enable_preview.moved THEN 0
+		WHEN enable_preview.since IS NULL THEN
+			greatest((SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM webhook.outbox_id_seq q), (SELECT max(o.id) FROM webhook.outbox o))
+		ELSE greatest(0, settled.hi, (SELECT max(o.id) FROM webhook.outbox o WHERE o.created_at < enable_preview.since)) END;
+	SELECT count(*) FILTER (WHERE o.id > after), count(*) FILTER (WHERE o.id <= after), min(o.created_at) FILTER (WHERE o.id > after)
+		INTO events, events_left, oldest
+		FROM webhook.outbox o
+		WHERE settled.hi IS NULL OR o.id > settled.hi OR NOT pg_visible_in_snapshot(o.xid, settled.snapshot);
+	deliveries := CASE WHEN enable_preview.moved THEN pending ELSE 0 END;
+	deliveries_left := pending - deliveries;
+END
+$$;
+COMMENT ON FUNCTION webhook.enable_preview(boolean, timestamptz) IS 'what webhook.enable() with these arguments would send from a database that is silent, without changing anything. events: captured and not yet read, to be sent to whom they match; deliveries: pending; oldest: when the first of these events was captured; events_left, deliveries_left: what would not be sent; after: only events with higher numbers go out';
+
+CREATE FUNCTION webhook.enable(moved boolean DEFAULT false, since timestamptz DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	sysid bigint := (SELECT system_identifier FROM pg_control_system());
 	dboid oid    := (SELECT oid FROM pg_database WHERE datname = current_database());
 	tli   integer := webhook.timeline();
-	foreign_rows integer := (SELECT count(*) FROM webhook.identity i
+	is_silent CONSTANT boolean := NOT EXISTS (SELECT FROM webhook.identity) OR EXISTS (SELECT FROM webhook.identity i
 		WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0);
+	-- CREATE EXTENSION has just made all this
+	is_new CONSTANT boolean := NOT (SELECT q.is_called FROM webhook.outbox_id_seq q)
+		AND NOT EXISTS (SELECT FROM webhook.identity) AND NOT EXISTS (SELECT FROM webhook.checkpoint);
+	sent record;
 BEGIN
-	IF enable.moved AND foreign_rows > 0 THEN
-		IF (SELECT count(*) FROM webhook.identity) > 1 THEN
-			RAISE object_not_in_prerequisite_state USING
-				MESSAGE = 'this database was not moved',
-				DETAIL = 'It is a restored dump: it knows a subscription''s settings, but nothing of what was pending.',
-				HINT = 'Call webhook.enable() if it shall deliver new events in its own name.';
-		END IF;
+	IF is_silent OR enable.since IS NOT NULL THEN
+		sent := webhook.enable_preview(enable.moved, enable.since);
+	END IF;
+	IF enable.moved AND is_silent AND (SELECT count(*) FROM webhook.identity) > 1 THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'this database was not moved',
+			DETAIL = 'It is a restored dump: it knows a subscription''s settings, but nothing of what was pending.',
+			HINT = 'Call webhook.enable() if it shall deliver new events in its own name.';
+	END IF;
+	IF is_silent AND enable.moved THEN
 		UPDATE webhook.identity SET system_identifier = sysid, database_oid = dboid, timeline = tli, enabled_at = clock_timestamp();
-	ELSIF foreign_rows > 0 THEN
+	ELSIF is_silent AND NOT is_new THEN
 		DELETE FROM webhook.identity i WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0;
-		-- a restored dump has an identity of its own, and events of its own only; else the files were
-		-- copied, and what is in them was the original's to deliver
-		IF NOT EXISTS (SELECT FROM webhook.identity) THEN
-			TRUNCATE webhook.outbox, webhook.pending, webhook.trouble, webhook.checkpoint;
-		END IF;
+		TRUNCATE webhook.pending, webhook.trouble, webhook.checkpoint;
+		-- what is committed later with a lower number is a straggler of this snapshot, and read
+		INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi)
+			VALUES (1, 'settled', pg_current_snapshot(), webhook.next_xid(), sent.after);
 	END IF;
 	IF NOT EXISTS (SELECT FROM webhook.identity) THEN
 		INSERT INTO webhook.identity (instance, system_identifier, database_oid, timeline)
 			VALUES (left(translate(gen_random_uuid()::text, '-', ''), 8), sysid, dboid, tli);
 	END IF;
 	PERFORM webhook.request_worker();
+	IF is_silent AND NOT is_new THEN
+		RAISE NOTICE USING
+			MESSAGE = format('from the commit of this on, this database delivers: %s captured events%s and %s pending deliveries are sent',
+				sent.events, ' since ' || sent.oldest, sent.deliveries),
+			DETAIL = format('%s captured events and %s pending deliveries are not sent.', sent.events_left, sent.deliveries_left),
+			HINT = 'Roll back if that is not what you want. webhook.enable_preview() tells it without changing anything.';
+	ELSIF enable.since IS NOT NULL AND NOT is_silent THEN
+		RAISE NOTICE USING
+			MESSAGE = 'this database delivers already: nothing was changed',
+			DETAIL = 'since is for a database that is silent.',
+			HINT = 'webhook.replay() sends events again.';
+	END IF;
 END
 $$;
-COMMENT ON FUNCTION webhook.enable(boolean) IS 'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it again in a copy that shall deliver in its own name: what was copied with it is not sent. moved: it is no copy, but the one database, moved (by pg_upgrade, or recovered because the original is lost): what was pending is delivered, under the same event ids';
+COMMENT ON FUNCTION webhook.enable(boolean, timestamptz) IS 'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it again in a copy that shall deliver in its own name: it sends what is committed from then on, and with since also what was captured since then and not read by the original. moved: it is no copy, but the one database, moved (by pg_upgrade, or recovered because the original is lost): what was captured or pending is delivered, under the same event ids. A NOTICE tells how much is sent, and how much is not. Changes nothing where the database delivers already';
 
 CREATE FUNCTION webhook.start() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_start';
@@ -1940,10 +2193,10 @@ COMMENT ON FUNCTION webhook.counters() IS 'what the worker of this database has 
 
 CREATE FUNCTION webhook.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read timestamptz,
-	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint
+	OUT last_settled timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT kept text
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
-COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing (see reason), starting or none. Failing: it meets an error again and again, and waits for longer each time';
+COMMENT ON FUNCTION webhook.worker_status() IS 'how the worker of this database is: running, silent or failing, starting or none; reason says why it is not running. Silent: nothing is delivered here, as in a copy; its process (pid) is there only now and then. Failing: it meets an error again and again, and waits for longer each time. kept: where nothing reads the outbox, what it takes on disk';
 
 CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
@@ -1967,13 +2220,13 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		FROM webhook.pending p WHERE p.subscription_id = s.id) p
 	CROSS JOIN LATERAL (SELECT count(*) AS dead FROM webhook.dead_letter d WHERE d.subscription_id = s.id) d
 	UNION ALL
-	SELECT NULL, 'worker ' || w.state, w.reason, NULL, w.queued, w.in_flight, NULL, NULL, NULL, NULL, NULL,
+	SELECT NULL, 'worker ' || w.state, nullif(concat_ws('; ', w.reason, w.kept), ''), NULL, w.queued, w.in_flight, NULL, NULL, NULL, NULL, NULL,
 		w.last_settled, NULL, NULL
 	FROM webhook.worker_status() w;
 COMMENT ON VIEW webhook.status IS 'one row per subscription, and one (subscription null) for the worker. delivered, failed, last_*: since the worker started. oldest_pending: age of the oldest delivery that did not simply succeed';
 COMMENT ON COLUMN webhook.status.subscription IS 'its name; null: the row of the worker';
 COMMENT ON COLUMN webhook.status.state IS 'live, catching up, paused, disabled or inactive; for the worker: running, silent, failing, starting or none';
-COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running';
+COMMENT ON COLUMN webhook.status.reason IS 'why the state is not live or running; for the worker also what the outbox takes on disk, where nothing reads it';
 COMMENT ON COLUMN webhook.status.breaker IS 'closed: requests are sent as they come; open: ten in a row have failed, deliveries are kept and a probe is sent now and then; half-open: a probe is under way';
 COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s memory';
 COMMENT ON COLUMN webhook.status.in_flight IS 'requests under way';
@@ -2539,13 +2792,4 @@ GRANT EXECUTE ON FUNCTION webhook.capture_argument(smallint, bytea, name) TO PUB
 
 SELECT webhook.enable();
 
-DO $$
-BEGIN
-	IF (SELECT w.state FROM webhook.worker_status() w) = 'none' THEN
-		RAISE WARNING USING
-			MESSAGE = 'webhook is not in shared_preload_libraries',
-			DETAIL = 'Events are captured and kept, and nothing is delivered.',
-			HINT = 'Add webhook to shared_preload_libraries and restart the server, or call webhook.start() for this server''s lifetime.';
-	END IF;
-END
-$$;
+SELECT webhook.warn_undelivered();

@@ -7,7 +7,9 @@
  * and ends. From then on the slots in shared memory (extension/wake.c) tell
  * it what is wanted: CREATE EXTENSION and every commit with an event that
  * finds no worker ask for one, and a worker that ends for whatever reason
- * leaves its slot wanted again. No setting names a database.
+ * leaves its slot wanted again. A silent one leaves when it has done what is to
+ * be done there, and says when another shall look; so copies, however many,
+ * keep no background worker to themselves. No setting names a database.
  *
  * Registered by name, in webhook.c or by webhook.start(). It is connected to
  * no database; it reads pg_database only.
@@ -37,12 +39,14 @@
 #include "utils/timestamp.h"
 
 #include "monotonic.h"
+#include "settings.h"
 #include "wake.h"
 
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */
 #define LOOK_SOON_MS 1000   /* while workers are starting */
-#define ASK_AT_ONCE 2       /* databases that are asked whether they have the extension */
+#define ASK_AT_ONCE                                                                                          \
+	2 /* databases that are asked whether they have the extension; silent ones that are looked at */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
 
@@ -66,6 +70,7 @@ static MemoryContext launcher_context = NULL;
 static List *candidates = NIL; /* of Candidate: waiting for a free slot */
 static List *known = NIL;      /* of Oid: databases seen before */
 static volatile bool databases_changed = true;
+static WhSlotView slots[WH_MAX_DATABASES]; /* as last looked at */
 
 static void
 on_database_change(Datum arg, int cacheid, uint32 hash)
@@ -83,6 +88,16 @@ may_have_worker(Form_pg_database db)
 	return db->datallowconn && !db->datistemplate && db->datconnlimit != -2;
 }
 
+/* Is the worker we started in this database still alive, or about to be? */
+static bool
+still_there(Oid dboid)
+{
+	for (int i = 0; i < n_started; i++)
+		if (started[i].dboid == dboid)
+			return true;
+	return false;
+}
+
 /*
  * Look through pg_database for databases not seen before. Templates and those
  * that take no connections are left alone: somebody may be about to copy or
@@ -91,6 +106,7 @@ may_have_worker(Form_pg_database db)
 static void
 find_databases(void)
 {
+	int n_before;
 	Relation rel;
 	TableScanDesc scan;
 	HeapTuple tuple;
@@ -106,6 +122,8 @@ find_databases(void)
 		return;
 	}
 	databases_changed = false;
+	/* these databases were there before we look, so those that are not found are gone, or may have no worker */
+	n_before = wh_slots(slots, WH_MAX_DATABASES);
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
@@ -132,6 +150,9 @@ find_databases(void)
 	CommitTransactionCommand();
 	list_free(known);
 	known = now;
+	for (int i = 0; i < n_before; i++)
+		if (!list_member_oid(known, slots[i].dboid) && !still_there(slots[i].dboid))
+			wh_slot_release(slots[i].dboid);
 }
 
 /*
@@ -185,16 +206,6 @@ forget_ended(void)
 	}
 }
 
-/* Is the worker we started in this database still alive, or about to be? */
-static bool
-still_there(Oid dboid)
-{
-	for (int i = 0; i < n_started; i++)
-		if (started[i].dboid == dboid)
-			return true;
-	return false;
-}
-
 static bool
 start_worker(Oid dboid, const char *name)
 {
@@ -230,10 +241,10 @@ static TimestampTz
 start_wanted(void)
 {
 	static bool complained = false;
-	WhSlotView slots[WH_MAX_DATABASES];
 	TimestampTz now = wh_monotonic();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
 	int asked = 0;
+	int looked_at = 0;
 	int n;
 
 	forget_ended();
@@ -253,6 +264,8 @@ start_wanted(void)
 	}
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
+		looked_at += slots[i].silent && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
+	for (int i = 0; i < n; i++)
 	{
 		char name[NAMEDATALEN];
 
@@ -267,6 +280,12 @@ start_wanted(void)
 		if (slots[i].not_before > now)
 		{
 			again = Min(again, slots[i].not_before);
+			continue;
+		}
+		/* a thousand copies may be due at the same moment: they wait for each other, and nobody for them */
+		if (slots[i].silent && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
+		{
+			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
 		}
 		if (!database_name(slots[i].dboid, name))
@@ -289,7 +308,15 @@ start_wanted(void)
 				errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
 				errhint("Increase max_worker_processes."));
 		complained = true;
+		wh_slot_explain(slots[i].dboid, "no background worker is free for it: increase max_worker_processes");
 	}
+	if (wh_slots_overflowed())
+		ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				errmsg("more than %d databases have webhook", wh_max_databases()),
+				errdetail("Of the others, events are captured and kept, and not delivered."),
+				errhint(wh_preloaded ? "Drop the extension, or copies of databases that have it."
+									 : "Add webhook to shared_preload_libraries, which makes room for more, "
+									   "and restart the server."));
 	return again;
 }
 
@@ -318,8 +345,12 @@ webhook_launcher_main(Datum arg)
 			proc_exit(1); /* with 0 it would never be started again */
 		if (ConfigReloadPending)
 		{
+			int retention = wh_retention;
+
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			if (wh_retention != retention)
+				wh_slots_look_at_silent();
 		}
 		find_databases();
 		again = start_wanted();

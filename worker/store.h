@@ -477,6 +477,9 @@ typedef struct WhRotation
 	bool more;      /* there is more to carry over: go on soon */
 	WhCarry carry;  /* the caller's to keep when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
+	int further;    /* not the next drawer but one so many behind it */
+	bool unsettled; /* nobody will read the outbox: whether settled or not, what is old goes */
+	int64 bytes;    /* of events that went without having been settled, on disk */
 } WhRotation;
 
 /* store_carry.c: begin with a drawer; and move the next portion, a short transaction's worth. */

@@ -74,7 +74,7 @@ lock_drawer(const char *log, int drawer)
 static int
 begin_drawer(const char *log, WhRotation *r)
 {
-	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1) % WH_DRAWERS;
+	int drawer = (wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_DRAWERS;
 
 	r->done = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, drawer);
@@ -137,7 +137,7 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 		drawer_value("SELECT created_at FROM webhook.outbox_%d WHERE id IS NOT NULL ORDER BY id DESC LIMIT 1",
 					 drawer, &isnull);
 	r->done = isnull || !older_than_retention(newest);
-	if (r->done || !all_settled(drawer, settled))
+	if (r->done || (!r->unsettled && !all_settled(drawer, settled)))
 		return;
 	if (r->carry.from != drawer)
 		wh_carry_begin(&r->carry, drawer);
@@ -153,13 +153,16 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 		r->carry.from = -1;
 	if (!isnull || !lock_drawer("outbox", drawer))
 		return;
+	if (r->unsettled)
+		r->bytes = DatumGetInt64(
+			drawer_value("SELECT pg_catalog.pg_total_relation_size('webhook.outbox_%d')", drawer, &isnull));
 
 	/*
 	 * With the lock, nobody is in the midst of writing here: all rows are
 	 * committed or dead. Nor is anybody in the midst of asking for one of them
 	 * again, which begins with a look at the outbox; who has is waited for.
 	 */
-	if (!all_settled(drawer, settled))
+	if (!r->unsettled && !all_settled(drawer, settled))
 		return;
 	(void) drawer_value("SELECT 1 FROM webhook.pending WHERE state = 'asked' AND drawer = %d LIMIT 1", drawer,
 						&isnull);

@@ -62,8 +62,6 @@ static MemoryContext cycle_context = NULL; /* reset after each turn */
 static TimestampTz next_report = 0;
 static bool start_over = false;
 static TimestampTz drained_by = 0;
-static bool silent = false;
-static char silent_reason[WH_REASON_MAX];
 
 void
 wh_start_over(void)
@@ -79,14 +77,15 @@ wh_start_over(void)
 static const char *const breaker_names[] =
 	{[WH_BREAKER_CLOSED] = "closed", [WH_BREAKER_OPEN] = "open", [WH_BREAKER_HALF_OPEN] = "half-open"};
 
-static void
-report(void)
+void
+wh_report(void)
 {
+	const char *silent = wh_silent_reason();
 	const char *attempt = wh_attempt_failing(wh_now());
 	const char *failing = attempt ? attempt : wh_transform_problem();
-	WhWorkerReport r = {.silent = silent,
+	WhWorkerReport r = {.silent = silent != NULL,
 						.failing = failing != NULL,
-						.reason = silent ? silent_reason : failing,
+						.reason = silent ? silent : failing,
 						.last_read = wh_table_time(wh_read_last()),
 						.last_settled = wh_table_time(wh_settle_last()),
 						.events_read = wh_read_events(),
@@ -147,7 +146,7 @@ clean_stop(void)
 		wh_settle();
 		wh_time_limit_end();
 	}
-	report();
+	wh_report();
 }
 
 void
@@ -197,9 +196,8 @@ start_step(void *arg)
 	wh_tx_commit(noted);
 }
 
-/* Wait until a latch, a signal, the engine or the time; then take in what has come. */
-static void
-wait_until(TimestampTz now, TimestampTz deadline)
+void
+wh_wait_until(TimestampTz now, TimestampTz deadline)
 {
 	WaitEvent event;
 	int64 ms = deadline <= now ? 0 : (deadline - now + 999) / 1000;
@@ -237,60 +235,13 @@ begin_waiting(void)
 		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, wh_deliver_fd(wh_engine), NULL, NULL);
 }
 
-/* Steps at start, which must succeed: wait for whoever holds the lock, or mends what is wrong. */
-static void
-insist(void (*step)(void *), void *arg)
+void
+wh_insist(void (*step)(void *), void *arg)
 {
 	while (!wh_attempt(step, arg))
 	{
-		report();
-		wait_until(wh_now(), wh_attempt_from(step));
-	}
-}
-
-typedef struct Look
-{
-	bool broken;
-	bool mended;
-} Look;
-
-/* Has what kept us silent been mended? A missing table tells nobody when it comes back, so that is looked at. */
-static void
-look_again_step(void *arg)
-{
-	Look *look = arg;
-	const char *why;
-
-	wh_tx_begin("webhook: looking at the configuration");
-	look->mended = look->broken ? wh_store_find_extension(&why) != WH_BROKEN : wh_store_config_stale();
-	wh_tx_commit(false);
-}
-
-/* This database may not deliver, or cannot: say so, and wait until something about that changes. */
-wh_noreturn static void
-stay_silent(const char *reason, bool broken)
-{
-	TimestampTz next_look = 0;
-	Look look = {.broken = broken};
-
-	silent = true;
-	strlcpy(silent_reason, reason, sizeof(silent_reason));
-	ereport(LOG, errmsg("webhook worker does not deliver: %s", reason));
-	report();
-	for (;;)
-	{
-		TimestampTz now = wh_now();
-		bool early;
-
-		wait_until(now, TimestampTzPlusMilliseconds(now, wh_naptime));
-		early = wh_now() < next_look;
-		/* events are none of our business: while `woken` stays up, those who commit them wake nobody */
-		if (broken ? early : !wh_store_config_hint() && (early || !wh_worker_woken()))
-			continue;
-		insist(look_again_step, &look);
-		if (look.mended)
-			wh_leave();
-		next_look = TimestampTzPlusMilliseconds(wh_now(), wh_naptime);
+		wh_report();
+		wh_wait_until(wh_now(), wh_attempt_from(step));
 	}
 }
 
@@ -320,10 +271,11 @@ start(void)
 	Starting s = {0};
 	List *pending;
 	WhDeliverConfig config;
+	uint32 generation = wh_worker_generation();
 
-	insist(start_step, &s);
+	wh_insist(start_step, &s);
 	if (s.loaded.presence == WH_BROKEN)
-		stay_silent(s.loaded.why_not, true);
+		wh_silent_wait(s.loaded.why_not);
 	if (s.loaded.presence != WH_PRESENT)
 	{
 		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
@@ -332,7 +284,7 @@ start(void)
 		proc_exit(0);
 	}
 	if (!s.loaded.may_deliver)
-		stay_silent(s.loaded.why_not, false);
+		wh_silent_rest(s.loaded.why_not, generation);
 
 	config = wh_config_engine();
 	wh_engine = wh_deliver_create(&config);
@@ -343,7 +295,7 @@ start(void)
 	begin_waiting();
 	wh_config_apply(&s.loaded);
 	MemoryContextSwitchTo(cycle_context);
-	insist(wh_restore_step, &pending);
+	wh_insist(wh_restore_step, &pending);
 	wh_restore(pending);
 	MemoryContextSwitchTo(TopMemoryContext);
 
@@ -416,7 +368,7 @@ turn(void)
 	if (start_over && (wh_deliver_in_flight(wh_engine) == 0 || now >= drained_by))
 		wh_leave();
 	if (now >= next_report)
-		report();
+		wh_report();
 
 	/* when next? */
 	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
@@ -456,10 +408,10 @@ work(void)
 		now = wh_now();
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
-			report();
+			wh_report();
 		wh_ops_tell();
 		MemoryContextReset(cycle_context);
-		wait_until(now, deadline);
+		wh_wait_until(now, deadline);
 	}
 }
 

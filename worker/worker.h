@@ -16,6 +16,8 @@
  *	  worker_asked.c	what people have asked for and is not parked yet
  *	  worker_transform.c	the processes that call transforms
  *
+ *	  worker_silent.c	why nothing is delivered here
+ *
  * Without state: worker_restore.c, worker_settings.c.
  *
  * One process, one thread: no locking.
@@ -65,6 +67,23 @@ wh_noreturn extern void wh_gone(WhPresence presence, const char *why);
 
 /* What was in memory no longer fits what is in the tables: begin anew after this turn. */
 extern void wh_start_over(void);
+
+/* Tell the status; wait until a latch, a signal, the engine or the time, and take in what has come. */
+extern void wh_report(void);
+extern void wh_wait_until(TimestampTz now, TimestampTz deadline);
+/* A step that must succeed: wait for whoever holds the lock, or mends what is wrong. */
+extern void wh_insist(void (*step)(void *), void *arg);
+
+/*
+ * worker_silent.c
+ */
+
+/* Why nothing is delivered here; NULL: it is, as far as is known. */
+extern const char *wh_silent_reason(void);
+/* This database may not deliver: do what is to be done in one that does not, and leave. */
+wh_noreturn extern void wh_silent_rest(const char *reason, uint32 generation);
+/* Its tables are not as they were made: stay until they are. */
+wh_noreturn extern void wh_silent_wait(const char *reason);
 
 /*
  * worker_attempt.c

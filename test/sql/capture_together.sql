@@ -5,6 +5,8 @@
 -- 1,000 rows are more than wait at once; a few are all written at the end.
 --
 CREATE EXTENSION IF NOT EXISTS webhook;
+SET client_min_messages = error;
+DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
 SET client_min_messages = warning;
 CREATE SCHEMA together;
 SET search_path = together;

@@ -1,0 +1,219 @@
+/*
+ * status.c
+ *	  How this database's worker is, for people; and where nothing delivers, why.
+ *
+ * Runs in users' backends. What a worker says of itself is in its slot
+ * (wake.c); where there is no worker, the reason is looked for from what rules
+ * delivery out altogether to what merely takes a moment. Whoever may not read
+ * a drawer may know how large it is. Keeps nothing but whether this session has
+ * been warned.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "recovered.h"
+#include "settings.h"
+#include "status.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(webhook_worker_status);
+PG_FUNCTION_INFO_V1(webhook_warn_undelivered);
+
+#define NOT_PRELOADED "webhook is not in shared_preload_libraries, and webhook.start() was not called"
+#define PRELOAD_HINT                                                                                         \
+	"Add webhook to shared_preload_libraries and restart the server, or call webhook.start() for this "      \
+	"server's lifetime."
+
+static bool warned = false; /* this session knows */
+
+/*
+ * What the outbox takes on disk; -1: nobody knows, because somebody holds a
+ * lock on it for which a look at the status is no reason to wait.
+ */
+static int64
+outbox_bytes(void)
+{
+	Oid schema = get_namespace_oid("webhook", true);
+	int64 sum = 0;
+
+	for (int i = 0; i < WH_DRAWERS; i++)
+	{
+		LOCAL_FCINFO(call, 1);
+		char name[NAMEDATALEN];
+		Oid drawer;
+		Datum size;
+
+		snprintf(name, sizeof(name), "outbox_%d", i);
+		drawer = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+		if (!OidIsValid(drawer) || !ConditionalLockRelationOid(drawer, AccessShareLock))
+			return -1;
+		InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
+		call->args[0].value = ObjectIdGetDatum(drawer);
+		call->args[0].isnull = false;
+		size = pg_total_relation_size(call);
+		if (!call->isnull)
+			sum += DatumGetInt64(size);
+		UnlockRelationOid(drawer, AccessShareLock);
+	}
+	return sum;
+}
+
+/* "webhook.outbox takes 12 MB", or that nobody knows. */
+static const char *
+outbox_takes(void)
+{
+	int64 bytes = outbox_bytes();
+
+	if (bytes < 0)
+		return "the size of webhook.outbox cannot be told, as somebody has locked it";
+	return psprintf("webhook.outbox takes %s",
+					TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+}
+
+/*
+ * Nobody delivers
+ */
+
+void
+wh_log_undelivered(void)
+{
+	ereport(LOG,
+			errmsg("events of database \"%s\" are captured and kept, and nothing delivers them",
+				   get_database_name(MyDatabaseId)),
+			errdetail("%s; %s.", NOT_PRELOADED, outbox_takes()), errhint(PRELOAD_HINT));
+}
+
+Datum
+webhook_warn_undelivered(PG_FUNCTION_ARGS)
+{
+	if (warned || wh_preloaded || wh_launcher_running())
+		PG_RETURN_VOID();
+	warned = true;
+	ereport(WARNING, errmsg("webhook is not in shared_preload_libraries"),
+			errdetail("Events are captured and kept, and nothing is delivered; %s, and is never emptied.",
+					  outbox_takes()),
+			errhint(PRELOAD_HINT));
+	PG_RETURN_VOID();
+}
+
+/*
+ * Status
+ */
+
+/* Why this database can have no worker, whatever the launcher does; NULL: it can. */
+static const char *
+why_never(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	const char *why = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		/* a worker would be in the way of whoever copies it */
+		if (db->datistemplate)
+			why = "this database is a template: events are captured and not delivered";
+		else if (!db->datallowconn)
+			why = "this database takes no connections: events are captured and not delivered";
+		ReleaseSysCache(tuple);
+	}
+	return why;
+}
+
+/* Where no worker is attached: the state in one word, and the reason or NULL. */
+static const char *
+state_without_worker(const WhSlotView *slot, const char **reason)
+{
+	*reason = NULL;
+	if (RecoveryInProgress())
+	{
+		*reason = wh_recovering();
+		if (!wh_preloaded)
+			*reason = psprintf("%s; webhook is not in shared_preload_libraries, so not then either", *reason);
+		return "none";
+	}
+	*reason = why_never();
+	if (*reason == NULL && slot && slot->silent)
+	{
+		*reason = psprintf("%s; webhook.enable_preview() tells what either would send", slot->reason);
+		return "silent";
+	}
+	if (*reason == NULL && !wh_launcher_running())
+		*reason = wh_preloaded ? "the launcher is not running: the server starts it again a second after it "
+								 "ended; the server's log says why, as where max_worker_processes is too low"
+							   : NOT_PRELOADED;
+	if (*reason == NULL && slot == NULL && wh_slots_full())
+		*reason =
+			psprintf("all %d places for databases with webhook are taken: no worker can be started here "
+					 "until the extension, or a database that has it, is dropped elsewhere",
+					 wh_max_databases());
+	if (*reason)
+		return "none";
+	if (slot && slot->aside)
+		*reason = "it has stepped aside for a command that needs the database to itself";
+	else if (slot && slot->reason[0])
+		*reason = slot->reason;
+	return slot && slot->failing && !slot->aside ? "failing" : "starting";
+}
+
+Datum
+webhook_worker_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[10] = {0};
+	bool nulls[10];
+	WhSlotView slot;
+	bool have_slot = wh_my_slot(&slot);
+	const char *state;
+	const char *reason;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, true, sizeof(nulls));
+	if (have_slot && slot.state == WH_SLOT_RUNNING)
+	{
+		state = slot.silent ? "silent" : slot.failing ? "failing" : "running";
+		reason = slot.reason[0] ? slot.reason : NULL;
+		values[2] = Int32GetDatum(slot.pid);
+		values[3] = TimestampTzGetDatum(slot.started_at);
+		values[4] = TimestampTzGetDatum(slot.last_read);
+		nulls[4] = slot.last_read == 0;
+		values[5] = TimestampTzGetDatum(slot.last_settled);
+		nulls[5] = slot.last_settled == 0;
+		values[6] = Int32GetDatum(slot.queued);
+		values[7] = Int32GetDatum(slot.in_flight);
+		values[8] = Int64GetDatum((int64) slot.events_read);
+		nulls[2] = nulls[3] = nulls[6] = nulls[7] = nulls[8] = false;
+	}
+	else
+		state = state_without_worker(have_slot ? &slot : NULL, &reason);
+	/* for people to know how much is in it */
+	if (!RecoveryInProgress() && (strcmp(state, "none") == 0 || strcmp(state, "silent") == 0))
+	{
+		values[9] = CStringGetTextDatum(outbox_takes());
+		nulls[9] = false;
+	}
+	values[0] = CStringGetTextDatum(state);
+	nulls[0] = false;
+	if (reason)
+	{
+		values[1] = CStringGetTextDatum(reason);
+		nulls[1] = false;
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

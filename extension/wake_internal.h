@@ -1,0 +1,41 @@
+/*
+ * wake_internal.h
+ *	  The slots themselves: what wake.c and wake_launcher.c share, and nobody
+ *	  else sees. wake.c has the locking rule.
+ */
+#ifndef WEBHOOK_WAKE_INTERNAL_H
+#define WEBHOOK_WAKE_INTERNAL_H
+
+#include "postgres.h"
+
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+
+#include "wake.h"
+
+typedef struct WorkerSlot
+{
+	WhSlotView view;             /* under the lock */
+	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
+	int failures;                /* workers in a row that ended with an error; under the lock */
+	TimestampTz said_at;         /* when it was logged that nobody delivers here; under the lock */
+	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
+	pg_atomic_uint32 generation; /* commits that changed the configuration */
+} WorkerSlot;
+
+typedef struct Shared
+{
+	LWLock lock;
+	PGPROC *launcher; /* NULL: none is running */
+	bool overflowed;  /* a database wanted a slot, and all were taken; until the launcher has seen it */
+	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} Shared;
+
+/* Attaches this process, if need be. */
+extern Shared *wh_shared_slots(void);
+/* The slot of a database, or NULL; one that is made WANTED if need be. The caller holds the lock. */
+extern WorkerSlot *wh_find_slot(Oid dboid);
+extern WorkerSlot *wh_want_slot(Oid dboid, TimestampTz not_before);
+
+#endif /* WEBHOOK_WAKE_INTERNAL_H */

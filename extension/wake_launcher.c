@@ -1,0 +1,168 @@
+/*
+ * wake_launcher.c
+ *	  The slots in shared memory, as the launcher sees all of them; and what is
+ *	  to be said where there is no launcher, or no slot.
+ *
+ * wake.c has the locking rule. Nothing here is private to a process but
+ * whether it has been told that the slots are all taken.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+#include "wake.h"
+#include "wake_internal.h"
+
+#define SAY_UNDELIVERED_MS 3600000 /* that nobody delivers is logged no more often, per database */
+
+static void
+launcher_exit(int code, Datum arg)
+{
+	Shared *shared = wh_shared_slots();
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (shared->launcher == MyProc)
+		shared->launcher = NULL;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+wh_launcher_attach(void)
+{
+	Shared *shared = wh_shared_slots();
+	bool mine;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	mine = shared->launcher == NULL;
+	if (mine)
+		shared->launcher = MyProc;
+	LWLockRelease(&shared->lock);
+	if (mine)
+		before_shmem_exit(launcher_exit, (Datum) 0);
+	return mine;
+}
+
+bool
+wh_launcher_running(void)
+{
+	Shared *shared = wh_shared_slots();
+	bool running;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	running = shared->launcher != NULL;
+	LWLockRelease(&shared->lock);
+	return running;
+}
+
+int
+wh_slots(WhSlotView *out, int max)
+{
+	Shared *shared = wh_shared_slots();
+	int n = 0;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < wh_max_databases() && n < max; i++)
+		if (shared->slots[i].view.state != WH_SLOT_FREE)
+			out[n++] = shared->slots[i].view;
+	LWLockRelease(&shared->lock);
+	return n;
+}
+
+bool
+wh_slot_want(Oid dboid, TimestampTz not_before)
+{
+	Shared *shared = wh_shared_slots();
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = wh_want_slot(dboid, not_before);
+	if (slot && slot->view.state == WH_SLOT_WANTED)
+		slot->view.not_before = not_before;
+	LWLockRelease(&shared->lock);
+	return slot != NULL;
+}
+
+void
+wh_slot_explain(Oid dboid, const char *reason)
+{
+	Shared *shared = wh_shared_slots();
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = wh_find_slot(dboid);
+	if (slot && slot->view.state == WH_SLOT_WANTED && !slot->view.silent && !slot->view.failing)
+		strlcpy(slot->view.reason, reason, WH_REASON_MAX);
+	LWLockRelease(&shared->lock);
+}
+
+void
+wh_slots_look_at_silent(void)
+{
+	Shared *shared = wh_shared_slots();
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < wh_max_databases(); i++)
+		if (shared->slots[i].view.silent)
+			shared->slots[i].view.not_before = GetCurrentTimestamp(); /* 0: somebody has asked for it */
+	LWLockRelease(&shared->lock);
+}
+
+bool
+wh_slots_overflowed(void)
+{
+	Shared *shared = wh_shared_slots();
+	static bool said = false;
+
+	if (said || !shared->overflowed)
+		return false;
+	said = true;
+	return true;
+}
+
+bool
+wh_slots_full(void)
+{
+	Shared *shared = wh_shared_slots();
+	bool full = true;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < wh_max_databases() && full; i++)
+		full = shared->slots[i].view.state != WH_SLOT_FREE;
+	LWLockRelease(&shared->lock);
+	return full;
+}
+
+void
+wh_slot_release(Oid dboid)
+{
+	Shared *shared = wh_shared_slots();
+	WorkerSlot *slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = wh_find_slot(dboid);
+	if (slot && slot->view.state == WH_SLOT_WANTED)
+		slot->view.state = WH_SLOT_FREE;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+wh_claim_undelivered(void)
+{
+	Shared *shared = wh_shared_slots();
+	TimestampTz now = GetCurrentTimestamp();
+	WorkerSlot *slot;
+	bool mine = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = shared->launcher ? NULL : wh_want_slot(MyDatabaseId, 0);
+	if (slot && (slot->said_at == 0 || now < slot->said_at ||
+				 now >= TimestampTzPlusMilliseconds(slot->said_at, SAY_UNDELIVERED_MS)))
+	{
+		slot->said_at = now;
+		mine = true;
+	}
+	LWLockRelease(&shared->lock);
+	return mine;
+}

@@ -1,0 +1,151 @@
+/*
+ * worker_silent.c
+ *	  A database in which nothing is delivered.
+ *
+ * Either it is a copy, or its tables are not as they were made. In a copy events
+ * are captured as everywhere, so they must go as everywhere when they are older
+ * than webhook.retention; only nobody will settle them first. That is all there
+ * is to do, a few times in the retention. So the worker of a copy does it,
+ * leaves word in its slot and ends; the launcher starts another when the next
+ * drawer may be old, or when somebody asks for it (webhook.enable() does, and
+ * every change of webhook.identity). It is no sooner than a minute later: a
+ * copy must cost next to nothing. Tables that are broken may be mended at any
+ * time without anybody being told, so there the worker stays and looks.
+ *
+ * Owns the reason.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "clock.h"
+#include "settings.h"
+#include "store.h"
+#include "wake.h"
+#include "worker.h"
+
+#define REST_AT_LEAST_MS 60000
+
+static char why[WH_REASON_MAX];
+
+const char *
+wh_silent_reason(void)
+{
+	return why[0] ? why : NULL;
+}
+
+/* Not again where the last worker of this database has said it. */
+static void
+say(const char *reason)
+{
+	WhSlotView slot;
+	bool said;
+
+	strlcpy(why, reason, sizeof(why));
+	said = wh_my_slot(&slot) && slot.silent && strcmp(slot.reason, why) == 0;
+	ereport(said ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
+	wh_report();
+}
+
+/*
+ * A copy
+ */
+
+static void
+rotate_attempt_step(void *arg)
+{
+	wh_tx_begin("webhook: rotating drawers");
+	wh_store_rotate_attempt(arg);
+	wh_tx_commit(false);
+}
+
+static void
+rotate_outbox_step(void *arg)
+{
+	wh_tx_begin("webhook: rotating drawers");
+	wh_store_rotate_outbox(arg, NULL);
+	wh_tx_commit(false);
+}
+
+static bool
+rotate(void (*step)(void *), int further)
+{
+	WhRotation r = {
+		.doing = "rotate its drawers", .further = further, .unsettled = true, .carry = {.from = -1}};
+	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
+	bool ok;
+
+	/* what somebody waits for is carried over in portions */
+	do
+		ok = wh_tx_try_or_warn(step, &r, r.doing, hint);
+	while (ok && r.more && !ShutdownRequestPending);
+	if (ok && r.bytes > 0)
+		ereport(
+			LOG,
+			errmsg("webhook worker let events go that were not delivered: %s",
+				   TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(r.bytes)))),
+			errdetail("They are older than webhook.retention, and this database does not deliver: %s.", why));
+	return ok && r.done;
+}
+
+void
+wh_silent_rest(const char *reason, uint32 generation)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64 epoch = timestamptz_to_time_t(now);
+	int64 rest = (wh_drawer_width() - epoch % wh_drawer_width()) * 1000;
+
+	say(reason);
+	/* all but the one that is written: however long it was since the last look, what is old goes */
+	for (int further = 0; further < WH_DRAWERS - 1; further++)
+	{
+		if (!rotate(rotate_attempt_step, further))
+			rest = 0;
+		if (!rotate(rotate_outbox_step, further))
+			rest = 0;
+	}
+	wh_worker_rest(Max(REST_AT_LEAST_MS, rest), generation);
+	proc_exit(0);
+}
+
+/*
+ * Broken tables
+ */
+
+/* A missing table tells nobody when it comes back. */
+static void
+look_again_step(void *arg)
+{
+	const char *problem;
+
+	wh_tx_begin("webhook: looking at the configuration");
+	*(bool *) arg = wh_store_find_extension(&problem) != WH_BROKEN;
+	wh_tx_commit(false);
+}
+
+void
+wh_silent_wait(const char *reason)
+{
+	bool mended = false;
+
+	say(reason);
+	while (!mended)
+	{
+		TimestampTz now = wh_now();
+		TimestampTz until = TimestampTzPlusMilliseconds(now, wh_naptime);
+
+		/* commits wake us; they are none of our business */
+		while (now < until)
+		{
+			wh_wait_until(now, until);
+			now = wh_now();
+		}
+		wh_insist(look_again_step, &mended);
+	}
+	wh_leave();
+}
