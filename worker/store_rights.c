@@ -36,7 +36,6 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
-#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -61,40 +60,41 @@ static int settings_level;
  * Whose rights
  */
 
-static Oid
-owner_of_extension(Oid oid)
+/* One look for both: this is done in every transaction. */
+static void
+find_extension(void)
 {
 	Relation rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
-	Oid result = InvalidOid;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("webhook"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
+	extension = owner = InvalidOid;
 	if (HeapTupleIsValid(tuple))
-		result = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	{
+		extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return result;
 }
 
 /*
  * DROP EXTENSION, which locks the extension before it drops anything, waits
  * for the end of this short transaction, or has ended before: our statements
- * find either all of our tables or nothing to be run for.
+ * find either all of our tables or nothing to be run for. If another one with
+ * another owner has come while we waited, its tables are not those of the owner
+ * that was found, and nothing is run either.
  */
 void
 wh_rights_begin(void)
 {
-	extension = get_extension_oid("webhook", true);
-	owner = InvalidOid;
+	find_extension();
 	if (OidIsValid(extension))
-	{
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-		owner = owner_of_extension(extension);
-	}
 	GetUserIdAndSecContext(&user_before, &security_before);
 	settings_level = NewGUCNestLevel();
 	/* without an extension nothing of it is run, in this transaction, even if it should come now */
