@@ -397,7 +397,7 @@ after_error(Walk *walk, int code, const char *why)
 	note_verdict(walk->route, false, why);
 	take_verdict(walk, &so_far.list[walk->n_verdicts++]);
 	if (filter && is_limit(code))
-		wh_strike(walk->route->sub.id, why);
+		wh_strike(walk->route->sub.id, walk->page->rows[walk->event].head.id, why);
 	walk->route = next_candidate(walk);
 	return true;
 }
@@ -480,7 +480,7 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 		filter = j.content.making == WH_PARTS;
 		j.why = wh_content_failed(&j.content, code, j.why);
 		if (filter && is_limit(code))
-			wh_strike(subscription_id, j.why);
+			wh_strike(subscription_id, event->id, j.why);
 		wh_content_close(&j.content);
 		*why = j.why;
 		return WH_CANNOT_BE_TOLD;
