@@ -84,7 +84,7 @@ define_settings(void)
 							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
 							NULL);
 	DefineCustomIntVariable(
-		"webhook.filter_timeout", "How long a subscription's filter may take for one event.",
+		"webhook.filter_timeout", "How much of the processor's time a filter may take for one event.",
 		"An event for which it takes longer is a dead letter of that subscription.", &wh_filter_timeout,
 		WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable(

@@ -8,8 +8,8 @@
  * other: two arrays of 40,000 numbers are 1,600,000,000 comparisons, and half a
  * minute in which nothing can end it but the process. So a filter that does that,
  * of an event with enough values for it to take long, is run apart: in a child
- * that is forked for it, has nothing to do but this, and is killed when its time is
- * over. Nobody else notices that: to the postmaster it is no child. It costs
+ * that is forked for it, has nothing to do but this, and is ended by the kernel when it has used its
+ * time of the processor. Nobody else notices that: to the postmaster it is no child. It costs
  * about a millisecond, where the others cost a few microseconds.
  *
  * Everything else that does not look for interrupts is bounded by the event: to
@@ -22,7 +22,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,7 +45,8 @@
 #define COMPARISONS_MAX 1000000 /* that are made without a look for interrupts: some 20 ms */
 #define BYTES_PER_COMPARISON 16 /* of a string, compared while one comparison is made */
 #define TOO_LONG (-1)           /* no status that a process ends with */
-#define CHILD_CPU_S 20          /* more than any limit, should nobody kill it */
+#define WAIT_MS 1000            /* a child is waited for so long, and so many times the limit */
+#define WAIT_TIMES 10
 
 /*
  * What a filter is made of
@@ -242,14 +243,16 @@ typedef struct Answer
 wh_noreturn static void
 be_the_child(int fd, pid_t parent, struct varlena *filter, const Jsonb *event)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGALRM, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT, SIGCHLD};
-	struct rlimit cpu = {CHILD_CPU_S, CHILD_CPU_S};
+	static const int signals[] = {SIGTERM, SIGINT,  SIGALRM, SIGHUP, SIGUSR1,
+								  SIGUSR2, SIGQUIT, SIGCHLD, SIGPROF};
+	/* SIGPROF ends it when it has used so much of the processor's time */
+	struct itimerval cpu = {.it_value = {wh_filter_timeout / 1000, wh_filter_timeout % 1000 * 1000}};
 	Answer answer = {.what = 'f'};
 
 	for (int i = 0; i < (int) lengthof(signals); i++)
 		signal(signals[i], SIG_DFL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	setrlimit(RLIMIT_CPU, &cpu);
+	setitimer(ITIMER_PROF, &cpu, NULL);
 	if (getppid() != parent)
 		_exit(1);
 	/* nothing of what the worker does when it ends is this process's */
@@ -273,15 +276,16 @@ be_the_child(int fd, pid_t parent, struct varlena *filter, const Jsonb *event)
 	_exit(0);
 }
 
-/* Milliseconds left of the time, counted from when it began. */
+/* Milliseconds that it is waited for, as much as the processor may be busy with other things. */
 static int
 left(const instr_time *began)
 {
 	instr_time now;
+	int most = WAIT_MS + WAIT_TIMES * wh_filter_timeout;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, *began);
-	return Max(0, wh_filter_timeout - (int) Min(INT_MAX / 2, INSTR_TIME_GET_MILLISEC(now)));
+	return Max(0, most - (int) Min(INT_MAX / 2, INSTR_TIME_GET_MILLISEC(now)));
 }
 
 /* Wait for its answer, until its time is over or somebody wants us to stop; then it is gone in any case. */
@@ -313,7 +317,7 @@ wait_for_child(pid_t pid, int fd, Answer *answer, int *status)
 	close(fd);
 	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
 		;
-	if (!answered && !in_time)
+	if (!answered && (!in_time || (WIFSIGNALED(*status) && WTERMSIG(*status) == SIGPROF)))
 		*status = TOO_LONG;
 	return answered;
 }
@@ -362,7 +366,7 @@ wh_filter_is_true(struct varlena *filter, WhFilterShape shape, const Jsonb *even
 	WH_FAULT("filter");
 	if (is_long(shape, event))
 		return match_apart(filter, event);
-	wh_time_limit_begin(wh_filter_timeout);
+	wh_time_limit_begin_cpu(wh_filter_timeout);
 	is_true = match(filter, event);
 	if (wh_time_limit_end())
 		took_too_long();

@@ -18,8 +18,7 @@
  * That may be in the midst of an event: what was found out about it is kept
  * for the next page, which begins with it.
  *
- * Owns what was found out about that event. What exceeded its limits is judged
- * once more, because the machine itself may have stood still for a moment.
+ * Owns what was found out about that event.
  */
 #include "postgres.h"
 
@@ -68,7 +67,6 @@ typedef struct Walk
 	int first_match;   /* of the event */
 	int n_verdicts;    /* of those so far, how many we have come by */
 	bool reading;      /* an error is one of reading it */
-	bool again;        /* it is judged for the second time */
 	WhRouteScan scan;
 	WhContent content;
 	const WhRoute *route;
@@ -268,7 +266,7 @@ judge(Walk *walk)
 	}
 	if ((why = wh_suspect_why(event->id, route->sub.id)) == NULL)
 	{
-		if (walk->judged && !walk->again && wh_now() >= walk->until)
+		if (walk->judged && wh_now() >= walk->until)
 			return false;
 		if (!wh_suspect_may(event, route->sub.id))
 			return false;
@@ -279,7 +277,6 @@ judge(Walk *walk)
 	}
 	else
 		is_for_it = false;
-	walk->again = false;
 	note_verdict(route, is_for_it, why);
 	take_verdict(walk, &so_far.list[walk->n_verdicts++]);
 	return true;
@@ -397,17 +394,11 @@ after_error(Walk *walk, int code, const char *why)
 		wh_row_unread(&walk->page->rows[walk->event], psprintf("the event could not be read: %s", why));
 		return true;
 	}
-	if (code == WH_TIME_EXCEEDED && !walk->again)
-	{
-		walk->again = true;
-		return true;
-	}
-	walk->again = false;
 	why = wh_content_failed(&walk->content, code, why);
 	note_verdict(walk->route, false, why);
 	take_verdict(walk, &so_far.list[walk->n_verdicts++]);
 	if (filter && is_limit(code))
-		wh_strike(walk->route->sub.id, why);
+		wh_strike(walk->route->sub.id, walk->page->rows[walk->event].head.id, why);
 	walk->route = next_candidate(walk);
 	return true;
 }
@@ -472,7 +463,6 @@ WhJudgement
 wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_id, const char **why)
 {
 	Judging j = {.route = wh_route_find(routes, subscription_id), .event = event};
-	bool again = false;
 	bool filter;
 	int code;
 
@@ -486,17 +476,12 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 	if (wh_strikes_out(subscription_id) || !wh_suspect_may_put_off(event, subscription_id))
 		return WH_NOT_NOW;
 	wh_content_open(&j.content, CurrentMemoryContext);
-	while (!wh_tx_guarded(judge_one, &j, &code, &j.why))
+	if (!wh_tx_guarded(judge_one, &j, &code, &j.why))
 	{
-		if (code == WH_TIME_EXCEEDED && !again)
-		{
-			again = true;
-			continue;
-		}
 		filter = j.content.making == WH_PARTS;
 		j.why = wh_content_failed(&j.content, code, j.why);
 		if (filter && is_limit(code))
-			wh_strike(subscription_id, j.why);
+			wh_strike(subscription_id, event->id, j.why);
 		wh_content_close(&j.content);
 		*why = j.why;
 		return WH_CANNOT_BE_TOLD;

@@ -16,8 +16,9 @@
 typedef struct Strikes
 {
 	int64 subscription_id;
-	int n;         /* in a row */
-	bool disabled; /* it is, but the subscriptions have not been read since */
+	int n;          /* events in a row */
+	int64 event_id; /* the last of them */
+	bool disabled;  /* it is, but the subscriptions have not been read since */
 	char why[256];
 } Strikes;
 
@@ -33,7 +34,7 @@ find(int64 subscription_id)
 }
 
 void
-wh_strike(int64 subscription_id, const char *why)
+wh_strike(int64 subscription_id, int64 event_id, const char *why)
 {
 	HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Strikes)};
 	Strikes *s;
@@ -47,6 +48,9 @@ wh_strike(int64 subscription_id, const char *why)
 		s->n = 0;
 		s->disabled = false;
 	}
+	else if (s->event_id == event_id)
+		return; /* judged anew, because the subscriptions have been read again in its midst */
+	s->event_id = event_id;
 	strlcpy(s->why, why, sizeof(s->why));
 	if (++s->n == WH_STRIKES_OUT)
 		n_out++;

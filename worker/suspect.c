@@ -96,7 +96,8 @@ step_may(WhSuspectAt at, const WhEvent *event, int64 subscription_id)
 {
 	WhPair step = {.event_id = event->id, .subscription_id = subscription_id};
 
-	if (same(step, noted[at]))
+	/* what is judged has been read before that was written down, and is read again for it */
+	if (same(step, noted[at]) || (subscription_id == 0 && noted[at].event_id == event->id))
 		return true;
 	wanted[at] = step;
 	return false;

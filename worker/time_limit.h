@@ -15,6 +15,7 @@ extern void wh_time_limit_set_up(void);
  * that was noticed or not.
  */
 extern void wh_time_limit_begin(int ms);
+extern void wh_time_limit_begin_cpu(int ms); /* of the processor's time: for what only computes */
 extern bool wh_time_limit_end(void);
 
 #endif /* WEBHOOK_TIME_LIMIT_H */

@@ -43,7 +43,7 @@ sub dies_of
 {
 	my ($what, $point, $sql, $dead, $why) = @_;
 	my $offset = $t->log_size;
-	my $last   = $t->sql("SELECT coalesce(max(id), 0) FROM webhook.outbox WHERE NOT EXISTS (SELECT FROM webhook.pending)");
+	my $last   = $t->sql('SELECT coalesce(max(event_id), 0) FROM webhook.dead_letter');
 	my $before = $t->sql('SELECT count(*) FROM webhook.dead_letter');
 	my $changed = 0;
 	$t->fault("$point kill 0");
@@ -65,7 +65,7 @@ sub dies_of
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), $before + $dead, "$what: nothing else is dead");
 	is( $t->sql(<<'SQL'), 0, "$what: everything else arrives");
 SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE webhook.matches(s, o)
-	AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered')
+	AND o.created_at > s.created_at AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered')
 	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_id = o.id AND d.subscription_id = s.id)
 SQL
 	# what was killed by it is past
