@@ -7,9 +7,9 @@
  * large as allowed are too much as well. So the sizes are read first, which
  * takes no memory however large the values are, and what does not fit is not
  * read: the columns that say how to send, of the largest first, and only where
- * that is not enough those that say which events. A subscription without the
- * former is treated as paused. One without the latter cannot be judged, and
- * what may be for it goes to its dead letters.
+ * that is not enough those that say which events. Such a subscription is treated
+ * as paused: what is for it is kept. Where it is not known which events are,
+ * those that may be are kept, and judged when it has been made smaller.
  *
  * Called by worker_config.c, in the transaction that reads the configuration.
  */
@@ -208,9 +208,7 @@ say(const All *all)
 		if (all->list[i].why && ++n <= SAY_AT_MOST)
 			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
-					errdetail("It is too large: %s. %s", all->list[i].why,
-							  all->list[i].leave_routing ? "Events that may be for it are dead letters."
-														 : "What is for it is kept."),
+					errdetail("It is too large: %s. What is for it is kept.", all->list[i].why),
 					errhint("Make it smaller, or raise webhook.worker_memory."));
 	if (n > SAY_AT_MOST)
 		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
