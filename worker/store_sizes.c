@@ -6,10 +6,9 @@
  * the triggers that see to it, and ten thousand subscriptions that are all as
  * large as allowed are too much as well. So the sizes are read first, which
  * takes no memory however large the values are, and what does not fit is not
- * read: the columns that say how to send, of the largest first, and only where
- * that is not enough those that say which events. A subscription without the
- * former is treated as paused. One without the latter cannot be judged, and
- * what may be for it goes to its dead letters.
+ * read, of all together the largest. Such a subscription is treated
+ * as paused: what is for it is kept. Where it is not known which events are,
+ * those that may be are kept, and judged when it has been made smaller.
  *
  * Called by worker_config.c, in the transaction that reads the configuration.
  */
@@ -151,52 +150,38 @@ see_subscription(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size
 	pfree(name);
 }
 
-static int
-larger_sending_first(const void *a, const void *b)
+static Size
+taken_by(const Sizes *s)
 {
-	const Sizes *x = a;
-	const Sizes *y = b;
-
-	return x->sending == y->sending ? 0 : x->sending > y->sending ? -1 : 1;
+	return (s->leave_sending ? 0 : s->sending) + (s->leave_routing ? 0 : s->routing);
 }
 
 static int
-larger_routing_first(const void *a, const void *b)
+larger_first(const void *a, const void *b)
 {
-	const Sizes *x = a;
-	const Sizes *y = b;
+	Size x = taken_by(a);
+	Size y = taken_by(b);
 
-	return x->routing == y->routing ? 0 : x->routing > y->routing ? -1 : 1;
+	return x == y ? 0 : x > y ? -1 : 1;
 }
 
-/* What is left of the largest until all of it fits. */
+/* The largest are left out until the rest fits: so those of a usual size stay, whatever is beside them. */
 static void
 make_it_fit(All *all, Size budget)
 {
-	static const char *const why = "all subscriptions together are larger than webhook.worker_memory allows";
 	Size total = 0;
 
 	for (int i = 0; i < all->n; i++)
-		total += (all->list[i].leave_sending ? 0 : all->list[i].sending) +
-				 (all->list[i].leave_routing ? 0 : all->list[i].routing);
+		total += taken_by(&all->list[i]);
 	if (total <= budget)
 		return;
-	qsort(all->list, all->n, sizeof(Sizes), larger_sending_first);
+	qsort(all->list, all->n, sizeof(Sizes), larger_first);
 	for (int i = 0; i < all->n && total > budget; i++)
-		if (!all->list[i].leave_sending)
-		{
-			total -= all->list[i].sending;
-			all->list[i].leave_sending = true;
-			all->list[i].why = why;
-		}
-	qsort(all->list, all->n, sizeof(Sizes), larger_routing_first);
-	for (int i = 0; i < all->n && total > budget; i++)
-		if (!all->list[i].leave_routing)
-		{
-			total -= all->list[i].routing;
-			all->list[i].leave_routing = true;
-			all->list[i].why = why;
-		}
+	{
+		total -= taken_by(&all->list[i]);
+		all->list[i].leave_sending = all->list[i].leave_routing = true;
+		all->list[i].why = "all subscriptions together are larger than webhook.worker_memory allows";
+	}
 }
 
 static void
@@ -208,9 +193,7 @@ say(const All *all)
 		if (all->list[i].why && ++n <= SAY_AT_MOST)
 			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
-					errdetail("It is too large: %s. %s", all->list[i].why,
-							  all->list[i].leave_routing ? "Events that may be for it are dead letters."
-														 : "What is for it is kept."),
+					errdetail("It is too large: %s. What is for it is kept.", all->list[i].why),
 					errhint("Make it smaller, or raise webhook.worker_memory."));
 	if (n > SAY_AT_MOST)
 		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
