@@ -80,6 +80,8 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 	bool *seen = palloc0(n * sizeof(bool));
 	const char *why = "";
 	int n_settled = 0;
+	bool logged = false;     /* a row of the log could be written for some, */
+	bool not_logged = false; /* and for some not */
 	int stride;
 
 	for (int i = 0; i < n; i++)
@@ -109,7 +111,13 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 		settled[i] = settle_one(deliveries[i], true, &why);
 		n_settled += settled[i] ? 1 : 0;
 	}
-	if (n_settled == 0)
+	for (int i = 0; i < n; i++)
+	{
+		logged = logged || (settled[i] && deliveries[i]->attempted);
+		not_logged = not_logged || (!settled[i] && deliveries[i]->attempted);
+	}
+	/* what has no row in the log says nothing of those that have: the log may be what is wrong, for all */
+	if (n_settled == 0 || (not_logged && !logged))
 		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
 }
 
