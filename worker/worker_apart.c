@@ -163,9 +163,8 @@ try_step(void *arg)
 		t->settled[i] = settle_one(a->delivery, true, &problem) ||
 						(++a->tries >= WITHOUT_LOG_AFTER && settle_one(a->delivery, false, &problem));
 		if (!t->settled[i] && why == NULL)
-			why = MemoryContextStrdup(
-				wh_tx_results, psprintf("subscription " INT64_FORMAT ", event " INT64_FORMAT ": %s",
-										a->delivery->subscription_id, a->delivery->event->id, problem));
+			why = MemoryContextStrdup(wh_tx_results, psprintf("of subscription " INT64_FORMAT ": %s",
+															  a->delivery->subscription_id, problem));
 	}
 	wh_tx_commit(false);
 	t->committed = true;
