@@ -81,6 +81,8 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 	bool *seen = palloc0(n * sizeof(bool));
 	const char *why = "";
 	int n_settled = 0;
+	bool logged = false;     /* a row of the log could be written for some, */
+	bool not_logged = false; /* and for some not */
 	int stride;
 
 	for (int i = 0; i < n; i++)
@@ -111,7 +113,13 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 		settled[i] = settle_one(deliveries[i], true, &why);
 		n_settled += settled[i] ? 1 : 0;
 	}
-	if (n_settled == 0)
+	for (int i = 0; i < n; i++)
+	{
+		logged = logged || (settled[i] && deliveries[i]->attempted);
+		not_logged = not_logged || (!settled[i] && deliveries[i]->attempted);
+	}
+	/* what has no row in the log says nothing of those that have: the log may be what is wrong, for all */
+	if (n_settled == 0 || (not_logged && !logged))
 		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
 }
 
@@ -157,9 +165,8 @@ try_step(void *arg)
 		t->settled[i] = settle_one(a->delivery, true, &problem) ||
 						(++a->tries >= WITHOUT_LOG_AFTER && settle_one(a->delivery, false, &problem));
 		if (!t->settled[i] && why == NULL)
-			why = MemoryContextStrdup(
-				wh_tx_results, psprintf("subscription " INT64_FORMAT ", event " INT64_FORMAT ": %s",
-										a->delivery->subscription_id, a->delivery->event->id, problem));
+			why = MemoryContextStrdup(wh_tx_results, psprintf("of subscription " INT64_FORMAT ": %s",
+															  a->delivery->subscription_id, problem));
 	}
 	wh_tx_commit(false);
 	t->committed = true;
