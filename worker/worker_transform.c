@@ -33,9 +33,9 @@
 #include "transform_pool.h"
 #include "worker.h"
 
-#define TURN (1000 * MS) /* of a process, where others wait for a place */
-#define EVENT_BYTES_PER_US 10
-#define PIECES_AT_ONCE 64 /* of one answer, in one turn of the loop */
+#define TURN (1000 * MS)     /* of a process, where others wait for a place */
+#define EVENT_BYTES_PER_US 2 /* that a busy machine makes a row, at least */
+#define PIECES_AT_ONCE 64    /* of one answer, in one turn of the loop */
 
 /* Can a delivery of this subscription be given to a process, or be answered, now? */
 static bool
