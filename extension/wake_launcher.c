@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "wake.h"
+#include "monotonic.h"
 #include "wake_internal.h"
 
 #define SAY_UNDELIVERED_MS 3600000 /* that nobody delivers is logged no more often, per database */
@@ -105,7 +106,7 @@ wh_slots_look_at_silent(void)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < wh_max_databases(); i++)
 		if (shared->slots[i].view.silent)
-			shared->slots[i].view.not_before = GetCurrentTimestamp(); /* 0: somebody has asked for it */
+			shared->slots[i].view.not_before = wh_monotonic(); /* 0: somebody has asked for it */
 	LWLockRelease(&shared->lock);
 }
 
@@ -151,7 +152,7 @@ bool
 wh_claim_undelivered(void)
 {
 	Shared *shared = wh_shared_slots();
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = wh_monotonic();
 	WorkerSlot *slot;
 	bool mine = false;
 

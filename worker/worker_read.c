@@ -423,7 +423,9 @@ wh_read_page(void)
 		wh_suspect_caught_up();
 	if (wh_suspect_wanted(WH_SUSPECT_READING))
 		(void) wh_read_note_step(WH_SUSPECT_READING);
-	wh_read_disable();
+	/* in the midst of an event it would cost the verdicts on that: the subscriptions are read again */
+	if (r.n_events > 0)
+		wh_read_disable();
 	if (read_before && recovered())
 	{
 		wh_position_free(read_before);

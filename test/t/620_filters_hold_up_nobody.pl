@@ -161,8 +161,14 @@ $t->subscribe("many$_", $r->url('/ok/many'), entity_types => "'{bad}'", filter =
 $t->sql("INSERT INTO bad (j) SELECT $large FROM generate_series(1, 5)");
 good_arrives('twenty of them');
 $t->poll_sql('all are disabled', "SELECT count(*) FROM webhook.subscription WHERE name LIKE 'many%' AND state = 'disabled'", 20);
-$t->poll_sql('each after three events', "SELECT count(*), count(DISTINCT subscription) FROM webhook.dead_letter WHERE subscription LIKE 'many%'", '60|20');
-is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name LIKE 'many%'"), 40, 'each after three events, and the others are kept');
+$t->poll_sql('each delivery of theirs is dead or kept', <<'SQL', '5|5|20');
+SELECT min(n), max(n), count(*) FROM (SELECT (SELECT count(*) FROM webhook.dead_letter d WHERE d.subscription_id = s.id)
+	+ (SELECT count(*) FROM webhook.pending p WHERE p.subscription_id = s.id) AS n FROM webhook.subscription s WHERE s.name LIKE 'many%') n
+SQL
+# the third may be judged anew, when it is disabled already
+is( $t->sql(<<'SQL'), 't', 'each after three events');
+SELECT bool_and(n IN (2, 3)) FROM (SELECT count(*) AS n FROM webhook.dead_letter WHERE subscription LIKE 'many%' GROUP BY subscription) n
+SQL
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name LIKE 'many%' OR name = 'slow'");
 $t->wait_until_settled;
 
