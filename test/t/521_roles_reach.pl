@@ -116,14 +116,14 @@ $t->sql("SELECT webhook.set_credential('crm', 'bearer', 'token'); CREATE SCHEMA 
 is(as('op', <<'SQL'), '', 'an operator makes an index of a function of hers');
 CREATE TABLE ops.t (id int);
 INSERT INTO ops.t VALUES (1);
-CREATE FUNCTION ops.f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+CREATE FUNCTION ops.g() RETURNS void LANGUAGE plpgsql VOLATILE AS $$ BEGIN
 	IF session_user = 'postgres' THEN
 		BEGIN UPDATE webhook.subscription SET url = 'https://127.0.0.1:2/' WHERE name = 'crm'; EXCEPTION WHEN insufficient_privilege THEN NULL; END;
 		BEGIN PERFORM webhook.set_credential('crm', 'ca', NULL); EXCEPTION WHEN insufficient_privilege THEN NULL; END;
 		BEGIN PERFORM webhook.rotate_secret('other', 'file:/etc/passwd'); EXCEPTION WHEN insufficient_privilege THEN NULL; END;
 	END IF;
-	RETURN i;
 END $$;
+CREATE FUNCTION ops.f(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM ops.g(); RETURN i; END $$;
 CREATE INDEX ON ops.t ((ops.f(id)));
 SQL
 $t->sql($_) for 'VACUUM (FULL, ANALYZE) ops.t', 'REINDEX TABLE ops.t', 'CLUSTER ops.t USING t_f_idx';
