@@ -2,7 +2,10 @@
 -- shows in them. So one entity is one lane, and one thing to its receiver.
 SET client_min_messages = warning;
 \set VERBOSITY terse
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
+DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
+SET client_min_messages = warning;
 TRUNCATE webhook.outbox;
 CREATE SCHEMA other;
 CREATE TYPE other.mood AS ENUM ('a', 'b');
