@@ -258,7 +258,8 @@ wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
-	int64_t asked_us = wh_retry_after(t->retry_after, wh_engine_wall(e));
+	/* without the header, which is nearly always, the clock need not be asked */
+	int64_t asked_us = t->retry_after[0] ? wh_retry_after(t->retry_after, wh_engine_wall(e)) : -1;
 
 	e->now_us = now;
 	if (endpoint)
