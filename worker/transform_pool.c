@@ -30,6 +30,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "monotonic.h"
 #include "store.h"
 #include "transform_pool.h"
 #include "wake.h"
@@ -283,7 +284,7 @@ const char *
 wh_transform_problem(void)
 {
 	/* nobody may have wanted one since */
-	return problem[0] && wh_monotonic_us() < not_before + FORGOTTEN_AFTER ? problem : NULL;
+	return problem[0] && wh_monotonic() < not_before + FORGOTTEN_AFTER ? problem : NULL;
 }
 
 static void
@@ -315,7 +316,7 @@ all_gone(int64 now)
 void
 wh_transform_end(void)
 {
-	int64 now = wh_monotonic_us();
+	int64 now = wh_monotonic();
 	int64 until = now + GRACE;
 
 	for (Process *p = wh_processes; p < wh_processes + SLOTS; p++)
@@ -329,6 +330,6 @@ wh_transform_end(void)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
-		now = wh_monotonic_us();
+		now = wh_monotonic();
 	}
 }

@@ -9,7 +9,6 @@
 
 #include "postgres.h"
 
-#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 
 #include "transform.h"
@@ -53,16 +52,6 @@ typedef struct Process
 } Process;
 
 extern Process wh_processes[SLOTS];
-
-/* Of a clock that nobody sets. */
-static inline int64
-wh_monotonic_us(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now);
-}
 
 /* The process of this owner, or the place where the last one was; NULL: none is known. */
 extern Process *wh_pool_find(const char *owner);

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "monotonic.h"
 #include "store.h"
 #include "transform_pool.h"
 #include "worker.h"
@@ -43,7 +44,7 @@ ready(void *arg, int64_t subscription_id)
 {
 	const WhRoute *route = wh_route_find(wh_config_routing(), subscription_id);
 	bool *others_wait = arg;
-	int64 now = wh_monotonic_us();
+	int64 now = wh_monotonic();
 	Process *p;
 
 	if (route == NULL || route->transform == NULL)
@@ -288,7 +289,7 @@ look_at(Process *p, int64 now)
 static bool
 look_at_all(void)
 {
-	int64 now = wh_monotonic_us();
+	int64 now = wh_monotonic();
 	bool any = false;
 
 	for (Process *p = wh_processes; p < wh_processes + SLOTS; p++)
@@ -312,7 +313,7 @@ hand_over(const WhDelivery *d, uint64 token)
 {
 	const WhRoute *route = wh_route_find(wh_config_routing(), d->subscription_id);
 	Process *p = route->transform_owner ? wh_pool_find(route->transform_owner) : NULL;
-	int64 now = wh_monotonic_us();
+	int64 now = wh_monotonic();
 
 	if (p == NULL)
 		say(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
@@ -349,7 +350,7 @@ TimestampTz
 wh_transform_due(void)
 {
 	TimestampTz now = wh_now();
-	int64 here = wh_monotonic_us();
+	int64 here = wh_monotonic();
 	bool others_wait = wh_pool_was_waited_for();
 	int64 engine_us;
 	int64 due;
