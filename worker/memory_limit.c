@@ -41,11 +41,14 @@
 #define MMAP_FROM (1024 * 1024)   /* blocks of this size and more are mappings of their own */
 #define THREAD_STACK (512 * 1024) /* of libcurl's look-ups of names, which would be 8 MB each */
 #define EVENTS_PER_LIMIT 8
+#define COMING_DOWN (16 * 1024 * 1024) /* above what is in use, for one that is */
+#define PAGE_MAX (8 * 1024 * 1024)
+#define RESERVE 16 /* a sixteenth of the limit */
 
-static bool known = false;             /* is `before`? */
-static struct rlimit before;           /* what this process was given */
-static size_t limit = SIZE_MAX;        /* what was asked for */
-static rlim_t current = RLIM_INFINITY; /* the soft limit that restoring goes back to */
+static bool known = false;           /* is `before`? */
+static struct rlimit before;         /* what this process was given */
+static rlim_t limit = RLIM_INFINITY; /* what is wanted */
+static rlim_t top = RLIM_INFINITY;   /* what is kept: more, while one that is too low comes down */
 
 static bool
 set_soft(rlim_t soft)
@@ -55,11 +58,16 @@ set_soft(rlim_t soft)
 	return setrlimit(RLIMIT_DATA, &now) == 0;
 }
 
+/* Without the reserve; `top` is with it. */
+static rlim_t
+usual(void)
+{
+	return top == RLIM_INFINITY ? top : top - top / RESERVE;
+}
+
 bool
 wh_memory_limit_set(size_t bytes)
 {
-	rlim_t soft;
-
 	if (!known)
 	{
 		if (getrlimit(RLIMIT_DATA, &before) != 0)
@@ -70,13 +78,23 @@ wh_memory_limit_set(size_t bytes)
 		mallopt(M_TRIM_THRESHOLD, 2 * MMAP_FROM);
 #endif
 	}
-	/* RLIM_INFINITY is the largest number of its type */
-	soft = bytes == 0 ? before.rlim_cur : Min((rlim_t) bytes, before.rlim_cur);
-	if (!set_soft(soft))
-		return false;
-	current = soft;
-	limit = soft == RLIM_INFINITY ? SIZE_MAX : (size_t) soft;
-	return true;
+	/* RLIM_INFINITY is the largest number of its type; what keeps to parts of the limit does so in any case */
+	limit = bytes == 0 ? before.rlim_cur : Min((rlim_t) bytes, before.rlim_cur);
+	top = Max(limit, limit == RLIM_INFINITY ? 0 : (rlim_t) wh_memory_used() + COMING_DOWN);
+	top = Min(top, before.rlim_cur);
+	return set_soft(usual());
+}
+
+void
+wh_memory_limit_look(void)
+{
+	rlim_t needed;
+
+	if (top <= limit)
+		return;
+	needed = (rlim_t) wh_memory_used() + COMING_DOWN;
+	top = Min(top, Max(limit, needed));
+	(void) set_soft(usual());
 }
 
 void
@@ -128,24 +146,53 @@ wh_memory_limit_narrow(size_t more)
 
 	if (used == 0 || !known)
 		return false;
-	return set_soft(Min((rlim_t) used + more, current));
+	return set_soft(Min((rlim_t) used + more, usual()));
+}
+
+void
+wh_memory_limit_use_reserve(void)
+{
+	if (known)
+		(void) set_soft(top);
 }
 
 void
 wh_memory_limit_restore(void)
 {
 	if (known)
-		(void) set_soft(current);
+		(void) set_soft(usual());
 }
 
 size_t
 wh_memory_limit(void)
 {
-	return limit;
+	return limit == RLIM_INFINITY ? SIZE_MAX : (size_t) limit;
+}
+
+size_t
+wh_memory_part(size_t part, size_t most)
+{
+	return Min(wh_memory_limit() / part, most);
+}
+
+size_t
+wh_page_bytes_max(void)
+{
+	return wh_memory_part(64, PAGE_MAX);
 }
 
 size_t
 wh_event_size_max(void)
 {
-	return Min(limit / EVENTS_PER_LIMIT, (size_t) WH_BODY_MAX);
+	return wh_memory_part(EVENTS_PER_LIMIT, WH_BODY_MAX);
+}
+
+bool
+wh_memory_has(size_t bytes)
+{
+	/* as large as this it is a mapping, which takes nothing of what malloc has and leaves nothing behind */
+	void *block = malloc(Max(bytes, MMAP_FROM));
+
+	free(block);
+	return block != NULL;
 }
