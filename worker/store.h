@@ -276,6 +276,8 @@ extern WhEvent *wh_row_light(WhRow *row);
 extern void wh_row_release(WhRow *row);
 /* Both in one; the reference is the caller's. */
 extern WhEvent *wh_store_event(HeapTuple tuple, TupleDesc desc, int at);
+/* What an error has left of one that was being made. */
+extern void wh_store_event_drop(void);
 
 typedef struct WhPage
 {
@@ -421,6 +423,9 @@ extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
 extern List *wh_store_take_parked(int64 subscription_id, int max);
 extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
+/* When the step that took has ended: the events of its list are the caller's; or it failed, and they are let go. */
+extern void wh_store_taken_over(void);
+extern void wh_store_taken_in_vain(void);
 
 /*
  * Where the parked rows of a subscription begin, so that those taken before are

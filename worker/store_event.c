@@ -261,11 +261,22 @@ wh_row_event(WhRow *row)
 	return row->event;
 }
 
+static WhRow single; /* while its event is made, which may fail */
+
 WhEvent *
 wh_store_event(HeapTuple tuple, TupleDesc desc, int at)
 {
-	WhRow row;
+	WhEvent *event;
 
-	wh_store_row(tuple, desc, at, &row);
-	return wh_row_event(&row);
+	wh_store_event_drop();
+	wh_store_row(tuple, desc, at, &single);
+	event = wh_row_event(&single);
+	single.event = NULL;
+	return event;
+}
+
+void
+wh_store_event_drop(void)
+{
+	wh_row_release(&single);
 }

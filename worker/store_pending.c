@@ -98,6 +98,29 @@ int8_array(const int64 *values, int n)
 		construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* The events of a step that takes, which may fail after some were made: until it is known whether it did. */
+static WhEvent **made = NULL;
+static int n_made = 0;
+static int cap_made = 0;
+
+/* Before an event is made, so that none is without a place. */
+static void
+make_room(void)
+{
+	if (n_made < cap_made)
+		return;
+	cap_made = Max(64, cap_made * 2);
+	made = made ? repalloc(made, cap_made * sizeof(WhEvent *))
+				: MemoryContextAlloc(TopMemoryContext, cap_made * sizeof(WhEvent *));
+}
+
+static WhEvent *
+remember_made(WhEvent *event)
+{
+	event->refs++; /* whoever takes rows may let some of their events go in the same step */
+	return made[n_made++] = event;
+}
+
 static List *
 take(WhPlan *plan, Datum *values)
 {
@@ -117,6 +140,7 @@ take(WhPlan *plan, Datum *values)
 		Datum first_at;
 		Datum batch;
 
+		make_room();
 		/* somebody has made two rows of it: what becomes of one becomes of both */
 		if (before && before->subscription_id == subscription_id && before->event_id == event_id)
 			continue;
@@ -136,9 +160,26 @@ take(WhPlan *plan, Datum *values)
 		t->batch = isnull ? 0 : DatumGetInt64(batch);
 		t->unjudged = !DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
 		SPI_getbinval(row, desc, 8, &isnull);
-		t->event = isnull ? NULL : wh_store_event(row, desc, 8);
+		if (!isnull)
+			t->event = remember_made(wh_store_event(row, desc, 8));
 	}
 	return list;
+}
+
+void
+wh_store_taken_over(void)
+{
+	while (n_made > 0)
+		wh_event_release(made[--n_made]);
+}
+
+void
+wh_store_taken_in_vain(void)
+{
+	for (int i = 0; i < n_made; i++)
+		made[i]->refs = 1; /* nobody else's: the list is lost */
+	wh_store_taken_over();
+	wh_store_event_drop();
 }
 
 List *

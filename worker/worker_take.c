@@ -236,10 +236,12 @@ take_once(Taking *t)
 {
 	if (!wh_attempt(take_step, t))
 	{
+		wh_store_taken_in_vain();
 		for (int i = 0; i < t->n_lanes; i++)
 			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		return false;
 	}
+	wh_store_taken_over();
 	if (t->taken != NIL)
 		WH_FAULT("taken");
 	submit_taken(t);

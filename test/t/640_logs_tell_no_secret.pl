@@ -219,14 +219,14 @@ my %called = map { $_ => 1 } qw(
   subscribe rotate_secret set_credential verify reseal seal_anew generate_secret check_secret check_credential_pair
   subscribe_wrapped rotate_secret_wrapped set_credential_wrapped verify_wrapped signature_matches
   do_set_secret do_rotate_secret do_set_credential before_secret before_credential secret_owner credential_owner
-  wrapped room_for_secret guard_credentials check_credentials after_credential operate after_subscription after_profile profile_of
+  wrapped room_for_secret guard_credentials check_credentials after_credential operate after_subscription after_profile profile_of guard_removal
   check_signing check_subscription
 );
 my $known = join ' ', sort keys %called;
 is($t->sql(<<SQL), '', 'every function that has to do with secrets is called here') or diag('a new one has to be added to the test');
 SELECT string_agg(DISTINCT p.proname, ' ') FROM pg_proc p WHERE p.pronamespace = 'webhook'::regnamespace
 	AND (p.proname ~ 'secret|credential|seal|wrap|sign|verif' OR p.prosrc ~ 'secret|credential|wrapped'
-		OR p.proargnames::text ~ 'secret|value|key|kept|credential|certificate|password')
+		OR p.proargnames::text ~ 'secret|value|key|credential|certificate|password')
 	AND p.proname <> ALL (string_to_array('$known', ' '))
 SQL
 
