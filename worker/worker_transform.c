@@ -307,8 +307,11 @@ look_at_all(void)
 	return any;
 }
 
-/* What the engine hands out goes to its process, or has an answer at once. */
-static void
+/*
+ * What the engine hands out goes to its process, or has an answer at once. False: the process
+ * has gone since it was found ready (another owner's may have taken its place); it is asked for again.
+ */
+static bool
 hand_over(const WhDelivery *d, uint64 token)
 {
 	const WhRoute *route = wh_route_find(wh_config_routing(), d->subscription_id);
@@ -319,11 +322,17 @@ hand_over(const WhDelivery *d, uint64 token)
 		say(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
 	else if (p->state == STUCK)
 		say_timeout(token);
+	else if (p->state != READY || p->link.segment == NULL)
+	{
+		say(token, WH_OUT_ABORTED, NULL);
+		return false;
+	}
 	else
 	{
 		give(p, route, d, token, now);
 		(void) look_at(p, now);
 	}
+	return true;
 }
 
 /*
@@ -340,8 +349,9 @@ wh_transform_run(void)
 
 	while ((d = wh_deliver_to_transform(wh_engine, ready, &others_wait, &token)) != NULL)
 	{
-		hand_over(d, token);
 		any = true;
+		if (!hand_over(d, token))
+			break;
 	}
 	return any;
 }
