@@ -82,7 +82,7 @@ fuzz: ## every fuzzer of test/fuzz (SECONDS=60 for each)
 valgrind: ## a server under memcheck, delivering
 	@ONLY=valgrind bash scripts/test.sh
 
-coverage: ## gcov over unit and some TAP tests (COVERED="050 062 080 120 300 510")
+coverage: ## gcov over unit and some TAP tests (COVERED="050 062 080 120 300 510 650")
 	@ONLY=coverage bash scripts/test.sh
 
 pg_upgrade: ## to the newer server of Debian's stable (SUITE=sid), with deliveries pending; as root

@@ -70,7 +70,7 @@ coverage() {
   quietly "the build that counts" "${as_user[@]}" make -s -j"$(nproc)" -C "$WORK/counting" COPT="--coverage -O0 -Wno-cpp"
   install_from "$WORK/counting"
   run coverage "${as_user[@]}" TESTDIR="$WORK/counted" TESTDATADIR="$WORK/counted/tmp_check" TESTLOGDIR="$WORK/counted/tmp_check/log" \
-    top_builddir="$WORK/counted" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" COVERED="${COVERED:-050 062 080 120 300 510}" \
+    top_builddir="$WORK/counted" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" COVERED="${COVERED:-050 062 080 120 300 510 650}" \
     bash scripts/coverage.sh "$WORK/counting" "$WORK/counted" "$PGXS_DIR/src/test/perl"
   install_from "$WORK/src"
   sed -n '/^file /,$p' "$log"
