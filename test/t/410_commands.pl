@@ -56,7 +56,7 @@ sub furnished
 		$t->sql('CREATE EXTENSION IF NOT EXISTS webhook');
 		$t->sql('CREATE TABLE item (id serial PRIMARY KEY)');
 		$t->watch('item');
-		$t->subscribe('crm', $r->url("/ok/$db"), timeout => "'60s'");
+		$t->subscribe('crm', $r->url("/ok/$db"), timeout => "'150s'");
 	};
 	hanging($db, $behave);
 	return;
