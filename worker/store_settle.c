@@ -316,24 +316,24 @@ write_pending(WhDelivery *const *deliveries, int n)
 		const char *state;
 		TimestampTz due;
 
-		switch (d->disposal)
+		if (d->disposal == WH_DO_RETRY)
 		{
-			case WH_DO_RETRY:
-				state = "retry";
-				due = wh_table_time(d->due_us ? timestamp_of(d->due_us) : wh_now());
-				break;
-			case WH_DO_BEHIND:
-				state = "behind";
-				due = DT_NOEND;
-				break;
-			case WH_DO_PARK:
-				state = "parked";
-				due = wh_table_time(wh_now());
-				wh_store_parked_at(d->subscription_id, d->event->id);
-				break;
-			default:
-				elog(ERROR, "a delivery that is not kept");
+			state = "retry";
+			due = wh_table_time(d->due_us ? timestamp_of(d->due_us) : wh_now());
 		}
+		else if (d->disposal == WH_DO_BEHIND)
+		{
+			state = "behind";
+			due = DT_NOEND;
+		}
+		else if (d->disposal == WH_DO_PARK)
+		{
+			state = "parked";
+			due = wh_table_time(wh_now());
+			wh_store_parked_at(d->subscription_id, d->event->id);
+		}
+		else
+			elog(ERROR, "a delivery that is not kept");
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
 		column_add(&c[2], Int64GetDatum((int64) d->lane), false);
