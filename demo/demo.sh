@@ -132,7 +132,7 @@ SQL
 echo
 step "Watch both; subscribe an endpoint (the answer is its signing secret)"
 PSQL -a -d shop -f - <<SQL | tee "$WORK/subscribe.out" | sed 's/^/    /'
-SELECT webhook.watch('users', entity_type => 'user', exclude => '{password_hash}');
+SELECT webhook.watch('users', entity_type => 'user', exclude_columns => '{password_hash}');
 SELECT webhook.watch('companies', entity_type => 'company');
 SELECT webhook.subscribe('crm', 'https://localhost:$port/ok/crm');
 SQL
@@ -156,7 +156,7 @@ UPDATE users SET role = 'admin' WHERE email = 'ada@acme.example';
 UPDATE companies SET employees = 43 WHERE id = '$acme';
 BEGIN;
 UPDATE users SET balance = balance + 10 WHERE email = 'grace@globex.example';
-UPDATE users SET is_active = false WHERE email = 'grace@globex.example';
+UPDATE users SET is_state = 'inactive' WHERE email = 'grace@globex.example';
 COMMIT;
 UPDATE users SET name = name;
 UPDATE users SET password_hash = 'scrypt\$3' WHERE email = 'ada@acme.example';
@@ -209,13 +209,13 @@ wait_until "$PATIENCE" "nothing is queued, in flight or pending" nothing_left
 wait_until "$PATIENCE" "all $requests requests are in the log" logged_at_least "$requests"
 
 chapter "The log and the status" 0 <<'SQL'
-SELECT to_char(at, 'HH24:MI:SS.MS') AS at, event, subscription AS "for", entity_type, entity_id, action_type AS action, attempt AS try, outcome, http_status AS status, round(duration_ms::numeric, 1) AS ms FROM webhook.log;
+SELECT to_char(started_at, 'HH24:MI:SS.MS') AS at, event_id, subscription AS "for", entity_type, entity_id, action_type AS action, attempt_number AS try, outcome, http_status AS status, round(duration_ms::numeric, 1) AS ms FROM webhook.log;
 \x
 SELECT * FROM webhook.status;
 SQL
 
 query "SELECT json_build_object('event_id', webhook.event_id(id), 'entity_type', entity_type, 'entity_id', entity_id,
-  'action_type', action_type, 'result', result::text) FROM webhook.outbox ORDER BY id" >"$WORK/outbox.jsonl"
+  'action_type', action_type, 'result', result::text) FROM webhook.outbox ORDER BY event_number" >"$WORK/outbox.jsonl"
 
 echo
 step "Judgement"

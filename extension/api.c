@@ -37,9 +37,9 @@
 PG_FUNCTION_INFO_V1(webhook_check_url);
 PG_FUNCTION_INFO_V1(webhook_check_template);
 PG_FUNCTION_INFO_V1(webhook_config_changed);
-PG_FUNCTION_INFO_V1(webhook_tell_worker);
+PG_FUNCTION_INFO_V1(webhook_wake_worker);
 PG_FUNCTION_INFO_V1(webhook_request_worker);
-PG_FUNCTION_INFO_V1(webhook_start);
+PG_FUNCTION_INFO_V1(webhook_start_worker);
 PG_FUNCTION_INFO_V1(webhook_counters);
 
 /*
@@ -248,7 +248,7 @@ webhook_check_template(PG_FUNCTION_ARGS)
  * this transaction commits, and wake it then.
  */
 static void
-tell_worker(void)
+wake_worker(void)
 {
 	Oid subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
 
@@ -265,8 +265,8 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 				errmsg("webhook.config_changed was not called as a trigger"),
 				errdetail("It tells the worker that its configuration has changed."),
 				errhint("The tables of this extension have it already."));
-	tell_worker();
-	/* a silent database has no worker that could be told */
+	wake_worker();
+	/* a suspended database has no worker that could be told */
 	if (strcmp(RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation), "identity") == 0)
 		wh_want_worker_at_commit();
 	return PointerGetDatum(NULL);
@@ -274,9 +274,9 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 
 /* The same for what has been asked for in webhook.pending: the worker finds it with its subscriptions. */
 Datum
-webhook_tell_worker(PG_FUNCTION_ARGS)
+webhook_wake_worker(PG_FUNCTION_ARGS)
 {
-	tell_worker();
+	wake_worker();
 	PG_RETURN_VOID();
 }
 
@@ -292,7 +292,7 @@ webhook_request_worker(PG_FUNCTION_ARGS)
 }
 
 Datum
-webhook_start(PG_FUNCTION_ARGS)
+webhook_start_worker(PG_FUNCTION_ARGS)
 {
 	BackgroundWorker launcher;
 
@@ -300,7 +300,7 @@ webhook_start(PG_FUNCTION_ARGS)
 		ereport(
 			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
 			errdetail("Its processes are connected as a superuser."),
-			errhint("Have a superuser call webhook.start(), or add webhook to shared_preload_libraries."));
+			errhint("Have a superuser call webhook.start_worker(), or add webhook to shared_preload_libraries."));
 	wh_want_worker_at_commit();
 	if (wh_launcher_running())
 		PG_RETURN_VOID();
@@ -374,10 +374,10 @@ webhook_counters(PG_FUNCTION_ARGS)
 		values[4] = CStringGetTextDatum(rows[i].breaker);
 		values[5] = Int64GetDatum(rows[i].delivered);
 		values[6] = Int64GetDatum(rows[i].failed);
-		values[7] = TimestampTzGetDatum(rows[i].last_success);
-		nulls[7] = rows[i].last_success == 0;
-		values[8] = TimestampTzGetDatum(rows[i].last_failure);
-		nulls[8] = rows[i].last_failure == 0;
+		values[7] = TimestampTzGetDatum(rows[i].last_success_at);
+		nulls[7] = rows[i].last_success_at == 0;
+		values[8] = TimestampTzGetDatum(rows[i].last_failure_at);
+		nulls[8] = rows[i].last_failure_at == 0;
 		values[9] = CStringGetTextDatum(rows[i].last_error);
 		nulls[9] = rows[i].last_error[0] == '\0';
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

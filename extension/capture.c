@@ -168,10 +168,10 @@ changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *afte
 
 /* What all events of a row have. */
 static void
-begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, const char *action)
+begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, const char *action_type)
 {
 	memset(event, 0, sizeof(*event));
-	event->action = action;
+	event->action_type = action_type;
 	event->entity_type = source->entity_type;
 	event->entity_id = entity_id(source, row);
 	if (source->tenant != NULL)
@@ -195,7 +195,7 @@ capture_new(CaptureSource *source, TupleTableSlot *row)
 {
 	OutboxEvent event;
 
-	if ((source->actions & CAPTURE_NEW) == 0)
+	if ((source->action_types & CAPTURE_NEW) == 0)
 		return;
 	begin_event(&event, source, row, "new");
 	event.result = row_text(source, row);
@@ -207,7 +207,7 @@ capture_delete(CaptureSource *source, TupleTableSlot *row)
 {
 	OutboxEvent event;
 
-	if ((source->actions & CAPTURE_DELETE) == 0)
+	if ((source->action_types & CAPTURE_DELETE) == 0)
 		return;
 	begin_event(&event, source, row, "delete");
 	if (source->previous)
@@ -251,7 +251,7 @@ capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *af
 		capture_new(source, after);
 		return;
 	}
-	if ((source->actions & CAPTURE_UPDATE) == 0)
+	if ((source->action_types & CAPTURE_UPDATE) == 0)
 		return;
 	begin_event(&event, source, after, "update");
 	event.result = row_text(source, after);
@@ -322,7 +322,7 @@ Datum
 webhook_capture_truncate(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	OutboxEvent event = {.action = "truncate"};
+	OutboxEvent event = {.action_type = "truncate"};
 	CaptureSource *source;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||

@@ -2,8 +2,8 @@
  * capture_options.c
  *	  The argument of a capture trigger: one JSON object, or none at all.
  *
- *	  {"entity_type": "user", "id_columns": ["id"], "columns": ["id", "email"], "exclude": ["password"],
- *	   "tenant": "org_id", "previous": true, "actions": ["new", "update", "delete"]}
+ *	  {"entity_type": "user", "id_columns": ["id"], "columns": ["id", "email"], "exclude_columns": ["password"],
+ *	   "tenant": "org_id", "keep_previous": true, "action_types": ["new", "update", "delete"]}
  *
  * webhook.watch() writes this object, but triggers are written by hand too, and
  * what they hold is read in two places: by capture, in the middle of somebody's
@@ -65,10 +65,10 @@ static const struct
 	[OPTION_ENTITY_TYPE] = {"entity_type", OPTION_STRING, false, "a string that is not empty"},
 	[OPTION_ID_COLUMNS] = {"id_columns", OPTION_STRINGS, true, "an array of column names"},
 	[OPTION_COLUMNS] = {"columns", OPTION_STRINGS, true, "an array of column names"},
-	[OPTION_EXCLUDE] = {"exclude", OPTION_STRINGS, true, "an array of column names"},
+	[OPTION_EXCLUDE] = {"exclude_columns", OPTION_STRINGS, true, "an array of column names"},
 	[OPTION_TENANT] = {"tenant", OPTION_STRING, true, "a column name"},
-	[OPTION_PREVIOUS] = {"previous", OPTION_BOOLEAN, false, "true or false"},
-	[OPTION_ACTIONS] = {"actions", OPTION_STRINGS, false, "an array of new, update, delete and truncate"},
+	[OPTION_PREVIOUS] = {"keep_previous", OPTION_BOOLEAN, false, "true or false"},
+	[OPTION_ACTIONS] = {"action_types", OPTION_STRINGS, false, "an array of new, update, delete and truncate"},
 };
 
 typedef struct OptionValue
@@ -202,7 +202,7 @@ static void
 parse_object(OptionParse *parse, const char *text)
 {
 	JsonLexContext *lex;
-	JsonSemAction actions = {.semstate = parse,
+	JsonSemAction action_types = {.semstate = parse,
 							 .object_start = open_object,
 							 .object_end = close_container,
 							 .array_start = open_array,
@@ -217,7 +217,7 @@ parse_object(OptionParse *parse, const char *text)
 		return;
 	}
 	lex = wh_make_json_lex(text, strlen(text), GetDatabaseEncoding(), true);
-	if (pg_parse_json(lex, &actions) != JSON_SUCCESS)
+	if (pg_parse_json(lex, &action_types) != JSON_SUCCESS)
 		parse->problem = "the argument is not JSON";
 }
 
@@ -247,7 +247,7 @@ check_column_names(OptionParse *parse)
 static int
 parse_actions(OptionParse *parse)
 {
-	int actions = 0;
+	int action_types = 0;
 	ListCell *cell;
 
 	parse->option = OPTION_ACTIONS;
@@ -256,16 +256,16 @@ parse_actions(OptionParse *parse)
 		const char *name = lfirst(cell);
 
 		if (strcmp(name, "new") == 0)
-			actions |= CAPTURE_NEW;
+			action_types |= CAPTURE_NEW;
 		else if (strcmp(name, "update") == 0)
-			actions |= CAPTURE_UPDATE;
+			action_types |= CAPTURE_UPDATE;
 		else if (strcmp(name, "delete") == 0)
-			actions |= CAPTURE_DELETE;
+			action_types |= CAPTURE_DELETE;
 		else if (strcmp(name, "truncate") !=
 				 0) /* has its own trigger, which makes an event whenever it fires */
 			note_wrong_value(parse);
 	}
-	return actions;
+	return action_types;
 }
 
 /* Without regard to case and to blanks around it: a receiver may not see the difference. */
@@ -318,11 +318,11 @@ wh_parse_capture_options(CaptureOptions *options, int nargs, const char *argumen
 	options->only_columns = values[OPTION_COLUMNS].given;
 	options->columns = values[OPTION_COLUMNS].strings;
 	options->has_exclude = values[OPTION_EXCLUDE].given;
-	options->exclude = values[OPTION_EXCLUDE].strings;
+	options->exclude_columns = values[OPTION_EXCLUDE].strings;
 	options->tenant = string_of(&values[OPTION_TENANT]);
 	options->previous = values[OPTION_PREVIOUS].boolean;
 	options->only_actions = values[OPTION_ACTIONS].given;
-	options->actions = parse_actions(&parse);
+	options->action_types = parse_actions(&parse);
 	options->problem = parse.problem;
 }
 
@@ -343,16 +343,16 @@ names_datum(List *names)
 }
 
 static Datum
-actions_datum(int actions)
+actions_datum(int action_types)
 {
 	Datum elements[3];
 	int n = 0;
 
-	if (actions & CAPTURE_NEW)
+	if (action_types & CAPTURE_NEW)
 		elements[n++] = CStringGetTextDatum("new");
-	if (actions & CAPTURE_UPDATE)
+	if (action_types & CAPTURE_UPDATE)
 		elements[n++] = CStringGetTextDatum("update");
-	if (actions & CAPTURE_DELETE)
+	if (action_types & CAPTURE_DELETE)
 		elements[n++] = CStringGetTextDatum("delete");
 	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
@@ -376,9 +376,9 @@ webhook_capture_argument(PG_FUNCTION_ARGS)
 	{
 		values[0] = CStringGetTextDatum(options.entity_type);
 		values[1] = names_datum(options.id_columns);
-		values[2] = actions_datum(options.actions);
+		values[2] = actions_datum(options.action_types);
 		values[3] = names_datum(options.columns);
-		values[4] = names_datum(options.exclude);
+		values[4] = names_datum(options.exclude_columns);
 		if (options.tenant != NULL)
 			values[5] = DirectFunctionCall1(namein, CStringGetDatum(options.tenant));
 		values[6] = BoolGetDatum(options.previous);

@@ -22,12 +22,12 @@ typedef struct CaptureOptions
 	List *id_columns;
 	bool only_columns; /* columns was given, be it empty */
 	List *columns;
-	bool has_exclude; /* exclude was given, be it empty */
-	List *exclude;
+	bool has_exclude; /* exclude_columns was given, be it empty */
+	List *exclude_columns;
 	const char *tenant;
 	bool previous;
-	bool only_actions; /* actions was given, be it empty */
-	int actions;       /* CAPTURE_... */
+	bool only_actions; /* action_types was given, be it empty */
+	int action_types;       /* CAPTURE_... */
 } CaptureOptions;
 
 /*

@@ -273,7 +273,7 @@ exclude_columns(SourceBuild *build)
 	bool found_all = true;
 	ListCell *cell;
 
-	foreach (cell, build->options.exclude)
+	foreach (cell, build->options.exclude_columns)
 	{
 		AttrNumber attnum = find_column(build->tupdesc, lfirst(cell));
 
@@ -281,7 +281,7 @@ exclude_columns(SourceBuild *build)
 			build->captured[attnum - 1] = false;
 		else
 		{
-			warn_missing_column(build, lfirst(cell), "exclude",
+			warn_missing_column(build, lfirst(cell), "exclude_columns",
 								"It may have another name now, so events hold only the key columns.");
 			found_all = false;
 		}
@@ -361,7 +361,7 @@ topmost_ancestor(Relation relation)
 	return ancestors == NIL ? RelationGetRelid(relation) : llast_oid(ancestors);
 }
 
-/* Without "actions" in the argument, what fires the trigger is what makes events. */
+/* Without "action_types" in the argument, what fires the trigger is what makes events. */
 static int
 actions_of_trigger(const Trigger *trigger)
 {
@@ -378,7 +378,7 @@ describe_source(SourceBuild *build)
 	const int natts = Max(build->tupdesc->natts, 1);
 
 	source->entity_type = MemoryContextStrdup(source->context, options->entity_type);
-	source->actions = options->only_actions ? options->actions : actions_of_trigger(build->trigger);
+	source->action_types = options->only_actions ? options->action_types : actions_of_trigger(build->trigger);
 	source->previous = options->previous;
 	source->size_hint = 256;
 	build->captured = palloc0(sizeof(bool) * natts);

@@ -31,7 +31,7 @@ typedef struct CaptureSource
 	bool unusable; /* its trigger's argument is: there are no events, and nothing below means anything */
 
 	char *entity_type;
-	int actions; /* CAPTURE_... that make events */
+	int action_types; /* CAPTURE_... that make events */
 	bool previous;
 
 	int nkeys; /* 0: the entity has no id */

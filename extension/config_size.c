@@ -41,17 +41,17 @@ static const struct
 } limits[] = {
 	{"subscription", "url", 8192, 0, false},
 	{"subscription", "entity_types", 32768, 1000, true},
-	{"subscription", "actions", 4096, 100, true},
+	{"subscription", "action_types", 4096, 100, true},
 	{"subscription", "tenant", 4096, 0, true},
 	{"subscription", "filter", 16384, 0, true},
-	{"subscription", "changed", 32768, 1000, true},
+	{"subscription", "changed_columns", 32768, 1000, true},
 	{"subscription", "exclude_origins", 32768, 1000, true},
 	{"subscription", "headers", 16384, 0, false},
 	{"subscription", "params", 65536, 0, false},
 	{"profile", "envelope", 65536, 0, false},
 	{"profile", "batch_envelope", 65536, 0, false},
 	{"profile", "headers", 16384, 0, false},
-	{"profile", "failure", 16384, 0, false},
+	{"profile", "failure_match", 16384, 0, false},
 	{"profile", "params", 65536, 0, false},
 };
 

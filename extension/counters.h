@@ -24,8 +24,8 @@ typedef struct WhCounter
 	char breaker[12]; /* closed, open, half-open */
 	int64 delivered;
 	int64 failed;
-	TimestampTz last_success; /* 0: never */
-	TimestampTz last_failure; /* 0: never */
+	TimestampTz last_success_at; /* 0: never */
+	TimestampTz last_failure_at; /* 0: never */
 	char last_error[64];
 } WhCounter;
 

@@ -264,7 +264,7 @@ before_credential(FunctionCallInfo fcinfo, const TriggerData *trigger)
 	char *value;
 	bool isnull;
 
-	wh_refuse_nulls(relation, row);
+	wh_require_not_null(relation, row);
 	subscription_id = wh_column(relation, row, "subscription_id", &isnull);
 	kind_datum = wh_column(relation, row, "kind", &isnull);
 	kind = TextDatumGetCString(kind_datum);

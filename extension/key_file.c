@@ -34,7 +34,7 @@ struct WhKeys
 	WhKeyring ring;
 };
 
-PG_FUNCTION_INFO_V1(webhook_seal_anew);
+PG_FUNCTION_INFO_V1(webhook_seal_again);
 
 /* Of a file: 64 kB, which would add up. */
 static void
@@ -265,7 +265,7 @@ wh_secret_opened(const char *owner, const char *kept)
 
 /* The only way in SQL to open one: to seal it again. Nobody sees what was in it. */
 Datum
-webhook_seal_anew(PG_FUNCTION_ARGS)
+webhook_seal_again(PG_FUNCTION_ARGS)
 {
 	char *owner = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *kept = text_to_cstring(PG_GETARG_TEXT_PP(1));

@@ -1,15 +1,15 @@
 /*
  * outbox.c
- *	  Append an event to the current drawer of webhook.outbox.
+ *	  Append an event to the current segment of webhook.outbox.
  *
  * Called by capture.c in the application's backend, once per event, and by
- * tools.c. The row is put into the drawer's table and indexes directly
+ * tools.c. The row is put into the segment's table and indexes directly
  * (outbox_writer.c): SPI would cost more than all the rest, and would bring in
  * the caller's privileges, row security and search_path, of which an event must
  * not depend on any.
  *
  * The events of a statement are written together. While its AFTER triggers
- * run, which is in ExecutorFinish, a writer that lives as long keeps the drawer
+ * run, which is in ExecutorFinish, a writer that lives as long keeps the segment
  * open and rows waiting; they are written when there are enough of them and
  * when a statement ends, also one within a trigger, so that whatever runs next
  * sees them. The id is taken when the event happens, whenever its row is
@@ -25,7 +25,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "drawer.h"
+#include "segment.h"
 #include "executor/execdesc.h"
 #include "executor/executor.h"
 #include "outbox.h"
@@ -81,7 +81,7 @@ set_event(OutboxWriter *writer, const OutboxEvent *event)
 	memset(writer->isnull, true, sizeof(bool) * RelationGetNumberOfAttributes(writer->relation));
 	set_string(writer, COLUMN_ENTITY_ID, event->entity_id);
 	set_string(writer, COLUMN_ENTITY_TYPE, event->entity_type);
-	set_string(writer, COLUMN_ACTION_TYPE, event->action);
+	set_string(writer, COLUMN_ACTION_TYPE, event->action_type);
 	set_text(writer, COLUMN_RESULT, event->result);
 	set_text(writer, COLUMN_PREVIOUS, event->previous);
 	set_string(writer, COLUMN_TENANT, event->tenant);
@@ -105,7 +105,7 @@ append(OutboxWriter *writer, const OutboxEvent *event, FullTransactionId xid, Ti
 	set_event(writer, event);
 	set_value(writer, COLUMN_XID, FullTransactionIdGetDatum(xid));
 	set_value(writer, COLUMN_CREATED_AT, TimestampTzGetDatum(now));
-	set_value(writer, COLUMN_DRAWER, Int16GetDatum(writer->drawer));
+	set_value(writer, COLUMN_SEGMENT, Int16GetDatum(writer->segment));
 	id = wh_next_outbox_id(writer->sequence);
 	set_value(writer, COLUMN_ID, Int64GetDatum(id));
 	wh_writer_add(writer);
@@ -117,7 +117,7 @@ append(OutboxWriter *writer, const OutboxEvent *event, FullTransactionId xid, Ti
  * written: that could be code which leads back here.
  */
 static bool
-may_wait(int drawer)
+may_wait(int segment)
 {
 	if (statement == NULL || statement_subid != GetCurrentSubTransactionId())
 		return false;
@@ -127,7 +127,7 @@ may_wait(int drawer)
 		statement->rows =
 			AllocSetContextCreate(statement->context, "webhook events' rows", ALLOCSET_DEFAULT_SIZES);
 	}
-	wh_writer_open(statement, drawer);
+	wh_writer_open(statement, segment);
 	return statement->shape->plain;
 }
 
@@ -143,17 +143,17 @@ wh_outbox_append(const OutboxEvent *event)
 {
 	FullTransactionId xid = GetTopFullTransactionId();
 	TimestampTz now = GetCurrentTimestamp();
-	int drawer = wh_drawer_at(epoch_seconds(now));
+	int segment = wh_segment_at(epoch_seconds(now));
 	int64 id;
 
-	if (may_wait(drawer))
+	if (may_wait(segment))
 		id = append(statement, event, xid, now);
 	else
 	{
 		OutboxWriter writer = {
 			.context = CurrentMemoryContext, .rows = CurrentMemoryContext, .owner = CurrentResourceOwner};
 
-		wh_writer_open(&writer, drawer);
+		wh_writer_open(&writer, segment);
 		id = append(&writer, event, xid, now);
 		wh_writer_close(&writer);
 	}

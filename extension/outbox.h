@@ -1,6 +1,6 @@
 /*
  * outbox.h
- *	  Append an event to the current drawer of webhook.outbox.
+ *	  Append an event to the current segment of webhook.outbox.
  */
 #ifndef WEBHOOK_OUTBOX_H
 #define WEBHOOK_OUTBOX_H
@@ -12,7 +12,7 @@ typedef struct OutboxEvent
 {
 	const char *entity_id;
 	const char *entity_type;
-	const char *action; /* "new", "update", "delete", "truncate", "test" */
+	const char *action_type; /* "new", "update", "delete", "truncate", "test" */
 	text *result;       /* JSON */
 	text *previous;     /* JSON */
 	const char *tenant;
@@ -22,7 +22,7 @@ typedef struct OutboxEvent
 /*
  * Append with the extension owner's rights and without SPI: no privilege,
  * row security, trigger or search_path of the caller plays a part. Takes id,
- * xid, created_at, drawer and webhook.context itself, and arranges for the
+ * xid, created_at, segment and webhook.context itself, and arranges for the
  * worker to be woken at commit. The row is in the outbox when the statement
  * that fired the trigger has ended, or before. Returns the id.
  */

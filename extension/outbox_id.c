@@ -1,6 +1,6 @@
 /*
  * outbox_id.c
- *	  The ids of events: values of the sequence webhook.outbox_id_seq.
+ *	  The ids of events: values of the sequence webhook.event_number_seq.
  *
  * Called by outbox.c for every event. The obvious nextval() would become what
  * lastval() returns in the application's session, and there are libraries

@@ -1,17 +1,17 @@
 /*
  * outbox_writer.c
- *	  Rows that wait, and are written into a drawer together.
+ *	  Rows that wait, and are written into a segment together.
  *
  * Called by outbox.c, which says how long rows may wait. A writer belongs to
- * whoever made it. It keeps the drawer and the sequence open for its resource
+ * whoever made it. It keeps the segment and the sequence open for its resource
  * owner, who releases them where an error ends the statement; everything else
  * is memory, which goes the same way.
  *
- * A drawer to which nobody has added anything is filled by the table's and
+ * A segment to which nobody has added anything is filled by the table's and
  * btree's own insert functions. Otherwise the row goes the executor's way, and
  * expressions run as the table's owner, restricted as in maintenance commands.
  *
- * Locks: RowExclusiveLock on the drawer, its indexes and the sequence, kept to
+ * Locks: RowExclusiveLock on the segment, its indexes and the sequence, kept to
  * the end of the transaction as an INSERT would.
  */
 #include "postgres.h"
@@ -123,7 +123,7 @@ insert_plain(OutboxWriter *writer)
 
 /* Columns that somebody added get their default. */
 static void
-fill_defaults(Relation relation, const DrawerShape *shape, TupleTableSlot *slot, EState *estate)
+fill_defaults(Relation relation, const SegmentShape *shape, TupleTableSlot *slot, EState *estate)
 {
 	TupleDesc tupdesc = RelationGetDescr(relation);
 
@@ -132,7 +132,7 @@ fill_defaults(Relation relation, const DrawerShape *shape, TupleTableSlot *slot,
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
 		Expr *expression;
 
-		if (wh_drawer_column(shape, attribute->attnum) < OUTBOX_COLUMNS || attribute->attisdropped ||
+		if (wh_segment_column(shape, attribute->attnum) < OUTBOX_COLUMNS || attribute->attisdropped ||
 			attribute->attgenerated != '\0' || !attribute->atthasdef)
 			continue;
 		expression = (Expr *) build_column_default(relation, i + 1);
@@ -142,12 +142,12 @@ fill_defaults(Relation relation, const DrawerShape *shape, TupleTableSlot *slot,
 	}
 }
 
-/* The executor's way, for a drawer to which something was added that must be evaluated. */
+/* The executor's way, for a segment to which something was added that must be evaluated. */
 static void
 insert_evaluating(OutboxWriter *writer)
 {
 	Relation relation = writer->relation;
-	const DrawerShape *shape = writer->shape;
+	const SegmentShape *shape = writer->shape;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
@@ -251,23 +251,23 @@ wh_writer_flush(OutboxWriter *writer)
 }
 
 /*
- * The drawer
+ * The segment
  */
 
 void
-wh_writer_open(OutboxWriter *writer, int drawer)
+wh_writer_open(OutboxWriter *writer, int segment)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	int natts;
 
-	if (writer->relation != NULL && writer->drawer == drawer)
+	if (writer->relation != NULL && writer->segment == segment)
 		return;
 	wh_writer_close(writer);
 	CurrentResourceOwner = writer->owner;
-	writer->relation = wh_open_drawer(drawer, &writer->shape);
+	writer->relation = wh_open_segment(segment, &writer->shape);
 	writer->sequence = wh_open_outbox_sequence();
 	CurrentResourceOwner = owner;
-	writer->drawer = drawer;
+	writer->segment = segment;
 	natts = RelationGetNumberOfAttributes(writer->relation);
 	writer->values = MemoryContextAlloc(writer->context, sizeof(Datum) * natts);
 	writer->isnull = MemoryContextAlloc(writer->context, sizeof(bool) * natts);

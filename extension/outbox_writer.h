@@ -1,13 +1,13 @@
 /*
  * outbox_writer.h
- *	  Rows that wait, and are written into a drawer together.
+ *	  Rows that wait, and are written into a segment together.
  */
 #ifndef WEBHOOK_OUTBOX_WRITER_H
 #define WEBHOOK_OUTBOX_WRITER_H
 
 #include "postgres.h"
 
-#include "drawer.h"
+#include "segment.h"
 #include "executor/tuptable.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -16,7 +16,7 @@
 #define WH_WAITING_ROWS 64
 #define WH_WAITING_BYTES (256 * 1024)
 
-/* An open drawer, and rows that wait to be written into it. */
+/* An open segment, and rows that wait to be written into it. */
 typedef struct OutboxWriter
 {
 	MemoryContext context; /* holds arrays and slots */
@@ -24,8 +24,8 @@ typedef struct OutboxWriter
 	ResourceOwner owner;   /* of the open tables */
 	Relation relation;     /* NULL: nothing is open */
 	Relation sequence;
-	int drawer;
-	DrawerShape *shape;
+	int segment;
+	SegmentShape *shape;
 	Datum *values; /* of the row that is put together, by attribute */
 	bool *isnull;
 	int nslots; /* made so far */
@@ -34,8 +34,8 @@ typedef struct OutboxWriter
 	TupleTableSlot *slots[WH_WAITING_ROWS];
 } OutboxWriter;
 
-/* Open the drawer and the sequence of ids, unless they are open; another drawer's rows are written first. */
-extern void wh_writer_open(OutboxWriter *writer, int drawer);
+/* Open the segment and the sequence of ids, unless they are open; another segment's rows are written first. */
+extern void wh_writer_open(OutboxWriter *writer, int segment);
 
 /* Let the row in values wait; where something must be evaluated for it, it is inserted at once. */
 extern void wh_writer_add(OutboxWriter *writer);

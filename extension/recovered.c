@@ -4,7 +4,7 @@
  *
  * Both write a new timeline. A promoted standby goes on as the primary: it
  * delivers. A cluster recovered from a backup, into a staging area or to an
- * earlier point in time, must be silent until somebody says that it is the one
+ * earlier point in time, must be suspended until somebody says that it is the one
  * to deliver. PostgreSQL tells them apart by two files in the data directory
  * (standby.signal, recovery.signal), which it removes when recovery has ended;
  * so they are looked at when the library is loaded into the postmaster, and
@@ -60,7 +60,7 @@ wh_recovering(void)
 			return "this server is a standby: delivery begins when it is promoted";
 		case FROM_BACKUP:
 			return "this server is being recovered from a backup: when that has ended, nothing is delivered "
-				   "until webhook.enable() is called";
+				   "until webhook.enable_delivery() is called";
 		case AS_PRIMARY:
 			break;
 	}

@@ -160,7 +160,7 @@ static List *
 split_id(const char *entity_id)
 {
 	IdParts id = {0};
-	JsonSemAction actions = {.semstate = &id,
+	JsonSemAction action_types = {.semstate = &id,
 							 .object_start = open_container,
 							 .object_end = close_container,
 							 .array_start = open_container,
@@ -169,7 +169,7 @@ split_id(const char *entity_id)
 
 	if (entity_id[0] != '[' || wh_json_depth(entity_id) > DEEPEST_KEY ||
 		pg_parse_json(wh_make_json_lex(entity_id, strlen(entity_id), GetDatabaseEncoding(), true),
-					  &actions) != JSON_SUCCESS)
+					  &action_types) != JSON_SUCCESS)
 		return NIL;
 	return id.parts;
 }

@@ -221,7 +221,7 @@ before_secret(FunctionCallInfo fcinfo, const TriggerData *trigger)
 	char *given;
 	bool isnull;
 
-	wh_refuse_nulls(relation, row);
+	wh_require_not_null(relation, row);
 	given = TextDatumGetCString(wh_column(relation, row, "secret", &isnull));
 	subscription_id.value = wh_column(relation, row, "subscription_id", &isnull);
 	id = wh_column(relation, row, "id", &isnull);

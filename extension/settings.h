@@ -10,7 +10,7 @@
 #include "postmaster/bgworker.h"
 #include "utils/guc.h"
 
-#define WH_DRAWERS 8 /* partitions of each log's ring; the install script makes as many */
+#define WH_SEGMENTS 8 /* partitions of each log's ring; the install script makes as many */
 
 #define WH_DEFAULT_NAPTIME_MS 5000
 #define WH_DEFAULT_RETENTION_S (7 * 24 * 3600)
@@ -26,7 +26,7 @@
 #define WH_CONTEXT_MAX (64 * 1024)
 #define WH_CONTEXT_DEPTH 100
 
-extern int wh_naptime;        /* webhook.naptime, milliseconds: the safety look */
+extern int wh_poll_interval;        /* webhook.poll_interval, milliseconds: the safety look */
 extern int wh_retention;      /* webhook.retention, seconds */
 extern int wh_max_in_flight;  /* webhook.max_in_flight, requests under way at once, whole worker */
 extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds: of one event for one subscription */
@@ -37,13 +37,13 @@ extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
 extern char *wh_key_file;         /* webhook.key_file, "": secrets are kept as they are */
 extern char *wh_context;          /* webhook.context, a JSON object or "" */
 
-/* Seconds that a drawer is written before the next one's turn comes. */
-extern int64 wh_drawer_width(void);
+/* Seconds that a segment is written before the next one's turn comes. */
+extern int64 wh_segment_width(void);
 
-/* The drawer that is written at this time of the clock: changes every retention / 6. */
-extern int wh_drawer_at(int64 epoch_seconds);
+/* The segment that is written at this time of the clock: changes every retention / 6. */
+extern int wh_segment_at(int64 epoch_seconds);
 
-/* What the launcher is, for whoever registers it: the postmaster, or webhook.start(). */
+/* What the launcher is, for whoever registers it: the postmaster, or webhook.start_worker(). */
 extern void wh_describe_launcher(BackgroundWorker *launcher);
 
 /* Check hooks that live with what they check, in api.c. */

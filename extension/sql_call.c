@@ -74,7 +74,7 @@ wh_old_row(const TriggerData *trigger)
 }
 
 void
-wh_refuse_nulls(Relation relation, HeapTuple row)
+wh_require_not_null(Relation relation, HeapTuple row)
 {
 	TupleDesc desc = RelationGetDescr(relation);
 

@@ -26,7 +26,7 @@ extern HeapTuple wh_new_row(const TriggerData *trigger);
 extern HeapTuple wh_old_row(const TriggerData *trigger);
 
 /* not_null_violation, naming the column only: the server's own message would quote the whole row. */
-extern void wh_refuse_nulls(Relation relation, HeapTuple row);
+extern void wh_require_not_null(Relation relation, HeapTuple row);
 
 /* A column of a row; an error where the table has none of that name. */
 extern Datum wh_column(Relation relation, HeapTuple row, const char *name, bool *isnull);

@@ -5,7 +5,7 @@
  * Runs in users' backends. What a worker says of itself is in its slot
  * (wake.c); where there is no worker, the reason is looked for from what rules
  * delivery out altogether to what merely takes a moment. Whoever may not read
- * a drawer may know how large it is. Keeps nothing but whether this session has
+ * a segment may know how large it is. Keeps nothing but whether this session has
  * been warned.
  */
 #include "postgres.h"
@@ -33,9 +33,9 @@
 PG_FUNCTION_INFO_V1(webhook_worker_status);
 PG_FUNCTION_INFO_V1(webhook_warn_undelivered);
 
-#define NOT_PRELOADED "webhook is not in shared_preload_libraries, and webhook.start() was not called"
+#define NOT_PRELOADED "webhook is not in shared_preload_libraries, and webhook.start_worker() was not called"
 #define PRELOAD_HINT                                                                                         \
-	"Add webhook to shared_preload_libraries and restart the server, or call webhook.start() for this "      \
+	"Add webhook to shared_preload_libraries and restart the server, or call webhook.start_worker() for this "      \
 	"server's lifetime."
 
 static bool warned = false; /* this session knows */
@@ -50,24 +50,24 @@ outbox_bytes(void)
 	Oid schema = get_namespace_oid("webhook", true);
 	int64 sum = 0;
 
-	for (int i = 0; i < WH_DRAWERS; i++)
+	for (int i = 0; i < WH_SEGMENTS; i++)
 	{
 		LOCAL_FCINFO(call, 1);
 		char name[NAMEDATALEN];
-		Oid drawer;
+		Oid segment;
 		Datum size;
 
 		snprintf(name, sizeof(name), "outbox_%d", i);
-		drawer = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-		if (!OidIsValid(drawer) || !ConditionalLockRelationOid(drawer, AccessShareLock))
+		segment = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+		if (!OidIsValid(segment) || !ConditionalLockRelationOid(segment, AccessShareLock))
 			return -1;
 		InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
-		call->args[0].value = ObjectIdGetDatum(drawer);
+		call->args[0].value = ObjectIdGetDatum(segment);
 		call->args[0].isnull = false;
 		size = pg_total_relation_size(call);
 		if (!call->isnull)
 			sum += DatumGetInt64(size);
-		UnlockRelationOid(drawer, AccessShareLock);
+		UnlockRelationOid(segment, AccessShareLock);
 	}
 	return sum;
 }
@@ -145,13 +145,13 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 		*reason = wh_recovering();
 		if (!wh_preloaded)
 			*reason = psprintf("%s; webhook is not in shared_preload_libraries, so not then either", *reason);
-		return "none";
+		return "not_running";
 	}
 	*reason = why_never();
-	if (*reason == NULL && slot && slot->silent)
+	if (*reason == NULL && slot && slot->suspended)
 	{
-		*reason = psprintf("%s; webhook.enable_preview() tells what either would send", slot->reason);
-		return "silent";
+		*reason = psprintf("%s; webhook.enable_delivery_preview() tells what either would send", slot->reason);
+		return "suspended";
 	}
 	if (*reason == NULL && !wh_launcher_running())
 		*reason = wh_preloaded ? "the launcher is not running: the server starts it again a second after it "
@@ -163,7 +163,7 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 					 "until the extension, or a database that has it, is dropped elsewhere",
 					 wh_max_databases());
 	if (*reason)
-		return "none";
+		return "not_running";
 	if (slot && slot->aside)
 		*reason = "it has stepped aside for a command that needs the database to itself";
 	else if (slot && slot->reason[0])
@@ -187,7 +187,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 	if (have_slot && slot.state == WH_SLOT_RUNNING)
 	{
-		state = slot.silent ? "silent" : slot.failing ? "failing" : "running";
+		state = slot.suspended ? "suspended" : slot.failing ? "failing" : "running";
 		reason = slot.reason[0] ? slot.reason : NULL;
 		values[2] = Int32GetDatum(slot.pid);
 		values[3] = TimestampTzGetDatum(slot.started_at);
@@ -202,11 +202,12 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	}
 	else
 		state = state_without_worker(have_slot ? &slot : NULL, &reason);
-	/* for people to know how much is in it */
-	if (!RecoveryInProgress() && (strcmp(state, "none") == 0 || strcmp(state, "silent") == 0))
+	if (!RecoveryInProgress())
 	{
-		values[9] = CStringGetTextDatum(outbox_takes());
-		nulls[9] = false;
+		int64 bytes = outbox_bytes();
+
+		values[9] = Int64GetDatum(bytes);
+		nulls[9] = bytes < 0;
 	}
 	values[0] = CStringGetTextDatum(state);
 	nulls[0] = false;

@@ -31,11 +31,11 @@
 #include "utils/xid8.h"
 
 PG_FUNCTION_INFO_V1(webhook_append_event);
-PG_FUNCTION_INFO_V1(webhook_asking_role);
-PG_FUNCTION_INFO_V1(webhook_current_drawer);
+PG_FUNCTION_INFO_V1(webhook_calling_role);
+PG_FUNCTION_INFO_V1(webhook_current_segment);
 PG_FUNCTION_INFO_V1(webhook_event_now);
 PG_FUNCTION_INFO_V1(webhook_lock_revival);
-PG_FUNCTION_INFO_V1(webhook_is_own);
+PG_FUNCTION_INFO_V1(webhook_is_current_xid);
 PG_FUNCTION_INFO_V1(webhook_lock_source);
 PG_FUNCTION_INFO_V1(webhook_next_xid);
 PG_FUNCTION_INFO_V1(webhook_require_own_transaction);
@@ -52,11 +52,11 @@ webhook_append_event(PG_FUNCTION_ARGS)
 {
 	OutboxEvent event = {.entity_type = text_arg(fcinfo, 0),
 						 .entity_id = text_arg(fcinfo, 1),
-						 .action = text_arg(fcinfo, 2),
+						 .action_type = text_arg(fcinfo, 2),
 						 .result = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3),
 						 .tenant = text_arg(fcinfo, 4)};
 
-	if (event.entity_type == NULL || event.action == NULL)
+	if (event.entity_type == NULL || event.action_type == NULL)
 		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("an event needs an entity type and an action"), errdetail("One of them is null."),
 				errhint("Give both."));
@@ -66,7 +66,7 @@ webhook_append_event(PG_FUNCTION_ARGS)
 }
 
 Datum
-webhook_asking_role(PG_FUNCTION_ARGS)
+webhook_calling_role(PG_FUNCTION_ARGS)
 {
 	if (InSecurityRestrictedOperation())
 		PG_RETURN_NULL();
@@ -74,9 +74,9 @@ webhook_asking_role(PG_FUNCTION_ARGS)
 }
 
 Datum
-webhook_current_drawer(PG_FUNCTION_ARGS)
+webhook_current_segment(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT16((int16) wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp())));
+	PG_RETURN_INT16((int16) wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp())));
 }
 
 /*
@@ -121,7 +121,7 @@ webhook_lock_revival(PG_FUNCTION_ARGS)
 }
 
 Datum
-webhook_is_own(PG_FUNCTION_ARGS)
+webhook_is_current_xid(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(TransactionIdIsCurrentTransactionId(PG_GETARG_TRANSACTIONID(0)));
 }

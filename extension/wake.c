@@ -350,9 +350,9 @@ wh_worker_attach(void)
 		slot->view.pid = MyProcPid;
 		slot->view.started_at = GetCurrentTimestamp();
 		attached_at = wh_monotonic();
-		/* found silent the last time, it is so in everybody's eyes until this worker has looked */
+		/* found suspended the last time, it is so in everybody's eyes until this worker has looked */
 		slot->view.failing = false;
-		if (!slot->view.silent)
+		if (!slot->view.suspended)
 			slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
 		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
@@ -499,7 +499,7 @@ void
 wh_worker_report(const WhWorkerReport *report)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	my_slot->view.silent = report->silent;
+	my_slot->view.suspended = report->suspended;
 	my_slot->view.failing = report->failing;
 	strlcpy(my_slot->view.reason, report->reason ? report->reason : "", WH_REASON_MAX);
 	my_slot->view.last_read = report->last_read;

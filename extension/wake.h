@@ -31,7 +31,7 @@ typedef struct WhSlotView
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
-	bool silent;  /* events are captured and not delivered: see reason; while WANTED: so it was found */
+	bool suspended;  /* events are captured and not delivered: see reason; while WANTED: so it was found */
 	bool failing; /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
@@ -46,7 +46,7 @@ typedef struct WhSlotView
 /* What a worker reports of itself. */
 typedef struct WhWorkerReport
 {
-	bool silent;
+	bool suspended;
 	bool failing;
 	const char *reason; /* NULL: none */
 	TimestampTz last_read;
@@ -105,10 +105,10 @@ extern bool wh_launcher_running(void);
 extern int wh_slots(WhSlotView *out, int max);
 /* False where all slots are taken. */
 extern bool wh_slot_want(Oid dboid, TimestampTz not_before);
-/* Why a database that wants a worker has none; a silent one keeps its own reason. */
+/* Why a database that wants a worker has none; a suspended one keeps its own reason. */
 extern void wh_slot_explain(Oid dboid, const char *reason);
-/* Something has changed that silent databases live by: look at each of them. */
-extern void wh_slots_look_at_silent(void);
+/* Something has changed that suspended databases live by: look at each of them. */
+extern void wh_slots_look_at_suspended(void);
 /* Has somebody been turned away because all slots are taken? Asked for the first time, says yes only once. */
 extern bool wh_slots_overflowed(void);
 /* The database is gone, or has no extension: nobody wants a worker there. */
@@ -122,7 +122,7 @@ extern void wh_slot_release(Oid dboid);
 extern bool wh_worker_attach(void);
 extern void wh_worker_detach(bool absent);
 /*
- * As last reported, a silent worker leaves: another one shall look after so
+ * As last reported, a suspended worker leaves: another one shall look after so
  * many milliseconds, or at once where the configuration has changed since
  * wh_worker_generation() was `generation`.
  */

@@ -93,19 +93,19 @@ wh_slot_explain(Oid dboid, const char *reason)
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = wh_find_slot(dboid);
-	if (slot && slot->view.state == WH_SLOT_WANTED && !slot->view.silent && !slot->view.failing)
+	if (slot && slot->view.state == WH_SLOT_WANTED && !slot->view.suspended && !slot->view.failing)
 		strlcpy(slot->view.reason, reason, WH_REASON_MAX);
 	LWLockRelease(&shared->lock);
 }
 
 void
-wh_slots_look_at_silent(void)
+wh_slots_look_at_suspended(void)
 {
 	Shared *shared = wh_shared_slots();
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < wh_max_databases(); i++)
-		if (shared->slots[i].view.silent)
+		if (shared->slots[i].view.suspended)
 			shared->slots[i].view.not_before = wh_monotonic(); /* 0: somebody has asked for it */
 	LWLockRelease(&shared->lock);
 }

@@ -24,7 +24,7 @@
 
 PG_MODULE_MAGIC;
 
-int wh_naptime = WH_DEFAULT_NAPTIME_MS;
+int wh_poll_interval = WH_DEFAULT_NAPTIME_MS;
 int wh_retention = WH_DEFAULT_RETENTION_S;
 int wh_max_in_flight = WH_DEFAULT_MAX_IN_FLIGHT;
 int wh_filter_timeout = WH_DEFAULT_FILTER_TIMEOUT_MS;
@@ -40,23 +40,23 @@ static shmem_request_hook_type previous_shmem_request = NULL;
 void _PG_init(void);
 
 /*
- * Of a ring of eight drawers one is written and one is due to be emptied; the
- * six between them hold the retention. So when a drawer's turn begins, all in
+ * Of a ring of eight segments one is written and one is due to be emptied; the
+ * six between them hold the retention. So when a segment's turn begins, all in
  * the next one is older than the retention, and the worker has the whole turn
- * to empty it; the width is rounded up for that. Negative times (a clock before 1970) still give a drawer.
+ * to empty it; the width is rounded up for that. Negative times (a clock before 1970) still give a segment.
  */
 int64
-wh_drawer_width(void)
+wh_segment_width(void)
 {
-	return ((int64) wh_retention + WH_DRAWERS - 3) / (WH_DRAWERS - 2);
+	return ((int64) wh_retention + WH_SEGMENTS - 3) / (WH_SEGMENTS - 2);
 }
 
 int
-wh_drawer_at(int64 epoch_seconds)
+wh_segment_at(int64 epoch_seconds)
 {
-	int64 turn = epoch_seconds / wh_drawer_width();
+	int64 turn = epoch_seconds / wh_segment_width();
 
-	return (int) (((turn % WH_DRAWERS) + WH_DRAWERS) % WH_DRAWERS);
+	return (int) (((turn % WH_SEGMENTS) + WH_SEGMENTS) % WH_SEGMENTS);
 }
 
 static void
@@ -71,13 +71,13 @@ static void
 define_settings(void)
 {
 	DefineCustomIntVariable(
-		"webhook.naptime", "Longest time the worker sleeps before it looks for events by itself.",
+		"webhook.poll_interval", "Longest time the worker sleeps before it looks for events by itself.",
 		"It is woken by every commit with events; this is for prepared transactions and lost "
 		"wake-ups. It runs no query where no transaction has ended since the last look.",
-		&wh_naptime, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+		&wh_poll_interval, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("webhook.retention", "How long events and the log of requests are kept.",
 							"At least this long, and at most 4/3 of it once the worker runs.", &wh_retention,
-							WH_DEFAULT_RETENTION_S, WH_DRAWERS - 2, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							WH_DEFAULT_RETENTION_S, WH_SEGMENTS - 2, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable("webhook.max_in_flight", "Most requests one worker has under way at once.",
 							"Each subscription has a limit of its own as well.", &wh_max_in_flight,

@@ -53,7 +53,7 @@ pg_upgrade() {
 }
 
 million() {
-  perl_test test/t/900_million_parked.pl PGWEBHOOK_LONG=1
+  perl_test test/t/900_million_deferred.pl PGWEBHOOK_LONG=1
 }
 
 chaos() {

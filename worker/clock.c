@@ -4,7 +4,7 @@
  *
  * Whatever waits in this process, waits by a clock that nobody sets. The wall
  * clock is for people, for receivers (signatures carry it), and for what must
- * outlive the process, above all webhook.pending.due_at. Times go from one to the
+ * outlive the process, above all webhook.pending.next_attempt_at. Times go from one to the
  * other in the store alone, by one difference, which follows the wall clock
  * while that merely drifts. When it jumps, the loop moves what waits in tables
  * by as much (worker.c, wh_store_move_waits), and only with that commit does the

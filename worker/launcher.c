@@ -7,11 +7,11 @@
  * and ends. From then on the slots in shared memory (extension/wake.c) tell
  * it what is wanted: CREATE EXTENSION and every commit with an event that
  * finds no worker ask for one, and a worker that ends for whatever reason
- * leaves its slot wanted again. A silent one leaves when it has done what is to
+ * leaves its slot wanted again. A suspended one leaves when it has done what is to
  * be done there, and says when another shall look; so copies, however many,
  * keep no background worker to themselves. No setting names a database.
  *
- * Registered by name, in webhook.c or by webhook.start(). It is connected to
+ * Registered by name, in webhook.c or by webhook.start_worker(). It is connected to
  * no database; it reads pg_database only.
  */
 #include "postgres.h"
@@ -46,7 +46,7 @@
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */
 #define LOOK_SOON_MS 1000   /* while workers are starting */
 #define ASK_AT_ONCE                                                                                          \
-	2 /* databases that are asked whether they have the extension; silent ones that are looked at */
+	2 /* databases that are asked whether they have the extension; suspended ones that are looked at */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
 
@@ -264,7 +264,7 @@ start_wanted(void)
 	}
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		looked_at += slots[i].silent && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
+		looked_at += slots[i].suspended && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
 	for (int i = 0; i < n; i++)
 	{
 		char name[NAMEDATALEN];
@@ -283,7 +283,7 @@ start_wanted(void)
 			continue;
 		}
 		/* a thousand copies may be due at the same moment: they wait for each other, and nobody for them */
-		if (slots[i].silent && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
+		if (slots[i].suspended && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
 		{
 			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
@@ -350,7 +350,7 @@ webhook_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			if (wh_retention != retention)
-				wh_slots_look_at_silent();
+				wh_slots_look_at_suspended();
 		}
 		find_databases();
 		again = start_wanted();

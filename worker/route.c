@@ -45,7 +45,7 @@ typedef struct Verdict
 
 static struct
 {
-	int64 event_id; /* 0: none */
+	int64 event_number; /* 0: none */
 	int n;
 	int cap;
 	Verdict *list;
@@ -88,7 +88,7 @@ wh_routes_make(List *all)
 	ListCell *lc;
 	int n = 0;
 
-	so_far.event_id = 0;
+	so_far.event_number = 0;
 	routes->all = all;
 	foreach (lc, all)
 		n += Max(1, ((WhRoute *) lfirst(lc))->n_entity_types);
@@ -129,10 +129,10 @@ wh_route_find(const WhRoutes *routes, int64 id)
 }
 
 static bool
-asks_for_action(const WhRoute *route, const char *action)
+asks_for_action(const WhRoute *route, const char *action_type)
 {
 	for (int i = 0; i < route->n_actions; i++)
-		if (strcmp(route->actions[i], action) == 0)
+		if (strcmp(route->action_types[i], action_type) == 0)
 			return true;
 	return route->n_actions < 0;
 }
@@ -169,9 +169,9 @@ add(Walk *walk, const char *why, bool keep)
 
 /* Those of another event are forgotten. */
 static void
-begin_verdicts(int64 event_id)
+begin_verdicts(int64 event_number)
 {
-	if (so_far.event_id == event_id)
+	if (so_far.event_number == event_number)
 		return;
 	if (so_far.context == NULL)
 		so_far.context = AllocSetContextCreate(TopMemoryContext, "webhook verdicts", ALLOCSET_SMALL_SIZES);
@@ -181,7 +181,7 @@ begin_verdicts(int64 event_id)
 		so_far.list = NULL;
 		so_far.n = so_far.cap = 0;
 	}
-	so_far.event_id = event_id;
+	so_far.event_number = event_number;
 }
 
 static void
@@ -294,7 +294,7 @@ candidate(Walk *walk)
 	{
 		bool operational = strcmp(row->head.entity_type, WH_OPERATIONAL) == 0;
 
-		if (!asks_for_action(route, row->head.action) || (operational && !may_be_told(route, &row->head)))
+		if (!asks_for_action(route, row->head.action_type) || (operational && !may_be_told(route, &row->head)))
 			return true;
 	}
 	if (!direct && (route->sub.paused || wh_strikes_out(route->sub.id)))

@@ -95,10 +95,10 @@ part_text(const WhEvent *event, WhPart part)
 	if (part != WH_PART_WHOLE)
 		return json ? to_server(json) : NULL;
 	initStringInfo(&out);
-	append_json(&out, "new", event->result);
-	append_json(&out, "old", event->previous);
+	append_json(&out, "result", event->result);
+	append_json(&out, "previous", event->previous);
 	append_string(&out, "entity_type", event->entity_type);
-	append_string(&out, "action_type", event->action);
+	append_string(&out, "action_type", event->action_type);
 	append_string(&out, "tenant", event->tenant);
 	append_json(&out, "context", event->context);
 	appendStringInfoChar(&out, '}');
@@ -182,7 +182,7 @@ filter_is_true(WhContent *content, const WhRoute *route)
 bool
 wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
 {
-	bool is_update = strcmp(content->event->action, "update") == 0;
+	bool is_update = strcmp(content->event->action_type, "update") == 0;
 
 	*why = route->unmatched ? "the subscription is too large: which events it is for is not known" : NULL;
 	if (*why)

@@ -209,7 +209,7 @@ void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
-	wh_store_parked_anywhere(); /* who changed it may have put rows there as well */
+	wh_store_deferred_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
 
@@ -288,7 +288,7 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
-				*reason = "webhook.identity has a row that is not as webhook.enable() makes it: call it";
+				*reason = "webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
@@ -298,12 +298,12 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	if (rows > 0 && why == NULL)
 		why = look_at_timeline(timeline);
 	if (rows == 0)
-		*reason = "delivery is not enabled in this database: call webhook.enable()";
+		*reason = "delivery is not enabled in this database: call webhook.enable_delivery()";
 	else if (why)
 		*reason = MemoryContextStrdup(
 			wh_tx_results,
-			psprintf("%s: call webhook.enable() if this copy shall deliver in its own name, or "
-					 "webhook.enable(moved => true) if it is the original, moved",
+			psprintf("%s: call webhook.enable_delivery() if this copy shall deliver in its own name, or "
+					 "webhook.enable_delivery(moved => true) if it is the original, moved",
 					 why));
 	else
 		*reason = NULL;

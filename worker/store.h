@@ -8,7 +8,7 @@
  * events made of its rows, store_settle.c what is written about deliveries,
  * store_pending.c what is to be sent again, store_asked.c what people have
  * asked for, store_ops.c what others are told of trouble, store_rotate.c and
- * store_carry.c the ring of drawers. All of them run inside a transaction that the caller has
+ * store_carry.c the ring of segments. All of them run inside a transaction that the caller has
  * opened with wh_tx_begin; what they return outlives it, in the memory context
  * the caller was in before, or in malloc where the engine is to own it.
  */
@@ -82,8 +82,8 @@ extern const char *wh_shape_problem(Oid schema);
 extern void wh_shape_changed(Oid relid);
 /* With the locks of a statement: may it be run, and its rows be read? */
 extern void wh_shape_check(void);
-/* Lock a drawer that is about to be written, so that it is looked at before. */
-extern void wh_shape_hold_drawer(const char *log, int drawer);
+/* Lock a segment that is about to be written, so that it is looked at before. */
+extern void wh_shape_hold_segment(const char *log, int segment);
 
 /*
  * store_try.c: steps that may fail
@@ -183,7 +183,7 @@ typedef struct WhRoute
 	int n_entity_types; /* -1: all */
 	char **entity_types;
 	int n_actions; /* -1: all */
-	char **actions;
+	char **action_types;
 	char *tenant; /* NULL: all */
 	/* in the database's encoding: */
 	int n_changed; /* -1: all */
@@ -246,8 +246,8 @@ typedef struct WhPosition
 
 /* An event's columns in a select list whose outbox is called "o". Not cast: so what is large stays where it is. */
 #define WH_EVENT_COLUMNS                                                                                     \
-	"o.id, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.previous, o.tenant,"                \
-	" o.context, o.subscription_id, o.created_at, o.drawer"
+	"o.event_number, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.previous, o.tenant,"                \
+	" o.context, o.subscription_id, o.created_at, o.segment"
 
 /* A row as it was read: what decides whom it is for. The rest of it is fetched when it is asked for. */
 typedef struct WhRow
@@ -327,16 +327,16 @@ extern void wh_sequence_read_on(const WhPosition *next);
 
 /*
  * The event behind a row of pending, as a relation of at most one row: from
- * the drawer where it was, or from wherever it has been moved to since. Where it is there twice, one of them.
+ * the segment where it was, or from wherever it has been moved to since. Where it is there twice, one of them.
  */
-#define WH_EVENT_OF(event_id, in_drawer)                                                                     \
-	"((SELECT * FROM webhook.outbox b WHERE b.id = " event_id " AND b.drawer = " in_drawer " LIMIT 1)"       \
-	" UNION ALL (SELECT * FROM webhook.outbox b WHERE b.id = " event_id " LIMIT 1) LIMIT 1)"
+#define WH_EVENT_OF(event_number, in_segment)                                                                     \
+	"((SELECT * FROM webhook.outbox b WHERE b.event_number = " event_number " AND b.segment = " in_segment " LIMIT 1)"       \
+	" UNION ALL (SELECT * FROM webhook.outbox b WHERE b.event_number = " event_number " LIMIT 1) LIMIT 1)"
 
 /* An event for a subscription. */
 typedef struct WhPair
 {
-	int64 event_id;
+	int64 event_number;
 	int64 subscription_id;
 } WhPair;
 
@@ -374,7 +374,7 @@ extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
  */
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
-extern void wh_store_note_change(int64 subscription_id, const char *change, const char *reason);
+extern void wh_store_announce(int64 subscription_id, const char *change, const char *reason);
 /* Disable a subscription that is live. */
 extern void wh_store_disable(int64 subscription_id, const char *reason);
 /* Those whose breaker was told to be open, and not yet to be closed. */
@@ -387,26 +387,26 @@ extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), vo
 /* A row of pending that webhook.redeliver() or webhook.replay() made. */
 typedef struct WhAsked
 {
-	int64 event_id;
+	int64 event_number;
 	uint64 lane;  /* the caller's to fill in */
-	int16 drawer; /* where the event is, whatever the row says */
+	int16 segment; /* where the event is, whatever the row says */
 	WhEvent
 		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
 } WhAsked;
 
-/* The oldest of a subscription after an event, at most `max`; and park them, each in its lane. Return how many. */
+/* The oldest of a subscription after an event, at most `max`; and defer them, each in its lane. Return how many. */
 extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
-extern int64 wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n);
+extern int64 wh_store_defer_asked(int64 subscription_id, const WhAsked *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken
 {
 	WhEvent *event; /* a reference that is the caller's; NULL: its event is gone */
-	int64 event_id;
+	int64 event_number;
 	int64 subscription_id;
 	uint64 lane;
 	int attempts;
-	TimestampTz first_at; /* 0: never */
+	TimestampTz first_attempt_at; /* 0: never */
 	int64 batch;          /* the event id of the batch's lead; 0: by itself */
 	bool unjudged;        /* whether the event is for it has not been looked at */
 	const char *why;      /* NULL; else why that cannot be told */
@@ -414,27 +414,27 @@ typedef struct WhTaken
 
 /*
  * Take what is due, at most `max`, but of those subscriptions that are held;
- * or the further rows of a lane; or parked rows of a subscription; or its
- * oldest row, whatever that waits for (`parked`: until it has caught up). A
+ * or the further rows of a lane; or deferred rows of a subscription; or its
+ * oldest row, whatever that waits for (`deferred`: until it has caught up). A
  * batch is taken whole, whatever `max` says, and is together in the list, in
  * order, its lead first.
  */
 extern List *wh_store_take_due(int max, const int64 *held, int n_held);
 extern List *wh_store_take_lane(int64 subscription_id, uint64 lane, int max);
-extern List *wh_store_take_parked(int64 subscription_id, int max);
-extern List *wh_store_take_probe(int64 subscription_id, bool *parked);
+extern List *wh_store_take_deferred(int64 subscription_id, int max);
+extern List *wh_store_take_probe(int64 subscription_id, bool *deferred);
 /* When the step that took has ended: the events of its list are the caller's; or it failed, and they are let go. */
 extern void wh_store_taken_over(void);
 extern void wh_store_taken_in_vain(void);
 
 /*
- * Where the parked rows of a subscription begin, so that those taken before are
- * not passed again: it has been taken up to this event, for good; one is parked
+ * Where the deferred rows of a subscription begin, so that those taken before are
+ * not passed again: it has been taken up to this event, for good; one is deferred
  * here; or nobody knows.
  */
-extern void wh_store_parked_taken(int64 subscription_id, int64 event_id);
-extern void wh_store_parked_at(int64 subscription_id, int64 event_id);
-extern void wh_store_parked_anywhere(void);
+extern void wh_store_deferred_taken(int64 subscription_id, int64 event_number);
+extern void wh_store_deferred_at(int64 subscription_id, int64 event_number);
+extern void wh_store_deferred_anywhere(void);
 
 /* A subscription's endpoint is well again: what is to be tried again is due at once. */
 extern void wh_store_make_due(int64 subscription_id);
@@ -448,29 +448,29 @@ extern void wh_store_move_waits(int64 jump);
 extern void wh_store_shorten_waits(void);
 
 /* The event behind a row of pending is gone, or is not for the subscription: so is the delivery. */
-extern void wh_store_forget_pending(int64 subscription_id, int64 event_id);
+extern void wh_store_forget_pending(int64 subscription_id, int64 event_number);
 /* A row that was taken has been judged; or it could not be now, and is as it was. */
-extern void wh_store_pending_judged(int64 subscription_id, int64 event_id);
-extern void wh_store_park_again(int64 subscription_id, int64 event_id);
+extern void wh_store_pending_judged(int64 subscription_id, int64 event_number);
+extern void wh_store_defer_again(int64 subscription_id, int64 event_number);
 
 /* When the next delivery is due to be tried again, but of those subscriptions; DT_NOEND: none. */
 extern TimestampTz wh_store_next_due(const int64 *held, int n_held);
 
 /* At start: bring pending in order after a crash, then report what is there. */
-extern void wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
+extern void wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
 							 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows),
 							 void *arg);
 
 /*
- * store_rotate.c: the ring of drawers
+ * store_rotate.c: the ring of segments
  */
 
 /* How far the events that are still waited for have been carried over. */
 typedef struct WhCarry
 {
-	int from;              /* the drawer; -1: of none */
+	int from;              /* the segment; -1: of none */
 	int64 subscription_id; /* rows of pending up to this one have been looked at */
-	int64 event_id;
+	int64 event_number;
 	bool ended;  /* all have */
 	int64 moved; /* events */
 	int64 gone;  /* rows of pending whose event is nowhere, and which were forgotten */
@@ -478,20 +478,20 @@ typedef struct WhCarry
 
 typedef struct WhRotation
 {
-	bool done;      /* the drawer is empty, or holds nothing that is old */
+	bool done;      /* the segment is empty, or holds nothing that is old */
 	bool more;      /* there is more to carry over: go on soon */
 	WhCarry carry;  /* the caller's to keep when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": filled in at once, so that it can be told after an error */
-	int further;    /* not the next drawer but one so many behind it */
+	int further;    /* not the next segment but one so many behind it */
 	bool unsettled; /* nobody will read the outbox: whether settled or not, what is old goes */
 	int64 bytes;    /* of events that went without having been settled, on disk */
 } WhRotation;
 
-/* store_carry.c: begin with a drawer; and move the next portion, a short transaction's worth. */
-extern void wh_carry_begin(WhCarry *carry, int drawer);
+/* store_carry.c: begin with a segment; and move the next portion, a short transaction's worth. */
+extern void wh_carry_begin(WhCarry *carry, int segment);
 extern void wh_store_carry(WhCarry *carry);
 
-/* Empty the drawer whose turn is next, if all in it is old and nobody holds a lock on it. */
+/* Empty the segment whose turn is next, if all in it is old and nobody holds a lock on it. */
 extern void wh_store_rotate_attempt(WhRotation *r);
 /* The same; and all in it must be settled, by this position. */
 extern void wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled);

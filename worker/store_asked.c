@@ -2,8 +2,8 @@
  * store_asked.c
  *	  Rows of webhook.pending that people have asked for: redeliver, replay.
  *
- * They are written by SQL as 'asked', which the worker knows nothing of. It
- * parks them, so that it has counted what it may take. Called by
+ * They are written by SQL as 'requested', which the worker knows nothing of. It
+ * defers them, so that it has counted what it may take. Called by
  * worker_asked.c. The statements leave the planner no choice: see
  * store_pending.c.
  */
@@ -27,11 +27,11 @@ int
 wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 {
 	static WhPlan plan = {
-		.sql = "SELECT p.event_id, o.entity_type, o.entity_id, o.drawer"
-			   " FROM (SELECT * FROM webhook.pending q WHERE q.subscription_id = $1 AND q.state = 'asked'"
-			   " AND q.event_id > $3"
-			   " ORDER BY q.subscription_id, q.event_id LIMIT $2) p"
-			   " LEFT JOIN LATERAL " WH_EVENT_OF("p.event_id", "p.drawer") " o ON true",
+		.sql = "SELECT p.event_number, o.entity_type, o.entity_id, o.segment"
+			   " FROM (SELECT * FROM webhook.pending q WHERE q.subscription_id = $1 AND q.state = 'requested'"
+			   " AND q.event_number > $3"
+			   " ORDER BY q.subscription_id, q.event_number LIMIT $2) p"
+			   " LEFT JOIN LATERAL " WH_EVENT_OF("p.event_number", "p.segment") " o ON true",
 		3,
 		{INT8OID, INT8OID, INT8OID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), Int64GetDatum(max), Int64GetDatum(after)};
@@ -43,14 +43,14 @@ wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 	{
 		HeapTuple row = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
-		WhEvent event = {.action = "", .entity_type = utf8_column(row, desc, 2)};
+		WhEvent event = {.action_type = "", .entity_type = utf8_column(row, desc, 2)};
 		bool isnull;
 
-		rows[i] = (WhAsked){.event_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)),
-							.drawer = DatumGetInt16(SPI_getbinval(row, desc, 4, &isnull))};
+		rows[i] = (WhAsked){.event_number = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)),
+							.segment = DatumGetInt16(SPI_getbinval(row, desc, 4, &isnull))};
 		if (event.entity_type == NULL)
 			continue;
-		event.id = rows[i].event_id;
+		event.id = rows[i].event_number;
 		event.entity_id = utf8_column(row, desc, 3);
 		if ((rows[i].event = wh_event_make(&event)) == NULL)
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -66,31 +66,31 @@ int8_array(Datum *elements, int n)
 }
 
 int64
-wh_store_park_asked(int64 subscription_id, const WhAsked *rows, int n)
+wh_store_defer_asked(int64 subscription_id, const WhAsked *rows, int n)
 {
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.pending p SET state = 'parked', lane = ($3)[array_position($2, p.event_id)],"
-			   " drawer = ($4)[array_position($2, p.event_id)]"
-			   " WHERE p.state = 'asked' AND p.ctid = ANY (ARRAY(SELECT q.ctid FROM unnest($2) k(event_id)"
+		.sql = "UPDATE webhook.pending p SET state = 'deferred', lane = ($3)[array_position($2, p.event_number)],"
+			   " segment = ($4)[array_position($2, p.event_number)]"
+			   " WHERE p.state = 'requested' AND p.ctid = ANY (ARRAY(SELECT q.ctid FROM unnest($2) k(event_number)"
 			   " CROSS JOIN LATERAL (SELECT r.ctid FROM webhook.pending r WHERE r.subscription_id = $1"
-			   " AND r.event_id = k.event_id OFFSET 0) q))",
+			   " AND r.event_number = k.event_number OFFSET 0) q))",
 		4,
 		{INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT2ARRAYOID}};
 	Datum *ids = palloc(n * sizeof(Datum));
 	Datum *lanes = palloc(n * sizeof(Datum));
-	Datum *drawers = palloc(n * sizeof(Datum));
+	Datum *segments = palloc(n * sizeof(Datum));
 	Datum values[4];
 
 	for (int i = 0; i < n; i++)
 	{
-		drawers[i] = Int16GetDatum(rows[i].drawer);
-		ids[i] = Int64GetDatum(rows[i].event_id);
+		segments[i] = Int16GetDatum(rows[i].segment);
+		ids[i] = Int64GetDatum(rows[i].event_number);
 		lanes[i] = Int64GetDatum((int64) rows[i].lane);
 	}
 	values[0] = Int64GetDatum(subscription_id);
 	values[1] = int8_array(ids, n);
 	values[2] = int8_array(lanes, n);
-	values[3] = PointerGetDatum(construct_array(drawers, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+	values[3] = PointerGetDatum(construct_array(segments, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 	return (int64) SPI_processed;
 }

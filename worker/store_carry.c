@@ -1,16 +1,16 @@
 /*
  * store_carry.c
- *	  Events that somebody still waits for leave a drawer before it is emptied.
+ *	  Events that somebody still waits for leave a segment before it is emptied.
  *
  * An event whose delivery is pending (paused, failing, held by a breaker) is moved
- * into the current drawer with all it has, its id, xid and time among them, by an
+ * into the current segment with all it has, its id, xid and time among them, by an
  * UPDATE of the column that the table is partitioned by: at each moment it is
  * there once. The reader cannot take it for new: see docs/ARCHITECTURE.md. The
- * rows of webhook.pending that name the old drawer then name the new one; a
+ * rows of webhook.pending that name the old segment then name the new one; a
  * delivery in memory need not know, as an event is found wherever it is
  * (WH_EVENT_OF).
  *
- * All of pending is walked once for a drawer, by its key, in portions that are a
+ * All of pending is walked once for a segment, by its key, in portions that are a
  * short transaction each. Called by store_rotate.c; how far it has come is the
  * caller's, which keeps it when the transaction has committed.
  */
@@ -25,13 +25,13 @@
 #include "settings.h"
 #include "store.h"
 
-#define WALK_AT_ONCE 5000 /* rows of pending looked at, of which not all are of the drawer */
+#define WALK_AT_ONCE 5000 /* rows of pending looked at, of which not all are of the segment */
 #define CARRY_AT_ONCE 500 /* events moved */
 
 void
-wh_carry_begin(WhCarry *carry, int drawer)
+wh_carry_begin(WhCarry *carry, int segment)
 {
-	*carry = (WhCarry){.from = drawer, .subscription_id = PG_INT64_MIN, .event_id = PG_INT64_MIN};
+	*carry = (WhCarry){.from = segment, .subscription_id = PG_INT64_MIN, .event_number = PG_INT64_MIN};
 }
 
 /* What a portion is about. */
@@ -46,12 +46,12 @@ static void
 walk(WhCarry *carry, Portion *portion)
 {
 	static WhPlan plan = {
-		.sql = "SELECT p.subscription_id, p.event_id, p.size, p.ctid, p.drawer = $3 FROM webhook.pending p"
-			   " WHERE (p.subscription_id, p.event_id) > ($1, $2) AND p.subscription_id IS NOT NULL"
-			   " ORDER BY p.subscription_id, p.event_id LIMIT 5000",
+		.sql = "SELECT p.subscription_id, p.event_number, p.size, p.ctid, p.segment = $3 FROM webhook.pending p"
+			   " WHERE (p.subscription_id, p.event_number) > ($1, $2) AND p.subscription_id IS NOT NULL"
+			   " ORDER BY p.subscription_id, p.event_number LIMIT 5000",
 		3,
 		{INT8OID, INT8OID, INT2OID}};
-	Datum values[3] = {Int64GetDatum(carry->subscription_id), Int64GetDatum(carry->event_id),
+	Datum values[3] = {Int64GetDatum(carry->subscription_id), Int64GetDatum(carry->event_number),
 					   Int16GetDatum((int16) carry->from)};
 	int64 bytes = 0;
 	uint64 i;
@@ -67,11 +67,11 @@ walk(WhCarry *carry, Portion *portion)
 
 		of_it = of_it && !isnull;
 		carry->subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
-		carry->event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		carry->event_number = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
 		if (!of_it || isnull)
 			continue;
 		bytes += Max(0, DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull)));
-		portion->events[portion->n] = Int64GetDatum(carry->event_id);
+		portion->events[portion->n] = Int64GetDatum(carry->event_number);
 		portion->rows[portion->n++] = SPI_getbinval(row, desc, 4, &isnull);
 	}
 	carry->ended = i == SPI_processed && SPI_processed < WALK_AT_ONCE;
@@ -81,22 +81,22 @@ void
 wh_store_carry(WhCarry *carry)
 {
 	static WhPlan move = {
-		.sql = "UPDATE webhook.outbox o SET drawer = $2 WHERE o.drawer = $1 AND o.id = ANY ($3)",
+		.sql = "UPDATE webhook.outbox o SET segment = $2 WHERE o.segment = $1 AND o.event_number = ANY ($3)",
 		3,
 		{INT2OID, INT2OID, INT8ARRAYOID}};
 	/* of what nothing is left, nothing can be sent */
 	static WhPlan forget = {.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY ($1) AND NOT EXISTS"
-								   " (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
+								   " (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
 							1,
 							{TIDARRAYOID}};
-	/* by its other pending rows the event may have been moved before, when another drawer was current */
+	/* by its other pending rows the event may have been moved before, when another segment was current */
 	static WhPlan follow = {.sql =
-								"UPDATE webhook.pending p SET drawer = (SELECT o.drawer FROM webhook.outbox o"
-								" WHERE o.id = p.event_id LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
-								" (SELECT FROM webhook.outbox o WHERE o.id = p.event_id OFFSET 0)",
+								"UPDATE webhook.pending p SET segment = (SELECT o.segment FROM webhook.outbox o"
+								" WHERE o.event_number = p.event_number LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
+								" (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
 							1,
 							{TIDARRAYOID}};
-	int to = wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	int to = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
 	Portion portion = {0};
 	Datum values[3] = {Int16GetDatum((int16) carry->from), Int16GetDatum((int16) to)};
 	Datum rows;

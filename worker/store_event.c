@@ -46,7 +46,7 @@ enum
 	CONTEXT,
 	SUBSCRIPTION_ID,
 	CREATED_AT,
-	DRAWER
+	SEGMENT
 };
 
 static Datum
@@ -118,18 +118,18 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	e->xid = U64FromFullTransactionId(DatumGetFullTransactionId(column(row, XID, &isnull)));
 	e->entity_id = head_text(row, ENTITY_ID);
 	e->entity_type = head_text(row, ENTITY_TYPE);
-	e->action = head_text(row, ACTION);
+	e->action_type = head_text(row, ACTION);
 	e->tenant = head_text(row, TENANT);
 	value = column(row, SUBSCRIPTION_ID, &isnull);
 	e->subscription_id = isnull ? 0 : DatumGetInt64(value);
 	/* what must not be missing, and is: somebody has dropped a NOT NULL */
 	e->entity_type = e->entity_type ? e->entity_type : "";
-	e->action = e->action ? e->action : "";
+	e->action_type = e->action_type ? e->action_type : "";
 	value = column(row, CREATED_AT, &isnull);
 	e->created_us =
 		isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
 	e->created_us += (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	e->drawer = DatumGetInt16(column(row, DRAWER, &isnull));
+	e->segment = DatumGetInt16(column(row, SEGMENT, &isnull));
 	row->size += size_of(row, RESULT) + size_of(row, PREVIOUS) + size_of(row, CONTEXT);
 }
 
@@ -157,7 +157,7 @@ without_content(const WhRow *row, const char *problem)
 
 	e.entity_id = unmarked(e.entity_id);
 	e.entity_type = unmarked(e.entity_type);
-	e.action = unmarked(e.action);
+	e.action_type = unmarked(e.action_type);
 	e.tenant = unmarked(e.tenant);
 	e.problem = problem;
 	return made(wh_event_make(&e));
@@ -250,7 +250,7 @@ wh_row_event(WhRow *row)
 	{
 		e.entity_id = whole_text(row, ENTITY_ID);
 		e.entity_type = whole_text(row, ENTITY_TYPE);
-		e.action = whole_text(row, ACTION);
+		e.action_type = whole_text(row, ACTION);
 		e.tenant = whole_text(row, TENANT);
 	}
 	wh_event_release(row->making); /* of an attempt that failed */

@@ -3,13 +3,13 @@
  *	  Taking deliveries from webhook.pending to be sent again, and bringing the
  *	  table in order at start.
  *
- * A row that is taken becomes 'sending', its attempt counted and its due_at
+ * A row that is taken becomes 'in_flight', its attempt counted and its next_attempt_at
  * set as if the attempt failed, before the request leaves. So a worker that
- * dies leaves nothing that needs repair: at the next start 'sending' is read
+ * dies leaves nothing that needs repair: at the next start 'in_flight' is read
  * as 'retry'. Called by worker.c and worker_take.c.
  *
  * A batch that failed is sent again whole. All its rows name its lead; that
- * one is 'retry' and due, the others are 'behind', and all are taken with it.
+ * one is 'retry' and due, the others are 'blocked', and all are taken with it.
  * In their lanes they come before all other rows (see queue_batch.c): no
  * statement takes another row of such a lane before them.
  */
@@ -43,20 +43,20 @@
 	" FROM webhook.subscription s WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 "      \
 	"years')"
 #define NEXT_STEP STEP("least(coalesce(p.attempts, 0), 1000000000) + 1")
-#define TAKEN_EVENT WH_EVENT_OF("t.event_id", "t.drawer")
+#define TAKEN_EVENT WH_EVENT_OF("t.event_number", "t.segment")
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
-	" UPDATE webhook.pending p SET state = 'sending',"                                                       \
+	" UPDATE webhook.pending p SET state = 'in_flight',"                                                       \
 	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
-	" due_at = clock_timestamp() + " NEXT_STEP " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"    \
-	" RETURNING p.subscription_id, p.event_id, p.lane, p.attempts, p.first_at, p.batch, p.drawer, p.judged)" \
-	" SELECT t.subscription_id, t.event_id, t.lane, t.attempts, t.first_at, t.batch, t.judged,"              \
+	" next_attempt_at = clock_timestamp() + " NEXT_STEP " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"    \
+	" RETURNING p.subscription_id, p.event_number, p.lane, p.attempts, p.first_attempt_at, p.batch, p.segment, p.judged)" \
+	" SELECT t.subscription_id, t.event_number, t.lane, t.attempts, t.first_attempt_at, t.batch, t.judged,"              \
 	" " WH_EVENT_COLUMNS " FROM taken t LEFT JOIN LATERAL " TAKEN_EVENT                                      \
-	" o ON true ORDER BY coalesce(t.batch, t.event_id), t.subscription_id, t.event_id"
+	" o ON true ORDER BY coalesce(t.batch, t.event_number), t.subscription_id, t.event_number"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
 #define IS_LIVE                                                                                              \
-	"(SELECT s.active AND s.state = 'live' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
+	"(SELECT s.state = 'active' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
 /*
  * As many rows, in the order of an index, as fit a page: their events are to
@@ -70,7 +70,7 @@
 	" WHERE q.before < " bytes
 
 #define IS_NOT_HELD(parameter) "p.subscription_id <> ALL (" parameter ")"
-#define IS_DUE "p.state = 'retry' AND p.due_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE
+#define IS_DUE "p.state = 'retry' AND p.next_attempt_at <= $2 AND " IS_NOT_HELD("$3") " AND " IS_LIVE
 
 /* The same where a row may be the lead of a batch, and then counts for all of it; and the others of those chosen. */
 #define LEADS_THAT_FIT(condition, order, bytes)                                                              \
@@ -85,7 +85,7 @@
 #define WITH_ITS_BATCH(leads)                                                                                \
 	"WITH lead AS MATERIALIZED (" leads ") SELECT l.ctid FROM lead l UNION ALL"                              \
 	" SELECT m.ctid FROM lead l CROSS JOIN LATERAL (SELECT m.ctid FROM webhook.pending m"                    \
-	" WHERE m.subscription_id = l.subscription_id AND m.batch = l.batch AND m.state = 'behind' OFFSET 0) m"
+	" WHERE m.subscription_id = l.subscription_id AND m.batch = l.batch AND m.state = 'blocked' OFFSET 0) m"
 
 static Datum
 int8_array(const int64 *values, int n)
@@ -136,26 +136,26 @@ take(WhPlan *plan, Datum *values)
 		WhTaken *t;
 		bool isnull;
 		int64 subscription_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
-		int64 event_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
-		Datum first_at;
+		int64 event_number = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		Datum first_attempt_at;
 		Datum batch;
 
 		make_room();
 		/* somebody has made two rows of it: what becomes of one becomes of both */
-		if (before && before->subscription_id == subscription_id && before->event_id == event_id)
+		if (before && before->subscription_id == subscription_id && before->event_number == event_number)
 			continue;
 		old = MemoryContextSwitchTo(wh_tx_results);
 		t = before = palloc0(sizeof(WhTaken));
 		list = lappend(list, t);
 		MemoryContextSwitchTo(old);
 		t->subscription_id = subscription_id;
-		t->event_id = event_id;
+		t->event_number = event_number;
 		t->lane = (uint64) DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
 		t->attempts = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
-		first_at = SPI_getbinval(row, desc, 5, &isnull);
-		t->first_at = isnull ? 0 : DatumGetTimestampTz(first_at);
-		if (TIMESTAMP_NOT_FINITE(t->first_at))
-			t->first_at = 0;
+		first_attempt_at = SPI_getbinval(row, desc, 5, &isnull);
+		t->first_attempt_at = isnull ? 0 : DatumGetTimestampTz(first_attempt_at);
+		if (TIMESTAMP_NOT_FINITE(t->first_attempt_at))
+			t->first_attempt_at = 0;
 		batch = SPI_getbinval(row, desc, 6, &isnull);
 		t->batch = isnull ? 0 : DatumGetInt64(batch);
 		t->unjudged = !DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
@@ -186,7 +186,7 @@ List *
 wh_store_take_due(int max, const int64 *held, int n_held)
 {
 	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
-	static WhPlan plan = {.sql = TAKE(WITH_ITS_BATCH(LEADS_THAT_FIT(IS_DUE, "p.due_at", "$4"))),
+	static WhPlan plan = {.sql = TAKE(WITH_ITS_BATCH(LEADS_THAT_FIT(IS_DUE, "p.next_attempt_at", "$4"))),
 						  4,
 						  {INT8OID, TIMESTAMPTZOID, INT8ARRAYOID, INT8OID}};
 	Datum values[4] = {Int64GetDatum(max), TimestampTzGetDatum(wh_table_time(wh_now())),
@@ -199,9 +199,9 @@ List *
 wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 {
 	static WhPlan plan = {
-		.sql = TAKE(THAT_FIT("p.subscription_id + 0 = $2 AND p.lane = $3 AND p.state IN ('behind', 'retry')"
+		.sql = TAKE(THAT_FIT("p.subscription_id + 0 = $2 AND p.lane = $3 AND p.state IN ('blocked', 'retry')"
 							 " AND p.batch IS NULL",
-							 "p.lane, p.event_id", "$4")),
+							 "p.lane, p.event_number", "$4")),
 		4,
 		{INT8OID, INT8OID, INT8OID, INT8OID}};
 	Datum values[4] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum((int64) lane),
@@ -211,92 +211,92 @@ wh_store_take_lane(int64 subscription_id, uint64 lane, int max)
 }
 
 /*
- * Where the parked rows of a subscription begin. Those taken leave dead entries
+ * Where the deferred rows of a subscription begin. Those taken leave dead entries
  * in the index, and while somebody's old snapshot keeps them from being cleaned
  * up, each take would walk over all of them again: 0.2 s for a million. This is
  * a shortcut only. Where nothing is found from there on, it is looked for from
  * the beginning, so that a row that came from elsewhere is not missed.
  */
-typedef struct ParkedFrom
+typedef struct DeferredFrom
 {
 	int64 subscription_id;
-	int64 event_id;
-} ParkedFrom;
+	int64 event_number;
+} DeferredFrom;
 
-static HTAB *parked_from = NULL;
+static HTAB *deferred_from = NULL;
 
-static ParkedFrom *
-parked_from_of(int64 subscription_id)
+static DeferredFrom *
+deferred_from_of(int64 subscription_id)
 {
-	HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(ParkedFrom)};
-	ParkedFrom *from;
+	HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(DeferredFrom)};
+	DeferredFrom *from;
 	bool found;
 
-	if (parked_from == NULL)
-		parked_from = hash_create("webhook parked rows", 64, &ctl, HASH_ELEM | HASH_BLOBS);
-	from = hash_search(parked_from, &subscription_id, HASH_ENTER, &found);
+	if (deferred_from == NULL)
+		deferred_from = hash_create("webhook deferred rows", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	from = hash_search(deferred_from, &subscription_id, HASH_ENTER, &found);
 	if (!found)
-		from->event_id = 0;
+		from->event_number = 0;
 	return from;
 }
 
 void
-wh_store_parked_taken(int64 subscription_id, int64 event_id)
+wh_store_deferred_taken(int64 subscription_id, int64 event_number)
 {
-	parked_from_of(subscription_id)->event_id = event_id + 1;
+	deferred_from_of(subscription_id)->event_number = event_number + 1;
 }
 
 void
-wh_store_parked_at(int64 subscription_id, int64 event_id)
+wh_store_deferred_at(int64 subscription_id, int64 event_number)
 {
-	ParkedFrom *from = parked_from_of(subscription_id);
+	DeferredFrom *from = deferred_from_of(subscription_id);
 
-	from->event_id = Min(from->event_id, event_id);
+	from->event_number = Min(from->event_number, event_number);
 }
 
 void
-wh_store_parked_anywhere(void)
+wh_store_deferred_anywhere(void)
 {
-	if (parked_from)
-		hash_destroy(parked_from);
-	parked_from = NULL;
+	if (deferred_from)
+		hash_destroy(deferred_from);
+	deferred_from = NULL;
 }
 
 List *
-wh_store_take_parked(int64 subscription_id, int max)
+wh_store_take_deferred(int64 subscription_id, int max)
 {
 	static WhPlan plan = {
-		.sql = TAKE(THAT_FIT("p.subscription_id = $2 AND p.state = 'parked' AND p.event_id >= $3",
-							 "p.subscription_id, p.event_id", "$4")),
+		.sql = TAKE(THAT_FIT("p.subscription_id = $2 AND p.state = 'deferred' AND p.event_number >= $3",
+							 "p.subscription_id, p.event_number", "$4")),
 		4,
 		{INT8OID, INT8OID, INT8OID, INT8OID}};
-	ParkedFrom *from = parked_from_of(subscription_id);
-	Datum values[4] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum(from->event_id),
+	DeferredFrom *from = deferred_from_of(subscription_id);
+	Datum values[4] = {Int64GetDatum(max), Int64GetDatum(subscription_id), Int64GetDatum(from->event_number),
 					   Int64GetDatum((int64) WH_PAGE_BYTES)};
 	List *list = take(&plan, values);
 
-	if (list != NIL || from->event_id == 0)
+	if (list != NIL || from->event_number == 0)
 		return list;
-	from->event_id = 0;
+	from->event_number = 0;
 	values[2] = Int64GetDatum(0);
 	return take(&plan, values);
 }
 
 List *
-wh_store_take_probe(int64 subscription_id, bool *parked)
+wh_store_take_probe(int64 subscription_id, bool *deferred)
 {
 	/* with it, the batch that it belongs to, or that is in its lane and hence before it */
 	static WhPlan oldest = {
-		.sql = "SELECT q.event_id, q.state = 'parked', (SELECT b.batch FROM webhook.pending b"
+		.sql = "SELECT q.event_number, q.state = 'deferred', (SELECT b.batch FROM webhook.pending b"
 			   " WHERE b.subscription_id + 0 = $1 AND b.lane = q.lane AND b.batch IS NOT NULL"
-			   " ORDER BY b.lane, b.event_id LIMIT 1) FROM ("
-			   "SELECT p.event_id, p.state, p.lane FROM webhook.pending p"
-			   " WHERE p.subscription_id = $1 AND p.state IN ('retry', 'behind', 'parked')"
-			   " ORDER BY p.subscription_id, p.event_id LIMIT 1) q",
+			   " ORDER BY b.lane, b.event_number LIMIT 1) FROM ("
+			   "SELECT p.event_number, p.state, p.lane FROM webhook.pending p"
+			   " WHERE p.subscription_id = $1 AND p.state IN ('retry', 'blocked', 'deferred')"
+			   " ORDER BY p.subscription_id, p.event_number LIMIT 1) q",
 		1,
 		{INT8OID}};
 	static WhPlan one = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
-									 " WHERE p.subscription_id = $1 AND p.event_id = $2"),
+									 " WHERE p.subscription_id = $1 AND p.event_number = $2"),
 						 2,
 						 {INT8OID, INT8OID}};
 	static WhPlan whole = {.sql = TAKE("SELECT p.ctid FROM webhook.pending p"
@@ -311,24 +311,24 @@ wh_store_take_probe(int64 subscription_id, bool *parked)
 	if (SPI_processed == 0)
 		return NIL;
 	values[1] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	*parked = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	*deferred = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	batch = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull);
 	if (isnull)
 		return take(&one, values);
 	values[1] = batch;
-	*parked = false;
+	*deferred = false;
 	return take(&whole, values);
 }
 
 void
 wh_store_make_due(int64 subscription_id)
 {
-	/* by the index of what is due some day: only heads of lanes are in it, however much is parked */
+	/* by the index of what is due some day: only heads of lanes are in it, however much is deferred */
 	static WhPlan plan = {
 		.sql =
-			"UPDATE webhook.pending SET due_at = $2 WHERE ctid = ANY (ARRAY(SELECT p.ctid"
-			" FROM webhook.pending p WHERE p.subscription_id + 0 = $1 AND p.state = 'retry' AND p.due_at > $2"
-			" ORDER BY p.due_at))",
+			"UPDATE webhook.pending SET next_attempt_at = $2 WHERE ctid = ANY (ARRAY(SELECT p.ctid"
+			" FROM webhook.pending p WHERE p.subscription_id + 0 = $1 AND p.state = 'retry' AND p.next_attempt_at > $2"
+			" ORDER BY p.next_attempt_at))",
 		2,
 		{INT8OID, TIMESTAMPTZOID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), TimestampTzGetDatum(wh_table_time(wh_now()))};
@@ -340,8 +340,8 @@ TimestampTz
 wh_store_next_due(const int64 *held, int n_held)
 {
 	static WhPlan plan = {
-		.sql = "SELECT p.due_at FROM webhook.pending p"
-			   " WHERE p.state = 'retry' AND " IS_NOT_HELD("$1") " AND " IS_LIVE " ORDER BY p.due_at LIMIT 1",
+		.sql = "SELECT p.next_attempt_at FROM webhook.pending p"
+			   " WHERE p.state = 'retry' AND " IS_NOT_HELD("$1") " AND " IS_LIVE " ORDER BY p.next_attempt_at LIMIT 1",
 		1,
 		{INT8ARRAYOID}};
 	Datum value = int8_array(held, n_held);
@@ -360,9 +360,9 @@ wh_store_move_waits(int64 jump)
 	/* what is as far away as that was never a time of a clock */
 	static WhPlan plan = {
 		.sql = "UPDATE webhook.pending p SET"
-			   " due_at = CASE WHEN p.due_at BETWEEN $2 AND $3 THEN p.due_at + $1 ELSE p.due_at END,"
-			   " first_at = CASE WHEN p.first_at BETWEEN $2 AND $3 THEN p.first_at + $1 ELSE p.first_at END"
-			   " WHERE p.state IN ('retry', 'sending') OR p.first_at IS NOT NULL",
+			   " next_attempt_at = CASE WHEN p.next_attempt_at BETWEEN $2 AND $3 THEN p.next_attempt_at + $1 ELSE p.next_attempt_at END,"
+			   " first_attempt_at = CASE WHEN p.first_attempt_at BETWEEN $2 AND $3 THEN p.first_attempt_at + $1 ELSE p.first_attempt_at END"
+			   " WHERE p.state IN ('retry', 'in_flight') OR p.first_attempt_at IS NOT NULL",
 		3,
 		{INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
 	TimestampTz now = wh_table_time(wh_now());
@@ -378,16 +378,16 @@ void
 wh_store_shorten_waits(void)
 {
 	/* a receiver may have asked for a day; a schedule's step is made longer at random, never twice as long */
-	static WhPlan due = {.sql = "UPDATE webhook.pending p SET due_at = $1 + " STEP(
+	static WhPlan due = {.sql = "UPDATE webhook.pending p SET next_attempt_at = $1 + " STEP(
 							 "p.attempts") " WHERE p.ctid = ANY (ARRAY("
 										   "SELECT p.ctid FROM webhook.pending p WHERE p.state = 'retry' AND "
-										   "p.due_at > $1 + interval '25 hours'"
-										   " AND p.due_at > $1 + 2 * " STEP(
-											   "p.attempts") " AND p.due_at < 'infinity' ORDER BY p.due_at))",
+										   "p.next_attempt_at > $1 + interval '25 hours'"
+										   " AND p.next_attempt_at > $1 + 2 * " STEP(
+											   "p.attempts") " AND p.next_attempt_at < 'infinity' ORDER BY p.next_attempt_at))",
 						 1,
 						 {TIMESTAMPTZOID}};
 	static WhPlan first = {
-		.sql = "UPDATE webhook.pending p SET first_at = $1 WHERE p.first_at > $1", 1, {TIMESTAMPTZOID}};
+		.sql = "UPDATE webhook.pending p SET first_attempt_at = $1 WHERE p.first_attempt_at > $1", 1, {TIMESTAMPTZOID}};
 	Datum now = TimestampTzGetDatum(wh_table_time(wh_now()));
 
 	wh_plan_run(&due, &now, NULL, SPI_OK_UPDATE);
@@ -395,42 +395,42 @@ wh_store_shorten_waits(void)
 }
 
 void
-wh_store_forget_pending(int64 subscription_id, int64 event_id)
+wh_store_forget_pending(int64 subscription_id, int64 event_number)
 {
-	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_id = $2",
+	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_number = $2",
 						  2,
 						  {INT8OID, INT8OID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_number)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
 }
 
 void
-wh_store_pending_judged(int64 subscription_id, int64 event_id)
+wh_store_pending_judged(int64 subscription_id, int64 event_number)
 {
 	static WhPlan plan = {.sql = "UPDATE webhook.pending SET judged = true WHERE subscription_id = $1"
-								 " AND event_id = $2",
+								 " AND event_number = $2",
 						  2,
 						  {INT8OID, INT8OID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_number)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
 void
-wh_store_park_again(int64 subscription_id, int64 event_id)
+wh_store_defer_again(int64 subscription_id, int64 event_number)
 {
-	static WhPlan plan = {.sql = "UPDATE webhook.pending SET state = 'parked', attempts = attempts - 1,"
-								 " due_at = clock_timestamp() WHERE subscription_id = $1 AND event_id = $2",
+	static WhPlan plan = {.sql = "UPDATE webhook.pending SET state = 'deferred', attempts = attempts - 1,"
+								 " next_attempt_at = clock_timestamp() WHERE subscription_id = $1 AND event_number = $2",
 						  2,
 						  {INT8OID, INT8OID}};
-	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_id)};
+	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_number)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
 }
 
 void
-wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
+wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
 				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
 {
 	/*
@@ -441,15 +441,15 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 	 */
 	static WhPlan twins = {
 		.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY (ARRAY(SELECT q.ctid FROM (SELECT r.ctid,"
-			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_id ORDER BY r.state = 'asked', "
+			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_number ORDER BY r.state = 'requested', "
 			   "r.attempts"
 			   " DESC) AS n FROM webhook.pending r) q WHERE q.n > 1)) AND NOT EXISTS (SELECT FROM pg_index i"
 			   " WHERE i.indrelid = 'webhook.pending'::regclass AND i.indisunique AND i.indisvalid)",
 		0};
 	static WhPlan untake = {
-		.sql = "UPDATE webhook.pending SET state = CASE WHEN judged THEN 'retry' ELSE 'parked' END,"
-			   " due_at = coalesce(due_at, clock_timestamp())"
-			   " WHERE coalesce(state NOT IN ('retry', 'behind', 'parked', 'asked'), true) OR due_at IS NULL",
+		.sql = "UPDATE webhook.pending SET state = CASE WHEN judged THEN 'retry' ELSE 'deferred' END,"
+			   " next_attempt_at = coalesce(next_attempt_at, clock_timestamp())"
+			   " WHERE coalesce(state NOT IN ('retry', 'blocked', 'deferred', 'requested'), true) OR next_attempt_at IS NULL",
 		0};
 	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"
 									" (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
@@ -457,22 +457,22 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 	static WhPlan leaderless = {
 		.sql = "UPDATE webhook.pending p SET batch = NULL WHERE p.batch IS NOT NULL AND NOT EXISTS"
 			   " (SELECT FROM webhook.pending l WHERE l.subscription_id = p.subscription_id"
-			   " AND l.event_id = p.batch AND l.batch = p.batch)",
+			   " AND l.event_number = p.batch AND l.batch = p.batch)",
 		0};
 	static WhPlan heads = {
-		.sql = "UPDATE webhook.pending p SET state = CASE WHEN h.first THEN 'retry' ELSE 'behind' END,"
-			   " due_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
-			   " FROM (SELECT q.subscription_id, q.event_id, q.state, CASE WHEN q.batch IS NOT NULL"
-			   " THEN q.event_id = q.batch ELSE row_number() OVER (PARTITION BY q.subscription_id, q.lane"
-			   " ORDER BY q.batch IS NULL, q.event_id) = 1 END AS first"
-			   " FROM webhook.pending q WHERE q.state IN ('retry', 'behind')) h"
-			   " WHERE p.subscription_id = h.subscription_id AND p.event_id = h.event_id"
+		.sql = "UPDATE webhook.pending p SET state = CASE WHEN h.first THEN 'retry' ELSE 'blocked' END,"
+			   " next_attempt_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
+			   " FROM (SELECT q.subscription_id, q.event_number, q.state, CASE WHEN q.batch IS NOT NULL"
+			   " THEN q.event_number = q.batch ELSE row_number() OVER (PARTITION BY q.subscription_id, q.lane"
+			   " ORDER BY q.batch IS NULL, q.event_number) = 1 END AS first"
+			   " FROM webhook.pending q WHERE q.state IN ('retry', 'blocked')) h"
+			   " WHERE p.subscription_id = h.subscription_id AND p.event_number = h.event_number"
 			   " AND h.first <> (h.state = 'retry')",
 		0};
 	static WhPlan counts = {
-		.sql = "SELECT subscription_id, NULL::bigint, count(*) FROM webhook.pending WHERE state = 'parked'"
+		.sql = "SELECT subscription_id, NULL::bigint, count(*) FROM webhook.pending WHERE state = 'deferred'"
 			   " GROUP BY subscription_id UNION ALL SELECT subscription_id, lane, count(*)"
-			   " FROM webhook.pending WHERE state IN ('retry', 'behind') GROUP BY subscription_id, lane",
+			   " FROM webhook.pending WHERE state IN ('retry', 'blocked') GROUP BY subscription_id, lane",
 		0};
 
 	wh_plan_run(&twins, NULL, NULL, SPI_OK_DELETE);
@@ -492,7 +492,7 @@ wh_store_restore(void (*parked)(void *arg, int64 subscription_id, int64 rows),
 		Datum key = SPI_getbinval(row, desc, 2, &isnull);
 
 		if (isnull)
-			parked(arg, subscription_id, rows);
+			deferred(arg, subscription_id, rows);
 		else
 			lane(arg, subscription_id, (uint64) DatumGetInt64(key), (int) Min(rows, INT_MAX));
 	}

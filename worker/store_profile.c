@@ -53,7 +53,7 @@ read_profile(HeapTuple row, TupleDesc desc, int at)
 							  &p->signature_format,
 							  &p->separator,
 							  &p->failure,
-							  &p->failure_text};
+							  &p->failure_fields};
 
 	StaticAssertStmt(lengthof(columns) * sizeof(char *) == sizeof(WhProfile), "a column is missing");
 	for (int i = 0; i < (int) lengthof(columns); i++)
@@ -71,9 +71,9 @@ read_profiles(const WhLeftOut *left, int *n)
 			   " p.batch_content_type,"
 			   " (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
 			   " CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
-			   " p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.algorithm,"
-			   " p.encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
-			   " p.separator, p.failure::text, array_to_string(p.failure_text, e'\\n')"
+			   " p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.signature_algorithm,"
+			   " p.signature_encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
+			   " p.signature_separator, p.failure_match::text, array_to_string(p.failure_fields, e'\\n')"
 			   " FROM webhook.profile p WHERE p.name <> ALL ($1)",
 		1,
 		{TEXTARRAYOID}};

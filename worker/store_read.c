@@ -169,9 +169,9 @@ wh_store_checkpoint(const char *kind)
 			" (within ->> 'last')::bigint,"
 			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
 			/* ids that there have been are not of the future: it is the sequence that was set back */
-			" hi > (SELECT last_value FROM webhook.outbox_id_seq)"
-			" AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.id >= hi)"
-			" AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id >= hi)"
+			" hi > (SELECT last_value FROM webhook.event_number_seq)"
+			" AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number >= hi)"
+			" AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number >= hi)"
 			" AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
 			" FROM webhook.checkpoint c WHERE kind = $1 ORDER BY id DESC LIMIT 1",
 		1,
@@ -363,19 +363,19 @@ wh_store_read(const WhPosition *from, WhPage *page)
 	/* id + 0: so that the planner has no index but xid's to choose from */
 	static WhPlan stragglers = {
 		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.xid = ANY ($1) AND o.id + 0 <= $2 AND o.id + 0 > $3"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id + 0 LIMIT 500",
+			   " WHERE o.xid = ANY ($1) AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
+			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number + 0 LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
 	/* further pages of a cut walk on by id, each row between passed once, instead of collecting all that is left */
 	static WhPlan further = {
 		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.id > $3 AND o.id <= $2 AND o.xid = ANY ($1)"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.id LIMIT 500",
+			   " WHERE o.event_number > $3 AND o.event_number <= $2 AND o.xid = ANY ($1)"
+			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
 	static WhPlan above = {.sql = "SELECT " WH_EVENT_COLUMNS
-								  " FROM webhook.outbox o WHERE o.id > $1 ORDER BY o.id LIMIT 500",
+								  " FROM webhook.outbox o WHERE o.event_number > $1 ORDER BY o.event_number LIMIT 500",
 						   1,
 						   {INT8OID}};
 	size_t bytes = 0;
@@ -485,8 +485,8 @@ wh_pair_compare(const void *a, const void *b)
 	const WhPair *p = a;
 	const WhPair *q = b;
 
-	if (p->event_id != q->event_id)
-		return p->event_id < q->event_id ? -1 : 1;
+	if (p->event_number != q->event_number)
+		return p->event_number < q->event_number ? -1 : 1;
 	if (p->subscription_id != q->subscription_id)
 		return p->subscription_id < q->subscription_id ? -1 : 1;
 	return 0;
@@ -505,14 +505,14 @@ wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 	/* the log has an index on the event alone, the others on the pair: each is asked by what it has */
 	static WhPlan plan = {
 		.sql =
-			"SELECT a.event_id, a.subscription_id FROM webhook.attempt a WHERE a.event_id = ANY ($3)"
-			" UNION ALL SELECT p.event_id, p.subscription_id FROM unnest($1, $2) k(event_id, subscription_id)"
+			"SELECT a.event_number, a.subscription_id FROM webhook.attempt a WHERE a.event_number = ANY ($3)"
+			" UNION ALL SELECT p.event_number, p.subscription_id FROM unnest($1, $2) k(event_number, subscription_id)"
 			" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b WHERE b.subscription_id = k.subscription_id"
-			" AND b.event_id = k.event_id OFFSET 0) p"
-			" UNION ALL SELECT d.event_id, d.subscription_id FROM unnest($1, $2) k(event_id, subscription_id)"
+			" AND b.event_number = k.event_number OFFSET 0) p"
+			" UNION ALL SELECT d.event_number, d.subscription_id FROM unnest($1, $2) k(event_number, subscription_id)"
 			" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b WHERE b.subscription_id = "
 			"k.subscription_id"
-			" AND b.event_id = k.event_id OFFSET 0) d",
+			" AND b.event_number = k.event_number OFFSET 0) d",
 		3,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}};
 	Datum *columns[3];
@@ -524,10 +524,10 @@ wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 		columns[i] = palloc(Max(1, n_pairs) * sizeof(Datum));
 	for (int i = 0; i < n_pairs; i++)
 	{
-		columns[0][i] = Int64GetDatum(pairs[i].event_id);
+		columns[0][i] = Int64GetDatum(pairs[i].event_number);
 		columns[1][i] = Int64GetDatum(pairs[i].subscription_id);
 		/* pairs of one event stand together */
-		if (i == 0 || pairs[i].event_id != pairs[i - 1].event_id)
+		if (i == 0 || pairs[i].event_number != pairs[i - 1].event_number)
 			columns[2][n_events++] = columns[0][i];
 	}
 	for (int i = 0; i < 3; i++)
@@ -540,7 +540,7 @@ wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		dealt[i].event_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		dealt[i].event_number = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
 		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	qsort(dealt, *n, sizeof(WhPair), wh_pair_compare);

@@ -75,7 +75,7 @@ static bool looked = false;            /* at what was captured before this proce
 static int64
 last_id(void)
 {
-	Oid oid = get_relname_relid("outbox_id_seq", get_namespace_oid("webhook", false));
+	Oid oid = get_relname_relid("event_number_seq", get_namespace_oid("webhook", false));
 	Relation sequence = relation_open(oid, AccessShareLock);
 	Buffer buffer;
 	Page page;
@@ -84,12 +84,12 @@ last_id(void)
 	int64 last;
 
 	if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
-		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("webhook.outbox_id_seq is not a sequence"));
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("webhook.event_number_seq is not a sequence"));
 	buffer = ReadBuffer(sequence, 0);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	if (PageGetMaxOffsetNumber(page) < FirstOffsetNumber)
-		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.outbox_id_seq is damaged"));
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.event_number_seq is damaged"));
 	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
 	row = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
 	last = row->is_called ? row->last_value : row->last_value - 1;
@@ -105,7 +105,7 @@ snapshot_xmin(const char *snapshot)
 }
 
 /* Rows of an episode, with the parameters of low_values. id + 0: by the index of xid. */
-#define IS_LOW "(o.xid >= $3 AND o.xid < $4 AND o.id + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
+#define IS_LOW "(o.xid >= $3 AND o.xid < $4 AND o.event_number + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
 #define LOW_ARGS INT8OID, XID8OID, XID8OID, XID8OID, TIMESTAMPTZOID
 #define N_LOW_ARGS 5
 
@@ -211,7 +211,7 @@ bool
 wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next)
 {
 	static WhPlan again = {.sql = "SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at) FROM "
-								  "webhook.outbox o WHERE o.id = $1",
+								  "webhook.outbox o WHERE o.event_number = $1",
 						   1,
 						   {INT8OID}};
 	Datum value = Int64GetDatum(next->hi);
@@ -252,10 +252,10 @@ static void
 move_sequence(const WhPosition *position)
 {
 	static WhPlan highest = {
-		.sql = "SELECT max(o.id), count(*) FROM webhook.outbox o WHERE o.id > $1 AND o.id <= $2",
+		.sql = "SELECT max(o.event_number), count(*) FROM webhook.outbox o WHERE o.event_number > $1 AND o.event_number <= $2",
 		2,
 		{INT8OID, INT8OID}};
-	static WhPlan set = {.sql = "SELECT setval('webhook.outbox_id_seq', $1)", 1, {INT8OID}};
+	static WhPlan set = {.sql = "SELECT setval('webhook.event_number_seq', $1)", 1, {INT8OID}};
 	int64 base = Max(position->hi, last_id());
 	int64 far = base > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : base + FAR_AHEAD;
 	Datum values[2] = {Int64GetDatum(position->hi), Int64GetDatum(far)};
@@ -274,7 +274,7 @@ move_sequence(const WhPosition *position)
 	value = Int64GetDatum(base + room);
 	wh_plan_run(&set, &value, NULL, SPI_OK_SELECT);
 	ereport(LOG,
-			errmsg("webhook worker moved the sequence webhook.outbox_id_seq to " INT64_FORMAT, base + room),
+			errmsg("webhook worker moved the sequence webhook.event_number_seq to " INT64_FORMAT, base + room),
 			errdetail("It had been set by hand: events after " INT64_FORMAT
 					  " did not get higher ids. They get new ones.",
 					  position->hi),
@@ -286,12 +286,12 @@ move_sequence(const WhPosition *position)
 	episodes[n_episodes - 1].until_xid = U64FromFullTransactionId(ReadNextFullTransactionId());
 }
 
-/* Give the rows of a statement (drawer, ctid, id) new ids, in its order. Returns how many. */
+/* Give the rows of a statement (segment, ctid, id) new ids, in its order. Returns how many. */
 static uint64
 renumber(WhPlan *rows, Datum *values)
 {
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.outbox o SET id = $1 WHERE o.drawer = $2 AND o.ctid = $3 AND o.id = $4",
+		.sql = "UPDATE webhook.outbox o SET event_number = $1 WHERE o.segment = $2 AND o.ctid = $3 AND o.event_number = $4",
 		4,
 		{INT8OID, INT2OID, TIDOID, INT8OID}};
 	SPITupleTable *table;
@@ -316,19 +316,19 @@ renumber(WhPlan *rows, Datum *values)
 bool
 wh_store_mend_sequence(const WhPosition *position)
 {
-	static WhPlan low = {.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE " IS_LOW
-								" ORDER BY o.created_at, o.id LIMIT 5000",
+	static WhPlan low = {.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE " IS_LOW
+								" ORDER BY o.created_at, o.event_number LIMIT 5000",
 						 N_LOW_ARGS,
 						 {LOW_ARGS}};
 	/* of the newest episode, together with what was captured after the first of them and is not read yet */
 	static WhPlan newest = {
-		.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.xid >= $3 AND (" IS_LOW
-			   " OR (o.id + 0 > $8 AND o.id + 0 <= $6 AND o.created_at >= $7))"
-			   " ORDER BY o.created_at, o.id LIMIT 5000",
+		.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.xid >= $3 AND (" IS_LOW
+			   " OR (o.event_number + 0 > $8 AND o.event_number + 0 <= $6 AND o.created_at >= $7))"
+			   " ORDER BY o.created_at, o.event_number LIMIT 5000",
 		8,
 		{LOW_ARGS, INT8OID, TIMESTAMPTZOID, INT8OID}};
-	static WhPlan far = {.sql = "SELECT o.drawer, o.ctid, o.id FROM webhook.outbox o WHERE o.id > $1"
-								" ORDER BY o.created_at, o.id LIMIT 5000",
+	static WhPlan far = {.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.event_number > $1"
+								" ORDER BY o.created_at, o.event_number LIMIT 5000",
 						 1,
 						 {INT8OID}};
 	bool move = high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;

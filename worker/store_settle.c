@@ -115,7 +115,7 @@ static const struct
 	const char *name;
 	Oid type;
 } attempt_columns[] = {
-	{"event_id", INT8OID}, {"subscription_id", INT8OID}, {"attempt", INT4OID},   {"at", TIMESTAMPTZOID},
+	{"event_number", INT8OID}, {"subscription_id", INT8OID}, {"attempt_number", INT4OID}, {"started_at", TIMESTAMPTZOID},
 	{"outcome", TEXTOID},  {"http_status", INT4OID},     {"error", TEXTOID},     {"duration_ms", FLOAT4OID},
 	{"response", TEXTOID}, {"entity_type", TEXTOID},     {"entity_id", TEXTOID}, {"action_type", TEXTOID},
 };
@@ -148,7 +148,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		d->response ? text_datum(d->response) : (Datum) 0,
 		text_datum(d->event->entity_type),
 		entity_id ? entity_id_datum(entity_id) : (Datum) 0,
-		text_datum(d->event->action),
+		text_datum(d->event->action_type),
 	};
 	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
 								   [6] = d->error[0] == '\0',
@@ -162,10 +162,10 @@ static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, http_status, "
+		.sql = "INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, outcome, http_status, "
 			   "error, duration_ms,"
-			   " response, entity_type, entity_id, action_type, subscription, drawer)"
-			   " SELECT a.event_id, a.subscription_id, a.attempt, a.at, a.outcome, a.http_status, a.error, "
+			   " response, entity_type, entity_id, action_type, subscription, segment)"
+			   " SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome, a.http_status, a.error, "
 			   "a.duration_ms,"
 			   " a.response, a.entity_type, a.entity_id, a.action_type,"
 			   " (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
@@ -177,8 +177,8 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	EphemeralNamedRelationData relation = {
 		.md = {.name = ATTEMPTS, .tupdesc = row, .enrtype = ENR_NAMED_TUPLESTORE}, .reldata = rows};
 	int n_rows = 0;
-	int current = wh_drawer_at(timestamptz_to_time_t(GetCurrentTimestamp()));
-	Datum drawer = Int16GetDatum((int16) current);
+	int current = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	Datum segment = Int16GetDatum((int16) current);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -193,23 +193,23 @@ write_attempts(WhDelivery *const *deliveries, int n)
 		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
-		wh_shape_hold_drawer("attempt", current);
-		wh_plan_run(&plan, &drawer, NULL, SPI_OK_INSERT);
+		wh_shape_hold_segment("attempt", current);
+		wh_plan_run(&plan, &segment, NULL, SPI_OK_INSERT);
 		SPI_unregister_relation(ATTEMPTS);
 	}
 	tuplestore_end(rows);
 }
 
 #define PENDING_COLUMNS                                                                                      \
-	"subscription_id, event_id, lane, state, attempts, due_at, first_at, last_error, drawer, size, batch, "  \
+	"subscription_id, event_number, lane, state, attempts, next_attempt_at, first_attempt_at, last_error, segment, size, batch, "  \
 	"judged"
-/* What is to be kept: not where subscription or event are gone; the event may be in another drawer by now. */
+/* What is to be kept: not where subscription or event are gone; the event may be in another segment by now. */
 #define KEPT                                                                                                 \
-	"SELECT k.subscription_id, k.event_id, k.lane, k.state, k.attempts, k.due_at, k.first_at, k.last_error," \
-	" o.drawer, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"    \
+	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at, k.first_attempt_at, k.last_error," \
+	" o.segment, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"    \
 	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF(                                               \
-		"k.event_id",                                                                                        \
-		"k.drawer") " o"                                                                                     \
+		"k.event_number",                                                                                        \
+		"k.segment") " o"                                                                                     \
 					" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 #define PENDING_TYPES                                                                                        \
 	{                                                                                                        \
@@ -235,7 +235,7 @@ has_unique_index(void)
 static bool
 is_kept(const WhDelivery *d)
 {
-	return d->disposal == WH_DO_RETRY || d->disposal == WH_DO_BEHIND || d->disposal == WH_DO_PARK;
+	return d->disposal == WH_DO_RETRY || d->disposal == WH_DO_BLOCK || d->disposal == WH_DO_DEFER;
 }
 
 typedef struct Kept
@@ -264,7 +264,7 @@ kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
 
 	for (int i = 0; i < n; i++)
 		if (is_kept(deliveries[i]))
-			kept[n_all++] = (Kept){.pair = {.event_id = deliveries[i]->event->id,
+			kept[n_all++] = (Kept){.pair = {.event_number = deliveries[i]->event->id,
 											.subscription_id = deliveries[i]->subscription_id},
 								   .at = i};
 	qsort(kept, n_all, sizeof(Kept), kept_compare);
@@ -281,22 +281,22 @@ write_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
 		.sql = "INSERT INTO webhook.pending (" PENDING_COLUMNS ") " KEPT
-			   " ON CONFLICT (subscription_id, event_id) WHERE subscription_id IS NOT NULL DO UPDATE SET "
+			   " ON CONFLICT (subscription_id, event_number) WHERE subscription_id IS NOT NULL DO UPDATE SET "
 			   "state = excluded.state, attempts = excluded.attempts,"
-			   " due_at = excluded.due_at, first_at = excluded.first_at, drawer = excluded.drawer,"
+			   " next_attempt_at = excluded.next_attempt_at, first_attempt_at = excluded.first_attempt_at, segment = excluded.segment,"
 			   " last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
 		12,
 		PENDING_TYPES};
 	static WhPlan without_index = {
 		.sql = "WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
-			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, due_at = c.due_at, "
-			   "first_at = "
-			   "c.first_at,"
-			   " drawer = c.drawer, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
-			   " FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_id = p.event_id)"
+			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, next_attempt_at = c.next_attempt_at, "
+			   "first_attempt_at = "
+			   "c.first_attempt_at,"
+			   " segment = c.segment, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
+			   " FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_number = p.event_number)"
 			   " INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
 			   " WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
-			   " AND p.event_id = c.event_id) ON CONFLICT DO NOTHING",
+			   " AND p.event_number = c.event_number) ON CONFLICT DO NOTHING",
 		12,
 		PENDING_TYPES};
 	static const Oid types[12] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
@@ -321,16 +321,16 @@ write_pending(WhDelivery *const *deliveries, int n)
 			state = "retry";
 			due = wh_table_time(d->due_us ? timestamp_of(d->due_us) : wh_now());
 		}
-		else if (d->disposal == WH_DO_BEHIND)
+		else if (d->disposal == WH_DO_BLOCK)
 		{
-			state = "behind";
+			state = "blocked";
 			due = DT_NOEND;
 		}
-		else if (d->disposal == WH_DO_PARK)
+		else if (d->disposal == WH_DO_DEFER)
 		{
-			state = "parked";
+			state = "deferred";
 			due = wh_table_time(wh_now());
-			wh_store_parked_at(d->subscription_id, d->event->id);
+			wh_store_deferred_at(d->subscription_id, d->event->id);
 		}
 		else
 			elog(ERROR, "a delivery that is not kept");
@@ -346,9 +346,9 @@ write_pending(WhDelivery *const *deliveries, int n)
 					   : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
 		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
-		column_add(&c[8], Int16GetDatum(d->event->drawer), false);
+		column_add(&c[8], Int16GetDatum(d->event->segment), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
-		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_PARK);
+		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_DEFER);
 		column_add(&c[11], BoolGetDatum(!d->unjudged), false);
 	}
 	for (int i = 0; i < 12; i++)
@@ -356,24 +356,24 @@ write_pending(WhDelivery *const *deliveries, int n)
 	wh_plan_run(has_unique_index() ? &plan : &without_index, values, NULL, SPI_OK_INSERT);
 }
 
-/* Given up: the event is copied whole, because its drawer will be emptied one day. */
+/* Given up: the event is copied whole, because its segment will be emptied one day. */
 static void
 write_dead_letters(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, "
-			   "first_at, xid, entity_id,"
+		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, "
+			   "first_attempt_at, xid, entity_id,"
 			   " entity_type, action_type, result, previous, tenant, context, created_at)"
-			   " SELECT s.id, o.id, coalesce(s.name, ''), k.reason, k.attempts, k.first_at, coalesce(o.xid, "
+			   " SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at, coalesce(o.xid, "
 			   "'0'), "
 			   "o.entity_id,"
 			   " coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
 			   " o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
-			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_id, reason, attempts, "
-			   "first_at, drawer)"
+			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_number, reason, attempts, "
+			   "first_attempt_at, segment)"
 			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
 			   "k.subscription_id OFFSET 0) s"
-			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_id", "k.drawer") " o"
+			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
 																			" ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
@@ -394,7 +394,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
 		column_add(&c[4], TimestampTzGetDatum(wh_table_time(timestamp_of(d->first_us))), d->first_us == 0);
-		column_add(&c[5], Int16GetDatum(d->event->drawer), false);
+		column_add(&c[5], Int16GetDatum(d->event->segment), false);
 	}
 	if (c[0].n == 0)
 		return;
@@ -409,8 +409,8 @@ delete_pending(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
 		.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
-			   " FROM unnest($1, $2) k(subscription_id, event_id) CROSS JOIN LATERAL (SELECT p.ctid FROM"
-			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_id = k.event_id"
+			   " FROM unnest($1, $2) k(subscription_id, event_number) CROSS JOIN LATERAL (SELECT p.ctid FROM"
+			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_number = k.event_number"
 			   " OFFSET 0) q))",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};
@@ -441,7 +441,7 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled',"
 								 " state_reason = 'the endpoint answered 410 Gone'"
-								 " WHERE id = ANY ($1) AND state = 'live'",
+								 " WHERE id = ANY ($1) AND state = 'active'",
 						  1,
 						  {INT8ARRAYOID}};
 	Column c;

@@ -16,7 +16,7 @@
  * half-made schema of the same name is told apart from ours before anything
  * fails on it; and before every statement, also those of functions, at the price of a
  * flag unless an invalidation has come. By then the statement holds its locks,
- * and what was altered while it waited for them has arrived. The drawer that a
+ * and what was altered while it waited for them has arrived. The segment that a
  * row goes into is locked by the executor only when it gets there; whoever
  * writes into a log locks it before.
  */
@@ -53,16 +53,15 @@ static const struct
 	{"subscription", "name", TEXTOID},
 	{"subscription", "url", TEXTOID},
 	{"subscription", "entity_types", TEXTARRAYOID},
-	{"subscription", "actions", TEXTARRAYOID},
+	{"subscription", "action_types", TEXTARRAYOID},
 	{"subscription", "tenant", TEXTOID},
 	{"subscription", "filter", JSONPATHOID},
 	{"subscription", "headers", JSONBOID},
-	{"subscription", "active", BOOLOID},
 	{"subscription", "retry_schedule", INTERVALARRAYOID},
 	{"subscription", "give_up_after", INTERVALOID},
 	{"subscription", "timeout", INTERVALOID},
 	{"subscription", "ordering", TEXTOID},
-	{"subscription", "changed", TEXTARRAYOID},
+	{"subscription", "changed_columns", TEXTARRAYOID},
 	{"subscription", "exclude_origins", TEXTARRAYOID},
 	{"subscription", "state", TEXTOID},
 	{"profile", "name", TEXTOID},
@@ -73,7 +72,7 @@ static const struct
 	{"credential", "subscription_id", INT8OID},
 	{"credential", "kind", TEXTOID},
 	{"credential", "value", TEXTOID},
-	{"outbox", "id", INT8OID},
+	{"outbox", "event_number", INT8OID},
 	{"outbox", "xid", XID8OID},
 	{"outbox", "entity_id", TEXTOID},
 	{"outbox", "entity_type", TEXTOID},
@@ -84,17 +83,17 @@ static const struct
 	{"outbox", "context", JSONOID},
 	{"outbox", "subscription_id", INT8OID},
 	{"outbox", "created_at", TIMESTAMPTZOID},
-	{"outbox", "drawer", INT2OID},
+	{"outbox", "segment", INT2OID},
 	{"attempt", "outcome", TEXTOID},
-	{"attempt", "at", TIMESTAMPTZOID},
+	{"attempt", "started_at", TIMESTAMPTZOID},
 	{"pending", "subscription_id", INT8OID},
-	{"pending", "event_id", INT8OID},
+	{"pending", "event_number", INT8OID},
 	{"pending", "lane", INT8OID},
 	{"pending", "state", TEXTOID},
 	{"pending", "attempts", INT4OID},
-	{"pending", "due_at", TIMESTAMPTZOID},
-	{"pending", "first_at", TIMESTAMPTZOID},
-	{"pending", "drawer", INT2OID},
+	{"pending", "next_attempt_at", TIMESTAMPTZOID},
+	{"pending", "first_attempt_at", TIMESTAMPTZOID},
+	{"pending", "segment", INT2OID},
 	{"pending", "size", INT4OID},
 	{"pending", "batch", INT8OID},
 	{"pending", "judged", BOOLOID},
@@ -105,11 +104,11 @@ static const struct
 	{"checkpoint", "next_xid", XID8OID},
 	{"checkpoint", "hi", INT8OID},
 	{"checkpoint", "within", JSONBOID},
-	{"trouble", "subscription_id", INT8OID},
-	{"separation", "since", TIMESTAMPTZOID},
+	{"breaker_notice", "subscription_id", INT8OID},
+	{"operator_isolation", "isolated_since", TIMESTAMPTZOID},
 };
 
-static Oid *ours = NULL; /* the tables, and all that inherit from them: drawers */
+static Oid *ours = NULL; /* the tables, and all that inherit from them: segments */
 static int n_ours = 0;
 static int cap_ours = 0;
 static WhRightsSeen functions; /* that may run in statements on them */
@@ -244,10 +243,10 @@ wh_shape_guard(void)
 }
 
 void
-wh_shape_hold_drawer(const char *log, int drawer)
+wh_shape_hold_segment(const char *log, int segment)
 {
 	const char *const names[] = {log,
-								 psprintf("%s_%d", log, drawer)}; /* in the order in which all lock them */
+								 psprintf("%s_%d", log, segment)}; /* in the order in which all lock them */
 
 	for (int i = 0; i < (int) lengthof(names); i++)
 	{

@@ -145,7 +145,7 @@ read_content(const Row *row, WhRoute *route)
 	bool isnull;
 	Datum filter = column(row, "filter", &isnull);
 
-	route->n_changed = strings(row, "changed", false, &route->changed);
+	route->n_changed = strings(row, "changed_columns", false, &route->changed);
 	route->n_exclude_origins = strings(row, "exclude_origins", false, &route->exclude_origins);
 	if (!isnull)
 	{
@@ -236,7 +236,7 @@ read_credentials(const Row *row, WhSubscription *sub)
 static const char *
 what_is_missing(const Row *row)
 {
-	static const char *const must_be[] = {"name",          "url",        "live",    "ordering",
+	static const char *const must_be[] = {"name",          "url",        "state",   "ordering",
 										  "max_in_flight", "batch_size", "timeout", "give_up_after"};
 	Datum *elements;
 	bool isnull;
@@ -248,6 +248,14 @@ what_is_missing(const Row *row)
 			return must_be[i];
 	}
 	return numbers(row, "retry_schedule", &elements) == 0 ? "retry_schedule" : NULL;
+}
+
+static bool
+is(const Row *row, const char *name, const char *word)
+{
+	const char *value = string(row, name);
+
+	return value && strcmp(value, word) == 0;
 }
 
 static WhOrdering
@@ -275,7 +283,7 @@ read_route(const Row *row)
 	/* what is for it is kept, in order, until somebody has put it right */
 	route->left_out = boolean(row, "left_out");
 	route->unmatched = boolean(row, "unmatched");
-	sub->paused = !boolean(row, "live") || missing || route->left_out;
+	sub->paused = !is(row, "state", "active") || missing || route->left_out;
 	if (missing && !route->left_out)
 		ereport(
 			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
@@ -291,12 +299,12 @@ read_route(const Row *row)
 	read_secrets(row, sub);
 	read_credentials(row, sub);
 	sub->n_headers = Max(0, strings(row, "headers", true, &sub->headers));
-	route->active = boolean(row, "active");
+	route->active = !is(row, "state", "inactive");
 	route->n_entity_types = strings(row, "entity_types", true, &route->entity_types);
-	route->n_actions = strings(row, "actions", true, &route->actions);
+	route->n_actions = strings(row, "action_types", true, &route->action_types);
 	route->tenant = string(row, "tenant");
 	read_content(row, route);
-	route->asked = boolean(row, "asked");
+	route->asked = boolean(row, "requested");
 	route->transform = name(row, "transform");
 	route->transform_owner = name(row, "transform_owner");
 	sub->transform = route->transform != NULL;
@@ -312,55 +320,47 @@ wh_store_subscriptions(const WhLeftOut *left)
 {
 	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
 	/* coalesce: none may be missing among those of its row, whoever has dropped which constraint */
-	/* asked: a subquery with a limit is looked up by index for each, whatever the planner thinks */
-	static WhPlan plan = {.sql = "SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, "
-								 "s.active AND "
-								 "s.state = 'live' AS live, s.active, s.ordering,"
-								 " s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
-								 " (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
-								 " (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
-								 " ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint FROM "
-								 "unnest(s.retry_schedule)"
-								 " WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
-								 " ARRAY(SELECT h.key || ': ' || h.value FROM jsonb_each_text(CASE WHEN "
-								 "jsonb_typeof(s.headers) = "
-								 "'object' THEN s.headers END) h) AS headers,"
-								 " s.entity_types, s.actions, s.tenant, s.changed, s.exclude_origins, "
-								 "s.filter,"
-								 " s.transform, s.transform_owner::text,"
-								 " k.secrets, k.secret_owners, k.secret_expires,"
-								 " c.credential_kinds, c.credential_values, c.credential_owners,"
-								 " coalesce((SELECT true FROM webhook.pending p WHERE p.subscription_id = "
-								 "s.id"
-								 " AND p.state = 'asked' LIMIT 1), false) AS asked"
-								 " FROM (SELECT b.id, b.id = ANY ($1) AS left_out, CASE WHEN b.id = ANY ($1) "
-								 "THEN "
-								 "left(b.name, 200)"
-								 " ELSE b.name END AS name, b.active, b.state, b.max_in_flight, "
-								 "b.rate_limit, "
-								 "b.batch_size, b.timeout,"
-								 " b.give_up_after, b.transform_owner, b.ordering, b.retry_schedule, " UNLESS(
-									 "$1",
-									 "ur"
-									 "l") ", " UNLESS("$1", "headers") ", " UNLESS("$1",
-																				   "transform") ", " UNLESS("$2", "entity_types") ", " UNLESS("$2", "actions") ", " UNLESS("$2", "tenant") ", " UNLESS("$2", "changed") ", " UNLESS("$2", "exclude_"
-																																																										  "origins") ","
-																																																													 " " UNLESS("$2", "filter") " FROM webhook.subscription b) s"
-																																																																				" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
-																																																																				" array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
-																																																																				" array_agg(CASE WHEN isfinite(k.expires_at)"
-																																																																				" THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-																																																																				" ORDER BY k.id DESC) AS secret_expires"
-																																																																				" FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
-																																																																				" AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-																																																																				" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
-																																																																				" array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
-																																																																				" array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind)"
-																																																																				" AS credential_owners"
-																																																																				" FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
-																																																																				" ORDER BY s.id",
-						  2,
-						  {INT8ARRAYOID, INT8ARRAYOID}};
+	/* requested: a subquery with a limit is looked up by index for each, whatever the planner thinks */
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.state, s.ordering,"
+		" s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
+		" (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
+		" (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
+		" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint"
+		"  FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
+		" ARRAY(SELECT h.key || ': ' || h.value"
+		"  FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object' THEN s.headers END) h) AS headers,"
+		" s.entity_types, s.action_types, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
+		" s.transform, s.transform_owner::text,"
+		" k.secrets, k.secret_owners, k.secret_expires,"
+		" c.credential_kinds, c.credential_values, c.credential_owners,"
+		" coalesce((SELECT true FROM webhook.pending p"
+		"  WHERE p.subscription_id = s.id AND p.state = 'requested' LIMIT 1), false) AS requested"
+		" FROM (SELECT b.id, b.id = ANY ($1) AS left_out,"
+		"  CASE WHEN b.id = ANY ($1) THEN left(b.name, 200) ELSE b.name END AS name,"
+		"  b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout, b.give_up_after, b.transform_owner,"
+		"  b.ordering, b.retry_schedule,"
+		"  " UNLESS("$1", "url") ", " UNLESS("$1", "headers") ", " UNLESS("$1", "transform") ","
+		"  " UNLESS("$2", "entity_types") ", " UNLESS("$2", "action_types") ", " UNLESS("$2", "tenant") ","
+		"  " UNLESS("$2", "changed_columns") ", " UNLESS("$2", "exclude_origins") ", " UNLESS("$2", "filter")
+		"  FROM webhook.subscription b) s"
+		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
+		"  array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
+		"  array_agg(CASE WHEN isfinite(k.expires_at)"
+		"   THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
+		"   ORDER BY k.id DESC) AS secret_expires"
+		"  FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
+		"  AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
+		"  array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
+		"  array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind) AS credential_owners"
+		"  FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
+		" ORDER BY s.id",
+		2,
+		{INT8ARRAYOID, INT8ARRAYOID}};
+	/* clang-format on */
 	Datum values[2] = {left->sending, left->routing};
 	List *routes = NIL;
 	WhKeys *keys = wh_keys_new();

@@ -49,7 +49,7 @@ pairs_of(const char *kind, int *n)
 		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		pairs[i].event_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
+		pairs[i].event_number = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
 		pairs[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	return pairs;
@@ -85,7 +85,7 @@ wh_store_note_suspect(const char *kind, WhPair pair, const WhPosition *position)
 					   CStringGetTextDatum(kind),
 					   CStringGetTextDatum(position->snapshot),
 					   FullTransactionIdGetDatum(position->next_xid),
-					   Int64GetDatum(pair.event_id),
+					   Int64GetDatum(pair.event_number),
 					   Int64GetDatum(pair.subscription_id)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);

@@ -17,7 +17,7 @@ typedef struct Strikes
 {
 	int64 subscription_id;
 	int n;          /* events in a row */
-	int64 event_id; /* the last of them */
+	int64 event_number; /* the last of them */
 	bool disabled;  /* it is, but the subscriptions have not been read since */
 	char why[256];
 } Strikes;
@@ -34,7 +34,7 @@ find(int64 subscription_id)
 }
 
 void
-wh_strike(int64 subscription_id, int64 event_id, const char *why)
+wh_strike(int64 subscription_id, int64 event_number, const char *why)
 {
 	HASHCTL ctl = {.keysize = sizeof(int64), .entrysize = sizeof(Strikes)};
 	Strikes *s;
@@ -48,9 +48,9 @@ wh_strike(int64 subscription_id, int64 event_id, const char *why)
 		s->n = 0;
 		s->disabled = false;
 	}
-	else if (s->event_id == event_id)
+	else if (s->event_number == event_number)
 		return; /* judged anew, because the subscriptions have been read again in its midst */
-	s->event_id = event_id;
+	s->event_number = event_number;
 	strlcpy(s->why, why, sizeof(s->why));
 	if (++s->n == WH_STRIKES_OUT)
 		n_out++;

@@ -10,7 +10,7 @@
 #define WH_STRIKES_OUT 3 /* in a row; documented in README */
 
 /* This subscription's filter has exceeded its limits, for this event; or it has been judged within them. */
-extern void wh_strike(int64 subscription_id, int64 event_id, const char *why);
+extern void wh_strike(int64 subscription_id, int64 event_number, const char *why);
 extern void wh_strikes_forget(int64 subscription_id);
 
 /* Is it to be disabled? Then nothing more is judged for it. */

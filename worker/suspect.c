@@ -41,7 +41,7 @@ static int n_killed = 0;
 static bool
 same(WhPair a, WhPair b)
 {
-	return a.event_id == b.event_id && a.subscription_id == b.subscription_id;
+	return a.event_number == b.event_number && a.subscription_id == b.subscription_id;
 }
 
 bool
@@ -49,7 +49,7 @@ wh_suspect_load(const WhPosition *settled)
 {
 	MemoryContext old;
 	WhSuspects found = wh_store_suspects();
-	bool accused = found.suspect.event_id != 0;
+	bool accused = found.suspect.event_number != 0;
 
 	if (found.matching)
 	{
@@ -65,7 +65,7 @@ wh_suspect_load(const WhPosition *settled)
 	if (accused)
 	{
 		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
-		ereport(WARNING, errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_id),
+		ereport(WARNING, errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_number),
 				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
 													 ? "read"
 													 : "matched with what a subscription asks for"),
@@ -94,10 +94,10 @@ wh_suspect_note_page(const WhPosition *position)
 static bool
 step_may(WhSuspectAt at, const WhEvent *event, int64 subscription_id)
 {
-	WhPair step = {.event_id = event->id, .subscription_id = subscription_id};
+	WhPair step = {.event_number = event->id, .subscription_id = subscription_id};
 
 	/* what is judged has been read before that was written down, and is read again for it */
-	if (same(step, noted[at]) || (subscription_id == 0 && noted[at].event_id == event->id))
+	if (same(step, noted[at]) || (subscription_id == 0 && noted[at].event_number == event->id))
 		return true;
 	wanted[at] = step;
 	return false;
@@ -119,7 +119,7 @@ wh_suspect_may_put_off(const WhEvent *event, int64 subscription_id)
 bool
 wh_suspect_wanted(WhSuspectAt at)
 {
-	return wanted[at].event_id != 0;
+	return wanted[at].event_number != 0;
 }
 
 void
@@ -142,10 +142,10 @@ wh_suspect_forget(WhSuspectAt at)
 }
 
 const char *
-wh_suspect_why(int64 event_id, int64 subscription_id)
+wh_suspect_why(int64 event_number, int64 subscription_id)
 {
 	for (int i = 0; i < n_killed; i++)
-		if (killed[i].event_id == event_id && killed[i].subscription_id == subscription_id)
+		if (killed[i].event_number == event_number && killed[i].subscription_id == subscription_id)
 			return subscription_id == 0
 					   ? "the worker ended, more than once, while it read this event"
 					   : "the worker ended, more than once, while it matched this event with the "
@@ -189,7 +189,7 @@ wh_suspect_in_force(const WhPosition *settled)
 	if (doubtful || page_noted)
 		return true;
 	for (int i = 0; i < n_killed; i++)
-		if (killed[i].event_id > settled->hi)
+		if (killed[i].event_number > settled->hi)
 			return true;
 	return false;
 }

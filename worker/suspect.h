@@ -34,7 +34,7 @@ extern void wh_suspect_noted(WhSuspectAt at); /* when that has committed */
 extern void wh_suspect_forget(WhSuspectAt at);
 
 /* NULL, or why that must not be done at all: a worker has died of it. */
-extern const char *wh_suspect_why(int64 event_id, int64 subscription_id);
+extern const char *wh_suspect_why(int64 event_number, int64 subscription_id);
 
 /* Is it going step by step? */
 extern bool wh_suspect_doubts(void);

@@ -55,7 +55,7 @@ typedef enum WhRequestText
 typedef struct WhRequest
 {
 	int ms; /* the call's time */
-	int drawer;
+	int segment;
 	int64 id;
 	uint64 xid;
 	int64 subscription_id;

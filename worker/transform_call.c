@@ -191,7 +191,7 @@ event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 		{"context", to_server(texts[WH_REQUEST_CONTEXT])},
 		{"subscription_id", r->subscription_id ? psprintf(INT64_FORMAT, r->subscription_id) : NULL},
 		{"created_at", pstrdup(timestamptz_to_str(wh_timestamp_of(r->created_us)))},
-		{"drawer", psprintf("%d", r->drawer)},
+		{"segment", psprintf("%d", r->segment)},
 	};
 	char **values = palloc0(desc->natts * sizeof(char *));
 

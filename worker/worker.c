@@ -80,12 +80,12 @@ static const char *const breaker_names[] =
 void
 wh_report(void)
 {
-	const char *silent = wh_silent_reason();
+	const char *suspended = wh_suspended_reason();
 	const char *attempt = wh_attempt_failing(wh_now());
 	const char *failing = attempt ? attempt : wh_transform_problem();
-	WhWorkerReport r = {.silent = silent != NULL,
+	WhWorkerReport r = {.suspended = suspended != NULL,
 						.failing = failing != NULL,
-						.reason = silent ? silent : failing,
+						.reason = suspended ? suspended : failing,
 						.last_read = wh_table_time(wh_read_last()),
 						.last_settled = wh_table_time(wh_settle_last()),
 						.events_read = wh_read_events(),
@@ -115,8 +115,8 @@ wh_report(void)
 			strlcpy(row->breaker, breaker_names[c.breaker], sizeof(row->breaker));
 			row->delivered = c.delivered;
 			row->failed = c.failed;
-			row->last_success = wh_table_time(wh_timestamp_of(c.last_success_us));
-			row->last_failure = wh_table_time(wh_timestamp_of(c.last_failure_us));
+			row->last_success_at = wh_table_time(wh_timestamp_of(c.last_success_us));
+			row->last_failure_at = wh_table_time(wh_timestamp_of(c.last_failure_us));
 			strlcpy(row->last_error,
 					wh_config_left_out(row->subscription_id) ? "too_large"
 					: c.last_error                           ? c.last_error
@@ -202,7 +202,7 @@ wh_wait_until(TimestampTz now, TimestampTz deadline)
 	WaitEvent event;
 	int64 ms = deadline <= now ? 0 : (deadline - now + 999) / 1000;
 
-	WaitEventSetWait(wait_set, (long) Min(ms, wh_naptime), &event, 1, PG_WAIT_EXTENSION);
+	WaitEventSetWait(wait_set, (long) Min(ms, wh_poll_interval), &event, 1, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ShutdownRequestPending)
@@ -275,7 +275,7 @@ start(void)
 
 	wh_insist(start_step, &s);
 	if (s.loaded.presence == WH_BROKEN)
-		wh_silent_wait(s.loaded.why_not);
+		wh_suspended_wait(s.loaded.why_not);
 	if (s.loaded.presence != WH_PRESENT)
 	{
 		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
@@ -284,7 +284,7 @@ start(void)
 		proc_exit(0);
 	}
 	if (!s.loaded.may_deliver)
-		wh_silent_rest(s.loaded.why_not, generation);
+		wh_suspended_rest(s.loaded.why_not, generation);
 
 	config = wh_config_engine();
 	wh_engine = wh_deliver_create(&config);
@@ -371,7 +371,7 @@ turn(void)
 		wh_report();
 
 	/* when next? */
-	deadline = TimestampTzPlusMilliseconds(now, wh_naptime);
+	deadline = TimestampTzPlusMilliseconds(now, wh_poll_interval);
 	deadline = Min(deadline, wh_settle_due());
 	deadline = Min(deadline, wh_transform_due());
 	deadline = Min(deadline, wh_apart_due());

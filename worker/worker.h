@@ -10,13 +10,13 @@
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_apart.c	what cannot be settled, and is set apart from the rest
- *	  worker_rotate.c	when the next drawer is emptied
+ *	  worker_rotate.c	when the next segment is emptied
  *	  worker_take.c		when pending deliveries are due
  *	  worker_ops.c		which breakers were told to be open
- *	  worker_asked.c	what people have asked for and is not parked yet
+ *	  worker_asked.c	what people have asked for and is not deferred yet
  *	  worker_transform.c	the processes that call transforms
  *
- *	  worker_silent.c	why nothing is delivered here
+ *	  worker_suspended.c	why nothing is delivered here
  *
  * Without state: worker_restore.c, worker_settings.c.
  *
@@ -75,15 +75,15 @@ extern void wh_wait_until(TimestampTz now, TimestampTz deadline);
 extern void wh_insist(void (*step)(void *), void *arg);
 
 /*
- * worker_silent.c
+ * worker_suspended.c
  */
 
 /* Why nothing is delivered here; NULL: it is, as far as is known. */
-extern const char *wh_silent_reason(void);
+extern const char *wh_suspended_reason(void);
 /* This database may not deliver: do what is to be done in one that does not, and leave. */
-wh_noreturn extern void wh_silent_rest(const char *reason, uint32 generation);
+wh_noreturn extern void wh_suspended_rest(const char *reason, uint32 generation);
 /* Its tables are not as they were made: stay until they are. */
-wh_noreturn extern void wh_silent_wait(const char *reason);
+wh_noreturn extern void wh_suspended_wait(const char *reason);
 
 /*
  * worker_attempt.c
@@ -188,7 +188,7 @@ extern TimestampTz wh_settle_last(void);
 
 extern void wh_rotate(TimestampTz now);
 extern TimestampTz wh_rotate_due(void);
-extern void wh_rotate_soon(void); /* another drawer may be current */
+extern void wh_rotate_soon(void); /* another segment may be current */
 /* Has somebody set the wall clock? What waits in tables is moved by as much; what waits here does not notice. */
 extern void wh_follow_clock(void);
 
@@ -211,7 +211,7 @@ extern TimestampTz wh_apart_due(void); /* DT_NOEND: there are none */
  * worker_take.c
  */
 
-/* Take what is due, what a free lane has left, what a subscription that catches up has parked. */
+/* Take what is due, what a free lane has left, what a subscription that catches up has deferred. */
 extern bool wh_take_pending(TimestampTz now); /* true: something was taken */
 extern void wh_take_look_at(TimestampTz due); /* something may be due then */
 extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
@@ -233,8 +233,8 @@ extern void wh_ops_tell(void);
 
 /* This subscription has rows that people have asked for: from now on it is catching up. */
 extern void wh_asked_note(int64 subscription_id);
-extern bool wh_asked_park(void);                  /* park some; true: there were any */
-extern bool wh_asked_left(int64 subscription_id); /* are there any that are not parked? */
+extern bool wh_asked_defer(void);                  /* defer some; true: there were any */
+extern bool wh_asked_left(int64 subscription_id); /* are there any that are not deferred? */
 
 /*
  * worker_transform.c

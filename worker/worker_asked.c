@@ -2,18 +2,18 @@
  * worker_asked.c
  *	  Deliveries that people have asked for: redeliver, replay.
  *
- * SQL writes them into webhook.pending as 'asked', and tells the worker as
+ * SQL writes them into webhook.pending as 'requested', and tells the worker as
  * for a change of its configuration: it sees them with its subscriptions,
  * before it routes any event that is committed later (worker_config.c calls
  * wh_asked_note). From then on the subscription is catching up: what is read
- * goes behind what was asked for. The rows are parked step by step, however
+ * goes behind what was asked for. The rows are deferred step by step, however
  * many there are, each step a short transaction that the loop has time for;
- * only when all of a subscription are parked are its parked rows taken, in the
+ * only when all of a subscription are deferred are its deferred rows taken, in the
  * order of their ids (worker_take.c). A worker that dies on the way leaves
- * rows that are parked and rows that are asked for, and the next one finds
+ * rows that are deferred and rows that are asked for, and the next one finds
  * both.
  *
- * Owns the list of subscriptions with rows that are not parked yet.
+ * Owns the list of subscriptions with rows that are not deferred yet.
  */
 #include "postgres.h"
 
@@ -22,12 +22,12 @@
 #include "store.h"
 #include "worker.h"
 
-#define PARK_AT_ONCE 500 /* rows parked in one transaction */
+#define DEFER_AT_ONCE 500 /* rows deferred in one transaction */
 
 typedef struct Noted
 {
 	int64 subscription_id;
-	int64 after; /* rows up to this event are parked: not to pass again what is dead in the index */
+	int64 after; /* rows up to this event are deferred: not to pass again what is dead in the index */
 } Noted;
 
 static Noted *noted = NULL; /* each subscription once */
@@ -68,41 +68,41 @@ wh_asked_note(int64 subscription_id)
 	noted[n_noted++] = (Noted){.subscription_id = subscription_id};
 	/*
 	 * One more than there are, so that it is catching up from this moment on.
-	 * When no parked row is found any more, the count is put right.
+	 * When no deferred row is found any more, the count is put right.
 	 */
-	wh_deliver_restore_parked(wh_engine, subscription_id, 1);
+	wh_deliver_restore_deferred(wh_engine, subscription_id, 1);
 }
 
 typedef struct Parking
 {
 	Noted noted;
 	int n;
-	int64 parked;
+	int64 deferred;
 } Parking;
 
 static void
-park_step(void *arg)
+defer_step(void *arg)
 {
 	Parking *p = arg;
 	int64 id = p->noted.subscription_id;
-	WhAsked *rows = palloc(PARK_AT_ONCE * sizeof(WhAsked));
+	WhAsked *rows = palloc(DEFER_AT_ONCE * sizeof(WhAsked));
 
 	wh_tx_begin("webhook: taking in what was asked for");
-	p->n = wh_store_asked(id, p->noted.after, rows, PARK_AT_ONCE);
+	p->n = wh_store_asked(id, p->noted.after, rows, DEFER_AT_ONCE);
 	for (int i = 0; i < p->n; i++)
 	{
 		if (rows[i].event)
 			rows[i].lane = wh_deliver_lane(wh_engine, id, rows[i].event);
 		wh_event_release(rows[i].event);
-		p->noted.after = rows[i].event_id;
+		p->noted.after = rows[i].event_number;
 	}
 	if (p->n > 0)
-		p->parked = wh_store_park_asked(id, rows, p->n);
+		p->deferred = wh_store_defer_asked(id, rows, p->n);
 	wh_tx_commit(false);
 }
 
 bool
-wh_asked_park(void)
+wh_asked_defer(void)
 {
 	Parking p = {0};
 
@@ -110,14 +110,14 @@ wh_asked_park(void)
 		return false;
 	wh_take_look_at(wh_now()); /* there will be more to do */
 	p.noted = noted[0];
-	if (!wh_attempt(park_step, &p))
+	if (!wh_attempt(defer_step, &p))
 		return false;
-	if (p.parked > 0)
-		wh_deliver_restore_parked(wh_engine, p.noted.subscription_id, p.parked);
+	if (p.deferred > 0)
+		wh_deliver_restore_deferred(wh_engine, p.noted.subscription_id, p.deferred);
 	/* to the end of the list, or out of it */
 	n_noted--;
 	memmove(noted, noted + 1, n_noted * sizeof(Noted));
-	if (p.n == PARK_AT_ONCE)
+	if (p.n == DEFER_AT_ONCE)
 		noted[n_noted++] = p.noted;
 	return true;
 }

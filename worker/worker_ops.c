@@ -8,14 +8,14 @@
  * However often a breaker moves between two looks, at most one event is made
  * of it, and moves between open and half-open are none.
  *
- * What was told outlives the worker, in webhook.trouble, written with the event.
+ * What was told outlives the worker, in webhook.breaker_notice, written with the event.
  * A worker that starts begins with closed breakers, which says nothing of the
  * endpoints: one that was told to be open is told to be closed when something
  * has been delivered, or its breaker has opened and closed again.
  *
  * Whether anybody listens, and all other operational events (disabled,
  * resumed, dead letters, which are rows of tables), is decided in SQL: see
- * webhook.note_change and the triggers that call it.
+ * webhook.announce and the triggers that call it.
  *
  * Owns the table of subscriptions whose breaker was told to be open.
  */
@@ -105,7 +105,7 @@ tell_step(void *arg)
 	hash_seq_init(&scan, troubles);
 	while ((t = hash_seq_search(&scan)) != NULL)
 		if (t->open != t->told_open)
-			wh_store_note_change(t->subscription_id, t->open ? "breaker_opened" : "breaker_closed",
+			wh_store_announce(t->subscription_id, t->open ? "breaker_opened" : "breaker_closed",
 								 t->open ? t->reason : NULL);
 	wh_tx_commit(false);
 }

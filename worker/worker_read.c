@@ -133,7 +133,7 @@ look_for_lost(Reading *r)
 		match->lost = lost;
 		if (lost)
 			pairs[n++] =
-				(WhPair){.event_id = page.rows[event].head.id, .subscription_id = match->route->sub.id};
+				(WhPair){.event_number = page.rows[event].head.id, .subscription_id = match->route->sub.id};
 	}
 	if (n > 0)
 		r->dealt = wh_store_dealt_with(pairs, n, &r->n_dealt);
@@ -237,9 +237,9 @@ read_step(void *arg)
 }
 
 static bool
-dealt_with(const Reading *r, int64 event_id, int64 subscription_id)
+dealt_with(const Reading *r, int64 event_number, int64 subscription_id)
 {
-	WhPair pair = {.event_id = event_id, .subscription_id = subscription_id};
+	WhPair pair = {.event_number = event_number, .subscription_id = subscription_id};
 
 	return r->n_dealt > 0 && bsearch(&pair, r->dealt, r->n_dealt, sizeof(WhPair), wh_pair_compare) != NULL;
 }
@@ -276,7 +276,7 @@ submit(const Reading *r, uint64 number)
 		WhEvent *event = row->event ? row->event : row->light;
 		WhSubmit submit = {.event = event,
 						   .subscription_id = match->route->sub.id,
-						   .from = match->lost ? WH_FROM_LOST : WH_FROM_LOG,
+						   .from = match->lost ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
 						   .page = number,
 						   .keep = match->keep,
 						   .unjudged = match->unjudged};
@@ -445,7 +445,7 @@ wh_read_wanted(TimestampTz now)
 {
 	if (wh_worker_woken())
 		more_to_read = true;
-	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_naptime) && completions() != completions_seen)
+	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_poll_interval) && completions() != completions_seen)
 		more_to_read = true;
 	return more_to_read;
 }

@@ -19,7 +19,7 @@
 typedef struct Restored
 {
 	int64 subscription_id;
-	bool parked;
+	bool deferred;
 	uint64 lane;
 	int64 rows;
 } Restored;
@@ -36,9 +36,9 @@ restored(List **list, Restored row)
 }
 
 static void
-restored_parked(void *arg, int64 subscription_id, int64 rows)
+restored_deferred(void *arg, int64 subscription_id, int64 rows)
 {
-	restored(arg, (Restored){.subscription_id = subscription_id, .parked = true, .rows = rows});
+	restored(arg, (Restored){.subscription_id = subscription_id, .deferred = true, .rows = rows});
 }
 
 static void
@@ -54,7 +54,7 @@ wh_restore_step(void *arg)
 
 	*list = NIL;
 	wh_tx_begin("webhook: restoring pending deliveries");
-	wh_store_restore(restored_parked, restored_lane, list);
+	wh_store_restore(restored_deferred, restored_lane, list);
 	wh_take_look_at(wh_store_next_due(NULL, 0));
 	wh_ops_inherit();
 	wh_tx_commit(false);
@@ -69,8 +69,8 @@ wh_restore(List *list)
 	{
 		const Restored *row = lfirst(lc);
 
-		if (row->parked)
-			wh_deliver_restore_parked(wh_engine, row->subscription_id, row->rows);
+		if (row->deferred)
+			wh_deliver_restore_deferred(wh_engine, row->subscription_id, row->rows);
 		else if (!wh_deliver_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 	}

@@ -1,8 +1,8 @@
 /*
  * worker_rotate.c
- *	  The ring of drawers goes round, and the wall clock is followed.
+ *	  The ring of segments goes round, and the wall clock is followed.
  *
- * Called by the loop in worker.c. Which drawer is current depends on the wall
+ * Called by the loop in worker.c. Which segment is current depends on the wall
  * clock, as those who write see it; when the next one's turn is, is waited for by the worker's own
  * time, and looked at anew when somebody has set the clock. Owns that time, and
  * how far the events that must be carried over have been.
@@ -16,7 +16,7 @@
 #include "store.h"
 #include "worker.h"
 
-#define ROTATE_AGAIN_MS 10000 /* a drawer that could not be emptied */
+#define ROTATE_AGAIN_MS 10000 /* a segment that could not be emptied */
 #define ROTATE_LATER_MS 60000 /* after an error */
 
 static TimestampTz next_rotation = 0;
@@ -24,7 +24,7 @@ static TimestampTz next_rotation = 0;
 static void
 rotate_attempt_step(void *arg)
 {
-	wh_tx_begin("webhook: rotating drawers");
+	wh_tx_begin("webhook: rotating segments");
 	wh_store_rotate_attempt(arg);
 	wh_tx_commit(false);
 }
@@ -32,18 +32,18 @@ rotate_attempt_step(void *arg)
 static void
 rotate_outbox_step(void *arg)
 {
-	wh_tx_begin("webhook: rotating drawers");
+	wh_tx_begin("webhook: rotating segments");
 	wh_store_rotate_outbox(arg, wh_settle_position());
 	if (((WhRotation *) arg)->done)
 		WH_FAULT("rotating");
 	wh_tx_commit(false);
 }
 
-/* How long it is until the next drawer's turn, by the clock of those who write. */
+/* How long it is until the next segment's turn, by the clock of those who write. */
 static int64
 until_next_turn_ms(void)
 {
-	int64 width_ms = wh_drawer_width() * 1000;
+	int64 width_ms = wh_segment_width() * 1000;
 	int64 wall_ms = (GetCurrentTimestamp() + WH_UNIX_EPOCH_US) / 1000;
 
 	return width_ms - wall_ms % width_ms;
@@ -56,7 +56,7 @@ tell_of_carried(const WhCarry *carry)
 		ereport(
 			LOG,
 			errmsg("webhook worker kept " INT64_FORMAT " events older than webhook.retention", carry->moved),
-			errdetail("They have pending deliveries. They are now in the current drawer."));
+			errdetail("They have pending deliveries. They are now in the current segment."));
 	if (carry->gone > 0)
 		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 				errmsg("webhook worker dropped " INT64_FORMAT " pending deliveries", carry->gone),
@@ -69,10 +69,10 @@ void
 wh_rotate(TimestampTz now)
 {
 	static WhCarry carry = {.from = -1};
-	int64 width_ms = wh_drawer_width() * 1000;
-	WhRotation attempt = {.doing = "rotate its drawers", .done = true};
-	WhRotation outbox = {.doing = "rotate its drawers", .carry = carry};
-	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
+	int64 width_ms = wh_segment_width() * 1000;
+	WhRotation attempt = {.doing = "rotate its segments", .done = true};
+	WhRotation outbox = {.doing = "rotate its segments", .carry = carry};
+	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
 	bool carrying = carry.from >= 0 && !carry.ended;
 	bool ok = carrying || wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
 
@@ -123,7 +123,7 @@ wh_follow_clock(void)
 	wh_clock_adopt(jump);
 	ereport(LOG, errmsg("webhook worker follows the clock, which was set %s by %.0f seconds",
 						jump > 0 ? "ahead" : "back", fabs((double) jump) / USECS_PER_SEC));
-	next_rotation = 0; /* another drawer is current */
+	next_rotation = 0; /* another segment is current */
 }
 
 TimestampTz

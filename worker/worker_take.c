@@ -5,7 +5,7 @@
  * Called by the loop in worker.c. Owns the time when the next one is due. Nothing
  * is taken of subscriptions whose breaker is open, but a single row as a probe, and
  * none because it is due of those that have enough to do.
- * Further rows of a lane, and parked rows, are asked for only when nothing
+ * Further rows of a lane, and deferred rows, are asked for only when nothing
  * waits to be settled: what the engine gave back a moment ago must be in the
  * table before it is asked what it holds.
  */
@@ -41,7 +41,7 @@ typedef enum TakeWhat
 {
 	TAKE_DUE,
 	TAKE_LANES,
-	TAKE_PARKED,
+	TAKE_DEFERRED,
 	TAKE_PROBE,
 	MAKE_DUE
 } TakeWhat;
@@ -58,7 +58,7 @@ typedef struct Taking
 	int64 *held; /* subscriptions of which nothing may be taken */
 	int n_held;
 	List *taken;
-	bool parked; /* what was taken as a probe was parked */
+	bool deferred; /* what was taken as a probe was deferred */
 	int n_found; /* rows, those included that are not taken after all */
 	int64 last;  /* the event of the last row that is not left where it was */
 	TimestampTz next_due;
@@ -78,15 +78,15 @@ judge_row(WhTaken *row, bool not_now)
 	{
 		case WH_IS_FOR_IT:
 			if (row->unjudged && row->event)
-				wh_store_pending_judged(row->subscription_id, row->event_id);
+				wh_store_pending_judged(row->subscription_id, row->event_number);
 			break;
 		case WH_CANNOT_BE_TOLD: /* a dead letter, when this is committed */
 			break;
 		case WH_IS_NOT_FOR_IT:
-			wh_store_forget_pending(row->subscription_id, row->event_id);
+			wh_store_forget_pending(row->subscription_id, row->event_number);
 			break;
 		case WH_NOT_NOW:
-			wh_store_park_again(row->subscription_id, row->event_id);
+			wh_store_defer_again(row->subscription_id, row->event_number);
 			break;
 	}
 	return is;
@@ -117,7 +117,7 @@ judge_taken(Taking *t)
 		if (is == WH_NOT_NOW)
 			not_now = true;
 		else
-			t->last = row->event_id;
+			t->last = row->event_number;
 		if (is == WH_NOT_NOW || is == WH_IS_NOT_FOR_IT)
 		{
 			wh_event_release(row->event);
@@ -161,11 +161,11 @@ take_step(void *arg)
 				MemoryContextSwitchTo(old);
 			}
 			break;
-		case TAKE_PARKED:
-			t->taken = wh_store_take_parked(t->subscriptions[0], t->max);
+		case TAKE_DEFERRED:
+			t->taken = wh_store_take_deferred(t->subscriptions[0], t->max);
 			break;
 		case TAKE_PROBE:
-			t->taken = wh_store_take_probe(t->subscriptions[0], &t->parked);
+			t->taken = wh_store_take_probe(t->subscriptions[0], &t->deferred);
 			break;
 		case MAKE_DUE:
 			wh_store_make_due(t->subscriptions[0]);
@@ -176,7 +176,7 @@ take_step(void *arg)
 		WhTaken *row = lfirst(lc);
 
 		if (row->event == NULL)
-			wh_store_forget_pending(row->subscription_id, row->event_id);
+			wh_store_forget_pending(row->subscription_id, row->event_number);
 	}
 	judge_taken(t);
 	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
@@ -194,17 +194,17 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 {
 	WhSubmit submit = {.event = row->event,
 					   .subscription_id = row->subscription_id,
-					   .from = t->what == TAKE_PARKED || t->parked ? WH_FROM_PARKED : WH_FROM_STORED,
+					   .from = t->what == TAKE_DEFERRED || t->deferred ? WH_FROM_DEFERRED : WH_FROM_STORED,
 					   .lane = row->lane,
 					   .attempts = row->attempts,
-					   .first_us = wh_unix_of(wh_own_time(row->first_at)),
+					   .first_us = wh_unix_of(wh_own_time(row->first_attempt_at)),
 					   .batch = row->batch,
 					   .more = more};
 
 	if (row->event == NULL)
 	{
 		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook event " INT64_FORMAT " is gone", row->event_id),
+				errmsg("webhook event " INT64_FORMAT " is gone", row->event_number),
 				errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
 				errhint("Rows of webhook.outbox must not be deleted by hand."));
 		wh_start_over();
@@ -254,11 +254,11 @@ take_once(Taking *t)
 		else if (t->lane_empty[i])
 			wh_deliver_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
 	}
-	if (t->what == TAKE_PARKED && t->n_found == 0)
-		wh_deliver_parked_is_empty(wh_engine, t->subscriptions[0]);
-	else if (t->what == TAKE_PARKED &&
+	if (t->what == TAKE_DEFERRED && t->n_found == 0)
+		wh_deliver_deferred_is_empty(wh_engine, t->subscriptions[0]);
+	else if (t->what == TAKE_DEFERRED &&
 			 t->last != 0) /* not before it is committed; they come in the order of ids */
-		wh_store_parked_taken(t->subscriptions[0], t->last);
+		wh_store_deferred_taken(t->subscriptions[0], t->last);
 	if (t->what == TAKE_PROBE && t->n_found == 0)
 		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
 	wh_read_disable();
@@ -304,12 +304,12 @@ look_at_breakers(void)
 		wh_take_look_at(wh_now());
 		any = true;
 	}
-	/* as with what is parked: while recovering, the oldest row may not be there yet */
+	/* as with what is deferred: while recovering, the oldest row may not be there yet */
 	while (!wh_read_recovering() && (subscription_id = wh_deliver_to_probe(wh_engine)) != 0)
 	{
 		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
 
-		if (wh_asked_left(subscription_id)) /* its oldest may not be parked yet; the engine asks again */
+		if (wh_asked_left(subscription_id)) /* its oldest may not be deferred yet; the engine asks again */
 			continue;
 		if (!take(&probe)) /* the engine asks again */
 			return any;
@@ -340,7 +340,7 @@ wh_take_pending(TimestampTz now)
 	}
 	if (!wh_settle_clear())
 		return any;
-	any = wh_asked_park() || any;
+	any = wh_asked_defer() || any;
 	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
@@ -351,13 +351,13 @@ wh_take_pending(TimestampTz now)
 		take(&lanes);
 		any = true;
 	}
-	/* what is parked while recovering may be older than what is parked already: wait until all is there */
-	subscription_id = wh_read_recovering() ? 0 : wh_deliver_parked_to_fetch(wh_engine, &room);
+	/* what is deferred while recovering may be older than what is deferred already: wait until all is there */
+	subscription_id = wh_read_recovering() ? 0 : wh_deliver_deferred_to_fetch(wh_engine, &room);
 	if (subscription_id != 0 && !wh_asked_left(subscription_id))
 	{
-		Taking parked = {.what = TAKE_PARKED, .subscriptions = {subscription_id}, .max = room};
+		Taking deferred = {.what = TAKE_DEFERRED, .subscriptions = {subscription_id}, .max = room};
 
-		take(&parked);
+		take(&deferred);
 		any = true;
 	}
 	return any;

@@ -125,7 +125,7 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	p->filled = 0;
 	strlcpy(p->function, route->transform, sizeof(p->function));
 	p->request = (WhRequest){.ms = WH_TRANSFORM_MS,
-							 .drawer = event->drawer,
+							 .segment = event->segment,
 							 .id = event->id,
 							 .xid = event->xid,
 							 .subscription_id = event->subscription_id,
@@ -136,7 +136,7 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	ADD(WH_REQUEST_OWNER, p->owner);
 	ADD(WH_REQUEST_ENTITY_ID, event->entity_id);
 	ADD(WH_REQUEST_ENTITY_TYPE, event->entity_type);
-	ADD(WH_REQUEST_ACTION, event->action);
+	ADD(WH_REQUEST_ACTION, event->action_type);
 	add_text(p, WH_REQUEST_RESULT, event->result, event->result_len);
 	add_text(p, WH_REQUEST_PREVIOUS, event->previous, event->previous_len);
 	ADD(WH_REQUEST_TENANT, event->tenant);

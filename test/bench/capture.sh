@@ -1,6 +1,6 @@
 # capture: what a watched table costs the application. Sourced by run.sh.
 #
-# In a database whose worker is silent, so that nothing but the application
+# In a database whose worker is suspended, so that nothing but the application
 # runs. Each way of writing an event down is measured against the same INSERT
 # without it, by turns, and each begins with empty tables.
 #
@@ -40,7 +40,7 @@ CREATE TRIGGER by_statement AFTER INSERT ON users REFERENCING NEW TABLE AS n FOR
 ALTER TABLE users DISABLE TRIGGER USER;
 CREATE TABLE ready AS SELECT nextval('floor_id') AS id, pg_current_xact_id() AS xid, id::text AS entity_id, 'users'::text AS entity_type,
   'new'::text AS action_type, row_to_json(seed) AS result, NULL::json AS previous, NULL::text AS tenant, NULL::json AS context,
-  NULL::bigint AS subscription_id, clock_timestamp() AS created_at, 0::smallint AS drawer FROM seed;
+  NULL::bigint AS subscription_id, clock_timestamp() AS created_at, 0::smallint AS segment FROM seed;
 CREATE SEQUENCE client_id;
 VACUUM ANALYZE ready;
 SQL

@@ -21,7 +21,7 @@ deliver_setup() {
   wait_until 30 'the worker runs' worker_runs
   drain 2000
   sql -c "SELECT json_build_object('entity_id', entity_id, 'entity_type', entity_type, 'action_type', action_type, 'result', result)
-    FROM webhook.outbox ORDER BY id LIMIT 1000" </dev/null | "${as_user[@]}" tee "$WORK/bodies" >/dev/null
+    FROM webhook.outbox ORDER BY event_number LIMIT 1000" </dev/null | "${as_user[@]}" tee "$WORK/bodies" >/dev/null
 }
 worker_runs() { [ -n "$(worker_pid)" ]; }
 

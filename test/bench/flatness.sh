@@ -63,8 +63,8 @@ one_transaction() {
     rm "$WORK/watching"
     wait "$watcher"
     sample one_memory "$(calc "$(cat "$WORK/peak") / 1024")"
-    sample one_first "$(ask "SELECT extract(epoch FROM (SELECT min(at) FROM webhook.attempt WHERE event_id > $before)
-      - pg_xact_commit_timestamp((SELECT xmin FROM webhook.outbox WHERE id > $before ORDER BY id LIMIT 1))) * 1000")"
+    sample one_first "$(ask "SELECT extract(epoch FROM (SELECT min(started_at) FROM webhook.attempt WHERE event_number > $before)
+      - pg_xact_commit_timestamp((SELECT xmin FROM webhook.outbox WHERE event_number > $before ORDER BY event_number LIMIT 1))) * 1000")"
   done
 }
 

@@ -1,13 +1,13 @@
 # idle: what it costs when there is nothing to do, or nothing that can be done.
 # Sourced by run.sh, after delivery.sh.
 
-PARKED=${PARKED:-100000}
+DEFERRED=${DEFERRED:-100000}
 SUBSCRIPTIONS=${SUBSCRIPTIONS:-10000}
 WATCH_SECONDS=10 # for so long the resting worker is watched
 
 # Transactions that have ended in the database, as another one sees them; so asking is not counted.
 transactions() { DB=postgres ask "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'deliver'"; }
-is_parked() { [ "$(ask 'SELECT count(*) FROM webhook.pending')" -ge "$1" ]; }
+is_deferred() { [ "$(ask 'SELECT count(*) FROM webhook.pending')" -ge "$1" ]; }
 # at_rest: has the worker done nothing for three seconds, and has all that it did been counted?
 at_rest() {
   local ticks pid before
@@ -32,8 +32,8 @@ hurt() {
   dead=$(free_port)
   subscribed "https://localhost:$dead/"
   sql -c 'TRUNCATE users' </dev/null
-  ask "INSERT INTO users SELECT * FROM seed LIMIT $PARKED"
-  wait_until 120 "$PARKED deliveries are parked" is_parked "$PARKED"
+  ask "INSERT INTO users SELECT * FROM seed LIMIT $DEFERRED"
+  wait_until 120 "$DEFERRED deliveries are deferred" is_deferred "$DEFERRED"
   wait_until 60 'the worker rests' at_rest
   pid=$(worker_pid)
   for r in $(seq "$REPEATS"); do
@@ -59,7 +59,7 @@ many_subscriptions() {
     quietly 'restarting the server' "${as_user[@]}" pg_ctl restart -w -D "$WORK/data" -l "$WORK/server.log" -m fast -o "-c shared_preload_libraries=webhook"
     settle
     pid=$(worker_pid)
-    sample start "$(ask "SELECT extract(epoch FROM (SELECT min(at) FROM webhook.attempt WHERE event_id > $before) - backend_start) * 1000
+    sample start "$(ask "SELECT extract(epoch FROM (SELECT min(started_at) FROM webhook.attempt WHERE event_number > $before) - backend_start) * 1000
       FROM pg_stat_activity WHERE pid = $pid")"
     sample memory "$(calc "$(private_kb "$pid") / 1024")"
   done
@@ -68,7 +68,7 @@ many_subscriptions() {
 
 bench_idle() {
   figure idle "transactions of an idle worker in $WATCH_SECONDS s" count '<= 0'
-  figure hurt "CPU with a dead endpoint and $PARKED events parked" '%' '< 1'
+  figure hurt "CPU with a dead endpoint and $DEFERRED events deferred" '%' '< 1'
   figure start "start with $SUBSCRIPTIONS subscriptions, to the first request" ms '< 1000'
   figure memory "memory of the worker then, its own" MB
   deliver_setup

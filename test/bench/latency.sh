@@ -108,8 +108,8 @@ SQL
     quietly pgbench "${as_user[@]}" pgbench -n -h "$WORK/socket" -U postgres -c 4 -j 1 -M prepared -T 5 -R "$load" -f "$WORK/load.sql" "$DB"
     settle
     sample load_rate "$(calc "$load * 10")"
-    ask "CREATE TEMP TABLE t AS SELECT extract(epoch FROM a.at - pg_xact_commit_timestamp(o.xmin)) * 1000 + a.duration_ms AS ms
-        FROM webhook.outbox o JOIN webhook.attempt a ON a.event_id = o.id WHERE o.id > $before;
+    ask "CREATE TEMP TABLE t AS SELECT extract(epoch FROM a.started_at - pg_xact_commit_timestamp(o.xmin)) * 1000 + a.duration_ms AS ms
+        FROM webhook.outbox o JOIN webhook.attempt a ON a.event_number = o.event_number WHERE o.event_number > $before;
       SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) || ' ' || percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) FROM t" >"$WORK/load"
     read -r median p99 <"$WORK/load"
     sample load_median "$median"

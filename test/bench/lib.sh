@@ -51,9 +51,9 @@ cpu_ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$1/stat"; }
 private_kb() { "${as_user[@]}" awk '/^Private/ { kb += $2 } END { print kb }' "/proc/$1/smaps_rollup"; }
 
 settled_hi() { ask "SELECT coalesce((SELECT hi FROM webhook.checkpoint WHERE kind = 'settled' ORDER BY id DESC LIMIT 1), 0)"; }
-last_event() { ask 'SELECT coalesce(max(id), 0) FROM webhook.outbox'; }
+last_event() { ask 'SELECT coalesce(max(event_number), 0) FROM webhook.outbox'; }
 is_settled() { [ "$(settled_hi)" -ge "$1" ] && [ "$(ask 'SELECT EXISTS (SELECT FROM webhook.pending)')" = f ]; }
-# settle: wait until every event so far is settled, and what had to be parked on the way as well
+# settle: wait until every event so far is settled, and what had to be deferred on the way as well
 settle() { wait_until 900 "everything is settled" is_settled "$(last_event)"; }
 
 # subscribed URL [SETTING...]: the subscription "bench" now leads there
@@ -83,14 +83,14 @@ drain() {
 rate_since() {
   local delivered end
   IFS='|' read -r delivered end < <(ask "SELECT count(*) FILTER (WHERE outcome = 'delivered'),
-    extract(epoch FROM greatest(max(at + duration_ms * interval '1 ms'),
+    extract(epoch FROM greatest(max(started_at + duration_ms * interval '1 ms'),
       (SELECT at FROM webhook.checkpoint WHERE kind = 'settled' AND hi >= $(last_event) ORDER BY id LIMIT 1)))
-    FROM webhook.attempt WHERE event_id > $1")
+    FROM webhook.attempt WHERE event_number > $1")
   [ "$delivered" -ge "$2" ] || {
-    PSQL -d "$DB" -c "SELECT outcome, error, count(*) FROM webhook.attempt WHERE event_id > $1 GROUP BY 1, 2" </dev/null >&2
+    PSQL -d "$DB" -c "SELECT outcome, error, count(*) FROM webhook.attempt WHERE event_number > $1 GROUP BY 1, 2" </dev/null >&2
     die "only $delivered of $2 deliveries succeeded"
   }
-  ask "SELECT round($2 / ($end - extract(epoch FROM pg_xact_commit_timestamp(xmin)))) FROM webhook.outbox WHERE id > $1 ORDER BY id LIMIT 1"
+  ask "SELECT round($2 / ($end - extract(epoch FROM pg_xact_commit_timestamp(xmin)))) FROM webhook.outbox WHERE event_number > $1 ORDER BY event_number LIMIT 1"
 }
 
 # ----------------------------------------------------------------- the receiver

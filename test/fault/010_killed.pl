@@ -6,7 +6,7 @@
 # each point of worker/fault.h where something is half done: a page read and not
 # committed, or committed and not sent; requests under way; answered with 200 and
 # not settled; in the midst of settling; settled, and the next one not begun; taken
-# again from webhook.pending; a drawer emptied and not committed. Then a backend,
+# again from webhook.pending; a segment emptied and not committed. Then a backend,
 # the launcher, and the server itself ("pg_ctl stop -m immediate").
 #
 # Covers T2, T4, T26, T27, T29, and of the traps of the terrain 17.
@@ -25,7 +25,7 @@ use WebhookTest;
 # what ended in three times the WAL writer's delay: that may be all of them. 020_crash judges it by the time.
 my $CHANGES = 150;
 
-my $t = WebhookFault->new(conf => "webhook.naptime = '1s'\n", subscription => { max_in_flight => 10 });
+my $t = WebhookFault->new(conf => "webhook.poll_interval = '1s'\n", subscription => { max_in_flight => 10 });
 my $r = $t->{r};
 my $pid = $t->wait_for_worker;
 $t->wait_until_settled;
@@ -50,7 +50,7 @@ sub dies_at
 
 dies_at('reading', 3, $CHANGES);
 dies_at('read', 3, $CHANGES);
-dies_at('sending', 3, $CHANGES);
+dies_at('in_flight', 3, $CHANGES);
 dies_at('answered', 3, $CHANGES);
 dies_at('settling', 2, $CHANGES);
 dies_at('settled', 2, $CHANGES);
@@ -60,7 +60,7 @@ $r->mode('/slow/5/crm', '/fail-first/1');
 dies_at('taken', 1, $CHANGES, sub { $t->change(1) });
 $r->mode('/slow/5/crm', undef);
 
-# All that is older than six seconds is emptied, drawer by drawer.
+# All that is older than six seconds is emptied, segment by segment.
 $t->node->append_conf('postgresql.conf', "webhook.retention = '6s'\n");
 $t->node->reload;
 dies_at('rotating', 2, $CHANGES, sub { $t->change(1) });

@@ -20,7 +20,7 @@ use Time::HiRes qw(time);
 use WebhookFault;
 use WebhookTest;
 
-my $t      = WebhookFault->new(conf => "webhook.naptime = '1s'\n");
+my $t      = WebhookFault->new(conf => "webhook.poll_interval = '1s'\n");
 my $node   = $t->node;
 my $r      = $t->{r};
 my $worker = $t->wait_for_worker;
@@ -31,7 +31,7 @@ CREATE TABLE few (id bigint PRIMARY KEY);
 SQL
 
 # An endpoint that fails as well, for one entity, so that all tables are in use.
-$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.new.id == 1'));
+$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.result.id == 1'));
 $t->change(20);
 $t->account('before', 0);
 
@@ -43,7 +43,7 @@ sub harm
 	$t->sql($harm);
 	$t->change(50);
 	poll_until("$what: the log says so", sub { $t->log_since($offset) =~ /WARNING:.*\n.*DETAIL:.*$like/ });
-	$t->poll_sql("$what: the status says so", "SELECT state = 'worker failing' AND reason ~ '$like' FROM webhook.status WHERE subscription IS NULL");
+	$t->poll_sql("$what: the status says so", "SELECT state = 'failing' AND reason ~ '$like' FROM webhook.worker");
 	# it is tried again, and fails again
 	my $since = time;
 	poll_until('some seconds pass', sub { time > $since + 2 });
@@ -76,7 +76,7 @@ harm(
 	'ALTER TABLE webhook.attempt DROP COLUMN reviewed_by', 'null value in column "reviewed_by"');
 harm(
 	'a foreign key that refers to few',
-	'TRUNCATE webhook.attempt; ALTER TABLE webhook.attempt ADD FOREIGN KEY (event_id) REFERENCES few',
+	'TRUNCATE webhook.attempt; ALTER TABLE webhook.attempt ADD FOREIGN KEY (event_number) REFERENCES few',
 	'ALTER TABLE webhook.attempt DROP CONSTRAINT attempt_event_id_fkey', 'violates foreign key constraint');
 harm(
 	'a constraint',
@@ -92,9 +92,9 @@ harm(
 	'ALTER TABLE webhook.pending RENAME COLUMN alley TO lane', 'webhook.pending is missing or not as the extension made it: column lane|column "?[a-z.]*lane"? .*does not exist');
 harm(
 	'a column of another type',
-	'ALTER TABLE webhook.pending ALTER COLUMN first_at TYPE text',
-	'ALTER TABLE webhook.pending ALTER COLUMN first_at TYPE timestamptz USING first_at::timestamptz',
-	'webhook.pending .*not as the extension made it: column first_at|column "first_at" is of type text');
+	'ALTER TABLE webhook.pending ALTER COLUMN first_attempt_at TYPE text',
+	'ALTER TABLE webhook.pending ALTER COLUMN first_attempt_at TYPE timestamptz USING first_attempt_at::timestamptz',
+	'webhook.pending .*not as the extension made it: column first_attempt_at|column "first_attempt_at" is of type text');
 harm(
 	'a column of the subscriptions of another type',
 	'ALTER TABLE webhook.subscription ALTER COLUMN max_in_flight TYPE text; ALTER TABLE webhook.subscription RENAME COLUMN url TO link',

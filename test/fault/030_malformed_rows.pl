@@ -17,7 +17,7 @@ use Test::More;
 use WebhookFault;
 use WebhookTest;
 
-my $t    = WebhookFault->new(conf => "webhook.naptime = '1s'\n");
+my $t    = WebhookFault->new(conf => "webhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->{r};
 $t->subscribe('odd', $r->url('/ok/odd'), retry_schedule => "'{1s}'");
@@ -112,7 +112,7 @@ for my $case (
 	[ 'an envelope that is no template', q{envelope = '"$nothing"'} ],
 	[ 'no prefix',                  'event_prefix = NULL' ],
 	[ 'no algorithm',               'algorithm = NULL' ],
-	[ 'headers that are no object', q{headers = '[1, "x"]', algorithm = 'nonsense'} ])
+	[ 'headers that are no object', q{headers = '[1, "x"]', signature_algorithm = 'nonsense'} ])
 {
 	my ($what, $bad) = @$case;
 	$t->sql("BEGIN; SET LOCAL session_replication_role = replica; UPDATE webhook.profile SET $bad WHERE name = 'bent'; COMMIT");
@@ -139,12 +139,12 @@ $t->poll_sql('three are to be tried again', "SELECT count(*) FROM webhook.pendin
 $r->mode('/ok/odd', undef);
 my $offset = $t->log_size;
 $t->sql(<<'SQL');
-ALTER TABLE webhook.pending DROP CONSTRAINT pending_state_check, ALTER state DROP NOT NULL, ALTER due_at DROP NOT NULL;
-INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer) SELECT id, 999999, 1, 'retry', now(), 3 FROM webhook.subscription WHERE name = 'odd';
-INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer) SELECT 4711, event_id, 2, 'retry', now(), drawer FROM webhook.pending LIMIT 1;
-WITH r AS (SELECT event_id, row_number() OVER (ORDER BY event_id) AS n FROM webhook.pending WHERE event_id < 999999 AND subscription_id <> 4711)
+ALTER TABLE webhook.pending DROP CONSTRAINT pending_state_check, ALTER state DROP NOT NULL, ALTER next_attempt_at DROP NOT NULL;
+INSERT INTO webhook.pending (subscription_id, event_number, lane, state, next_attempt_at, segment) SELECT id, 999999, 1, 'retry', now(), 3 FROM webhook.subscription WHERE name = 'odd';
+INSERT INTO webhook.pending (subscription_id, event_number, lane, state, next_attempt_at, segment) SELECT 4711, event_number, 2, 'retry', now(), segment FROM webhook.pending LIMIT 1;
+WITH r AS (SELECT event_number, row_number() OVER (ORDER BY event_number) AS n FROM webhook.pending WHERE event_number < 999999 AND subscription_id <> 4711)
 	UPDATE webhook.pending p SET state = CASE n WHEN 1 THEN 'nonsense' WHEN 2 THEN NULL ELSE state END,
-		due_at = CASE WHEN n < 3 THEN NULL ELSE now() END FROM r WHERE r.event_id = p.event_id AND p.subscription_id <> 4711;
+		next_attempt_at = CASE WHEN n < 3 THEN NULL ELSE now() END FROM r WHERE r.event_number = p.event_number AND p.subscription_id <> 4711;
 UPDATE webhook.subscription SET retry_schedule = '{1s}' WHERE name = 'odd';
 SQL
 poll_until('an event that does not exist: the log says so', sub { $t->log_since($offset) =~ /WARNING:.*event 999999 is gone/ });
@@ -193,7 +193,7 @@ for my $bad ("instance = NULL", "instance = 'x'")
 	$t->sql('ALTER TABLE webhook.identity DROP CONSTRAINT IF EXISTS identity_pkey, DROP CONSTRAINT IF EXISTS identity_instance_check; ALTER TABLE webhook.identity ALTER instance DROP NOT NULL');
 	my $instance = $t->sql('SELECT instance FROM webhook.identity');
 	$t->sql("UPDATE webhook.identity SET $bad");
-	$t->poll_sql("identity with $bad: silent, and says why", "SELECT state = 'silent' AND reason ~ 'identity' FROM webhook.worker_status()");
+	$t->poll_sql("identity with $bad: suspended, and says why", "SELECT state = 'suspended' AND reason ~ 'identity' FROM webhook.worker_status()");
 	$t->change(20);
 	$t->sql("UPDATE webhook.identity SET instance = '$instance'");
 	$t->account("identity with $bad", 0);

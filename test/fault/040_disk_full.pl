@@ -21,14 +21,14 @@ my $disk = $ENV{WEBHOOK_SMALL_DISK};
 plan skip_all => 'there is no small disk to be filled: it is mounted by scripts/test.sh, run by root where mounting is allowed'
   unless $disk;
 
-my $t      = WebhookFault->new(conf => "webhook.naptime = '1s'\n");
+my $t      = WebhookFault->new(conf => "webhook.poll_interval = '1s'\n");
 my $r      = $t->{r};
 my $worker = $t->wait_for_worker;
 mkdir "$disk/webhook" or die "$disk/webhook: $!";
 $t->sql("CREATE TABLESPACE small LOCATION '$disk/webhook'");
 my @tables = ('webhook.pending', map { "webhook.attempt_$_" } 0 .. 7);
 $t->sql("ALTER TABLE $_ SET TABLESPACE small") for @tables;
-$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.new.id == 1'));
+$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.result.id == 1'));
 $t->change(40);
 $t->account('before', 0);
 

@@ -20,7 +20,7 @@ use Test::More;
 use WebhookFault;
 use WebhookTest;
 
-my $t = WebhookFault->new(conf => "webhook.naptime = '1s'\nwebhook.max_in_flight = 200\n", subscription => { max_in_flight => 200 }, entities => 200);
+my $t = WebhookFault->new(conf => "webhook.poll_interval = '1s'\nwebhook.max_in_flight = 200\n", subscription => { max_in_flight => 200 }, entities => 200);
 my $node = $t->node;
 my $r    = $t->{r};
 $t->account('before', 0);

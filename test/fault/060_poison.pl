@@ -14,14 +14,14 @@ use Test::More;
 use WebhookFault;
 use WebhookTest;
 
-my $t = WebhookFault->new(conf => "webhook.naptime = '1s'\n");
+my $t = WebhookFault->new(conf => "webhook.poll_interval = '1s'\n");
 my $r = $t->{r};
 my $pid = $t->wait_for_worker;
 my $reads = "SELECT count(*) FROM webhook.checkpoint WHERE kind = 'read'";
 
 $t->sql('CREATE TABLE poison (id serial PRIMARY KEY, d text)');
 $t->watch('poison');
-$t->subscribe('bad', $r->url('/ok/bad'), entity_types => "'{poison}'", filter => q{'$.new.id > 0'}, ordering => "'none'");
+$t->subscribe('bad', $r->url('/ok/bad'), entity_types => "'{poison}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
 $t->sql(q{UPDATE webhook.subscription SET entity_types = '{item}' WHERE name = 'crm'});
 $t->change(20);
 $t->wait_until_settled;
@@ -43,7 +43,7 @@ sub dies_of
 {
 	my ($what, $point, $sql, $dead, $why) = @_;
 	my $offset = $t->log_size;
-	my $last   = $t->sql('SELECT coalesce(max(event_id), 0) FROM webhook.dead_letter');
+	my $last   = $t->sql('SELECT coalesce(max(event_number), 0) FROM webhook.dead_letter');
 	my $before = $t->sql('SELECT count(*) FROM webhook.dead_letter');
 	my $changed = 0;
 	$t->fault("$point kill 0");
@@ -57,7 +57,7 @@ sub dies_of
 	note "$what: the worker died $deaths times, while $changed other changes were made";
 	cmp_ok($deaths, '>', 0, "$what: it was killed");
 	cmp_ok($deaths, '<=', 3, "$what: three times at most");
-	is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE event_id > $last AND reason ~ '$why'"), $dead, "$what: the dead letter says so");
+	is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE event_number > $last AND reason ~ '$why'"), $dead, "$what: the dead letter says so");
 	like($t->log_since($offset), qr/webhook event \d+ ended the worker/, "$what: and so does the log");
 	$t->change(20);
 	$t->fault(undef);
@@ -65,8 +65,8 @@ sub dies_of
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), $before + $dead, "$what: nothing else is dead");
 	is( $t->sql(<<'SQL'), 0, "$what: everything else arrives");
 SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE webhook.matches(s, o)
-	AND o.created_at > s.created_at AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered')
-	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_id = o.id AND d.subscription_id = s.id)
+	AND o.created_at > s.created_at AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered')
+	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_number = o.event_number AND d.subscription_id = s.id)
 SQL
 	# what was killed by it is past
 	my $delivered = $r->count('/ok/bad');

@@ -29,13 +29,13 @@ sub new
 	$self->sql(<<SQL);
 CREATE TABLE item (id serial PRIMARY KEY, v int NOT NULL DEFAULT 0);
 CREATE TABLE changed (item int, v int, at timestamptz DEFAULT clock_timestamp());
-CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS \$\$
+CREATE FUNCTION announce() RETURNS trigger LANGUAGE plpgsql AS \$\$
 BEGIN
 	INSERT INTO public.changed VALUES (NEW.id, NEW.v);
 	RETURN NULL;
 END
 \$\$;
-CREATE TRIGGER note_change AFTER INSERT OR UPDATE ON item FOR EACH ROW EXECUTE FUNCTION note_change();
+CREATE TRIGGER announce AFTER INSERT OR UPDATE ON item FOR EACH ROW EXECUTE FUNCTION announce();
 INSERT INTO item SELECT FROM generate_series(1, $self->{entities});
 SQL
 	$self->watch('item');
@@ -100,10 +100,10 @@ SELECT a.item, a.v, before FROM (SELECT item, v, lag(v) OVER (PARTITION BY item 
 SQL
 	my $accounted = $self->{accounted} // 0;
 	is( $self->sql(<<SQL), 0, "$what: each delivery is in the log, once") unless $args{no_log};
-SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE o.id > $accounted AND o.action_type = 'update' AND webhook.matches(s, o)
-	AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered') <> 1
+SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE o.event_number > $accounted AND o.action_type = 'update' AND webhook.matches(s, o)
+	AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered') <> 1
 SQL
-	$self->{accounted} = $self->sql('SELECT coalesce(max(id), 0) FROM webhook.outbox');
+	$self->{accounted} = $self->sql('SELECT coalesce(max(event_number), 0) FROM webhook.outbox');
 	is($self->sql('SELECT count(*) FROM webhook.dead_letter'), 0, "$what: nothing is given up");
 	return;
 }

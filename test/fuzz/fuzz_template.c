@@ -463,7 +463,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	event.entity_id = lines[4];
 	event.entity_type = lines[5];
-	event.action = lines[6];
+	event.action_type = lines[6];
 	event.result = lines[0];
 	event.previous = lines[1];
 	event.context = lines[2];

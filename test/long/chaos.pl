@@ -86,10 +86,10 @@ END $$;
 CREATE FUNCTION body(e webhook.outbox) RETURNS json LANGUAGE sql AS $$
 	SELECT json_build_object('id', e.id, 'entity_id', e.entity_id, 'action', e.action_type, 'result', e.result, 'previous', e.previous)
 $$;
-SELECT webhook.watch('item', previous => true);
+SELECT webhook.watch('item', keep_previous => true);
 SELECT webhook.copy_profile('entity', 'chaos');
 UPDATE webhook.profile SET (envelope, batch_envelope) = (SELECT x, x FROM (VALUES
-	('{"id": "$id", "entity_id": "$entity_id", "action": "$action", "result": "$result", "previous": "$previous"}'::json)) v(x)) WHERE name = 'chaos';
+	('{"id": "$id", "entity_id": "$entity_id", "action": "$action_type", "result": "$result", "previous": "$previous"}'::json)) v(x)) WHERE name = 'chaos';
 SQL
 
 #
@@ -161,11 +161,11 @@ sub operation
 		sub { "UPDATE webhook.subscription SET max_in_flight = ${\(1 + int rand 30)} WHERE name = '$one'" },
 		sub { "UPDATE webhook.subscription SET rate_limit = ${\(rand() < 0.5 ? 'NULL' : 50 + int rand 200)} WHERE name = '$one'" },
 		# true of all there is, in different ways
-		sub { "UPDATE webhook.subscription SET filter = ${\((qw(NULL), q{'$.entity_type == \"item\"'}, q{'exists($.new.n) || exists($.old.n)'})[rand 3])} WHERE name = '$one'" },
+		sub { "UPDATE webhook.subscription SET filter = ${\((qw(NULL), q{'$.entity_type == \"item\"'}, q{'exists($.result.n) || exists($.previous.n)'})[rand 3])} WHERE name = '$one'" },
 		sub { "UPDATE webhook.subscription SET transform = ${\(rand() < 0.5 ? 'NULL' : q{'public.body'})} WHERE name = '$one'" },
 		sub { "UPDATE webhook.subscription SET batch_size = ${\((1, 10, 50)[rand 3])} WHERE name = 'b'" },
 		sub { "UPDATE webhook.subscription SET ordering = '${\((qw(none entity strict))[rand 3])}' WHERE name = 'c'" },
-		sub { "SELECT webhook.redeliver(event_id::text, 'c') FROM (SELECT DISTINCT event_id FROM webhook.dead_letter WHERE subscription = 'c' LIMIT 20) d" });
+		sub { "SELECT webhook.redeliver(event_number::text, 'c') FROM (SELECT DISTINCT event_number FROM webhook.dead_letter WHERE subscription = 'c' LIMIT 20) d" });
 	local $_ = $one;
 	return $all[ rand @all ]->();
 }
@@ -218,7 +218,7 @@ sub run
 	srand $seed;
 	my $t = WebhookTest->new(
 		name => "seed$seed",
-		conf => "webhook.naptime = '1s'\nlog_min_messages = fatal\ndeadlock_timeout = 200ms\nmax_connections = 40\n");
+		conf => "webhook.poll_interval = '1s'\nlog_min_messages = fatal\ndeadlock_timeout = 200ms\nmax_connections = 40\n");
 	my $node = $t->node;
 	my $dir  = PostgreSQL::Test::Utils::tempdir();
 	open my $alive, '|-', 'node', "$FindBin::RealBin/chaos_receiver.mjs", '--dir', $dir, '--seed', $seed, '--cert', "$t->{certs}/server.pem", '--key',
@@ -250,7 +250,7 @@ sub run
 		{
 			# one that none of the three has got yet
 			$t->sql('SELECT webhook.pause(name) FROM webhook.subscription');
-			$dropped = $t->sql('WITH gone AS (DELETE FROM webhook.outbox o WHERE id = (SELECT max(event_id) FROM webhook.pending GROUP BY event_id HAVING count(*) = 3 ORDER BY 1 DESC LIMIT 1) RETURNING 1) SELECT count(*) FROM gone');
+			$dropped = $t->sql('WITH gone AS (DELETE FROM webhook.outbox o WHERE event_number = (SELECT max(event_number) FROM webhook.pending GROUP BY event_number HAVING count(*) = 3 ORDER BY 1 DESC LIMIT 1) RETURNING 1) SELECT count(*) FROM gone');
 			$t->sql('SELECT webhook.resume(name) FROM webhook.subscription');
 		}
 		usleep(200_000 + rand 600_000);    # part of the scenario

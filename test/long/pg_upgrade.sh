@@ -159,7 +159,7 @@ port = $port
 listen_addresses = ''
 unix_socket_directories = '/upgrade'
 fsync = off
-webhook.naptime = '500ms'
+webhook.poll_interval = '500ms'
 webhook.allowed_networks = '127.0.0.0/8, ::1/128'
 webhook.ca_file = '/upgrade/ca.pem'
 CONF
@@ -206,7 +206,7 @@ wait_until 60 "five deliveries are pending" sql_says "$old" "SELECT count(*) FRO
 stop "$old"
 start "$old" "-c shared_preload_libraries="
 sql "$old" "INSERT INTO item VALUES (8)"
-expected=$(sql "$old" "SELECT entity_id || ' ' || webhook.event_id(id) FROM webhook.outbox WHERE id > 2 ORDER BY id")
+expected=$(sql "$old" "SELECT entity_id || ' ' || webhook.event_id(event_number) FROM webhook.outbox WHERE event_number > 2 ORDER BY event_number")
 stop "$old"
 
 #
@@ -220,19 +220,19 @@ bin "$new" pg_upgrade -b "/usr/lib/postgresql/$old/bin" -B "/usr/lib/postgresql/
 [ "$status" = 0 ] || sed 's/^/# /' "$WORK/pg_upgrade.log"
 ok "$status" "pg_upgrade from PostgreSQL $old to $new, with deliveries pending"
 start "$new"
-wait_until 60 "the worker is silent" sql_says "$new" "SELECT state FROM webhook.status WHERE subscription IS NULL" "worker silent"
+wait_until 60 "the worker is suspended" sql_says "$new" "SELECT state FROM webhook.worker" "suspended"
 sql "$new" "INSERT INTO item VALUES (9)"
-says=$(sql "$new" "SELECT reason FROM webhook.status WHERE subscription IS NULL")
+says=$(sql "$new" "SELECT reason FROM webhook.worker")
 status=0
-[[ "$says" == *"webhook.enable(moved => true)"* ]] || status=1
-ok "$status" "after it the worker is silent, and says what to do: $says"
+[[ "$says" == *"webhook.enable_delivery(moved => true)"* ]] || status=1
+ok "$status" "after it the worker is suspended, and says what to do: $says"
 is "$(sql "$new" "SELECT count(*) FROM webhook.pending")" 5 "what was pending is there"
 is "$(requests)" "$before" "nothing was sent meanwhile"
 
-sql "$new" "SELECT webhook.enable(moved => true)" >>"$WORK/sql.log"
+sql "$new" "SELECT webhook.enable_delivery(moved => true)" >>"$WORK/sql.log"
 wait_until 60 "all is delivered" sql_says "$new" "SELECT count(*) FROM webhook.pending" 0
 wait_until 60 "all has arrived" requests_are $((before + 7))
-expected+=$'\n'$(sql "$new" "SELECT entity_id || ' ' || webhook.event_id(id) FROM webhook.outbox WHERE entity_id = '9'")
+expected+=$'\n'$(sql "$new" "SELECT entity_id || ' ' || webhook.event_id(event_number) FROM webhook.outbox WHERE entity_id = '9'")
 is "$(sent_after "$before")" "$expected" "told so, it delivers once, under the ids they had: what was pending, captured before, and captured after"
 sql "$new" "INSERT INTO item VALUES (10)"
 wait_until 60 "a new event has arrived" requests_are $((before + 8))

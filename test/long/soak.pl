@@ -26,7 +26,7 @@ my $seed    = $ENV{SEED}    // int(time);
 srand $seed;
 note "$minutes minutes, SEED=$seed";
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 my %path = (
 	well    => '/ok/well',
@@ -128,7 +128,7 @@ for my $name (sort keys %path)
 {
 	my $own = "(SELECT id FROM webhook.subscription WHERE name = '$name')";
 	my ($delivered, $pending, $dead, $attempts) = split /\|/, $t->sql(<<SQL);
-SELECT (SELECT count(DISTINCT event_id) FROM webhook.attempt WHERE subscription_id = $own AND outcome = 'delivered'),
+SELECT (SELECT count(DISTINCT event_number) FROM webhook.attempt WHERE subscription_id = $own AND outcome = 'delivered'),
 	(SELECT count(*) FROM webhook.pending WHERE subscription_id = $own),
 	(SELECT count(*) FROM webhook.dead_letter WHERE subscription_id = $own),
 	(SELECT count(*) FROM webhook.attempt WHERE subscription_id = $own)
@@ -137,17 +137,17 @@ SQL
 	note sprintf '%-8s %d events = %d delivered + %d pending + %d dead; %d attempts; %d repeated at the receiver', $name, $events, $delivered,
 	  $pending, $dead, $attempts, $requests - $arrived;
 	is($delivered + $pending + $dead, $events, "$name: each event is delivered, pending or dead");
-	is( $t->sql("SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM request r WHERE r.event_id = o.id AND r.status = 200 AND r.path LIKE '$path{$name}%')"),
+	is( $t->sql("SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM request r WHERE r.event_number = o.event_number AND r.status = 200 AND r.path LIKE '$path{$name}%')"),
 		$dead + $pending, "$name: what is delivered is at the receiver");
 	is($arrived, $events - $dead - $pending, "$name: and nothing else is");
 }
 is($t->sql('SELECT id FROM request GROUP BY id HAVING count(DISTINCT body) > 1'), '', 'repeats have identical bodies');
 is( $t->sql(<<SQL), '', 'first arrivals are in order per entity at each endpoint');
-SELECT path, event_id, previous FROM (
-	SELECT r.path, r.event_id, lag(r.event_id) OVER (PARTITION BY r.path, o.entity_id ORDER BY r.n) AS previous
-	FROM (SELECT path, event_id, min(n) AS n FROM request WHERE status = 200 GROUP BY 1, 2) r
-		JOIN webhook.outbox o ON o.id = r.event_id) x
-WHERE previous > event_id
+SELECT path, event_number, previous FROM (
+	SELECT r.path, r.event_number, lag(r.event_number) OVER (PARTITION BY r.path, o.entity_id ORDER BY r.n) AS previous
+	FROM (SELECT path, event_number, min(n) AS n FROM request WHERE status = 200 GROUP BY 1, 2) r
+		JOIN webhook.outbox o ON o.event_number = r.event_number) x
+WHERE previous > event_number
 SQL
 
 # -- the worker

@@ -16,10 +16,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\njit = off\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\njit = off\n");
 my $r = $t->receiver(args => ['--no-http2']);
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int, note text, at timestamptz DEFAULT now())');
-$t->watch('item', previous => 'true');
+$t->watch('item', keep_previous => 'true');
 $t->subscribe('well', $r->url('/ok/well'));
 $t->subscribe('ill', $r->url('/fail-first/1/ill'), retry_schedule => "'{100ms}'");
 $t->subscribe('hostile', $r->url('/close-early/hostile'), retry_schedule => "'{1h}'");

@@ -78,16 +78,16 @@ SELECT instance ~ '^[0-9a-f]{8}$' AS instance, system_identifier = (SELECT c.sys
 	FROM webhook.identity;
 -- called again, it changes nothing
 CREATE TEMP TABLE identity_before AS SELECT * FROM webhook.identity;
-SELECT webhook.enable();
-SELECT webhook.enable();
+SELECT webhook.enable_delivery();
+SELECT webhook.enable_delivery();
 (TABLE identity_before EXCEPT TABLE webhook.identity) UNION ALL (TABLE webhook.identity EXCEPT TABLE identity_before);
 -- the row of another cluster or database gives way to one with a new instance
 UPDATE webhook.identity SET database_oid = (database_oid::bigint + 1)::oid;
-SELECT webhook.enable();
+SELECT webhook.enable_delivery();
 SELECT count(*), bool_and(i.instance <> b.instance) AS new_instance, bool_and(i.database_oid = b.database_oid) AS this_database
 	FROM webhook.identity i, identity_before b;
 UPDATE webhook.identity SET system_identifier = 1;
-SELECT webhook.enable();
+SELECT webhook.enable_delivery();
 SELECT count(*), bool_and(i.system_identifier = b.system_identifier) AS this_cluster FROM webhook.identity i, identity_before b;
 -- as receivers see an event's id
 SELECT webhook.event_id(42) = 'evt_' || instance || '_42' AS event_id FROM webhook.identity;
@@ -115,35 +115,35 @@ CREATE TEMP TABLE passing (id integer PRIMARY KEY);
 
 -- no problem where the view shows none
 CREATE VIEW sources AS
-	SELECT source, entity_type AS type, id_columns AS ids, actions, columns, exclude, tenant, previous AS prev, trigger, fires, problem
+	SELECT source, entity_type AS type, id_columns AS ids, action_types, columns, exclude_columns, tenant, keep_previous AS prev, trigger, fires, problem
 	FROM webhook.source ORDER BY source::text, trigger;
 TABLE sources;
 -- with all defaults
 SELECT webhook.watch('users');
 TABLE sources;
 -- called again, it changes what is given, and what is not given stays as it is (watch_again)
-SELECT webhook.watch('users', 'user', exclude => '{password}', tenant => 'org', previous => true);
+SELECT webhook.watch('users', 'user', exclude_columns => '{password}', tenant => 'org', keep_previous => true);
 TABLE sources;
-SELECT webhook.watch('public.users', actions => '{delete,truncate}', columns => '{id,E-Mail}', id_columns => '{E-Mail}');
+SELECT webhook.watch('public.users', action_types => '{delete,truncate}', columns => '{id,E-Mail}', id_columns => '{E-Mail}');
 TABLE sources;
 SELECT tgname, tgtype, tgenabled, tgisinternal FROM pg_trigger WHERE tgrelid = 'users'::regclass ORDER BY 1;
-SELECT webhook.watch('users', actions => '{truncate}');
+SELECT webhook.watch('users', action_types => '{truncate}');
 TABLE sources;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass ORDER BY 1;
-SELECT webhook.watch('users', actions => '{new}');
+SELECT webhook.watch('users', action_types => '{new}');
 TABLE sources;
 SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass ORDER BY 1;
 -- several key columns, no key but columns that are one, names that need quotes, a partitioned table
 SELECT webhook.watch('item');
 SELECT webhook.watch('keyless', id_columns => '{y,x}');
 SELECT webhook.watch('"Odd ""Name"""', 'odd', id_columns => '{The Key}');
-SELECT webhook.watch('part', actions => '{update,new}');
+SELECT webhook.watch('part', action_types => '{update,new}');
 TABLE sources;
 -- one argument says it all, and it can be written by hand
 SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'keyless'::regclass;
 CREATE TABLE by_hand (id integer PRIMARY KEY, status text);
 CREATE TRIGGER only_paid AFTER UPDATE ON by_hand FOR EACH ROW WHEN (NEW.status = 'paid') EXECUTE FUNCTION webhook.capture();
-SELECT source, entity_type, id_columns, actions, trigger, problem FROM webhook.source WHERE source = 'by_hand'::regclass;
+SELECT source, entity_type, id_columns, action_types, trigger, problem FROM webhook.source WHERE source = 'by_hand'::regclass;
 DROP TABLE by_hand;
 -- how ALTER TABLE has set it
 ALTER TABLE keyless ENABLE ALWAYS TRIGGER webhook_capture;
@@ -151,7 +151,7 @@ ALTER TABLE item DISABLE TRIGGER webhook_capture;
 ALTER TABLE users ENABLE REPLICA TRIGGER webhook_capture;
 SELECT source, fires FROM sources;
 -- what no longer fits the table (T57)
-SELECT webhook.watch('users', exclude => '{password}', tenant => 'org');
+SELECT webhook.watch('users', exclude_columns => '{password}', tenant => 'org');
 ALTER TABLE users DROP COLUMN password, DROP COLUMN org;
 ALTER TABLE keyless RENAME COLUMN y TO z;
 SELECT source, problem FROM sources WHERE problem IS NOT NULL;
@@ -189,17 +189,17 @@ CALL wrong($$ SELECT webhook.watch('keyless') $$);
 -- which columns
 CALL wrong($$ SELECT webhook.watch('users', id_columns => '{id,nix}') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{ID}') $$);
-CALL wrong($$ SELECT webhook.watch('users', exclude => '{e-mail}') $$);
+CALL wrong($$ SELECT webhook.watch('users', exclude_columns => '{e-mail}') $$);
 CALL wrong($$ SELECT webhook.watch('users', tenant => 'nix') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{ctid}') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{id,NULL}') $$);
-CALL wrong($$ SELECT webhook.watch('users', columns => '{id}', exclude => '{name}') $$);
+CALL wrong($$ SELECT webhook.watch('users', columns => '{id}', exclude_columns => '{name}') $$);
 CALL wrong($$ SELECT webhook.watch('users', id_columns => '{}') $$);
--- which actions, and what kind of thing
-CALL wrong($$ SELECT webhook.watch('users', actions => '{new,insert}') $$);
-CALL wrong($$ SELECT webhook.watch('users', actions => '{test}') $$);
-CALL wrong($$ SELECT webhook.watch('users', actions => '{NULL}') $$);
-CALL wrong($$ SELECT webhook.watch('users', actions => '{}') $$);
+-- which action types, and what kind of thing
+CALL wrong($$ SELECT webhook.watch('users', action_types => '{new,insert}') $$);
+CALL wrong($$ SELECT webhook.watch('users', action_types => '{test}') $$);
+CALL wrong($$ SELECT webhook.watch('users', action_types => '{NULL}') $$);
+CALL wrong($$ SELECT webhook.watch('users', action_types => '{}') $$);
 CALL wrong($$ SELECT webhook.watch('users', entity_type => '') $$);
 CALL wrong($$ SELECT webhook.watch('users', entity_type => repeat('x', 201)) $$);
 -- and not watched
@@ -215,40 +215,40 @@ TABLE sources;
 -- a signing secret is made, and is Standard Webhooks': whsec_ and the base64 of 32 bytes
 SELECT webhook.subscribe('crm', 'https://hooks.example.com/crm?token=abc') ~ '^whsec_[A-Za-z0-9+/]{43}=$' AS secret;
 \x on
-SELECT id, name, url, entity_types, actions, profile, tenant, filter, headers, params, active, retry_schedule, give_up_after,
+SELECT id, name, url, entity_types, action_types, profile, tenant, filter, headers, params, retry_schedule, give_up_after,
 	timeout, max_in_flight, ordering, state, state_reason, created_at <= clock_timestamp() AS created FROM webhook.subscription;
 \x off
 -- or one is given
 SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user,invoice}', '{new,delete}', 'entity', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 	'7', NULL, '{"X-Environment": "production"}', '{"team": 5}');
-SELECT name, entity_types, actions, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
+SELECT name, entity_types, action_types, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
 SELECT s.name, k.id, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given, generated, expires_at
 	FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id ORDER BY s.id;
 BEGIN;
 SELECT count(DISTINCT webhook.rotate_secret('crm', overlap => '0')) FROM generate_series(1, 100);
 ROLLBACK;
 -- shown for each
-SELECT subscription, state, regexp_replace(reason, '\d+ kB', '... kB') AS reason, breaker, queued, in_flight, pending, oldest_pending, dead, delivered, failed FROM webhook.status ORDER BY subscription;
--- paused, live again, gone
+SELECT subscription, state, regexp_replace(reason, '\d+ kB', '... kB') AS reason, breaker, queued, in_flight, pending, oldest_pending_age, dead_letters, delivered, failed FROM webhook.status ORDER BY subscription;
+-- paused, active again, gone
 SELECT webhook.pause('crm');
-SELECT name, state, state_reason = format('paused by %s', session_user) AS reason, active FROM webhook.subscription ORDER BY id;
+SELECT name, state, state_reason = format('paused by %s', session_user) AS reason FROM webhook.subscription ORDER BY id;
 SELECT subscription, state FROM webhook.status ORDER BY subscription;
 SELECT webhook.pause('crm');
 SELECT webhook.resume('crm');
 SELECT webhook.resume('crm');
-UPDATE webhook.subscription SET active = false WHERE name = 'crm';
+UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'crm';
 SELECT subscription, state FROM webhook.status ORDER BY subscription;
 SELECT webhook.resume('crm');
-SELECT name, state, state_reason, active FROM webhook.subscription ORDER BY id;
+SELECT name, state, state_reason FROM webhook.subscription ORDER BY id;
 SELECT webhook.unsubscribe('billing');
 SELECT name FROM webhook.subscription;
 SELECT count(*) AS secrets FROM webhook.secret;
 -- its pending deliveries go with it, its dead letters stay
-INSERT INTO webhook.pending (subscription_id, event_id, lane, state, due_at, drawer)
-	SELECT id, 1, 1, 'parked', now(), 0 FROM webhook.subscription;
-INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_type, action_type, created_at)
+INSERT INTO webhook.pending (subscription_id, event_number, lane, state, next_attempt_at, segment)
+	SELECT id, 1, 1, 'deferred', now(), 0 FROM webhook.subscription;
+INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, xid, entity_type, action_type, created_at)
 	SELECT id, 1, name, 'example', 1, '1', 'user', 'new', now() FROM webhook.subscription;
-SELECT subscription, pending, oldest_pending >= '0' AS oldest_pending, dead FROM webhook.status WHERE subscription IS NOT NULL;
+SELECT subscription, pending, oldest_pending_age >= '0' AS oldest_pending_age, dead_letters FROM webhook.status WHERE subscription IS NOT NULL;
 SELECT webhook.unsubscribe('crm');
 SELECT (SELECT count(*) FROM webhook.subscription) AS subscriptions, (SELECT count(*) FROM webhook.secret) AS secrets,
 	(SELECT count(*) FROM webhook.pending) AS pending, (SELECT count(*) FROM webhook.dead_letter) AS dead;
@@ -305,38 +305,38 @@ CALL wrong($$ SELECT webhook.subscribe(NULL, 'https://hooks.example.com/') $$);
 CALL wrong($$ SELECT webhook.subscribe(repeat('x', 201), 'https://hooks.example.com/') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', profile => 'nix') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', profile => NULL) $$);
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', actions => '{new,insert}') $$);
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', actions => '{NULL}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{new,insert}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{NULL}') $$);
 -- a list that nothing can match
-CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', actions => '{}') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{}') $$);
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', entity_types => '{}') $$);
 -- a filter is a predicate: true, false or unknown for any event, and nothing else
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new.total') $$);
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new.total > $limit') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.result.total') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.result.total > $limit') $$);
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$') $$);
-CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => 'strict $.new') $$);
-CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.new ? (@.total > 10)') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => 'strict $.result') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.result ? (@.total > 10)') $$);
 CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '"2024-01-01".datetime() < "2024-01-01 00:00:00+00".datetime()') $$);
-CALL wrong_each('SELECT webhook.subscribe(''s'', ''https://hooks.example.com/'', filter => %L)', '$.new.total > 10', 'strict $.new.total > 10',
-	'exists($.new ? (@.total > 10))', '$.old.status == "open" && !($.new.status == "open")', '$.tenant starts with "a"',
-	'$.new.name like_regex "^a"', '($.new.at.datetime() < "2030-01-01".datetime()) is unknown');
-INSERT INTO webhook.subscription (name, url, filter) VALUES ('filtered', 'https://hooks.example.com/', '$.new.total > 10');
-UPDATE webhook.subscription SET filter = '$.new.total > 20', timeout = '1s' WHERE name = 'filtered';
-CALL wrong_code($$ UPDATE webhook.subscription SET filter = '$.new' WHERE name = 'filtered' $$);
+CALL wrong_each('SELECT webhook.subscribe(''s'', ''https://hooks.example.com/'', filter => %L)', '$.result.total > 10', 'strict $.result.total > 10',
+	'exists($.result ? (@.total > 10))', '$.previous.status == "open" && !($.result.status == "open")', '$.tenant starts with "a"',
+	'$.result.name like_regex "^a"', '($.result.at.datetime() < "2030-01-01".datetime()) is unknown');
+INSERT INTO webhook.subscription (name, url, filter) VALUES ('filtered', 'https://hooks.example.com/', '$.result.total > 10');
+UPDATE webhook.subscription SET filter = '$.result.total > 20', timeout = '1s' WHERE name = 'filtered';
+CALL wrong_code($$ UPDATE webhook.subscription SET filter = '$.result' WHERE name = 'filtered' $$);
 SELECT filter FROM webhook.subscription WHERE name = 'filtered';
 SELECT webhook.unsubscribe('filtered');
 -- changed: said where it cannot be told what an update changed, and only then
 CREATE TABLE with_previous (id int PRIMARY KEY, v int);
 CREATE TABLE without_previous (id int PRIMARY KEY, v int);
 CREATE TABLE without_updates (id int PRIMARY KEY, v int);
-SELECT webhook.watch('with_previous', 'one', previous => true);
+SELECT webhook.watch('with_previous', 'one', keep_previous => true);
 SELECT webhook.watch('without_previous', 'two');
-SELECT webhook.watch('without_updates', 'three', actions => '{new,delete}');
-INSERT INTO webhook.subscription (name, url, changed, entity_types) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one,three}');
+SELECT webhook.watch('without_updates', 'three', action_types => '{new,delete}');
+INSERT INTO webhook.subscription (name, url, changed_columns, entity_types) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one,three}');
 UPDATE webhook.subscription SET entity_types = NULL WHERE name = 'changed';
 UPDATE webhook.subscription SET timeout = '1s' WHERE name = 'changed';
-SELECT webhook.watch('without_previous', 'two', previous => true);
-UPDATE webhook.subscription SET changed = '{v,w}' WHERE name = 'changed';
+SELECT webhook.watch('without_previous', 'two', keep_previous => true);
+UPDATE webhook.subscription SET changed_columns = '{v,w}' WHERE name = 'changed';
 SELECT webhook.unsubscribe('changed');
 DROP TABLE with_previous, without_previous, without_updates;
 -- headers and params
@@ -397,7 +397,7 @@ CALL wrong_secret('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', $$ UPDATE webhook.se
 -- The tables written directly: the same rules, the same errors
 --
 INSERT INTO webhook.subscription (name, url, ordering, timeout, max_in_flight, retry_schedule, give_up_after)
-	VALUES ('direct', 'https://hooks.example.com/direct', 'strict', '10 minutes', 1000, '{100ms,30d}', '0') RETURNING name, state, active;
+	VALUES ('direct', 'https://hooks.example.com/direct', 'strict', '10 minutes', 1000, '{100ms,30d}', '0') RETURNING name, state;
 SELECT secret ~ '^whsec_[A-Za-z0-9+/]{43}=$' AS secret, generated FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id WHERE name = 'direct';
 UPDATE webhook.subscription SET url = 'https://hooks.example.com/elsewhere', max_in_flight = 1, timeout = '100 ms', ordering = 'none',
 	give_up_after = '365 days', name = 'renamed' WHERE name = 'direct' RETURNING name, url;
@@ -408,7 +408,7 @@ CALL wrong($$ INSERT INTO webhook.subscription (url) VALUES ('https://hooks.exam
 CALL wrong($$ UPDATE webhook.subscription SET name = 'crm' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET url = 'http://hooks.example.com/' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'nix' WHERE name = 'renamed' $$);
-CALL wrong($$ UPDATE webhook.subscription SET actions = '{insert}' WHERE name = 'renamed' $$);
+CALL wrong($$ UPDATE webhook.subscription SET action_types = '{insert}' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET ordering = 'global' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET state = 'asleep' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET timeout = '0' WHERE name = 'renamed' $$);
@@ -416,10 +416,10 @@ CALL wrong($$ UPDATE webhook.subscription SET max_in_flight = 0 WHERE name = 're
 CALL wrong($$ UPDATE webhook.subscription SET retry_schedule = '{}' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET give_up_after = '-1s' WHERE name = 'renamed' $$);
 CALL wrong_each('UPDATE webhook.subscription SET %s', 'timeout = ''99 ms''', 'timeout = ''10 minutes 1 ms''', 'timeout = ''-1 s''', 'max_in_flight = -1',
-	'max_in_flight = 1001', 'rate_limit = 0', 'rate_limit = 100001', 'batch_size = 0', 'batch_size = 1001', 'changed = ''{}''',
-	'changed = ''{NULL}''', 'exclude_origins = ''{}''', 'exclude_origins = ''{crm,NULL}''', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
+	'max_in_flight = 1001', 'rate_limit = 0', 'rate_limit = 100001', 'batch_size = 0', 'batch_size = 1001', 'changed_columns = ''{}''',
+	'changed_columns = ''{NULL}''', 'exclude_origins = ''{}''', 'exclude_origins = ''{crm,NULL}''', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
 	'retry_schedule = array_fill(interval ''1s'', ARRAY[33])', 'retry_schedule = array_fill(interval ''1s'', ARRAY[32])',
-	'entity_types = ''{{user}}''', 'actions = ''{{new},{update}}''', 'changed = ''{{a,b}}''', 'exclude_origins = ''{{crm}}''', 'retry_schedule = ''{{1s}}''',
+	'entity_types = ''{{user}}''', 'action_types = ''{{new},{update}}''', 'changed_columns = ''{{a,b}}''', 'exclude_origins = ''{{crm}}''', 'retry_schedule = ''{{1s}}''',
 	'transform = ''''', 'transform = ''"unclosed''',
 	'give_up_after = ''366 days''', 'headers = ''{"host": "x"}''', 'params = ''[]''');
 -- a null where none may be: an error with a hint, which does not quote the row, since a URL or header may hold a token
@@ -427,7 +427,7 @@ DO $$
 DECLARE
 	col text;
 BEGIN
-	FOREACH col IN ARRAY '{active,ordering,state,timeout,max_in_flight,batch_size,retry_schedule,give_up_after,created_at}'::text[] LOOP
+	FOREACH col IN ARRAY '{ordering,state,timeout,max_in_flight,batch_size,retry_schedule,give_up_after,created_at}'::text[] LOOP
 		RAISE NOTICE '%', col;
 		CALL wrong_code(format('UPDATE webhook.subscription SET %s = NULL WHERE name = ''renamed''', col), 'example|token');
 		CONTINUE WHEN col IN ('retry_schedule', 'give_up_after'); -- a new row has the profile's
@@ -479,7 +479,7 @@ CALL wrong($$ SELECT * FROM webhook.secret $$);
 RESET ROLE;
 -- an operator may grant: who owns a table may then watch it, and no other; secrets stay the owner's
 GRANT USAGE ON SCHEMA webhook TO regress_webhook_app;
-GRANT EXECUTE ON FUNCTION webhook.watch, webhook.watched, webhook.lock_source, webhook.capture, webhook.start TO regress_webhook_app;
+GRANT EXECUTE ON FUNCTION webhook.watch, webhook.watched, webhook.lock_source, webhook.capture, webhook.start_worker TO regress_webhook_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook.subscription, webhook.profile TO regress_webhook_app;
 GRANT CREATE ON SCHEMA public TO regress_webhook_app;
 SET ROLE regress_webhook_app;
@@ -487,7 +487,7 @@ CREATE TABLE app_table (id integer PRIMARY KEY);
 SELECT webhook.watch('app_table');
 CALL wrong($$ SELECT webhook.watch('users') $$);
 CALL wrong($$ SELECT * FROM webhook.secret $$);
-CALL wrong($$ SELECT webhook.start() $$);
+CALL wrong($$ SELECT webhook.start_worker() $$);
 DROP TABLE app_table;
 RESET ROLE;
 REVOKE ALL ON SCHEMA public, webhook FROM regress_webhook_app;
@@ -501,7 +501,7 @@ SELECT c.oid::regclass AS no_comment FROM pg_class c
 	WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND obj_description(c.oid, 'pg_class') IS NULL ORDER BY 1;
 SELECT p.oid::regprocedure AS no_comment FROM pg_proc p
 	WHERE p.pronamespace = 'webhook'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL ORDER BY 1;
--- (a drawer's columns are those of the table it is a partition of)
+-- (a segment's columns are those of the table it is a partition of)
 SELECT c.oid::regclass::text AS relation, a.attname AS no_comment FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 	WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
 		AND col_description(c.oid, a.attnum) IS NULL
@@ -561,7 +561,7 @@ SELECT source FROM webhook.source;
 -- which takes their triggers, and not the tables
 SET client_min_messages = error;
 SELECT webhook.watch('part');
-SELECT webhook.watch('item', actions => '{new,truncate}');
+SELECT webhook.watch('item', action_types => '{new,truncate}');
 INSERT INTO users (id) VALUES (1);
 DROP EXTENSION webhook CASCADE;
 RESET client_min_messages;
@@ -590,7 +590,7 @@ CREATE EXTENSION webhook;
 SELECT count(*) FROM webhook.outbox;
 SELECT webhook.watch('users');
 INSERT INTO users (id, name) VALUES (4, 'second');
-SELECT id, entity_type, entity_id, action_type FROM webhook.outbox;
+SELECT event_number, entity_type, entity_id, action_type FROM webhook.outbox;
 -- all in one transaction
 BEGIN;
 DROP EXTENSION webhook CASCADE;
@@ -600,21 +600,21 @@ INSERT INTO users (id, name) VALUES (5, 'third');
 SELECT entity_id, action_type FROM webhook.outbox;
 COMMIT;
 INSERT INTO users (id, name) VALUES (6, 'fourth');
-SELECT id, entity_id, action_type FROM webhook.outbox ORDER BY id;
+SELECT event_number, entity_id, action_type FROM webhook.outbox ORDER BY event_number;
 -- and undone
 BEGIN;
 DROP EXTENSION webhook CASCADE;
 INSERT INTO users (id, name) VALUES (7, 'unseen');
 ROLLBACK;
 INSERT INTO users (id, name) VALUES (8, 'fifth');
-SELECT entity_id FROM webhook.outbox ORDER BY id;
+SELECT entity_id FROM webhook.outbox ORDER BY event_number;
 BEGIN;
 DROP EXTENSION webhook CASCADE;
 CREATE EXTENSION webhook;
 ROLLBACK;
 SELECT source FROM webhook.source;
 INSERT INTO users (id, name) VALUES (9, 'sixth');
-SELECT entity_id FROM webhook.outbox ORDER BY id;
+SELECT entity_id FROM webhook.outbox ORDER BY event_number;
 DROP EXTENSION webhook CASCADE;
 BEGIN;
 CREATE EXTENSION webhook;

@@ -9,7 +9,7 @@ TRUNCATE webhook.outbox;
 
 CREATE TEMP VIEW events AS
 	SELECT entity_type AS type, entity_id AS id, action_type AS action, result, tenant, context
-	  FROM webhook.outbox o ORDER BY o.id;
+	  FROM webhook.outbox o ORDER BY o.event_number;
 CREATE PROCEDURE pg_temp.forget() LANGUAGE sql AS $$ TRUNCATE webhook.outbox $$;
 
 CREATE ROLE regress_webhook_owner NOSUPERUSER NOLOGIN;
@@ -27,7 +27,7 @@ ALTER TABLE privileges_app.item ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECUR
 CREATE POLICY own ON privileges_app.item USING (owner = current_user);
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON privileges_app.item TO regress_webhook_app;
 RESET ROLE;
-SELECT webhook.watch('privileges_app.item', actions => '{new,update,delete,truncate}', tenant => 'owner');
+SELECT webhook.watch('privileges_app.item', action_types => '{new,update,delete,truncate}', tenant => 'owner');
 
 SELECT has_schema_privilege('regress_webhook_app', 'webhook', 'USAGE') AS schema,
 	   has_table_privilege('regress_webhook_app', 'webhook.outbox', 'INSERT') AS outbox,
@@ -70,7 +70,7 @@ CREATE SCHEMA privileges_evil AUTHORIZATION regress_webhook_app;
 SET ROLE regress_webhook_app;
 CREATE TABLE privileges_evil.outbox (LIKE pg_class);
 CREATE TABLE privileges_evil.outbox_0 ();
-CREATE SEQUENCE privileges_evil.outbox_id_seq;
+CREATE SEQUENCE privileges_evil.event_number_seq;
 CREATE FUNCTION privileges_evil.trap() RETURNS void LANGUAGE plpgsql AS
 	$$ BEGIN RAISE 'fell into the trap as %', current_user; END $$;
 CREATE FUNCTION privileges_evil.to_json(anyelement) RETURNS json LANGUAGE sql AS $$ SELECT privileges_evil.trap(); SELECT '1'::json $$;
@@ -81,7 +81,7 @@ CREATE FUNCTION privileges_evil.equal(text, text) RETURNS boolean LANGUAGE plpgs
 CREATE OPERATOR privileges_evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = privileges_evil.equal);
 CREATE DOMAIN privileges_evil.text AS integer;
 CREATE TEMP TABLE outbox ();
-CREATE TEMP SEQUENCE outbox_id_seq;
+CREATE TEMP SEQUENCE event_number_seq;
 SET search_path = privileges_evil, pg_temp, webhook, pg_catalog;
 INSERT INTO privileges_app.item VALUES (4, 'hostile');
 UPDATE privileges_app.item SET v = 'very' WHERE id OPERATOR(pg_catalog.=) 4;
@@ -101,7 +101,7 @@ INSERT INTO privileges_app.item VALUES (10, 'extra column');
 RESET ROLE;
 CREATE INDEX privileges_entity ON webhook.outbox (entity_type, entity_id) INCLUDE (created_at);
 CREATE INDEX privileges_hash ON webhook.outbox USING hash (tenant);
-CREATE INDEX privileges_brin ON webhook.outbox USING brin (id);
+CREATE INDEX privileges_brin ON webhook.outbox USING brin (event_number);
 CREATE INDEX privileges_partial ON webhook.outbox (created_at) WHERE action_type = 'delete';
 SET ROLE regress_webhook_app;
 INSERT INTO privileges_app.item VALUES (11, 'indexes'), (12, 'more');
@@ -190,7 +190,7 @@ INSERT INTO privileges_app.item VALUES (18, 'as before');
 RESET ROLE;
 TABLE events;
 -- a unique index is enforced
-CREATE UNIQUE INDEX privileges_unique ON webhook.outbox (entity_id, action_type, drawer);
+CREATE UNIQUE INDEX privileges_unique ON webhook.outbox (entity_id, action_type, segment);
 SET ROLE regress_webhook_app;
 INSERT INTO privileges_app.item VALUES (19, 'unique');
 DELETE FROM privileges_app.item WHERE id = 19;
@@ -205,7 +205,7 @@ CALL pg_temp.forget();
 -- When the outbox is not there, the statement fails and says what to do
 --
 BEGIN;
-ALTER SEQUENCE webhook.outbox_id_seq RENAME TO elsewhere;
+ALTER SEQUENCE webhook.event_number_seq RENAME TO elsewhere;
 SAVEPOINT s;
 INSERT INTO privileges_app.item VALUES (20, 'no sequence');
 ROLLBACK TO s;

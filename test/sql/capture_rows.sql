@@ -10,7 +10,7 @@ TRUNCATE webhook.outbox;
 
 CREATE TEMP VIEW events AS
 	SELECT entity_type AS type, entity_id AS id, action_type AS action, result, previous, tenant
-	  FROM webhook.outbox o ORDER BY o.id;
+	  FROM webhook.outbox o ORDER BY o.event_number;
 CREATE PROCEDURE pg_temp.forget() LANGUAGE sql AS $$ TRUNCATE webhook.outbox $$;
 
 --
@@ -67,18 +67,18 @@ INSERT INTO rows_user (name) VALUES ('a');
 SELECT pg_sleep(0.002);
 INSERT INTO rows_user (name) VALUES ('b');
 SELECT count(*), count(DISTINCT xid), bool_and(xid = pg_current_xact_id()) AS own_xid,
-	   count(DISTINCT created_at) AS times, min(created_at) > now() AS after_start, count(DISTINCT drawer) <= 2 AS drawer
+	   count(DISTINCT created_at) AS times, min(created_at) > now() AS after_start, count(DISTINCT segment) <= 2 AS segment
   FROM webhook.outbox;
 COMMIT;
-SELECT id - lag(id) OVER (ORDER BY id) AS step FROM webhook.outbox ORDER BY id;
+SELECT event_number - lag(event_number) OVER (ORDER BY event_number) AS step FROM webhook.outbox ORDER BY event_number;
 CALL pg_temp.forget();
 DROP TABLE rows_user;
 
 --
--- Columns, exclude, tenant, previous
+-- Columns, exclude_columns, tenant, previous
 --
 CREATE TABLE rows_user (id integer PRIMARY KEY, name text, email text, org integer, secret text);
-SELECT webhook.watch('rows_user', columns => '{id,name}', tenant => 'org', previous => true);
+SELECT webhook.watch('rows_user', columns => '{id,name}', tenant => 'org', keep_previous => true);
 INSERT INTO rows_user VALUES (1, 'Ann', 'ann@x', 7, 's3cret');
 UPDATE rows_user SET secret = 'other', email = 'a@x';
 UPDATE rows_user SET name = 'Anna', secret = 'third';
@@ -87,7 +87,7 @@ DELETE FROM rows_user;
 TABLE events;
 CALL pg_temp.forget();
 
-SELECT webhook.watch('rows_user', exclude => '{secret}', tenant => 'name', previous => true);
+SELECT webhook.watch('rows_user', exclude_columns => '{secret}', tenant => 'name', keep_previous => true);
 INSERT INTO rows_user VALUES (1, 'Ann', 'ann@x', 7, 's3cret');
 UPDATE rows_user SET secret = 'other';
 UPDATE rows_user SET email = NULL, org = NULL, secret = NULL;
@@ -95,15 +95,15 @@ DELETE FROM rows_user;
 TABLE events;
 CALL pg_temp.forget();
 
--- actions
-SELECT webhook.watch('rows_user', actions => '{delete}');
+-- action_types
+SELECT webhook.watch('rows_user', action_types => '{delete}');
 INSERT INTO rows_user VALUES (1, 'Ann'), (2, 'Bob');
 UPDATE rows_user SET name = 'x';
 UPDATE rows_user SET id = 3 WHERE id = 1;
 DELETE FROM rows_user;
 TABLE events;
 CALL pg_temp.forget();
-SELECT webhook.watch('rows_user', actions => '{update}');
+SELECT webhook.watch('rows_user', action_types => '{update}');
 INSERT INTO rows_user VALUES (1, 'Ann'), (2, 'Bob');
 UPDATE rows_user SET name = 'x';
 UPDATE rows_user SET id = 3 WHERE id = 1;
@@ -112,12 +112,12 @@ TABLE events;
 CALL pg_temp.forget();
 
 -- truncate
-SELECT webhook.watch('rows_user', 'user', actions => '{truncate}');
+SELECT webhook.watch('rows_user', 'user', action_types => '{truncate}');
 INSERT INTO rows_user VALUES (1, 'Ann');
 TRUNCATE rows_user;
 TABLE events;
 CALL pg_temp.forget();
-SELECT webhook.watch('rows_user', actions => '{new,truncate}');
+SELECT webhook.watch('rows_user', action_types => '{new,truncate}');
 INSERT INTO rows_user VALUES (1, 'Ann');
 TRUNCATE rows_user;
 TABLE events;
@@ -132,7 +132,7 @@ DROP TABLE rows_user;
 -- Keys
 --
 CREATE TABLE rows_key (a integer, b text, v integer, PRIMARY KEY (b, a));
-SELECT webhook.watch('rows_key', previous => true);
+SELECT webhook.watch('rows_key', keep_previous => true);
 INSERT INTO rows_key VALUES (1, 'x "y"', 0);
 UPDATE rows_key SET v = 1;
 -- another key is another entity
@@ -193,7 +193,7 @@ CALL pg_temp.forget();
 -- two triggers with different settings on one table, one of them deferred
 CREATE OR REPLACE TRIGGER tell AFTER INSERT ON rows_hand FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"entity_type": "one"}');
 CREATE CONSTRAINT TRIGGER tell_later AFTER INSERT ON rows_hand DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-	EXECUTE FUNCTION webhook.capture('{"entity_type": "two", "exclude": ["b"]}');
+	EXECUTE FUNCTION webhook.capture('{"entity_type": "two", "exclude_columns": ["b"]}');
 BEGIN;
 INSERT INTO rows_hand VALUES (1, 2);
 TABLE events;
@@ -223,16 +223,16 @@ CALL pg_temp.try($$ '{"entity_type": ["x"]}' $$);
 CALL pg_temp.try($$ '{"id_columns": "id"}' $$);
 CALL pg_temp.try($$ '{"id_columns": []}' $$);
 CALL pg_temp.try($$ '{"columns": [1]}' $$);
-CALL pg_temp.try($$ '{"exclude": [["id"]]}' $$);
-CALL pg_temp.try($$ '{"exclude": {"id": true}}' $$);
+CALL pg_temp.try($$ '{"exclude_columns": [["id"]]}' $$);
+CALL pg_temp.try($$ '{"exclude_columns": {"id": true}}' $$);
 CALL pg_temp.try($$ '{"tenant": false}' $$);
-CALL pg_temp.try($$ '{"previous": "true"}' $$);
-CALL pg_temp.try($$ '{"actions": ["insert"]}' $$);
+CALL pg_temp.try($$ '{"keep_previous": "true"}' $$);
+CALL pg_temp.try($$ '{"action_types": ["insert"]}' $$);
 CALL pg_temp.try($$ 'not json' $$);
 CALL pg_temp.try($$ '{"tenant": "\u0000"}' $$);
-CALL pg_temp.try($$ '{"previous": 1e999999}' $$);
+CALL pg_temp.try($$ '{"keep_previous": 1e999999}' $$);
 CALL pg_temp.try($$ '{"tenant": {"tenant": "id"}}' $$);
-CALL pg_temp.try($$ '{"exclude": ["id", null]}' $$);
+CALL pg_temp.try($$ '{"exclude_columns": ["id", null]}' $$);
 CALL pg_temp.try($$ '{"id_columns": [""]}' $$);
 CALL pg_temp.try(format('%L', repeat('[', 200000)));
 CALL pg_temp.try(format('%L', '{"x": "' || repeat('x', 1000000) || '"}'));
@@ -398,7 +398,7 @@ DROP TABLE rows_heir, rows_base;
 --
 CREATE TABLE rows_toast (id integer PRIMARY KEY, v integer, doc text);
 ALTER TABLE rows_toast ALTER doc SET STORAGE EXTERNAL;
-SELECT webhook.watch('rows_toast', previous => true);
+SELECT webhook.watch('rows_toast', keep_previous => true);
 INSERT INTO rows_toast VALUES (1, 1, repeat('doc ', 100000));
 UPDATE rows_toast SET v = 2;
 -- the same value, stored anew; then another
@@ -412,7 +412,7 @@ DROP TABLE rows_toast;
 -- Tables altered under their triggers: less is told, and nothing fails
 --
 CREATE TABLE rows_drift (id integer PRIMARY KEY, code integer UNIQUE, name text, secret text, org integer);
-SELECT webhook.watch('rows_drift', id_columns => '{code}', exclude => '{secret}', tenant => 'org', previous => true);
+SELECT webhook.watch('rows_drift', id_columns => '{code}', exclude_columns => '{secret}', tenant => 'org', keep_previous => true);
 INSERT INTO rows_drift VALUES (1, 100, 'Ann', 's3cret', 7);
 ALTER TABLE rows_drift RENAME code TO number;
 INSERT INTO rows_drift VALUES (2, 200, 'Bob', 's3cret', 7);

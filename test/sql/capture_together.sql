@@ -17,7 +17,7 @@ SELECT webhook.watch('item');
 SELECT webhook.watch('part');
 CREATE VIEW told AS
 	SELECT entity_type, action_type, count(*), count(DISTINCT entity_id) AS entities,
-		count(DISTINCT id) AS ids, min(entity_id::int), max(entity_id::int)
+		count(DISTINCT event_number) AS ids, min(entity_id::int), max(entity_id::int)
 	FROM webhook.outbox WHERE entity_type IN ('item', 'part')
 	GROUP BY entity_type, action_type ORDER BY entity_type, action_type;
 
@@ -25,8 +25,8 @@ CREATE VIEW told AS
 BEGIN;
 INSERT INTO item SELECT g, 'first' FROM generate_series(1, 1000) g;
 SELECT * FROM told;
-SELECT count(*) AS out_of_order FROM (SELECT id, lag(id) OVER (ORDER BY entity_id::int) AS before FROM webhook.outbox
-	WHERE entity_type = 'item') o WHERE id <= before;
+SELECT count(*) AS out_of_order FROM (SELECT event_number, lag(event_number) OVER (ORDER BY entity_id::int) AS before FROM webhook.outbox
+	WHERE entity_type = 'item') o WHERE event_number <= before;
 INSERT INTO item VALUES (1001, 'one');
 SELECT * FROM told;
 
@@ -59,7 +59,7 @@ BEGIN
 	INSERT INTO item VALUES (6000, 'kept as well');
 END $$;
 SELECT * FROM told;
-SELECT entity_id FROM webhook.outbox WHERE entity_id::int >= 4000 ORDER BY id;
+SELECT entity_id FROM webhook.outbox WHERE entity_id::int >= 4000 ORDER BY event_number;
 DROP TRIGGER zz_fail ON item;
 
 -- a trigger beside ours changes rows: half of it in a block that is rolled back, while the statement's events wait
@@ -83,7 +83,7 @@ BEGIN
 END $$;
 CREATE TRIGGER zz_meddle AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION meddle();
 INSERT INTO item SELECT g, 'third' FROM generate_series(1, 3) g;
-SELECT entity_type, entity_id, action_type, result FROM webhook.outbox ORDER BY id;
+SELECT entity_type, entity_id, action_type, result FROM webhook.outbox ORDER BY event_number;
 DROP TRIGGER zz_meddle ON item;
 
 -- what a trigger's own statement did is there for the trigger to see, and so is what happened before it
@@ -91,7 +91,7 @@ TRUNCATE item, part, webhook.outbox;
 CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO part VALUES (NEW.id, NEW.id, 'seen');
-	UPDATE item SET note = (SELECT string_agg(entity_type || ' ' || entity_id, ', ' ORDER BY id) FROM webhook.outbox)
+	UPDATE item SET note = (SELECT string_agg(entity_type || ' ' || entity_id, ', ' ORDER BY event_number) FROM webhook.outbox)
 		WHERE id = NEW.id;
 	RETURN NULL;
 END $$;

@@ -209,7 +209,7 @@ SET TimeZone = 'UTC';
 INSERT INTO types_times SELECT i, '2024-01-01 00:00+00', '2024-01-01 00:00', '2024-01-01' FROM generate_series(3, 4) i;
 INSERT INTO types_times VALUES (5, '-infinity', '2024-01-01 00:00:00.5', 'infinity'), (6, '2024-01-01 00:00+00', NULL, '2024-01-02');
 RESET TimeZone;
-SELECT result FROM webhook.outbox WHERE entity_type = 'types_times' ORDER BY id;
+SELECT result FROM webhook.outbox WHERE entity_type = 'types_times' ORDER BY event_number;
 DROP TABLE types_times;
 
 --
@@ -247,7 +247,7 @@ BEGIN
 END $$;
 CREATE CAST (types_level AS json) WITH FUNCTION types_level_to_json(types_level);
 INSERT INTO types_cast VALUES (5, 'high', NULL);
-SELECT entity_id, result FROM webhook.outbox WHERE entity_id >= '5' ORDER BY id;
+SELECT entity_id, result FROM webhook.outbox WHERE entity_id >= '5' ORDER BY event_number;
 DROP CAST (types_mood AS json);
 DROP CAST (types_level AS json);
 DROP TABLE types_cast;
@@ -299,7 +299,7 @@ ROLLBACK TO s;
 INSERT INTO types_ddl VALUES (7, '7');
 ROLLBACK;
 INSERT INTO types_ddl VALUES (8, '8');
-SELECT entity_id, action_type, result FROM webhook.outbox ORDER BY id;
+SELECT entity_id, action_type, result FROM webhook.outbox ORDER BY event_number;
 ALTER TABLE types_ddl DROP "A", DROP b, DROP c;
 INSERT INTO types_ddl VALUES (9);
 SELECT result FROM webhook.outbox WHERE entity_id = '9';
@@ -331,7 +331,7 @@ INSERT INTO types_key_one VALUES ('2024-01-01 00:00+00'), ('infinity');
 RESET TimeZone;
 DELETE FROM types_key;
 DELETE FROM types_key_one;
-SELECT entity_type, entity_id, action_type, tenant, result FROM webhook.outbox ORDER BY id;
+SELECT entity_type, entity_id, action_type, tenant, result FROM webhook.outbox ORDER BY event_number;
 DROP TABLE types_key, types_key_one;
 
 -- other types of keys
@@ -349,7 +349,7 @@ BEGIN
 	PERFORM webhook.watch('types_key', 'all', '{kind,b,u,e,i2,c,bin,r,x}');
 	DELETE FROM types_key;
 END $$;
-SELECT entity_type, action_type, entity_id FROM webhook.outbox ORDER BY id;
+SELECT entity_type, action_type, entity_id FROM webhook.outbox ORDER BY event_number;
 DROP TABLE types_key;
 
 DROP TABLE types_all;

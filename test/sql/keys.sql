@@ -46,7 +46,7 @@ BEGIN
 		UPDATE one SET n = 2;
 		UPDATE two SET k = k, n = n;
 		DELETE FROM one;
-		INSERT INTO seen SELECT o.id, t.type, settings, o.entity_type, o.action_type, o.entity_id, o.tenant FROM webhook.outbox o;
+		INSERT INTO seen SELECT o.event_number, t.type, settings, o.entity_type, o.action_type, o.entity_id, o.tenant FROM webhook.outbox o;
 		TRUNCATE webhook.outbox;
 		DROP TABLE one, two;
 	END LOOP;
@@ -98,7 +98,7 @@ CREATE TRIGGER u AFTER TRUNCATE ON webhook_subscription FOR EACH STATEMENT EXECU
 INSERT INTO webhook_subscription VALUES (1), (2);
 INSERT INTO webhook_subscription VALUES (3);
 TRUNCATE webhook_subscription;
-SELECT source, entity_type, id_columns, actions, columns, exclude, tenant, previous, problem FROM webhook.source WHERE source = 'webhook_subscription'::regclass;
+SELECT source, entity_type, id_columns, action_types, columns, exclude_columns, tenant, keep_previous, problem FROM webhook.source WHERE source = 'webhook_subscription'::regclass;
 ALTER TABLE webhook_subscription RENAME TO hooks;
 INSERT INTO hooks VALUES (1);
 SELECT entity_type, entity_id, action_type FROM webhook.outbox;

@@ -1,5 +1,5 @@
 --
--- Profiles as rows: those shipped are protected, a copy is one's own; what
+-- Profiles as rows: those built in are protected, a copy is one's own; what
 -- cannot work is refused when it is saved, templates with the position; and
 -- what a profile asks of its subscriptions. Runs without a worker, in a
 -- database of its own.
@@ -30,14 +30,14 @@ END
 $$;
 
 --
--- Those that are shipped
+-- Those that are built in
 --
-SELECT name, shipped FROM webhook.profile ORDER BY name;
+SELECT name, builtin FROM webhook.profile ORDER BY name;
 CALL wrong($$ UPDATE webhook.profile SET description = 'mine' WHERE name = 'stripe' $$);
-CALL wrong($$ UPDATE webhook.profile SET shipped = false WHERE name = 'stripe' $$);
+CALL wrong($$ UPDATE webhook.profile SET builtin = false WHERE name = 'stripe' $$);
 CALL wrong($$ DELETE FROM webhook.profile WHERE name = 'github' $$);
 CALL wrong($$ DELETE FROM webhook.profile $$);
-CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope, shipped) VALUES ('mine', '', '{}', true) $$);
+CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope, builtin) VALUES ('mine', '', '{}', true) $$);
 CALL wrong($$ TRUNCATE webhook.profile CASCADE $$);
 CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES ('stripe', '', '{}')
 	ON CONFLICT (name) DO UPDATE SET envelope = '{}' $$);
@@ -47,10 +47,10 @@ CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES (
 --
 SELECT webhook.copy_profile('aghanim', 'mine');
 -- the same but for the name, and one's own
-SELECT to_jsonb(a) - 'name' - 'shipped' = to_jsonb(m) - 'name' - 'shipped' AS same, m.shipped
+SELECT to_jsonb(a) - 'name' - 'builtin' = to_jsonb(m) - 'name' - 'builtin' AS same, m.builtin
 	FROM webhook.profile a, webhook.profile m WHERE a.name = 'aghanim' AND m.name = 'mine';
-UPDATE webhook.profile SET description = 'mine', headers = '{}' WHERE name = 'mine' RETURNING name, headers, failure;
-CALL wrong($$ UPDATE webhook.profile SET shipped = true WHERE name = 'mine' $$);
+UPDATE webhook.profile SET description = 'mine', headers = '{}' WHERE name = 'mine' RETURNING name, headers, failure_match;
+CALL wrong($$ UPDATE webhook.profile SET builtin = true WHERE name = 'mine' $$);
 CALL wrong($$ SELECT webhook.copy_profile('aghanim', 'mine') $$);
 CALL wrong($$ SELECT webhook.copy_profile('nix', 'other') $$);
 CALL wrong($$ SELECT webhook.copy_profile('mine', NULL) $$);
@@ -85,8 +85,8 @@ CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES (
 CREATE PROCEDURE wrong_profile(col text, value text) LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE '% = %', col, left(value, 60);
-	CALL wrong(format('INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object(''name'', ''x'', ''shipped'', false, %L, %s))).*
-		FROM webhook.profile p WHERE name = ''aghanim''', col, coalesce(quote_literal(value), 'NULL') || CASE WHEN col IN ('headers', 'failure', 'params') THEN '::jsonb' ELSE '' END));
+	CALL wrong(format('INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object(''name'', ''x'', ''builtin'', false, %L, %s))).*
+		FROM webhook.profile p WHERE name = ''aghanim''', col, coalesce(quote_literal(value), 'NULL') || CASE WHEN col IN ('headers', 'failure_match', 'params') THEN '::jsonb' ELSE '' END));
 END
 $$;
 DO $$
@@ -115,18 +115,18 @@ BEGIN
 	CALL wrong_profile('event_prefix', repeat('x', 33));
 	CALL wrong_profile('event_prefix', '');
 	CALL wrong_profile('transaction_prefix', 'ü');
-	CALL wrong_profile('failure', '{}');
-	CALL wrong_profile('failure', '"error"');
-	CALL wrong_profile('failure', '{"status": ["error"]}');
-	CALL wrong_profile('failure', '{"ok": false, "n": 1, "x": null}');
-	CALL wrong_profile('failure_text', '{}');
-	CALL wrong_profile('failure_text', '{code,NULL}');
-	CALL wrong_profile('failure_text', '{"a b"}');
+	CALL wrong_profile('failure_match', '{}');
+	CALL wrong_profile('failure_match', '"error"');
+	CALL wrong_profile('failure_match', '{"status": ["error"]}');
+	CALL wrong_profile('failure_match', '{"ok": false, "n": 1, "x": null}');
+	CALL wrong_profile('failure_fields', '{}');
+	CALL wrong_profile('failure_fields', '{code,NULL}');
+	CALL wrong_profile('failure_fields', '{"a b"}');
 	CALL wrong_profile('retry_schedule', '{}');
 	CALL wrong_profile('retry_schedule', '{1ms}');
 	CALL wrong_profile('give_up_after', '366 days');
-	CALL wrong_profile('url_max', '0');
-	CALL wrong_profile('url_max', '2049');
+	CALL wrong_profile('max_url_length', '0');
+	CALL wrong_profile('max_url_length', '2049');
 	CALL wrong_profile('params', '[]');
 	CALL wrong_profile('params', '{"a": "string"}');
 	CALL wrong_profile('params', '{"a": {"type": "text"}}');
@@ -135,7 +135,7 @@ BEGIN
 	CALL wrong_profile('params', '{"a": {"default": 1}}');
 	CALL wrong_profile('params', '{"a": {}, "b": {"type": "number", "required": false, "values": [1, 2]}}');
 	CALL wrong_profile('envelope', NULL);
-	CALL wrong_profile('separator', '');
+	CALL wrong_profile('signature_separator', '');
 END
 $$;
 
@@ -178,20 +178,20 @@ CALL wrong($$ UPDATE webhook.subscription SET batch_size = 2 WHERE name = 's' $$
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'xsolla' WHERE name = 's' $$);
 -- a row that no longer is as its profile asks (as a later version might) can still be disabled by the worker, and mended
 ALTER TABLE webhook.profile DISABLE TRIGGER USER;
-UPDATE webhook.profile SET url_max = 10 WHERE name = 'stripe';
+UPDATE webhook.profile SET max_url_length = 10 WHERE name = 'stripe';
 UPDATE webhook.subscription SET state = 'disabled' WHERE name = 's';
 CALL wrong($$ UPDATE webhook.subscription SET headers = '{"X-A": ""}' WHERE name = 's' $$);
-UPDATE webhook.profile SET url_max = NULL WHERE name = 'stripe';
+UPDATE webhook.profile SET max_url_length = NULL WHERE name = 'stripe';
 ALTER TABLE webhook.profile ENABLE TRIGGER USER;
 UPDATE webhook.subscription SET headers = '{"X-A": ""}' WHERE name = 's';
 -- a profile whose subscriptions would not fit is not changed
 SELECT webhook.copy_profile('entity', 'mine');
 INSERT INTO webhook.subscription (name, url, profile, batch_size, headers) VALUES ('t', 'https://hooks.example.com/', 'mine', 100, '{"X-Mine": "1"}');
 CALL wrong($$ UPDATE webhook.profile SET batch_envelope = NULL WHERE name = 'mine' $$);
-CALL wrong($$ UPDATE webhook.profile SET url_max = 25 WHERE name = 'mine' $$);
+CALL wrong($$ UPDATE webhook.profile SET max_url_length = 25 WHERE name = 'mine' $$);
 CALL wrong($$ UPDATE webhook.profile SET params = '{"key": {"required": true}}' WHERE name = 'mine' $$);
 CALL wrong($$ UPDATE webhook.profile SET headers = '{"x-mine": "2"}' WHERE name = 'mine' $$);
-CALL wrong($$ UPDATE webhook.profile SET algorithm = 'ed25519' WHERE name = 'mine' $$);
+CALL wrong($$ UPDATE webhook.profile SET signature_algorithm = 'ed25519' WHERE name = 'mine' $$);
 UPDATE webhook.profile SET description = 'changed', envelope = '"$object"' WHERE name = 'mine';
 
 --

@@ -8,17 +8,17 @@ CREATE EXTENSION IF NOT EXISTS webhook;
 DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
 RESET client_min_messages;
 TRUNCATE webhook.outbox;
-ALTER SEQUENCE webhook.outbox_id_seq RESTART;
+ALTER SEQUENCE webhook.event_number_seq RESTART;
 
 CREATE TABLE customer (id int PRIMARY KEY, name text, hush text, org text);
 CREATE TABLE visit (day date, place text, n int, PRIMARY KEY (day, place));
-SELECT webhook.watch('customer', exclude => '{hush}', tenant => 'org');
+SELECT webhook.watch('customer', exclude_columns => '{hush}', tenant => 'org');
 SELECT webhook.watch('visit', columns => '{day,n}');
 INSERT INTO customer VALUES (1, 'Ada', 'secret one', 'a'), (2, 'Bob', 'secret two', 'b');
 INSERT INTO visit VALUES ('2024-02-29', 'Ulm', 3);
 INSERT INTO webhook.subscription (name, url) VALUES ('crm', 'https://crm.example.com/'), ('away', 'https://crm.example.com/away');
 INSERT INTO webhook.subscription (name, url, tenant, entity_types) VALUES ('b', 'https://b.example.com/', 'b', '{customer}');
-UPDATE webhook.subscription SET active = false WHERE name = 'away';
+UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'away';
 
 -- which events are for whom is the same whatever the search_path finds
 BEGIN;
@@ -26,7 +26,7 @@ CREATE SCHEMA tools_evil;
 CREATE FUNCTION tools_evil.trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fell into the trap'; END $$;
 CREATE OPERATOR tools_evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
 CREATE OPERATOR tools_evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
-UPDATE webhook.subscription SET actions = '{new}';
+UPDATE webhook.subscription SET action_types = '{new}';
 SET LOCAL search_path = tools_evil, pg_catalog;
 SELECT count(*) AS three_for_crm_one_for_b FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE webhook.matches(s, o);
 ROLLBACK;
@@ -50,26 +50,26 @@ SELECT webhook.redeliver('1', 'b'); -- of another tenant
 SELECT webhook.redeliver('1') AS to_crm;
 SELECT webhook.redeliver('1') AS again;
 SELECT webhook.redeliver('2') AS to_crm_and_b;
-SELECT s.name, p.event_id, p.state, p.attempts, p.drawer = o.drawer AS drawer, p.size > 200 AS size
-	FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id JOIN webhook.outbox o ON o.id = p.event_id ORDER BY 1, 2;
+SELECT s.name, p.event_number, p.state, p.attempts, p.segment = o.segment AS segment, p.size > 200 AS size
+	FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id JOIN webhook.outbox o ON o.event_number = p.event_number ORDER BY 1, 2;
 BEGIN;
 DELETE FROM webhook.pending;
-INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_id, entity_type, action_type, result, created_at)
-	SELECT s.id, o.id, s.name, 'status 500', 9, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.created_at
-	FROM webhook.subscription s, webhook.outbox o WHERE s.name IN ('crm', 'b') AND o.id = 2;
-CREATE TEMP TABLE before AS SELECT * FROM webhook.outbox WHERE id = 2;
+INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, xid, entity_id, entity_type, action_type, result, created_at)
+	SELECT s.id, o.event_number, s.name, 'status 500', 9, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.created_at
+	FROM webhook.subscription s, webhook.outbox o WHERE s.name IN ('crm', 'b') AND o.event_number = 2;
+CREATE TEMP TABLE before AS SELECT * FROM webhook.outbox WHERE event_number = 2;
 TRUNCATE webhook.outbox;
 SELECT webhook.redeliver('2', 'b') AS one;
 SELECT subscription FROM webhook.dead_letter;
 SELECT webhook.redeliver('2') AS the_other;
 SELECT count(*) AS dead FROM webhook.dead_letter;
-SELECT count(*) AS back, bool_and((o.id, o.xid, o.entity_id, o.result::text, o.created_at) = (b.id, b.xid, b.entity_id, b.result::text, b.created_at)) AS as_it_was
+SELECT count(*) AS back, bool_and((o.event_number, o.xid, o.entity_id, o.result::text, o.created_at) = (b.event_number, b.xid, b.entity_id, b.result::text, b.created_at)) AS as_it_was
 	FROM webhook.outbox o, before b;
 ROLLBACK;
 -- what waits for its retry is due now
-UPDATE webhook.pending SET state = 'retry', due_at = 'infinity' WHERE event_id = 1;
+UPDATE webhook.pending SET state = 'retry', next_attempt_at = 'infinity' WHERE event_number = 1;
 SELECT webhook.redeliver('1') AS due;
-SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND due_at <= clock_timestamp();
+SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND next_attempt_at <= clock_timestamp();
 
 -- replay
 SELECT webhook.replay('nobody', '-infinity');
@@ -91,24 +91,24 @@ RELEASE part;
 SELECT webhook.replay('crm', '-infinity');
 ROLLBACK;
 -- what a filter cannot be evaluated for stops nothing, and is kept: as the worker has it
-UPDATE webhook.subscription SET filter = '$.new.name == "Ada" || $.new.n == 3' WHERE name = 'crm';
+UPDATE webhook.subscription SET filter = '$.result.name == "Ada" || $.result.n == 3' WHERE name = 'crm';
 BEGIN;
 DELETE FROM webhook.pending;
 SET LOCAL max_stack_depth = '7MB';
-UPDATE webhook.outbox SET result = (repeat('[', 10000) || repeat(']', 10000))::json WHERE id = 2;
-INSERT INTO webhook.outbox SELECT 4, xid, '4', entity_type, action_type, '"\u0000"', previous, tenant, context, NULL, created_at, drawer FROM webhook.outbox WHERE id = 1;
+UPDATE webhook.outbox SET result = (repeat('[', 10000) || repeat(']', 10000))::json WHERE event_number = 2;
+INSERT INTO webhook.outbox SELECT 4, xid, '4', entity_type, action_type, '"\u0000"', previous, tenant, context, NULL, created_at, segment FROM webhook.outbox WHERE event_number = 1;
 SET LOCAL max_stack_depth = '1MB';
 SELECT webhook.replay('crm', '-infinity') AS two_of_four;
-SELECT event_id FROM webhook.pending ORDER BY 1;
-SELECT d.subscription, d.event_id, d.entity_id, d.reason, d.attempts, d.first_at, d.result::text = o.result::text AS as_it_is
-	FROM webhook.dead_letter d JOIN webhook.outbox o ON o.id = d.event_id ORDER BY 2;
+SELECT event_number FROM webhook.pending ORDER BY 1;
+SELECT d.subscription, d.event_number, d.entity_id, d.reason, d.attempts, d.first_attempt_at, d.result::text = o.result::text AS as_it_is
+	FROM webhook.dead_letter d JOIN webhook.outbox o ON o.event_number = d.event_number ORDER BY 2;
 SELECT webhook.replay('crm', '-infinity') AS nothing_more;
 SELECT webhook.redeliver('2', 'crm') AS because_somebody_says_so;
 ROLLBACK;
 UPDATE webhook.subscription SET filter = NULL WHERE name = 'crm';
 
 -- purge
-INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_type, action_type, created_at, dead_at)
+INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, xid, entity_type, action_type, created_at, given_up_at)
 	SELECT CASE WHEN g % 2 = 0 THEN (SELECT id FROM webhook.subscription WHERE name = 'crm') ELSE -1 END, g, CASE WHEN g % 2 = 0 THEN 'crm' ELSE 'gone' END,
 		'x', 1, '1', 't', 'new', now(), now() - g * interval '1 day'
 	FROM generate_series(1, 10) g;
@@ -170,7 +170,7 @@ UPDATE webhook.subscription SET state = 'disabled', state_reason = 'for a test';
 UPDATE webhook.subscription SET state = 'paused' WHERE name = 'crm';
 UPDATE webhook.subscription SET state = 'disabled', state_reason = 'again' WHERE name = 'b';
 SELECT webhook.resume('b');
-SELECT entity_id, action_type, (result::jsonb - 'at')::text AS result FROM webhook.outbox WHERE entity_type = 'webhook_subscription' ORDER BY id;
+SELECT entity_id, action_type, (result::jsonb - 'occurred_at')::text AS result FROM webhook.outbox WHERE entity_type = 'webhook_subscription' ORDER BY event_number;
 SELECT s.name FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE o.entity_type = 'webhook_subscription' AND webhook.matches(s, o) GROUP BY 1;
 
 DELETE FROM webhook.subscription;

@@ -57,9 +57,9 @@ $$;
 --
 -- for ed25519 a profile of one's own
 SELECT webhook.copy_profile('standard', 'standard_v1a');
-UPDATE webhook.profile SET description = 'Standard Webhooks, signed asymmetrically', algorithm = 'ed25519', signature_format = 'v1a,{signature}'
+UPDATE webhook.profile SET description = 'Standard Webhooks, signed asymmetrically', signature_algorithm = 'ed25519', signature_format = 'v1a,{signature}'
 	WHERE name = 'standard_v1a';
-INSERT INTO webhook.profile (name, description, envelope) VALUES ('silent', 'not signed', '{}');
+INSERT INTO webhook.profile (name, description, envelope) VALUES ('suspended', 'not signed', '{}');
 
 CREATE TABLE example (name text, profile text, secret text, headers jsonb, body text, dated boolean);
 INSERT INTO example VALUES
@@ -85,7 +85,7 @@ SELECT name, webhook.verify(profile, secret, headers, body, '200 years') AS veri
 	webhook.verify(profile, secret, headers, body) = NOT dated AS as_its_date_says FROM example ORDER BY name;
 -- in the profiles that sign alike
 SELECT p.name, webhook.verify(p.name, e.secret, e.headers, e.body, '200 years') FROM example e, webhook.profile p
-	WHERE e.name = 'A' AND p.signature_header = 'webhook-signature' AND p.algorithm = 'hmac-sha256' ORDER BY 1;
+	WHERE e.name = 'A' AND p.signature_header = 'webhook-signature' AND p.signature_algorithm = 'hmac-sha256' ORDER BY 1;
 -- names of headers in any case; others do not matter
 SELECT name, webhook.verify(profile, secret, (SELECT jsonb_object_agg(upper(h.key), h.value) FROM jsonb_each(headers) h), body, '200 years')
 	AND webhook.verify(profile, secret, (SELECT jsonb_object_agg(lower(h.key), h.value) FROM jsonb_each(headers) h)
@@ -119,12 +119,12 @@ SELECT webhook.verify(profile, 'whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbf
 SELECT e.name, v.header, webhook.verify(e.profile, e.secret, e.headers || jsonb_build_object(p.signature_header, v.value), e.body, '200 years') AS verified
 	FROM example e JOIN webhook.profile p ON p.name = e.profile, LATERAL (SELECT e.headers ->> p.signature_header AS own) o,
 		LATERAL (VALUES
-			('own first', own || p.separator || CASE e.name WHEN 'Stripe' THEN 'v1=00' ELSE 'v1,AAAA' END),
+			('own first', own || p.signature_separator || CASE e.name WHEN 'Stripe' THEN 'v1=00' ELSE 'v1,AAAA' END),
 			('own last', CASE e.name WHEN 'Stripe' THEN 'v0=00,v1=00,' || own ELSE 'v2,AAAA v1,AAAA ' || own END),
 			('another version''s', CASE e.name WHEN 'Stripe' THEN replace(own, 'v1', 'v0') ELSE 'v2' || substr(own, strpos(own, ',')) END),
 			('divided otherwise', own || ';'),
 			('two dates', CASE e.name WHEN 'Stripe' THEN own || ',t=1700000001' END)) v(header, value)
-	WHERE p.separator IS NOT NULL ORDER BY 1, 2;
+	WHERE p.signature_separator IS NOT NULL ORDER BY 1, 2;
 -- a receiver has one secret or the other while they overlap
 SELECT x.secret, webhook.verify('standard', x.secret, headers || jsonb_build_object('webhook-signature', (headers ->> 'webhook-signature') || ' '
 		|| 'v1,' || encode(hmac_sha256('\x000102030405060708090a0b0c0d0e0f1011121314151617', convert_to(format('%s.%s.%s', headers ->> 'webhook-id',
@@ -162,7 +162,7 @@ SELECT webhook.verify('github', 'mysecret', NULL, 'x') AS no_headers, webhook.ve
 	webhook.verify('github', 'mysecret', '{"x-hub-signature-256": "sha256="}', '') AS empty;
 CALL wrong($$ SELECT webhook.verify('nix', $1, '{}', 'x') $$);
 CALL wrong($$ SELECT webhook.verify(NULL, $1, '{}', 'x') $$);
-CALL wrong($$ SELECT webhook.verify('silent', $1, '{}', 'x') $$);
+CALL wrong($$ SELECT webhook.verify('suspended', $1, '{}', 'x') $$);
 CALL wrong($$ SELECT webhook.verify('standard', $1, '{}', 'x') $$, 'geheimes-Passwort');
 CALL wrong($$ SELECT webhook.verify('standard', $1, '{}', 'x') $$, 'whsec_geheimes-Passwort');
 CALL wrong($$ SELECT webhook.verify('standard_v1a', $1, '{}', 'x') $$);
@@ -191,15 +191,15 @@ DROP ROLE regress_webhook_receiver;
 --
 -- What a profile says about signatures
 --
--- those that are shipped would be accepted
-SELECT count(webhook.copy_profile(name, name || ' again')) FROM webhook.profile WHERE shipped;
+-- those that are built in would be accepted
+SELECT count(webhook.copy_profile(name, name || ' again')) FROM webhook.profile WHERE builtin;
 DELETE FROM webhook.profile WHERE name LIKE '% again';
-SELECT name, algorithm, encoding, secret_encoding, signed_content, signature_header, signature_format, separator, id_header, timestamp_header
+SELECT name, signature_algorithm, signature_encoding, secret_encoding, signed_content, signature_header, signature_format, signature_separator, id_header, timestamp_header
 	FROM webhook.profile ORDER BY name COLLATE "C";
 -- each of these is one step from what is right
 CREATE PROCEDURE wrong_profile(col text, value text) LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object('name', 'x', 'shipped', false, col, value))).* FROM webhook.profile p WHERE name = 'stripe';
+	INSERT INTO webhook.profile SELECT (jsonb_populate_record(p, jsonb_build_object('name', 'x', 'builtin', false, col, value))).* FROM webhook.profile p WHERE name = 'stripe';
 	RAISE NOTICE '% = %: accepted', col, value;
 	DELETE FROM webhook.profile WHERE name = 'x';
 EXCEPTION WHEN OTHERS THEN
@@ -213,11 +213,11 @@ END
 $$;
 DO $$
 BEGIN
-	CALL wrong_profile('algorithm', 'hmac-sha1');
-	CALL wrong_profile('algorithm', 'md5');
-	CALL wrong_profile('algorithm', 'ed25519');
-	CALL wrong_profile('encoding', 'HEX');
-	CALL wrong_profile('encoding', NULL);
+	CALL wrong_profile('signature_algorithm', 'hmac-sha1');
+	CALL wrong_profile('signature_algorithm', 'md5');
+	CALL wrong_profile('signature_algorithm', 'ed25519');
+	CALL wrong_profile('signature_encoding', 'HEX');
+	CALL wrong_profile('signature_encoding', NULL);
 	CALL wrong_profile('secret_encoding', 'base64');
 	CALL wrong_profile('signed_content', NULL);
 	CALL wrong_profile('signed_content', '{timestamp}');
@@ -227,8 +227,8 @@ BEGIN
 	CALL wrong_profile('signature_format', 'v1={signature}');
 	CALL wrong_profile('signature_format', 't={timestamp}');
 	CALL wrong_profile('signature_format', E't={timestamp},v1={signature}\r\nX: y');
-	CALL wrong_profile('separator', NULL);
-	CALL wrong_profile('separator', E'\n');
+	CALL wrong_profile('signature_separator', NULL);
+	CALL wrong_profile('signature_separator', E'\n');
 	CALL wrong_profile('signature_header', NULL);
 	CALL wrong_profile('signature_header', '');
 	CALL wrong_profile('signature_header', 'X: y');

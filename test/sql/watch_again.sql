@@ -12,7 +12,7 @@ TRUNCATE webhook.outbox;
 CREATE SCHEMA again;
 SET search_path = again;
 CREATE VIEW sources AS
-	SELECT source, entity_type AS type, id_columns AS ids, actions, columns, exclude, tenant, previous AS prev, trigger, fires
+	SELECT source, entity_type AS type, id_columns AS ids, action_types, columns, exclude_columns, tenant, keep_previous AS prev, trigger, fires
 	FROM webhook.source WHERE source::text !~ '^public' ORDER BY source::text, trigger;
 CREATE VIEW triggers AS
 	SELECT tgrelid::regclass AS source, tgname, tgtype, tgenabled, xmin::text AS version FROM pg_trigger
@@ -22,39 +22,39 @@ CREATE TABLE users (id int PRIMARY KEY, name text, password_hash text, org int);
 --
 -- What is not named stays
 --
-SELECT webhook.watch('users', 'user', actions => '{update,delete,truncate}', exclude => '{password_hash}', tenant => 'org');
+SELECT webhook.watch('users', 'user', action_types => '{update,delete,truncate}', exclude_columns => '{password_hash}', tenant => 'org');
 TABLE sources;
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 TABLE sources;
 UPDATE users SET name = 'nobody';
 INSERT INTO users VALUES (1, 'Ann', 'geheim', 7);
 UPDATE users SET name = 'Bob';
-SELECT entity_type, action_type, tenant, result, previous FROM webhook.outbox ORDER BY id;
+SELECT entity_type, action_type, tenant, result, previous FROM webhook.outbox ORDER BY event_number;
 SELECT webhook.watch('users', 'person');
-SELECT webhook.watch('users', actions => '{new,truncate}');
+SELECT webhook.watch('users', action_types => '{new,truncate}');
 SELECT webhook.watch('users', tenant => 'id');
 SELECT webhook.watch('users', id_columns => '{name}');
 TABLE sources;
 -- both triggers say the same
 SELECT count(DISTINCT tgargs), count(*) FROM pg_trigger WHERE tgrelid = 'users'::regclass AND tgname LIKE 'webhook%';
 -- let go of, by name
-SELECT webhook.watch('users', previous => false, tenant => '');
+SELECT webhook.watch('users', keep_previous => false, tenant => '');
 TABLE sources;
 
 --
 -- More columns than before: told
 --
-SELECT webhook.watch('users', exclude => '{org}');
-SELECT webhook.watch('users', exclude => '{}');
+SELECT webhook.watch('users', exclude_columns => '{org}');
+SELECT webhook.watch('users', exclude_columns => '{}');
 SELECT webhook.watch('users', columns => '{id,name}');
 SELECT webhook.watch('users', columns => '{id}');
 SELECT webhook.watch('users', columns => '{id,org}');
-SELECT webhook.watch('users', exclude => '{id}');
+SELECT webhook.watch('users', exclude_columns => '{id}');
 TABLE sources;
 SELECT webhook.watch('users', columns => '{}');
-SELECT webhook.watch('users', columns => '{id}', exclude => '{}');
+SELECT webhook.watch('users', columns => '{id}', exclude_columns => '{}');
 SELECT webhook.watch('users', id_columns => '{}');
-SELECT webhook.watch('users', actions => '{}');
+SELECT webhook.watch('users', action_types => '{}');
 -- a list that was emptied by dropping all of its columns is still a list
 SELECT webhook.watch('users', columns => '{name}');
 ALTER TABLE users DROP COLUMN name;
@@ -73,8 +73,8 @@ TABLE sources;
 --
 CREATE TEMP TABLE before AS TABLE triggers;
 SELECT webhook.watch('users');
-SELECT webhook.watch('users', 'users', '{id}', '{new,update,delete}', tenant => '', previous => false, exclude => '{}');
-SELECT webhook.watch('users', actions => NULL, columns => NULL, exclude => NULL, previous => NULL);
+SELECT webhook.watch('users', 'users', '{id}', '{new,update,delete}', tenant => '', keep_previous => false, exclude_columns => '{}');
+SELECT webhook.watch('users', action_types => NULL, columns => NULL, exclude_columns => NULL, keep_previous => NULL);
 TABLE before EXCEPT TABLE triggers;
 BEGIN;
 SELECT webhook.watch('users');
@@ -85,31 +85,31 @@ COMMIT;
 -- How it fires stays
 --
 ALTER TABLE users DISABLE TRIGGER webhook_capture;
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 SELECT source, fires FROM sources;
 ALTER TABLE users ENABLE ALWAYS TRIGGER webhook_capture;
-SELECT webhook.watch('users', actions => '{new,truncate}');
+SELECT webhook.watch('users', action_types => '{new,truncate}');
 ALTER TABLE users ENABLE REPLICA TRIGGER webhook_truncate;
 SELECT webhook.watch('users', 'user');
 SELECT tgname, tgenabled FROM triggers WHERE source = 'users'::regclass ORDER BY 1;
-SELECT webhook.watch('users', actions => '{truncate}');
-SELECT webhook.watch('users', actions => '{new}');
+SELECT webhook.watch('users', action_types => '{truncate}');
+SELECT webhook.watch('users', action_types => '{new}');
 SELECT tgname, tgenabled FROM triggers WHERE source = 'users'::regclass ORDER BY 1;
 SELECT webhook.unwatch('users');
 
 --
 -- Columns that were renamed meanwhile
 --
-SELECT webhook.watch('users', exclude => '{password_hash}', tenant => 'org');
+SELECT webhook.watch('users', exclude_columns => '{password_hash}', tenant => 'org');
 ALTER TABLE users RENAME password_hash TO pw;
 ALTER TABLE users RENAME org TO team;
 TRUNCATE webhook.outbox;
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 SET client_min_messages = error;
 INSERT INTO users VALUES (2, 'geheim', 7, 'Eve');
 RESET client_min_messages;
 SELECT result FROM webhook.outbox;
-SELECT webhook.watch('users', exclude => '{pw}');
+SELECT webhook.watch('users', exclude_columns => '{pw}');
 SELECT webhook.watch('users', tenant => 'team');
 TABLE sources;
 SELECT webhook.unwatch('users');
@@ -118,8 +118,8 @@ SELECT webhook.unwatch('users');
 -- Triggers made by hand
 --
 -- one that watch could have made: it is changed as if it had
-CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude": ["pw"]}');
-SELECT webhook.watch('users', previous => true);
+CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude_columns": ["pw"]}');
+SELECT webhook.watch('users', keep_previous => true);
 TABLE sources;
 SELECT tgtype FROM triggers WHERE source = 'users'::regclass;
 SELECT webhook.unwatch('users');
@@ -128,38 +128,38 @@ CREATE TRIGGER webhook_capture AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTI
 CREATE TEMP TABLE by_hand AS TABLE triggers;
 SELECT webhook.watch('users');
 TABLE by_hand EXCEPT TABLE triggers;
-SELECT webhook.watch('users', exclude => '{pw}');
+SELECT webhook.watch('users', exclude_columns => '{pw}');
 TABLE sources;
 SELECT webhook.unwatch('users');
 -- with terms that would be lost
-CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW WHEN (NEW.id > 100) EXECUTE FUNCTION webhook.capture('{"exclude": ["pw"]}');
+CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW WHEN (NEW.id > 100) EXECUTE FUNCTION webhook.capture('{"exclude_columns": ["pw"]}');
 SELECT webhook.watch('users');
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 DROP TRIGGER webhook_capture ON users;
 CREATE TRIGGER webhook_capture AFTER UPDATE OF name ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture();
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 DROP TRIGGER webhook_capture ON users;
 CREATE CONSTRAINT TRIGGER webhook_capture AFTER UPDATE ON users DEFERRABLE FOR EACH ROW EXECUTE FUNCTION webhook.capture();
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 DROP TRIGGER webhook_capture ON users;
 -- of another name: watch would send the same rows once more, with all columns
-CREATE TRIGGER my_hook AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude": ["pw"]}');
-SELECT webhook.watch('users', previous => true);
+CREATE TRIGGER my_hook AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude_columns": ["pw"]}');
+SELECT webhook.watch('users', keep_previous => true);
 TABLE sources;
 -- beside one that watch made it is left alone
 DROP TRIGGER my_hook ON users;
-SELECT webhook.watch('users', exclude => '{pw}');
+SELECT webhook.watch('users', exclude_columns => '{pw}');
 CREATE TRIGGER my_hook AFTER UPDATE ON users FOR EACH ROW WHEN (NEW.id > 100) EXECUTE FUNCTION webhook.capture('{"entity_type": "big"}');
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 TABLE sources;
 SELECT webhook.unwatch('users');
 -- an argument that cannot be read, and a trigger of somebody else's
-CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude": "pw"}');
-SELECT webhook.watch('users', previous => true);
-CREATE OR REPLACE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('exclude pw');
-SELECT webhook.watch('users', previous => true);
+CREATE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('{"exclude_columns": "pw"}');
+SELECT webhook.watch('users', keep_previous => true);
+CREATE OR REPLACE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('exclude_columns pw');
+SELECT webhook.watch('users', keep_previous => true);
 CREATE OR REPLACE TRIGGER webhook_capture AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION webhook.capture('["pw"]');
-SELECT webhook.watch('users', previous => true);
+SELECT webhook.watch('users', keep_previous => true);
 DROP TRIGGER webhook_capture ON users;
 CREATE TRIGGER webhook_capture BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
 SELECT webhook.watch('users');
@@ -172,21 +172,21 @@ CREATE TABLE m (id int PRIMARY KEY, pw text) PARTITION BY RANGE (id);
 CREATE TABLE m_old PARTITION OF m FOR VALUES FROM (0) TO (100);
 CREATE TABLE m_new PARTITION OF m FOR VALUES FROM (100) TO (200);
 -- the parent would take the place of what the partition leaves out
-SELECT webhook.watch('m_old', exclude => '{pw}');
+SELECT webhook.watch('m_old', exclude_columns => '{pw}');
 SELECT webhook.watch('m');
 TABLE sources;
 SELECT webhook.unwatch('m_old');
-SELECT webhook.watch('m', exclude => '{pw}');
+SELECT webhook.watch('m', exclude_columns => '{pw}');
 SELECT webhook.watch('m_old');
-SELECT webhook.watch('m_old', exclude => '{}');
+SELECT webhook.watch('m_old', exclude_columns => '{}');
 ALTER TABLE m_new DISABLE TRIGGER webhook_capture;
-SELECT webhook.watch('m', previous => true);
+SELECT webhook.watch('m', keep_previous => true);
 SELECT source, tgname, tgenabled FROM triggers WHERE source::text LIKE 'm%' ORDER BY source::text;
 TABLE sources;
 CREATE TABLE base (id int PRIMARY KEY, pw text);
 CREATE TABLE heir (more text) INHERITS (base);
-SELECT webhook.watch('base', exclude => '{pw}');
-SELECT webhook.watch('heir', id_columns => '{id}', exclude => '{pw,more}');
+SELECT webhook.watch('base', exclude_columns => '{pw}');
+SELECT webhook.watch('heir', id_columns => '{id}', exclude_columns => '{pw,more}');
 SELECT webhook.watch('base', 'b');
 SELECT webhook.watch('heir', 'h');
 TABLE sources;

@@ -47,7 +47,7 @@ is($t->sql('SELECT count(DISTINCT id) FROM request'), $WebhookLoad::CHANGES, 'no
 is($t->sql($WebhookLoad::DIFFERENT), '', 'exactly the committed changes arrived, of each entity in order');
 is($t->sql($WebhookLoad::NOT_AS_CAPTURED), '', 'each with the id of its event, and the row as captured, byte for byte');
 is($t->sql('SELECT count(*) FROM request WHERE verified IS NOT TRUE'), 0, 'each with a signature that the receiver accepts');
-is( $t->sql('SELECT count(*), count(DISTINCT event_id), min(attempt), max(attempt), min(outcome), max(outcome) FROM webhook.attempt'),
+is( $t->sql('SELECT count(*), count(DISTINCT event_number), min(attempt_number), max(attempt_number), min(outcome), max(outcome) FROM webhook.attempt'),
 	"$WebhookLoad::CHANGES|$WebhookLoad::CHANGES|1|1|delivered|delivered",
 	'the log has one request for each, delivered at once');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'nothing was given up');

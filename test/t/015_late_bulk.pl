@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '200ms'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '200ms'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL)');
@@ -44,13 +44,13 @@ $r->wait_for_requests($expected);
 $t->wait_until_settled;
 
 $t->load_requests($r, 'request');
-is($t->sql('SELECT count(*), count(DISTINCT event_id) FROM request'), "$expected|$expected", 'each committed event arrived, once');
-is($t->sql('SELECT count(*) FROM request q LEFT JOIN webhook.outbox o ON o.id = q.event_id WHERE o.id IS NULL'), 0, 'and no other');
+is($t->sql('SELECT count(*), count(DISTINCT event_number) FROM request'), "$expected|$expected", 'each committed event arrived, once');
+is($t->sql('SELECT count(*) FROM request q LEFT JOIN webhook.outbox o ON o.event_number = q.event_number WHERE o.event_number IS NULL'), 0, 'and no other');
 is( $t->sql(<<SQL), 0, 'in order per entity');
-SELECT count(*) FROM (SELECT event_id, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
-	FROM request) r WHERE previous > event_id
+SELECT count(*) FROM (SELECT event_number, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
+	FROM request) r WHERE previous > event_number
 SQL
-is($t->sql("SELECT count(*), count(DISTINCT event_id) FROM webhook.attempt WHERE outcome = 'delivered'"), "$expected|$expected", 'each logged once');
+is($t->sql("SELECT count(*), count(DISTINCT event_number) FROM webhook.attempt WHERE outcome = 'delivered'"), "$expected|$expected", 'each logged once');
 
 $t->stop;
 done_testing();

@@ -104,12 +104,12 @@ is($t->sql($WebhookLoad::NOT_AS_CAPTURED), '', 'each request has the id of its e
 is($t->sql('SELECT id FROM request GROUP BY id HAVING count(DISTINCT body) > 1'), '', 'repeats have identical bodies');
 
 # A request that the log knows of is never made again: each event has one row, the last request's.
-is($t->sql('SELECT event_id FROM webhook.attempt GROUP BY event_id HAVING count(*) <> 1'), '', 'only requests that the log had lost were repeated');
+is($t->sql('SELECT event_number FROM webhook.attempt GROUP BY event_number HAVING count(*) <> 1'), '', 'only requests that the log had lost were repeated');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'nothing was given up');
 
 my $repeats = $t->sql('SELECT count(*) - count(DISTINCT id) FROM request');
 note "$repeats repeats after ${\(scalar @crashes)} crashes; "
-  . $t->sql('SELECT count(*) FROM webhook.attempt WHERE attempt > 1')
+  . $t->sql('SELECT count(*) FROM webhook.attempt WHERE attempt_number > 1')
   . ' deliveries were counted as perhaps lost with the worker';
 note "$undone transactions that had been committed asynchronously were undone by the crashes";
 my $crashes = join ', ', map { sprintf '(%f, %f)', @$_ } @crashes;

@@ -80,7 +80,7 @@ $r->wait_for_requests(5, '/hold/bad');
 is(attempts(), 3, 'and so on, as for any endpoint that fails');
 $r->release('/hold/bad', 5);    # of which four are not under way any more
 $t->wait_until_settled;
-is($t->sql("SELECT outcome, attempt FROM webhook.attempt WHERE entity_type = 'poison' AND entity_id = '1'"),
+is($t->sql("SELECT outcome, attempt_number FROM webhook.attempt WHERE entity_type = 'poison' AND entity_id = '1'"),
 	'delivered|3', 'it is delivered when the worker survives it');
 
 my @ids = map { $_->{headers}{'webhook-id'} } ($r->requests('/hold/bad'))[ 1 .. 4 ];

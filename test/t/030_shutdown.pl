@@ -48,15 +48,15 @@ sub check
 	my ($what, $after, $events, $twice) = @_;
 	$t->wait_until_settled;
 	$t->load_requests($r, 'request');
-	is($t->sql("SELECT count(DISTINCT event_id) FROM request WHERE event_id > $after"), $events, "$what: nothing is lost");
-	is( $t->sql("SELECT count(*), min(attempt), max(attempt), min(outcome), max(outcome) FROM webhook.attempt WHERE event_id > $after"),
+	is($t->sql("SELECT count(DISTINCT event_number) FROM request WHERE event_number > $after"), $events, "$what: nothing is lost");
+	is( $t->sql("SELECT count(*), min(attempt_number), max(attempt_number), min(outcome), max(outcome) FROM webhook.attempt WHERE event_number > $after"),
 		"$events|1|1|delivered|delivered",
 		"$what: each was delivered by its first attempt, what was broken off counts for none");
-	is($t->sql("SELECT count(*) FROM request WHERE event_id > $after AND status = 200"), $events, "$what: and answered once");
-	is($t->sql("SELECT count(*) FROM request WHERE event_id > $after AND status IS NULL"), $twice, "$what: only what was in flight was sent before");
+	is($t->sql("SELECT count(*) FROM request WHERE event_number > $after AND status = 200"), $events, "$what: and answered once");
+	is($t->sql("SELECT count(*) FROM request WHERE event_number > $after AND status IS NULL"), $twice, "$what: only what was in flight was sent before");
 	is( $t->sql(<<SQL), '', "$what: in order per entity, what was broken off first");
-SELECT n, body FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
-	FROM request WHERE event_id > $after) r WHERE previous > event_id
+SELECT n, body FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
+	FROM request WHERE event_number > $after) r WHERE previous > event_number
 SQL
 	is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, "$what: nothing was given up");
 	return;
@@ -87,7 +87,7 @@ check('after the start', 0, 2000, 50);
 #
 $r->mode('/ok/crm', '/hang');
 my $before = $r->count;
-my $last   = $t->sql('SELECT max(id) FROM webhook.outbox');
+my $last   = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 change(200);
 $r->wait_for_requests($before + 50);
 $t->wait_until_read;
@@ -111,7 +111,7 @@ $t->sql("SELECT webhook.unsubscribe('crm')");
 #
 $r->requests;    # fetched now, so that the next look is quick
 $t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{2s}'");
-$last = $t->sql('SELECT max(id) FROM webhook.outbox');
+$last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 my $path = '/fail-first/1/again';
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 3');
 $r->wait_for_requests(3, $path);
@@ -125,7 +125,7 @@ cmp_ok($took, '<', 2, 'pg_ctl stop -m fast: under 2 s, with second attempts that
 $r->mode($path, undef);
 $node->start;
 $t->wait_until_settled;
-is( $t->sql("SELECT DISTINCT attempts FROM (SELECT array_agg((attempt, outcome) ORDER BY at) AS attempts FROM webhook.attempt WHERE event_id > $last GROUP BY event_id) a"),
+is( $t->sql("SELECT DISTINCT attempts FROM (SELECT array_agg((attempt_number, outcome) ORDER BY started_at) AS attempts FROM webhook.attempt WHERE event_number > $last GROUP BY event_number) a"),
 	'{"(1,server_error)","(2,delivered)"}',
 	'the second attempt that was broken off does not count: the next one is the second');
 is($r->count($path), 9, 'the receiver saw it, though');

@@ -5,7 +5,7 @@
 # For a minute nothing happens in a cluster whose autovacuum is off;
 # pg_stat_statements, which is told to track statements within functions and
 # background workers as well, must know of no execution more than before. The
-# naptime is a second, so the worker looks sixty times whether it has to look.
+# poll_interval is a second, so the worker looks sixty times whether it has to look.
 # Then one event is committed, and the time to its receipt is printed.
 #
 # Covers T41 (statements of an idle worker), T52 (no NOTIFY, no polling).
@@ -23,7 +23,7 @@ my $t = WebhookTest->new(
 pg_stat_statements.track = all
 pg_stat_statements.track_planning = on
 autovacuum = off
-webhook.naptime = '1s'
+webhook.poll_interval = '1s'
 CONF
 my $r = $t->receiver;
 
@@ -68,7 +68,7 @@ poll_until(
 	sub {
 		$executions = executions();
 		$activity   = activity();
-		sleep 3;    # part of the scenario: longer than the naptime
+		sleep 3;    # part of the scenario: longer than the poll_interval
 		return executions() == $executions && activity() eq $activity;
 	});
 like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');

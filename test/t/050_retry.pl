@@ -19,7 +19,7 @@ use lib $FindBin::RealBin;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 # a publication of everything has our tables too: what is updated in them must not need a key
 $t->sql('SET client_min_messages = error; CREATE PUBLICATION ours FOR TABLES IN SCHEMA webhook');
@@ -60,7 +60,7 @@ sub attempts
 	my ($subscription, $columns) = @_;
 	return $t->sql(<<SQL);
 SELECT $columns FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$subscription'
-	JOIN webhook.outbox o ON o.id = a.event_id ORDER BY a.at, a.event_id
+	JOIN webhook.outbox o ON o.event_number = a.event_number ORDER BY a.started_at, a.event_number
 SQL
 }
 
@@ -84,16 +84,16 @@ part 'a failing delivery is tried again by its schedule' => sub {
 	$t->sql('INSERT INTO schedule SELECT g FROM generate_series(1, 3) g'); # nine failures in a row: its breaker stays closed
 	$t->wait_until_settled;
 	is( $t->sql(<<SQL), '{"(1,server_error,500)","(2,server_error,500)","(3,server_error,500)","(4,delivered,200)"}', 'attempts are numbered, failures logged as such, then delivered');
-SELECT DISTINCT attempts FROM (SELECT array_agg((a.attempt, a.outcome, a.http_status) ORDER BY a.at) AS attempts
-	FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'schedule' GROUP BY a.event_id) x
+SELECT DISTINCT attempts FROM (SELECT array_agg((a.attempt_number, a.outcome, a.http_status) ORDER BY a.started_at) AS attempts
+	FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'schedule' GROUP BY a.event_number) x
 SQL
 	# from the end of an attempt to the start of the next; the last wait of the schedule repeats
 	is( $t->sql(<<SQL), '', 'after 300 ms, then 600, then 600 again, give or take a tenth (and not much later)');
 SELECT * FROM (
-	SELECT a.event_id, a.attempt, extract(epoch FROM a.at - lag(a.at) OVER w) * 1000 - lag(a.duration_ms) OVER w AS waited,
-		(ARRAY[NULL, 300, 600, 600])[a.attempt] AS wait
-	FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'schedule'
-	WINDOW w AS (PARTITION BY a.event_id ORDER BY a.at)) x
+	SELECT a.event_number, a.attempt_number, extract(epoch FROM a.started_at - lag(a.started_at) OVER w) * 1000 - lag(a.duration_ms) OVER w AS waited,
+		(ARRAY[NULL, 300, 600, 600])[a.attempt_number] AS wait
+	FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'schedule'
+	WINDOW w AS (PARTITION BY a.event_number ORDER BY a.started_at)) x
 WHERE waited < 0.9 * wait - 5 OR waited > 1.1 * wait + 2000
 SQL
 	my %ids = map { $_->{headers}{'webhook-id'} => 1 } $r->requests('/fail-first/3/schedule');
@@ -108,13 +108,13 @@ part 'waits are spread by a jitter' => sub {
 	$t->poll_sql('all have failed once', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 50);
 	is( $t->sql(<<SQL), 't|t', 'of an hour, by a tenth to both sides');
 SELECT min(wait) >= 0.9 * 3600 AND max(wait) <= 1.1 * 3600 + 10, max(wait) - min(wait) > 300 FROM (
-	SELECT extract(epoch FROM p.due_at - a.at) AS wait FROM webhook.pending p JOIN webhook.attempt a USING (event_id, subscription_id)) w
+	SELECT extract(epoch FROM p.next_attempt_at - a.started_at) AS wait FROM webhook.pending p JOIN webhook.attempt a USING (event_number, subscription_id)) w
 SQL
 	$t->sql("SELECT webhook.unsubscribe('jitter')");
 };
 
 part 'what is given up is kept whole, and its entity goes on' => sub {
-	source('dead', previous => 'true', tenant => "'owner'");
+	source('dead', keep_previous => 'true', tenant => "'owner'");
 	subscribe('dead', 'dead', $r->url('/ok/dead'), retry_schedule => "'{150ms}'", give_up_after => "'3s'");
 	$t->sql("INSERT INTO dead VALUES (1, 1, 'Zoë \"the fox\" 🦊')");
 	$t->wait_until_settled;
@@ -125,18 +125,18 @@ part 'what is given up is kept whole, and its entity goes on' => sub {
 	$r->mode('/ok/dead', undef);
 	$t->wait_until_settled;
 	is( $t->sql(<<SQL), '1|t|t|t|http 404|ada|1', 'the dead letter holds the whole event and the reason');
-SELECT d.event_id - (SELECT min(id) FROM webhook.outbox WHERE entity_type = 'dead'),
+SELECT d.event_number - (SELECT min(event_number) FROM webhook.outbox WHERE entity_type = 'dead'),
 	(d.xid, d.entity_id, d.entity_type, d.action_type, d.result::text, d.previous::text, d.tenant, d.context::text, d.created_at)
 		IS NOT DISTINCT FROM (o.xid, o.entity_id, o.entity_type, o.action_type, o.result::text, o.previous::text, o.tenant, o.context::text, o.created_at),
 	d.tenant = 'Zoë "the fox" 🦊',
-	d.first_at < d.dead_at AND d.attempts > 3,
+	d.first_attempt_at < d.given_up_at AND d.attempts > 3,
 	replace(substring(d.reason FROM 'status 404'), 'status', 'http'), d.context ->> 'actor', d.previous ->> 'v'
-FROM webhook.dead_letter d JOIN webhook.outbox o ON o.id = d.event_id
+FROM webhook.dead_letter d JOIN webhook.outbox o ON o.event_number = d.event_number
 SQL
 	is( $t->sql(<<SQL), 't|t', 'as many attempts as the log has rows, over no more than give_up_after');
-SELECT count(*) = min(d.attempts) AND array_agg(a.attempt ORDER BY a.at) = array_agg(a.attempt ORDER BY a.attempt),
-	max(a.at) - min(a.at) <= interval '3 s' + interval '1 s' -- a busy machine begins the last one late
-FROM webhook.attempt a JOIN webhook.dead_letter d USING (event_id, subscription_id)
+SELECT count(*) = min(d.attempts) AND array_agg(a.attempt_number ORDER BY a.started_at) = array_agg(a.attempt_number ORDER BY a.attempt_number),
+	max(a.started_at) - min(a.started_at) <= interval '3 s' + interval '1 s' -- a busy machine begins the last one late
+FROM webhook.attempt a JOIN webhook.dead_letter d USING (event_number, subscription_id)
 SQL
 	is(arrivals('/ok/dead', 1), '1 1, 1 3, 1 4, 1 5', 'later events of that entity are delivered in order');
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), 1, 'and it is dead once');
@@ -155,7 +155,7 @@ part 'while one entity fails, others pass' => sub {
 	$t->sql('UPDATE alone SET v = 3 WHERE id = 1');
 	$r->wait_for_requests(4, '/ok/alone');
 	is(arrivals('/ok/alone', 1), '2 1, 3 1, 4 1', 'events of other entities are delivered at once');
-	ok($t->poll_sql('they wait', "SELECT string_agg(state, ' ' ORDER BY event_id) FROM webhook.pending", 'retry behind behind'), 'later ones of that entity wait behind it');
+	ok($t->poll_sql('they wait', "SELECT string_agg(state, ' ' ORDER BY event_number) FROM webhook.pending", 'retry blocked blocked'), 'later ones of that entity wait behind it');
 	$t->wait_until_settled;
 	is(arrivals('/ok/alone', 1), '2 1, 3 1, 4 1, 1 1, 1 2, 1 3', 'and follow in order when it is delivered');
 };
@@ -179,7 +179,7 @@ part 'ordering is changed while deliveries wait' => sub {
 	# what was given its lane under 'strict' is in one, under 'none' each in its own, and the others by entity, as before
 	is($t->sql(<<SQL), '1 3 3', 'what is read later goes by the new ordering, in other lanes than what waits; by entity in the same');
 SELECT string_agg(lanes::text, ' ' ORDER BY v) FROM (SELECT o.result ->> 'v' AS v, count(DISTINCT lane) AS lanes
-	FROM webhook.pending p JOIN webhook.outbox o ON o.id = p.event_id WHERE (o.result ->> 'v')::int > 3 GROUP BY 1) x
+	FROM webhook.pending p JOIN webhook.outbox o ON o.event_number = p.event_number WHERE (o.result ->> 'v')::int > 3 GROUP BY 1) x
 SQL
 	$r->mode('/ok/reorder', undef);
 	$t->wait_until_settled;
@@ -199,26 +199,26 @@ part 'an endpoint that fails at random' => sub {
 	$t->wait_until_settled;
 	$t->load_requests($r, 'request');
 	$t->sql("DELETE FROM request WHERE path NOT LIKE '/flaky/%'");
-	note $t->sql(q{SELECT count(*) || ' requests for ' || count(DISTINCT id) || ' events, up to ' || (SELECT max(attempt) FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'flaky') || ' for one' FROM request});
+	note $t->sql(q{SELECT count(*) || ' requests for ' || count(DISTINCT id) || ' events, up to ' || (SELECT max(attempt_number) FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'flaky') || ' for one' FROM request});
 	is($t->sql('SELECT count(DISTINCT id) FROM request WHERE status = 200'), 2000, 'all 2,000 events of 100 entities are delivered');
 	is($t->sql('SELECT count(*) FROM request WHERE status = 200'), 2000, 'once each');
 	is($t->sql('SELECT count(*) > 200 FROM request WHERE status <> 200'), 't', 'after many failures');
 	is( $t->sql(<<SQL), '', 'the successful receptions of each entity are in order');
-SELECT n, event_id, body FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
-	FROM request WHERE status = 200) x WHERE previous >= event_id
+SELECT n, event_number, body FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
+	FROM request WHERE status = 200) x WHERE previous >= event_number
 SQL
 	is( $t->sql(<<SQL), '', 'and no event is even tried before the one before it is delivered');
-SELECT n, event_id, body FROM (SELECT *, lag(event_id) OVER w AS previous, lag(status) OVER w AS status_before
+SELECT n, event_number, body FROM (SELECT *, lag(event_number) OVER w AS previous, lag(status) OVER w AS status_before
 	FROM request WINDOW w AS (PARTITION BY body::json ->> 'entity_id' ORDER BY n)) x
-WHERE previous <> event_id AND (previous > event_id OR status_before <> 200)
+WHERE previous <> event_number AND (previous > event_number OR status_before <> 200)
 SQL
 	is($t->sql('SELECT id FROM request GROUP BY id HAVING count(DISTINCT body) > 1'), '', 'each attempt of an event has the same id and body');
 	is( $t->sql(<<SQL), '', 'the log has every request, numbered from 1, the last one delivered');
 SELECT * FROM (
-	SELECT o.id, array_agg(a.attempt ORDER BY a.at) AS attempts, array_agg(a.http_status ORDER BY a.at) AS statuses
-	FROM webhook.outbox o LEFT JOIN webhook.attempt a ON a.event_id = o.id WHERE o.entity_type = 'flaky' GROUP BY o.id) l
-FULL JOIN (SELECT event_id, array_agg(status ORDER BY n) AS statuses, array_agg(i ORDER BY n) AS attempts
-	FROM (SELECT *, row_number() OVER (PARTITION BY event_id ORDER BY n)::int AS i FROM request) q GROUP BY event_id) r ON r.event_id = l.id
+	SELECT o.event_number, array_agg(a.attempt_number ORDER BY a.started_at) AS attempts, array_agg(a.http_status ORDER BY a.started_at) AS statuses
+	FROM webhook.outbox o LEFT JOIN webhook.attempt a ON a.event_number = o.event_number WHERE o.entity_type = 'flaky' GROUP BY o.event_number) l
+FULL JOIN (SELECT event_number, array_agg(status ORDER BY n) AS statuses, array_agg(i ORDER BY n) AS attempts
+	FROM (SELECT *, row_number() OVER (PARTITION BY event_number ORDER BY n)::int AS i FROM request) q GROUP BY event_number) r ON r.event_number = l.id
 WHERE (l.statuses, l.attempts) IS DISTINCT FROM (r.statuses, r.attempts)
 SQL
 };
@@ -243,8 +243,8 @@ part 'pause and resume' => sub {
 	my @of = ('', '', '', '', '');
 	$of[ (split / /)[0] ] .= (split / /)[1] for split /, /, arrivals('/ok/paused');
 	is("@of[1 .. 4]", '1234 1234 1234 1', 'after it is resumed all of it arrives, of each entity in order');
-	is(state_of('paused'), 'live', 'and it is live again');
-	is( $t->sql("SELECT DISTINCT attempt FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'paused'"),
+	is(state_of('paused'), 'active', 'and it is active again');
+	is( $t->sql("SELECT DISTINCT attempt_number FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'paused'"),
 		1, 'being paused counts as no attempt');
 
 	# what was to be tried again becomes due while paused
@@ -253,7 +253,7 @@ part 'pause and resume' => sub {
 	$r->wait_for_requests(15, '/ok/paused');
 	$t->poll_sql('both failed', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 2);
 	$t->sql("SELECT webhook.pause('paused')");
-	$t->poll_sql('both are due, and kept', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND due_at < clock_timestamp() - interval '500ms'", 2);
+	$t->poll_sql('both are due, and kept', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND next_attempt_at < clock_timestamp() - interval '500ms'", 2);
 	$t->sql('UPDATE paused SET v = v + 1 WHERE id < 3');
 	$t->poll_sql('what follows is kept', 'SELECT count(*) FROM webhook.pending', 4);
 	my $count = $r->count('/ok/paused');
@@ -287,7 +287,7 @@ part 'unsubscribe' => sub {
 	$t->wait_until_settled;
 	is($r->count('/status/500/leaving'), $seen, 'and later nothing at all');
 	is( $t->sql(
-			"SELECT count(DISTINCT event_id) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'staying' WHERE outcome = 'delivered'"),
+			"SELECT count(DISTINCT event_number) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'staying' WHERE outcome = 'delivered'"),
 		12, 'the other subscription got everything');
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription_id = $id"), 0, 'dropped is not given up');
 };
@@ -297,11 +297,11 @@ part 'an inactive subscription' => sub {
 	subscribe('sleeping', 'sleeping', $r->url('/ok/sleeping'));
 	$t->sql('INSERT INTO sleeping VALUES (1)');
 	$t->wait_until_settled;
-	$t->sql("UPDATE webhook.subscription SET active = false WHERE name = 'sleeping'");
+	$t->sql("UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'sleeping'");
 	$t->sql('INSERT INTO sleeping VALUES (2)');
 	$t->sql('UPDATE sleeping SET v = 2');
 	$t->wait_until_settled;
-	$t->sql("UPDATE webhook.subscription SET active = true WHERE name = 'sleeping'");
+	$t->sql("UPDATE webhook.subscription SET state = 'active' WHERE name = 'sleeping'");
 	$t->sql('INSERT INTO sleeping VALUES (3)');
 	$t->wait_until_settled;
 	is(arrivals('/ok/sleeping'), '1 1, 3 1', 'gets nothing of what happens meanwhile');
@@ -323,13 +323,13 @@ part '410 Gone' => sub {
 	like($t->sql("SELECT reason FROM webhook.status WHERE subscription = 'gone'"), qr/410/, 'an endpoint that answers 410 is disabled, with the reason');
 	$t->sql('UPDATE gone SET v = v + 1');
 	$t->poll_sql('deliveries are kept', "SELECT pending FROM webhook.status WHERE subscription = 'gone'", 3);
-	$t->poll_sql('the first is long due', "SELECT bool_or(state = 'retry' AND due_at < clock_timestamp() - interval '500 ms') FROM webhook.pending");
+	$t->poll_sql('the first is long due', "SELECT bool_or(state = 'retry' AND next_attempt_at < clock_timestamp() - interval '500 ms') FROM webhook.pending");
 	is($r->count('/ok/gone'), 3, 'nothing more is sent to it');
 	$r->mode('/ok/gone', undef);
 	$t->sql("SELECT webhook.resume('gone')");
 	$t->wait_until_settled;
 	is( $t->sql("SELECT state, state_reason IS NULL FROM webhook.subscription WHERE name = 'gone'"),
-		'live|t', 'resume makes it live again');
+		'active|t', 'resume makes it active again');
 	my @of = ('', '', '');
 	$of[ (split / /)[0] ] .= (split / /)[1] for split /, /, arrivals('/ok/gone', 1);
 	is("@of[1, 2]", '123 12', 'and all of it arrives, in order, what was refused with 410 first');
@@ -364,7 +364,7 @@ SQL
 	{
 		is(attempts($name, "outcome, coalesce(error, '') <> ''"), "$outcome{$name}|t", "/$name is a failure: $outcome{$name}");
 	}
-	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name IN $names AND p.state IN ('retry', 'sending')"),
+	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name IN $names AND p.state IN ('retry', 'in_flight')"),
 		8, 'and all failures are to be tried again');
 
 	$r->wait_for_requests(3, '/redirect');
@@ -381,7 +381,7 @@ part 'certificates that may not be trusted' => sub {
 	subscribe('trusted', 'tls', $r->url('/ok/trusted'));
 	$t->sql('INSERT INTO tls VALUES (1)');
 	$t->poll_sql('each has been tried three times', <<SQL, 3);
-SELECT count(*) FROM (SELECT a.subscription_id FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'tls'
+SELECT count(*) FROM (SELECT a.subscription_id FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'tls'
 	WHERE a.outcome LIKE 'tls%' AND a.http_status IS NULL AND a.error <> '' GROUP BY 1 HAVING count(*) >= 3) x
 SQL
 	my %why = (selfsigned => 'unknown authority', expired => 'expired certificate', wronghost => 'certificate of another host');
@@ -421,7 +421,7 @@ part 'addresses that may not be dialled' => sub {
 	my $seen = $r->count('/ok/address');
 	$t->sql('INSERT INTO address SELECT g FROM generate_series(2, 5) g');
 	$t->poll_sql('each is refused, and again', <<SQL, 5);
-SELECT count(*) FROM (SELECT a.event_id FROM webhook.attempt a WHERE a.outcome = 'address_refused' GROUP BY 1 HAVING count(*) >= 2) x
+SELECT count(*) FROM (SELECT a.event_number FROM webhook.attempt a WHERE a.outcome = 'address_refused' GROUP BY 1 HAVING count(*) >= 2) x
 SQL
 	is($r->count('/ok/address'), $seen, 'without it nothing arrives, on the connections that were open neither');
 	like($t->sql("SELECT DISTINCT error FROM webhook.attempt WHERE outcome = 'address_refused'"), qr/address/, 'the log says why');
@@ -437,11 +437,11 @@ SQL
 
 # Every event of every source ended in exactly one state for each subscription that still is.
 is( $t->sql(<<SQL), '', 'every delivery was delivered once or is dead, none both, none neither');
-SELECT s.name, o.id, count(a.event_id), count(DISTINCT d.event_id) FROM webhook.subscription s
+SELECT s.name, o.event_number, count(a.event_number), count(DISTINCT d.event_number) FROM webhook.subscription s
 	JOIN webhook.outbox o ON o.entity_type = ANY (s.entity_types) AND s.name <> 'sleeping'
-	LEFT JOIN webhook.attempt a ON a.event_id = o.id AND a.subscription_id = s.id AND a.outcome = 'delivered'
-	LEFT JOIN webhook.dead_letter d ON d.event_id = o.id AND d.subscription_id = s.id
-GROUP BY s.name, o.id HAVING count(DISTINCT d.event_id) + count(a.event_id) <> 1
+	LEFT JOIN webhook.attempt a ON a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered'
+	LEFT JOIN webhook.dead_letter d ON d.event_number = o.event_number AND d.subscription_id = s.id
+GROUP BY s.name, o.event_number HAVING count(DISTINCT d.event_number) + count(a.event_number) <> 1
 SQL
 
 $t->stop;

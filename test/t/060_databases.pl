@@ -9,7 +9,7 @@
 # closed databases are left alone), T12 (DROP EXTENSION during a slow request,
 # also with CREATE in one transaction), T15 (terminated worker and launcher),
 # T16 (max_worker_processes exhausted), T17 (any database, no restart), and of
-# the traps of the terrain 6 (a copy stays silent), 17, 19, 21, 22 and 23.
+# the traps of the terrain 6 (a copy stays suspended), 17, 19, 21, 22 and 23.
 use strict;
 use warnings;
 
@@ -214,13 +214,13 @@ is($seen[1], $seen[2], 'with the same id');
 # the copy
 insert_into($t, 'copy');
 in 'copy', sub {
-	$t->poll_sql('the worker of the copy says why it is silent',
-		"SELECT state = 'worker silent' AND reason LIKE '%webhook.enable()%' FROM webhook.status WHERE subscription IS NULL");
+	$t->poll_sql('the worker of the copy says why it is suspended',
+		"SELECT state = 'suspended' AND reason LIKE '%webhook.enable_delivery()%' FROM webhook.worker");
 	is($t->sql("SELECT instance FROM webhook.identity"), $instance{two}, 'a copy has the identity of its original');
 };
 insert_into($t, 'two');
 $r->wait_for_requests(4, '/ok/two');
-is($r->count('/ok/two'), 4, 'and stays silent');
+is($r->count('/ok/two'), 4, 'and stays suspended');
 ok(!(grep { !/^evt_$instance{two}_/ } map { $_->{headers}{'webhook-id'} } $r->requests('/ok/two')), 'whatever arrives is of the original');
 # whoever wants it to deliver says so, and where to
 my $copied = in 'copy', sub {
@@ -228,9 +228,9 @@ my $copied = in 'copy', sub {
 };
 in 'copy', sub {
 	$t->sql("UPDATE webhook.subscription SET name = 'copy', url = '@{[ $r->url('/ok/copy') ]}'");
-	$t->sql('SELECT webhook.enable()');
-	isnt($t->sql('SELECT instance FROM webhook.identity'), $instance{two}, 'webhook.enable() makes it an instance of its own');
-	$t->poll_sql('its worker runs', "SELECT state = 'worker running' FROM webhook.status WHERE subscription IS NULL");
+	$t->sql('SELECT webhook.enable_delivery()');
+	isnt($t->sql('SELECT instance FROM webhook.identity'), $instance{two}, 'webhook.enable_delivery() makes it an instance of its own');
+	$t->poll_sql('its worker runs', "SELECT state = 'running' FROM webhook.worker");
 	$t->wait_until_settled;
 };
 insert_into($t, 'copy');
@@ -238,7 +238,7 @@ in 'copy', sub { $t->wait_until_settled };
 my @copy = $r->requests('/ok/copy');
 note sprintf '%d pending when copied, %d requests of the copy: %s', $copied, scalar(@copy), join ' ', map { $_->{headers}{'webhook-id'} } @copy;
 like($copy[0]{headers}{'webhook-id'} // '', qr/^evt_(?!$instance{two})[0-9a-f]{8}_4$/, 'from then on it delivers, in its own name');
-is(scalar(@copy), 1, 'and nothing of before: neither what was copied nor what it captured while it was silent');
+is(scalar(@copy), 1, 'and nothing of before: neither what was copied nor what it captured while it was suspended');
 is($r->count('/ok/two'), 4, 'to its own endpoint');
 
 # renamed
@@ -288,10 +288,10 @@ for my $db ('one', 'two', 'three')
 }
 in 'from_template1', sub {
 	$t->sql("SELECT webhook.watch('item'); INSERT INTO item DEFAULT VALUES");
-	$t->poll_sql('made from a template with the extension: silent', "SELECT state = 'worker silent' FROM webhook.status WHERE subscription IS NULL");
-	$t->sql('SELECT webhook.enable()');
+	$t->poll_sql('made from a template with the extension: suspended', "SELECT state = 'suspended' FROM webhook.worker");
+	$t->sql('SELECT webhook.enable_delivery()');
 	$t->wait_for_worker;
-	pass('a database made from a template that has the extension: silent until webhook.enable()');
+	pass('a database made from a template that has the extension: suspended until webhook.enable_delivery()');
 };
 my $log = log_since($t, $offset);
 like($log, qr/starting background worker process "webhook worker for database one"/, '(the log tells of every start)');
@@ -336,7 +336,7 @@ cmp_ok(scalar(() = $log =~ /starting background worker process "webhook worker f
 unlike($log, qr/terminated by signal|PANIC/, 'no crash');
 is($t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname IN ('one', 'two')"), 2, 'the other databases are not concerned');
 in 'three', sub {
-	$t->poll_sql('the status says why', "SELECT reason LIKE '%webhook.attempt%' FROM webhook.status WHERE subscription IS NULL");
+	$t->poll_sql('the status says why', "SELECT reason LIKE '%webhook.attempt%' FROM webhook.worker");
 	$t->sql('ALTER TABLE webhook.taken_away RENAME TO attempt; ALTER EXTENSION webhook ADD TABLE webhook.attempt');
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$t->wait_until_settled;
@@ -373,7 +373,7 @@ $t->stop;
 #
 # Not preloaded
 #
-$t    = WebhookTest->new(name => 'bare', preload => '');
+$t    = WebhookTest->new(subscription => 'bare', preload => '');
 $node = $t->node;
 $r    = $t->receiver;
 $t->sql('CREATE DATABASE bare');
@@ -383,12 +383,12 @@ furnish($t, $r, 'bare');
 insert_into($t, 'bare') for 1 .. 3;
 in 'bare', sub {
 	is($t->sql('SELECT count(*) FROM webhook.outbox'), 3, 'events are captured and kept');
-	like($t->sql('SELECT state, reason FROM webhook.status WHERE subscription IS NULL'), qr/^worker none\|.*shared_preload_libraries/, 'the status says why nothing happens');
+	like($t->sql('SELECT state, reason FROM webhook.worker'), qr/^not_running\|.*shared_preload_libraries/, 'the status says why nothing happens');
 	is($r->count, 0, 'nothing is sent');
-	$t->sql('SELECT webhook.start()');
+	$t->sql('SELECT webhook.start_worker()');
 	$t->wait_until_settled;
-	is($r->count, 3, 'webhook.start() delivers them');
-	$t->sql('SELECT webhook.start()');
+	is($r->count, 3, 'webhook.start_worker() delivers them');
+	$t->sql('SELECT webhook.start_worker()');
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$t->wait_until_settled;
 	is($r->count, 4, 'and what comes later; calling it again changes nothing');
@@ -398,8 +398,8 @@ in 'bare', sub {
 $node->restart;
 insert_into($t, 'bare');
 in 'bare', sub {
-	like($t->sql('SELECT state FROM webhook.status WHERE subscription IS NULL'), qr/^worker none/, 'until the server is started anew');
-	$t->sql('SELECT webhook.start()');
+	like($t->sql('SELECT state FROM webhook.worker'), qr/^not_running/, 'until the server is started anew');
+	$t->sql('SELECT webhook.start_worker()');
 	$t->wait_until_settled;
 };
 is($r->count, 5, 'nothing is lost or repeated by that');
@@ -408,7 +408,7 @@ $t->stop;
 #
 # No background worker slot is free
 #
-$t    = WebhookTest->new(name => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
+$t    = WebhookTest->new(subscription => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
 $node = $t->node;
 $r    = $t->receiver;
 $t->wait_for_worker;    # the launcher and this one are all there may be
@@ -422,7 +422,7 @@ like(log_since($t, $offset), qr/WARNING:.*could not start a webhook worker.*HINT
 insert_into($t, 'second') for 1 .. 4;
 in 'second', sub {
 	is($t->sql('SELECT count(*) FROM webhook.outbox'), 5, 'events are kept');
-	unlike($t->sql('SELECT state FROM webhook.status WHERE subscription IS NULL'), qr/running/, 'the status does not say that a worker runs');
+	unlike($t->sql('SELECT state FROM webhook.worker'), qr/running/, 'the status does not say that a worker runs');
 };
 is($r->count, 0, 'nothing is sent yet');
 $t->sql('DROP EXTENSION webhook');
@@ -437,7 +437,7 @@ $t->stop;
 #
 # Very many connections
 #
-$t = WebhookTest->new(name => 'huge', conf => "max_connections = 5000\nmax_prepared_transactions = 1000\n");
+$t = WebhookTest->new(subscription => 'huge', conf => "max_connections = 5000\nmax_prepared_transactions = 1000\n");
 $r = $t->receiver;
 is($t->sql('SHOW max_connections'), 5000, 'a server for 5000 connections starts');
 furnish($t, $r, 'postgres');

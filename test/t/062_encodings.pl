@@ -59,7 +59,7 @@ for my $database (@databases)
 		is($arrived{$i}{entity_id}, $expected, "$encoding: as the entity's id too");
 	}
 	is($arrived{$n}{entity_id}, 'plain', "$encoding: and what comes after it");
-	is($t->sql("SELECT count(*), min(outcome), min(attempt), max(attempt) FROM webhook.attempt"), ($n + 1) . '|delivered|1|1', "$encoding: each at the first attempt");
+	is($t->sql("SELECT count(*), min(outcome), min(attempt_number), max(attempt_number) FROM webhook.attempt"), ($n + 1) . '|delivered|1|1', "$encoding: each at the first attempt");
 	is($t->sql('SELECT DISTINCT response = ' . ($encoding eq 'UTF8' ? q{U&'Zo\00EB \+01F98A'} : q{'Zo?? ????'}) . ' FROM webhook.attempt'),
 		't', "$encoding: the response is kept as far as it can be");
 }
@@ -73,7 +73,7 @@ for my $database (@databases)
 	$t->wait_until_settled;
 	my ($saga) = grep { $_->{entity_type} eq 'saga' } map { JSON::PP->new->decode($_->{body}) } $r->requests('/unicode/utf8');
 	is(length($saga->{entity_id}), 2000, 'an entity id of 2000 characters arrives whole');
-	is( $t->sql("SELECT outcome, attempt, entity_id = (SELECT left(name, 500) FROM saga) FROM webhook.log WHERE entity_type = 'saga'"),
+	is( $t->sql("SELECT outcome, attempt_number, entity_id = (SELECT left(name, 500) FROM saga) FROM webhook.log WHERE entity_type = 'saga'"),
 		'delivered|1|t', 'and the log has its first 500');
 }
 

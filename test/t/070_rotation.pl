@@ -1,11 +1,11 @@
 # The promise: the cost of keeping events does not grow with age. The outbox and
-# the log of requests are rings of drawers that the worker empties by TRUNCATE;
+# the log of requests are rings of segments that the worker empties by TRUNCATE;
 # nothing younger than webhook.retention is thrown away, nothing that is not
 # settled is, what is still pending by then keeps its event, which moves on into
-# the current drawer; and the worker neither waits for a lock on a drawer nor makes an
+# the current segment; and the worker neither waits for a lock on a segment nor makes an
 # application wait.
 #
-# With a retention of six seconds a drawer is one second wide, and the ring goes
+# With a retention of six seconds a segment is one second wide, and the ring goes
 # round every eight. Two sessions write all the while, with a lock_timeout.
 #
 # Covers T37 (rotation with open and prepared transactions), T45, T48 and T51
@@ -33,7 +33,7 @@ CREATE TABLE item (id serial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_
 CREATE TABLE doomed (id serial PRIMARY KEY);
 CREATE TABLE stop_now (x int);
 CREATE TABLE seen (id bigint PRIMARY KEY, created_at timestamptz NOT NULL);
-CREATE TABLE drawers (drawer text, filenode oid, first_seen timestamptz DEFAULT clock_timestamp(), PRIMARY KEY (drawer, filenode));
+CREATE TABLE segments (segment text, filenode oid, first_seen timestamptz DEFAULT clock_timestamp(), PRIMARY KEY (segment, filenode));
 
 -- an application, until it is told to stop
 CREATE PROCEDURE write_items() LANGUAGE plpgsql AS $$
@@ -51,12 +51,12 @@ CREATE FUNCTION look() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	missing bigint;
 BEGIN
-	INSERT INTO seen SELECT id, created_at FROM webhook.outbox ON CONFLICT DO NOTHING;
-	INSERT INTO drawers SELECT relname, pg_relation_filenode(oid) FROM pg_class
+	INSERT INTO seen SELECT event_number, created_at FROM webhook.outbox ON CONFLICT DO NOTHING;
+	INSERT INTO segments SELECT relname, pg_relation_filenode(oid) FROM pg_class
 		WHERE relnamespace = 'webhook'::regnamespace AND relname ~ '^(outbox|attempt)_[0-7]$' ON CONFLICT DO NOTHING;
 	SELECT count(*) INTO missing FROM seen s
 		WHERE s.created_at > clock_timestamp() - current_setting('webhook.retention')::interval
-			AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.id = s.id);
+			AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number = s.id);
 	RETURN missing;
 END
 $$;
@@ -70,12 +70,12 @@ $t->subscribe('paused', $r->url('/ok/paused'), entity_types => "'{doomed}'");
 $t->sql("SELECT webhook.pause('paused')");
 
 # Events that are where the clock has put them: not those that somebody has waited for, and that were moved on.
-my $not_carried = 'drawer = floor(extract(epoch FROM created_at))::bigint % 8';
+my $not_carried = 'segment = floor(extract(epoch FROM created_at))::bigint % 8';
 
 my $missing = 0;
 my $oldest  = 0;
 
-# Look at the drawers until a fact holds.
+# Look at the segments until a fact holds.
 sub watch_until
 {
 	my ($what, $sql) = @_;
@@ -90,10 +90,10 @@ sub watch_until
 	return;
 }
 
-# Each drawer of both logs has been emptied so often since we last asked.
+# Each segment of both logs has been emptied so often since we last asked.
 my $emptied_since = <<'SQL';
 SELECT bool_and(n > %d) FROM (
-	SELECT c.relname, count(d.filenode) AS n FROM pg_class c LEFT JOIN drawers d ON d.drawer = c.relname
+	SELECT c.relname, count(d.filenode) AS n FROM pg_class c LEFT JOIN segments d ON d.segment = c.relname
 	WHERE c.relnamespace = 'webhook'::regnamespace AND c.relname ~ '^(outbox|attempt)_[0-7]$' GROUP BY 1) c
 SQL
 
@@ -104,20 +104,20 @@ my @sessions = $t->sessions(("SET lock_timeout = '500ms';\nCALL write_items();\n
 #
 $t->sql('INSERT INTO doomed SELECT FROM generate_series(1, 3)');
 my $start = time;
-watch_until('each drawer has been emptied', sprintf($emptied_since, 1));
+watch_until('each segment has been emptied', sprintf($emptied_since, 1));
 note sprintf 'the ring went round in %.1f s; oldest event seen: %.1f s', time - $start, $oldest;
-is($missing, 0, 'events flow and drawers are emptied: nothing younger than the retention is thrown away');
+is($missing, 0, 'events flow and segments are emptied: nothing younger than the retention is thrown away');
 cmp_ok($oldest, '<', $LATEST, 'and nothing is kept for much longer');
-note $t->sql("SELECT format('%s drawers emptied, %s bytes', (SELECT count(*) - 16 FROM drawers), (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind = 'r'))");
+note $t->sql("SELECT format('%s segments emptied, %s bytes', (SELECT count(*) - 16 FROM segments), (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind = 'r'))");
 
 #
-# What is pending from a drawer that is to be emptied
+# What is pending from a segment that is to be emptied
 #
 # The deliveries of these subscriptions that are pending, and of how many the event is where their row says, once.
 my $kept = <<'SQL';
-SELECT s.name, count(*), count(*) FILTER (WHERE (SELECT count(*) FROM webhook.outbox o WHERE o.id = p.event_id) = 1
-	AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = p.event_id AND o.drawer = p.drawer AND o.entity_type = 'doomed' AND o.result ->> 'id' = o.entity_id)),
-	bool_and(EXISTS (SELECT FROM webhook.outbox o WHERE o.id = p.event_id AND o.created_at < clock_timestamp() - interval '6 s'))
+SELECT s.name, count(*), count(*) FILTER (WHERE (SELECT count(*) FROM webhook.outbox o WHERE o.event_number = p.event_number) = 1
+	AND EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number AND o.segment = p.segment AND o.entity_type = 'doomed' AND o.result ->> 'id' = o.entity_id)),
+	bool_and(EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number AND o.created_at < clock_timestamp() - interval '6 s'))
 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name <> 'crm' GROUP BY 1 ORDER BY 1
 SQL
 is($t->sql($kept), "failing|3|3|t\npaused|3|3|t", 'what is pending is still there, and so is each event, once, with all it had');
@@ -139,51 +139,51 @@ my $before = $t->sql($nodes);
 my $worker = $t->worker_pid;
 my $since = $t->sql('SELECT clock_timestamp()');
 watch_until('the ring would have gone round', "SELECT clock_timestamp() - '$since' > interval '10 s'");
-is($t->sql($nodes), $before, 'somebody has read the outbox and the log and not ended the transaction: no drawer is emptied');
+is($t->sql($nodes), $before, 'somebody has read the outbox and the log and not ended the transaction: no segment is emptied');
 $t->poll_sql('events are delivered meanwhile',
-	"SELECT count(*) > 100 FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id WHERE outcome = 'delivered' AND o.entity_id::int > $held AND o.entity_type = 'item' AND o.created_at > '$since'");
+	"SELECT count(*) > 100 FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number WHERE outcome = 'delivered' AND o.entity_id::int > $held AND o.entity_type = 'item' AND o.created_at > '$since'");
 pass('and deliveries go on');
 is($t->worker_pid, $worker, 'by the same worker');
 is($t->sql("SELECT count(*) FROM pg_locks WHERE NOT granted"), 0, 'nobody waits for a lock');
 
 # what was kept meanwhile is emptied when it can be
 $reader->query_safe('COMMIT');
-$t->sql('TRUNCATE drawers');
+$t->sql('TRUNCATE segments');
 $t->sql('SELECT look()');
-watch_until('each drawer has been emptied', sprintf($emptied_since, 1));
+watch_until('each segment has been emptied', sprintf($emptied_since, 1));
 watch_until('the outbox holds what it should', "SELECT min(created_at) > clock_timestamp() - interval '$LATEST s' FROM webhook.outbox WHERE $not_carried");
 pass('the transaction has ended: the worker catches up');
 
-# one drawer alone, as pg_dump locks it
-my $drawer = $t->sql('SELECT (max(drawer) + 4) % 8 FROM webhook.outbox WHERE id = (SELECT max(id) FROM webhook.outbox)');
-$reader->query_safe("BEGIN; LOCK TABLE webhook.outbox_$drawer IN ACCESS SHARE MODE");
-my $locked = "SELECT pg_relation_filenode('webhook.outbox_$drawer')";
+# one segment alone, as pg_dump locks it
+my $segment = $t->sql('SELECT (max(segment) + 4) % 8 FROM webhook.outbox WHERE event_number = (SELECT max(event_number) FROM webhook.outbox)');
+$reader->query_safe("BEGIN; LOCK TABLE webhook.outbox_$segment IN ACCESS SHARE MODE");
+my $locked = "SELECT pg_relation_filenode('webhook.outbox_$segment')";
 $before = $t->sql($locked);
-$t->sql('TRUNCATE drawers');
+$t->sql('TRUNCATE segments');
 $t->sql('SELECT look()');
-watch_until('the other drawers have been emptied', <<SQL);
-SELECT count(*) >= 7 FROM (SELECT FROM drawers WHERE drawer LIKE 'outbox%' GROUP BY drawer HAVING count(*) > 1) d
+watch_until('the other segments have been emptied', <<SQL);
+SELECT count(*) >= 7 FROM (SELECT FROM segments WHERE segment LIKE 'outbox%' GROUP BY segment HAVING count(*) > 1) d
 SQL
-is($t->sql($locked), $before, 'a lock on one drawer keeps that one, the others are emptied');
+is($t->sql($locked), $before, 'a lock on one segment keeps that one, the others are emptied');
 $reader->query_safe('COMMIT');
-watch_until('it has been emptied', "SELECT pg_relation_filenode('webhook.outbox_$drawer') <> $before");
+watch_until('it has been emptied', "SELECT pg_relation_filenode('webhook.outbox_$segment') <> $before");
 pass('and that one when the lock is gone');
 $reader->quit;
 
 #
-# A prepared transaction with an event in an old drawer
+# A prepared transaction with an event in an old segment
 #
 $t->sql("BEGIN; INSERT INTO item DEFAULT VALUES; PREPARE TRANSACTION 'old'");
 my $prepared = $t->sql("SELECT locks.relation::regclass FROM pg_locks locks JOIN pg_class c ON c.oid = relation
 	WHERE locks.pid IS NULL AND c.relname ~ '^outbox_[0-7]\$' AND c.relnamespace = 'webhook'::regnamespace");
-like($prepared, qr/^webhook\.outbox_\d$/, 'an event that is prepared is in a drawer');
+like($prepared, qr/^webhook\.outbox_\d$/, 'an event that is prepared is in a segment');
 $before = $t->sql("SELECT pg_relation_filenode('$prepared')");
 $since  = $t->sql('SELECT clock_timestamp()');
 watch_until('the ring would have gone round', "SELECT clock_timestamp() - '$since' > interval '10 s'");
 is($t->sql("SELECT pg_relation_filenode('$prepared')"), $before, 'which is not emptied');
 $t->sql("COMMIT PREPARED 'old'");
-watch_until('its drawer is emptied', "SELECT pg_relation_filenode('$prepared') <> $before");
-pass('committed, it lets go of the drawer');
+watch_until('its segment is emptied', "SELECT pg_relation_filenode('$prepared') <> $before");
+pass('committed, it lets go of the segment');
 
 #
 # All of it
@@ -209,7 +209,7 @@ is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'faili
 # Nobody writes any more: what is old goes all the same
 #
 $t->poll_sql('the outbox and the log are empty', 'SELECT (SELECT count(*) FROM webhook.outbox) + (SELECT count(*) FROM webhook.attempt) = 0', 't', 40);
-pass('without new events the drawers are emptied too');
+pass('without new events the segments are emptied too');
 # also what was read while another transaction was open
 $reader = $node->background_psql('postgres');
 $reader->query_safe('BEGIN; CREATE TEMP TABLE has_an_xid (x int)');

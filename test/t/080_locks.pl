@@ -18,7 +18,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "deadlock_timeout = '10ms'\nwebhook.naptime = '1s'\n");
+my $t    = WebhookTest->new(conf => "deadlock_timeout = '10ms'\nwebhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 
@@ -45,18 +45,18 @@ sub check
 	$t->wait_until_settled;
 	$t->load_requests($r, 'request');
 	is( $t->sql(<<SQL), '', "$what: nothing is lost");
-SELECT o.id FROM webhook.outbox o WHERE o.id > $after AND NOT EXISTS (SELECT FROM request r WHERE r.event_id = o.id AND r.path = '$path' AND r.status = 200)
+SELECT o.event_number FROM webhook.outbox o WHERE o.event_number > $after AND NOT EXISTS (SELECT FROM request r WHERE r.event_number = o.event_number AND r.path = '$path' AND r.status = 200)
 SQL
-	is( $t->sql("SELECT event_id, count(*) FROM request WHERE path = '$path' AND status = 200 AND event_id > $after GROUP BY 1 HAVING count(*) > 1"),
+	is( $t->sql("SELECT event_number, count(*) FROM request WHERE path = '$path' AND status = 200 AND event_number > $after GROUP BY 1 HAVING count(*) > 1"),
 		'', "$what: nothing is repeated");
 	is( $t->sql(<<SQL), '', "$what: in order per entity");
-SELECT n, event_id, previous FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
-	FROM request WHERE path = '$path' AND status = 200 AND event_id > $after) r WHERE previous > event_id
+SELECT n, event_number, previous FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
+	FROM request WHERE path = '$path' AND status = 200 AND event_number > $after) r WHERE previous > event_number
 SQL
 	return;
 }
 
-sub last_event { return $t->sql('SELECT coalesce(max(id), 0) FROM webhook.outbox') }
+sub last_event { return $t->sql('SELECT coalesce(max(event_number), 0) FROM webhook.outbox') }
 
 #
 # While a request hangs
@@ -102,7 +102,7 @@ is($r->count, 11, 'one request for each event');
 # While somebody holds a lock on the tables that the worker writes
 #
 my $after = last_event();
-$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", actions => "'{update}'");
+$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", action_types => "'{update}'");
 my $offset = -s $node->logfile;
 for my $locked ('webhook.pending, webhook.attempt', 'webhook.checkpoint', 'webhook.subscription, webhook.secret, webhook.identity', 'webhook.pending')
 {
@@ -125,7 +125,7 @@ for my $locked ('webhook.pending, webhook.attempt', 'webhook.checkpoint', 'webho
 like(substr(slurp_file($node->logfile), $offset), qr/webhook worker is waiting for a lock/, 'it says what it waits for');
 $t->load_requests($r, 'request');
 is( $t->sql(<<SQL), 't|t', 'what had to be tried again was: each update twice, no more');
-SELECT count(*) > 0, bool_and(n = 2) FROM (SELECT count(*) AS n FROM request WHERE path = '/fail-first/1/again' GROUP BY event_id) r
+SELECT count(*) > 0, bool_and(n = 2) FROM (SELECT count(*) AS n FROM request WHERE path = '/fail-first/1/again' GROUP BY event_number) r
 SQL
 
 # hundreds of outcomes that wait for a lock, more than are settled at once
@@ -187,7 +187,7 @@ BEGIN
 	RETURN coalesce(NEW, OLD);
 END
 $$;
-ALTER TABLE webhook.outbox ADD COLUMN remark text DEFAULT 'none', ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now(), ADD CHECK (id > 0);
+ALTER TABLE webhook.outbox ADD COLUMN remark text DEFAULT 'none', ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now(), ADD CHECK (event_number > 0);
 ALTER TABLE webhook.attempt ADD COLUMN remark text DEFAULT 'none';
 ALTER TABLE webhook.pending ADD COLUMN remark text NOT NULL DEFAULT 'none';
 ALTER TABLE webhook.dead_letter ADD COLUMN remark text, ADD COLUMN assignee int GENERATED ALWAYS AS (subscription_id % 10) STORED;
@@ -198,7 +198,7 @@ CREATE INDEX ON webhook.outbox (entity_type, entity_id);
 CREATE INDEX ON webhook.outbox ((result ->> 'id')) WHERE entity_type = 'item';
 CREATE INDEX ON webhook.attempt (outcome);
 CREATE INDEX ON webhook.pending (last_error);
-CREATE UNIQUE INDEX ON webhook.attempt (event_id, subscription_id, attempt, drawer);
+CREATE UNIQUE INDEX ON webhook.attempt (event_number, subscription_id, attempt_number, segment);
 CREATE INDEX ON webhook.dead_letter USING gin ((result::jsonb));
 CREATE TRIGGER note_it AFTER INSERT ON webhook.attempt FOR EACH ROW EXECUTE FUNCTION note_it();
 CREATE TRIGGER note_it AFTER INSERT ON webhook.outbox FOR EACH ROW EXECUTE FUNCTION note_it();
@@ -218,20 +218,20 @@ CREATE ROLE app LOGIN;
 GRANT SELECT, INSERT, UPDATE, DELETE ON item TO app;
 GRANT USAGE ON SEQUENCE item_id_seq TO app;
 SQL
-$t->subscribe('failing', $r->url('/status/500/failing'), retry_schedule => "'{100ms}'", give_up_after => "'500ms'", actions => "'{delete}'");
+$t->subscribe('failing', $r->url('/status/500/failing'), retry_schedule => "'{100ms}'", give_up_after => "'500ms'", action_types => "'{delete}'");
 $t->sql('SET ROLE app; INSERT INTO item SELECT FROM generate_series(1, 5); UPDATE item SET v = v + 1 WHERE id <= 3; DELETE FROM item WHERE id = 7');
 check('columns, indexes, triggers, references, row security', '/ok/crm', $after);
 is($t->worker_pid, $worker, 'the same worker goes on');
 $t->load_requests($r, 'request');
-is($t->sql("SELECT count(*) FROM request WHERE path = '/fail-first/1/again' AND event_id > $after AND status = 200"), 3, 'what had to be tried again was');
+is($t->sql("SELECT count(*) FROM request WHERE path = '/fail-first/1/again' AND event_number > $after AND status = 200"), 3, 'what had to be tried again was');
 is($t->sql("SELECT count(*), min(assignee) IS NOT NULL FROM webhook.dead_letter WHERE subscription = 'failing'"), '1|t', 'and what had to be given up');
-is($t->sql("SELECT DISTINCT remark, seen_at IS NOT NULL FROM webhook.outbox WHERE id > $after"), 'none|t', 'new columns have their defaults');
+is($t->sql("SELECT DISTINCT remark, seen_at IS NOT NULL FROM webhook.outbox WHERE event_number > $after"), 'none|t', 'new columns have their defaults');
 is( $t->sql("SELECT string_agg(DISTINCT what, ', ' ORDER BY what) FROM noted WHERE what !~ '^outbox'") =~ s/_\d//gr =~ s/(attempt INSERT)(, attempt INSERT)+/$1/r,
 	'attempt INSERT, dead_letter INSERT, pending DELETE, pending INSERT, pending UPDATE', 'triggers on what the worker writes fire');
 unlike(substr(slurp_file($node->logfile), $offset), qr/webhook worker.*exited with exit code 1/, 'no worker died');
 
 # References to what the worker deletes would make its deletes fail; so there is nothing that could be referenced.
-for my $referenced ('webhook.pending', 'webhook.pending (subscription_id, event_id)', 'webhook.checkpoint', 'webhook.checkpoint (id)')
+for my $referenced ('webhook.pending', 'webhook.pending (subscription_id, event_number)', 'webhook.checkpoint', 'webhook.checkpoint (id)')
 {
 	my $columns = $referenced =~ /pending/ ? 'a, b' : 'a';
 	like(scalar(refused("BEGIN; CREATE TABLE complaint (a bigint, b bigint, FOREIGN KEY ($columns) REFERENCES $referenced); ROLLBACK")) // '',
@@ -239,13 +239,13 @@ for my $referenced ('webhook.pending', 'webhook.pending (subscription_id, event_
 }
 is_deeply([ refused('CREATE TABLE complaint (a bigint, b bigint, FOREIGN KEY (a, b) REFERENCES webhook.dead_letter)') ], [], 'to what the worker never takes away, one can');
 
-# A reference to the outbox, for which somebody has made a key: its drawers cannot be emptied, and the worker goes on.
+# A reference to the outbox, for which somebody has made a key: its segments cannot be emptied, and the worker goes on.
 $after  = last_event();
 $offset = -s $node->logfile;
 $t->sql(<<'SQL');
-ALTER TABLE webhook.outbox ADD UNIQUE (id, drawer);
-CREATE TABLE remembered (event bigint, drawer smallint, FOREIGN KEY (event, drawer) REFERENCES webhook.outbox (id, drawer));
-INSERT INTO remembered SELECT id, drawer FROM webhook.outbox ORDER BY id DESC LIMIT 1;
+ALTER TABLE webhook.outbox ADD UNIQUE (event_number, segment);
+CREATE TABLE remembered (event bigint, segment smallint, FOREIGN KEY (event, segment) REFERENCES webhook.outbox (event_number, segment));
+INSERT INTO remembered SELECT event_number, segment FROM webhook.outbox ORDER BY event_number DESC LIMIT 1;
 SQL
 $node->append_conf('postgresql.conf', "webhook.retention = '6s'\n");
 $node->reload;
@@ -257,11 +257,11 @@ for (1 .. 24)
 is($t->worker_pid, $worker, 'a foreign key to the outbox: the worker goes on');
 unlike(substr(slurp_file($node->logfile), $offset), qr/webhook worker.*exited with exit code 1/, 'and did not die in between');
 check('a foreign key to the outbox', '/ok/crm', $after);
-is($t->sql('SELECT count(*) FROM remembered r JOIN webhook.outbox o ON o.id = r.event'), 1, 'what is referenced is kept');
+is($t->sql('SELECT count(*) FROM remembered r JOIN webhook.outbox o ON o.event_number = r.event'), 1, 'what is referenced is kept');
 is($t->sql("SELECT count(*) > 0 FROM webhook.dead_letter WHERE reason LIKE 'older%'"), 'f', 'nothing is given up for it');
-like(substr(slurp_file($node->logfile), $offset), qr/WARNING:.*outbox_\d/, 'the log says that a drawer cannot be emptied');
-$t->sql('DROP TABLE remembered; ALTER TABLE webhook.outbox DROP CONSTRAINT outbox_id_drawer_key');
-$t->poll_sql('drawers are emptied again', "SELECT coalesce(min(created_at) > clock_timestamp() - interval '12 s', true) FROM webhook.outbox", 't', 40);
+like(substr(slurp_file($node->logfile), $offset), qr/WARNING:.*outbox_\d/, 'the log says that a segment cannot be emptied');
+$t->sql('DROP TABLE remembered; ALTER TABLE webhook.outbox DROP CONSTRAINT outbox_id_segment_key');
+$t->poll_sql('segments are emptied again', "SELECT coalesce(min(created_at) > clock_timestamp() - interval '12 s', true) FROM webhook.outbox", 't', 40);
 $node->append_conf('postgresql.conf', "webhook.retention = '7d'\n");
 $node->reload;
 is($t->worker_pid, $worker, 'the worker lives');
@@ -292,7 +292,7 @@ CREATE TABLE evil.pg_class (oid text);
 SQL
 	$t->watch('item');
 	$t->subscribe('crm', $r->url('/ok/hostile'), ordering => "'strict'");
-	$t->subscribe('again', $r->url('/fail-first/1/hostile'), retry_schedule => "'{1s}'", actions => "'{update}'");
+	$t->subscribe('again', $r->url('/fail-first/1/hostile'), retry_schedule => "'{1s}'", action_types => "'{update}'");
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$t->wait_until_settled;
 	$t->sql(<<'SQL');
@@ -330,11 +330,11 @@ SQL
 	$t->sql("UPDATE item SET v = 2 WHERE id <= 2");
 	check('session defaults of every kind', '/ok/hostile', 1);
 	$t->load_requests($r, 'request');
-	is($t->sql("SELECT count(*), count(DISTINCT event_id) FROM request WHERE path = '/fail-first/1/hostile'"), '8|4', 'what had to be tried again was');
+	is($t->sql("SELECT count(*), count(DISTINCT event_number) FROM request WHERE path = '/fail-first/1/hostile'"), '8|4', 'what had to be tried again was');
 	is($t->worker_pid, $worker, 'the worker lives');
 	my $log = substr(slurp_file($node->logfile), $offset);
 	unlike($log, qr/exited with exit code 1/, 'and did not die in between');
-	is( $t->sql("SELECT count(*) > 300, count(*) FILTER (WHERE strpos(r.body, o.result::text) = 0) FROM request r JOIN webhook.outbox o ON o.id = r.event_id WHERE r.path = '/ok/hostile'"),
+	is( $t->sql("SELECT count(*) > 300, count(*) FILTER (WHERE strpos(r.body, o.result::text) = 0) FROM request r JOIN webhook.outbox o ON o.event_number = r.event_number WHERE r.path = '/ok/hostile'"),
 		't|0', 'each row is sent as it was captured');
 }
 

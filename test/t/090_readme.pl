@@ -40,12 +40,11 @@ like($id, qr/^evt_[0-9a-f]{8}_1$/, 'with a webhook-id');
 is(scalar(grep { $_->{headers}{'webhook-signature'} =~ /^v1,/ } $r->requests), 3, 'and a signature');
 
 my @queries = grep { /\S/ } split /;\n/, block(': log', 'sql');
-is(scalar @queries, 2, 'README shows how to look at the log and the status');
+is(scalar @queries, 3, 'README shows how to look at the log, the status and the worker');
 my $log = $t->sql($queries[0]);
 is(scalar(() = $log =~ /\|delivered\|200\|/g), 3, 'the log has the three requests');
-my $status = $t->sql($queries[1]);
-like($status, qr/^crm\|live\|/m, 'the status has the subscription');
-like($status, qr/worker running/, 'and the worker');
+like($t->sql($queries[1]), qr/^crm\|active\|/m, 'the status has the subscription');
+like($t->sql($queries[2]), qr/^running\|/, 'and the worker runs');
 
 $t->stop;
 done_testing();

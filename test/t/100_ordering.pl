@@ -72,8 +72,8 @@ $t->wait_until_settled;
 $t->load_requests($r, 'request');
 my $names = join ', ', map { "('$_', '$path{$_}')" } sort keys %path;
 $t->sql(<<SQL);
-CREATE TABLE r AS SELECT s.name, q.n, q.at, q.event_id, q.status, q.beside, q.beside_entity, e.entity, q.id,
-		lag(q.event_id) OVER w AS before, lag(q.status) OVER w AS status_before
+CREATE TABLE r AS SELECT s.name, q.n, q.at, q.event_number, q.status, q.beside, q.beside_entity, e.entity, q.id,
+		lag(q.event_number) OVER w AS before, lag(q.status) OVER w AS status_before
 	FROM request q JOIN (VALUES $names) s(name, path) USING (path), LATERAL (SELECT q.body::json ->> 'entity_id' AS entity) e
 	WINDOW w AS (PARTITION BY s.name, e.entity ORDER BY q.n);
 CREATE INDEX ON r (name, entity, n);
@@ -91,7 +91,7 @@ sub count_of
 for my $name (sort keys %path)
 {
 	my $of = "name = '$name'";
-	my ($delivered, $events) = split /\|/, $t->sql("SELECT count(*), count(DISTINCT event_id) FROM r WHERE $of AND status = 200");
+	my ($delivered, $events) = split /\|/, $t->sql("SELECT count(*), count(DISTINCT event_number) FROM r WHERE $of AND status = 200");
 	my $dead = $t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription = '$name'");
 	note "$name: ${\count_of($of)} requests for $delivered deliveries and $dead dead letters";
 	is($delivered + $dead, $EVENTS, "$name: every event was delivered or given up");
@@ -99,9 +99,9 @@ for my $name (sort keys %path)
 	is($dead, 0, "$name: nothing was given up") if $name ne 'poison';
 	cmp_ok(count_of("$of AND status <> 200"), '>', 100, "$name: the endpoint failed often");
 	is( $t->sql(<<SQL), '', "$name: the log has these requests and no other");
-SELECT * FROM (SELECT event_id, count(*), count(*) FILTER (WHERE status = 200) FROM r WHERE $of GROUP BY 1) arrived
-	FULL JOIN (SELECT event_id, count(*), count(*) FILTER (WHERE outcome = 'delivered') FROM webhook.attempt a
-		JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$name' GROUP BY 1) logged USING (event_id)
+SELECT * FROM (SELECT event_number, count(*), count(*) FILTER (WHERE status = 200) FROM r WHERE $of GROUP BY 1) arrived
+	FULL JOIN (SELECT event_number, count(*), count(*) FILTER (WHERE outcome = 'delivered') FROM webhook.attempt a
+		JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$name' GROUP BY 1) logged USING (event_number)
 WHERE arrived IS DISTINCT FROM logged
 SQL
 }
@@ -109,10 +109,10 @@ SQL
 # By entity: one after the other, each until it is delivered or given up.
 for my $name ('entity', 'poison', 'strict')
 {
-	is(count_of("name = '$name' AND before > event_id"), 0, "$name: no event of an entity after a later one of it");
+	is(count_of("name = '$name' AND before > event_number"), 0, "$name: no event of an entity after a later one of it");
 	is( $t->sql(<<SQL), '', "$name: nor while an earlier one has failed and is neither delivered nor dead");
-SELECT n, event_id, before FROM r WHERE name = '$name' AND before <> event_id AND status_before <> 200
-	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_id = r.before AND d.subscription = '$name')
+SELECT n, event_number, before FROM r WHERE name = '$name' AND before <> event_number AND status_before <> 200
+	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_number = r.before AND d.subscription = '$name')
 SQL
 	is(count_of("name = '$name' AND beside_entity > 0"), 0, "$name: nor while another request of the entity is unanswered");
 }
@@ -128,32 +128,32 @@ note "entity: during $passed of $waits waits others were delivered";
 cmp_ok($passed, '>', $waits / 2, 'entity: while one waits others are delivered');
 cmp_ok(count_of("name = 'entity' AND beside > 5"), '>', 100, 'entity: many requests are under way at a time');
 is( $t->sql(<<'SQL'), 't', 'poison: after a dead letter the rest of the entity goes on');
-SELECT count(*) > 100 FROM r WHERE name = 'poison' AND status = 200 AND before IN (SELECT event_id FROM webhook.dead_letter)
+SELECT count(*) > 100 FROM r WHERE name = 'poison' AND status = 200 AND before IN (SELECT event_number FROM webhook.dead_letter)
 SQL
 
 # 'none' waits for nobody.
-cmp_ok(count_of("name = 'none' AND before > event_id"), '>', 100, 'none: events of an entity pass one that failed');
+cmp_ok(count_of("name = 'none' AND before > event_number"), '>', 100, 'none: events of an entity pass one that failed');
 is( $t->sql(<<'SQL'), 't', 'none: later events are delivered between a failure and its success');
 SELECT count(*) > 100 FROM r f WHERE name = 'none' AND status <> 200 AND EXISTS (
-	SELECT FROM r o WHERE o.name = 'none' AND o.entity = f.entity AND o.n > f.n AND o.status = 200 AND o.event_id > f.event_id
-		AND o.n < (SELECT max(n) FROM r d WHERE d.name = 'none' AND d.entity = f.entity AND d.event_id = f.event_id))
+	SELECT FROM r o WHERE o.name = 'none' AND o.entity = f.entity AND o.n > f.n AND o.status = 200 AND o.event_number > f.event_number
+		AND o.n < (SELECT max(n) FROM r d WHERE d.name = 'none' AND d.entity = f.entity AND d.event_number = f.event_number))
 SQL
 
 # 'strict' is one at a time, whatever the entity.
 is(count_of("name = 'strict' AND beside > 0"), 0, 'strict: never two requests at a time');
 is( $t->sql(<<'SQL'), 0, 'strict: no other event until one that failed is delivered');
-SELECT count(*) FROM (SELECT status, event_id, lead(event_id) OVER (ORDER BY n) AS next FROM r WHERE name = 'strict') x
-WHERE status <> 200 AND event_id <> next
+SELECT count(*) FROM (SELECT status, event_number, lead(event_number) OVER (ORDER BY n) AS next FROM r WHERE name = 'strict') x
+WHERE status <> 200 AND event_number <> next
 SQL
 # late: after one with a higher id
 my $late = <<'SQL';
-SELECT * FROM (SELECT n, event_id, max(event_id) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS highest FROM r WHERE name = 'strict' AND status = 200) x WHERE highest > event_id
+SELECT * FROM (SELECT n, event_number, max(event_number) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS highest FROM r WHERE name = 'strict' AND status = 200) x WHERE highest > event_number
 SQL
 note 'strict: ' . $t->sql("SELECT count(*) FROM ($late) l") . ' events came after one with a higher id';
 is( $t->sql(<<SQL), '', 'strict: nothing comes after what a transaction did that saw it committed');
-SELECT l.event_id, r.event_id FROM ($late) l JOIN webhook.outbox late ON late.id = l.event_id
-	JOIN r ON r.name = 'strict' AND r.status = 200 AND r.n < l.n AND r.event_id > l.event_id
-	JOIN webhook.outbox o ON o.id = r.event_id
+SELECT l.event_number, r.event_number FROM ($late) l JOIN webhook.outbox late ON late.id = l.event_number
+	JOIN r ON r.name = 'strict' AND r.status = 200 AND r.n < l.n AND r.event_number > l.event_number
+	JOIN webhook.outbox o ON o.event_number = r.event_number
 WHERE pg_visible_in_snapshot(late.xid, (o.context ->> 'sees')::pg_snapshot)
 SQL
 

@@ -62,10 +62,10 @@ run($_, $_ % 2 == 0) for 1 .. 6;
 
 $t->load_requests($r, 'request');
 $t->sql(<<'SQL');
-CREATE TABLE r AS SELECT q.n, q.path, q.event_id, (o.result ->> 'run')::int AS run, q.at - extract(epoch FROM o.created_at) * 1000 AS ms
-	FROM request q JOIN webhook.outbox o ON o.id = q.event_id AND o.result ->> 'run' <> '0' WHERE q.path LIKE '/ok/%';
+CREATE TABLE r AS SELECT q.n, q.path, q.event_number, (o.result ->> 'run')::int AS run, q.at - extract(epoch FROM o.created_at) * 1000 AS ms
+	FROM request q JOIN webhook.outbox o ON o.event_number = q.event_number AND o.result ->> 'run' <> '0' WHERE q.path LIKE '/ok/%';
 -- to the three; these may be of an event of an earlier run
-CREATE TABLE ill AS SELECT n, path, event_id FROM request WHERE path NOT LIKE '/ok/%';
+CREATE TABLE ill AS SELECT n, path, event_number FROM request WHERE path NOT LIKE '/ok/%';
 CREATE INDEX ON ill (n);
 ANALYZE r, ill;
 SQL
@@ -97,14 +97,14 @@ for (['median', \%median], ['p99', \%p99])
 # numbered by k. Ahead: how far another well endpoint had come when one got event k.
 my $ahead = $t->sql(<<SQL);
 SELECT max(furthest - k) FROM (SELECT k, max(k) OVER (PARTITION BY run ORDER BY n ROWS UNBOUNDED PRECEDING) AS furthest
-	FROM (SELECT run, n, dense_rank() OVER (PARTITION BY run ORDER BY event_id) AS k FROM r WHERE run % 2 = 0) e) x
+	FROM (SELECT run, n, dense_rank() OVER (PARTITION BY run ORDER BY event_number) AS k FROM r WHERE run % 2 = 0) e) x
 SQL
 note "no well endpoint was more than $ahead events behind another";
 cmp_ok($ahead, '<=', 10, 'no well endpoint falls behind another');
 # Between: what the three get from the first of the 97 to the last that gets the event.
 my $between = $t->sql(<<SQL);
 SELECT max(c) FROM (SELECT (SELECT count(*) FROM ill i WHERE i.n BETWEEN e.first AND e.last) AS c
-	FROM (SELECT event_id, min(n) AS first, max(n) AS last FROM r WHERE run % 2 = 0 GROUP BY 1) e) x
+	FROM (SELECT event_number, min(n) AS first, max(n) AS last FROM r WHERE run % 2 = 0 GROUP BY 1) e) x
 SQL
 note "while the $WELL got an event, the three got $between requests at most";
 cmp_ok($between, '<=', 3 * 10, 'and the three get no more than their turn meanwhile');

@@ -11,7 +11,7 @@ use lib $FindBin::RealBin;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)');
@@ -30,8 +30,8 @@ pass('another subscription gets everything');
 my $failed = $r->count('/ok/ill');
 cmp_ok($failed, '<=', 10 + 4, 'after ten failures in a row only those under way are still made');
 $t->poll_sql('all of it is kept', "SELECT count(*) FROM webhook.pending", 200);
-is( $t->sql("SELECT count(*) FROM webhook.pending WHERE state = 'parked' AND attempts = 0"),
-	200 - $failed, 'what was not tried is parked with no attempt counted');
+is( $t->sql("SELECT count(*) FROM webhook.pending WHERE state = 'deferred' AND attempts = 0"),
+	200 - $failed, 'what was not tried is deferred with no attempt counted');
 
 # while it is open
 $t->sql('SELECT pg_stat_reset()');
@@ -41,7 +41,7 @@ $t->poll_sql('what happens meanwhile is kept', "SELECT count(*) FROM webhook.pen
 $t->poll_sql('its statistics are in', q{SELECT n_tup_ins >= 600 FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass});
 cmp_ok($t->sql(q{SELECT n_tup_upd FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass}),
 	'<=', 10, 'by one insert each: rows are updated for probes only');
-is($t->sql("SELECT state FROM webhook.status WHERE subscription = 'well'"), 'live', 'the other subscription is live');
+is($t->sql("SELECT state FROM webhook.status WHERE subscription = 'well'"), 'active', 'the other subscription is active');
 
 # probes, until one is answered
 $t->poll_sql('a probe is made', "SELECT count(*) > $failed FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'ill'");
@@ -51,17 +51,17 @@ like($probes[0]{body}, qr/"entity_id":"1"/, 'with the oldest delivery');
 $r->mode('/ok/ill', undef);
 $t->wait_until_settled;
 is(breaker(), 'closed', 'closed after an answer');
-is($t->sql("SELECT state FROM webhook.status WHERE subscription = 'ill'"), 'live', 'and live');
+is($t->sql("SELECT state FROM webhook.status WHERE subscription = 'ill'"), 'active', 'and active');
 
 $t->load_requests($r, 'request');
 $t->sql("DELETE FROM request WHERE path NOT LIKE '/ok/ill%' OR status <> 200");
 is($t->sql('SELECT count(*), count(DISTINCT id) FROM request'), '800|800', 'all 800 deliveries arrive, once each');
 is( $t->sql(<<SQL), '', 'in order per entity');
-SELECT n, event_id, body FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
-	FROM request) x WHERE previous >= event_id
+SELECT n, event_number, body FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous
+	FROM request) x WHERE previous >= event_number
 SQL
 is( $t->sql(<<SQL), 't', 'at once, not when their schedule says: that was an hour');
-SELECT max(a.at) - min(a.at) < interval '5 min' FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'ill'
+SELECT max(a.started_at) - min(a.started_at) < interval '5 min' FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'ill'
 SQL
 
 # With nothing pending the next event is the probe: here because what there was is given up.
@@ -70,12 +70,12 @@ $t->sql("UPDATE webhook.subscription SET timeout = '200ms' WHERE name = 'ill'");
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 20');
 $t->poll_sql('it opens again', "SELECT breaker FROM webhook.status WHERE subscription = 'ill'", 'open');
 $t->wait_until_read;
-$t->poll_sql('all is kept', "SELECT count(*) FROM webhook.pending WHERE state <> 'sending'", 20);
+$t->poll_sql('all is kept', "SELECT count(*) FROM webhook.pending WHERE state <> 'in_flight'", 20);
 $t->sql("DELETE FROM webhook.pending");
 $r->mode('/ok/ill', undef);
 my $before = $r->count('/ok/ill');
 # the worker looks for a row to probe with, and finds none
-$t->poll_sql('it looks', "SELECT state FROM webhook.status WHERE subscription = 'ill'", 'live', 30);
+$t->poll_sql('it looks', "SELECT state FROM webhook.status WHERE subscription = 'ill'", 'active', 30);
 $t->sql('UPDATE item SET v = v + 1 WHERE id = 100');
 $t->wait_until_settled;
 is($r->count('/ok/ill') - $before, 1, 'with nothing left the next event is the probe');
@@ -94,7 +94,7 @@ is(breaker(), 'closed', 'closed by a resume');
 # also of what an endpoint that is there did not like
 $r->mode('/ok/ill', '/status/404/ill');
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 3');
-$t->poll_sql('three are to be tried again in an hour', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND due_at > now() + interval '30 min'", 3);
+$t->poll_sql('three are to be tried again in an hour', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND next_attempt_at > now() + interval '30 min'", 3);
 $r->mode('/ok/ill', undef);
 $t->sql("SELECT webhook.pause('ill')");
 $t->sql("SELECT webhook.resume('ill')");

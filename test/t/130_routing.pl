@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\nlog_min_messages = debug1\nmax_stack_depth = '500kB'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\nlog_min_messages = debug1\nmax_stack_depth = '500kB'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql(<<'SQL');
@@ -24,8 +24,8 @@ CREATE TABLE orders (id int PRIMARY KEY, org text, status text, total numeric, a
 CREATE TABLE users (id int PRIMARY KEY, org text, email text);
 CREATE TABLE plain (id int PRIMARY KEY, v int);
 SQL
-$t->watch('orders', entity_type => q('order'), tenant => q('org'), previous => 'true');
-$t->watch('users', entity_type => q('user'), tenant => q('org'), previous => 'true', actions => q('{new,update,delete,truncate}'));
+$t->watch('orders', entity_type => q('order'), tenant => q('org'), keep_previous => 'true');
+$t->watch('users', entity_type => q('user'), tenant => q('org'), keep_previous => 'true', action_types => q('{new,update,delete,truncate}'));
 $t->watch('plain');
 
 # Each subscription, and what it asks for said once more in Perl: $_ is an
@@ -35,31 +35,31 @@ my %asked = (
 	type        => [ { entity_types => q('{order}') }, sub { $_->{entity_type} eq 'order' } ],
 	types       => [ { entity_types => q('{user,plain,user}') }, sub { $_->{entity_type} =~ /^(user|plain)$/ } ],
 	no_type     => [ { entity_types => q('{orders}') }, sub { 0 } ],
-	action      => [ { actions => q('{delete}') }, sub { $_->{action_type} eq 'delete' } ],
-	actions     => [ { actions => q('{new,truncate}') }, sub { $_->{action_type} =~ /^(new|truncate)$/ } ],
+	action      => [ { action_types => q('{delete}') }, sub { $_->{action_type} eq 'delete' } ],
+	action_types     => [ { action_types => q('{new,truncate}') }, sub { $_->{action_type} =~ /^(new|truncate)$/ } ],
 	tenant      => [ { tenant => q('7') }, sub { ($_->{tenant} // '') eq '7' } ],
 	no_tenant   => [ { tenant => q('') }, sub { ($_->{tenant} // '-') eq '' } ],
-	tenant_type => [ { tenant => q('8'), entity_types => q('{user,order}'), actions => q('{update}') },
+	tenant_type => [ { tenant => q('8'), entity_types => q('{user,order}'), action_types => q('{update}') },
 		sub { ($_->{tenant} // '') eq '8' && $_->{action_type} eq 'update' } ],
-	inactive    => [ { active => 'false' }, sub { 0 } ],
-	new_value   => [ { filter => q('$.new.total > 100') }, sub { ($_->{result}{total} // 0) > 100 } ],
-	transition  => [ { filter => q('$.old.status == "open" && $.new.status == "paid"') },
+	inactive    => [ { state => "'inactive'" }, sub { 0 } ],
+	new_value   => [ { filter => q('$.result.total > 100') }, sub { ($_->{result}{total} // 0) > 100 } ],
+	transition  => [ { filter => q('$.previous.status == "open" && $.result.status == "paid"') },
 		sub { ($_->{previous}{status} // '') eq 'open' && ($_->{result}{status} // '') eq 'paid' } ],
 	by_words    => [ { filter => q('$.entity_type == "user" && $.action_type starts with "up" && $.tenant == "7"') },
 		sub { $_->{entity_type} eq 'user' && $_->{action_type} eq 'update' && ($_->{tenant} // '') eq '7' } ],
 	by_context  => [ { filter => q('$.context.actor == "ada"') }, sub { ($_->{context}{actor} // '') eq 'ada' } ],
-	exists      => [ { filter => q('exists($.old.email)') }, sub { exists $_->{previous}{email} } ],
-	nothing_new => [ { filter => q('$.new == null') }, sub { !defined $_->{result} } ],
-	inside      => [ { filter => q('$.new.doc.tags[*] == "vip"') }, sub { ref $_->{result}{doc} eq 'HASH' && grep { $_ eq 'vip' } @{ $_->{result}{doc}{tags} // [] } } ],
-	unknown     => [ { filter => q('strict $.new.nothing.at.all == 1') }, sub { 0 } ],
-	not_unknown => [ { filter => q('strict !($.new.nothing.at.all == 1)') }, sub { 0 } ],
-	is_unknown  => [ { filter => q('strict ($.new.nothing.at.all == 1) is unknown') }, sub { 1 } ],
-	division    => [ { filter => q('1 / $.new.total > 0') }, sub { ($_->{result}{total} // 0) > 0 } ],
-	changed     => [ { changed => q('{status}') },
+	exists      => [ { filter => q('exists($.previous.email)') }, sub { exists $_->{previous}{email} } ],
+	nothing_new => [ { filter => q('$.result == null') }, sub { !defined $_->{result} } ],
+	inside      => [ { filter => q('$.result.doc.tags[*] == "vip"') }, sub { ref $_->{result}{doc} eq 'HASH' && grep { $_ eq 'vip' } @{ $_->{result}{doc}{tags} // [] } } ],
+	unknown     => [ { filter => q('strict $.result.nothing.at.all == 1') }, sub { 0 } ],
+	not_unknown => [ { filter => q('strict !($.result.nothing.at.all == 1)') }, sub { 0 } ],
+	is_unknown  => [ { filter => q('strict ($.result.nothing.at.all == 1) is unknown') }, sub { 1 } ],
+	division    => [ { filter => q('1 / $.result.total > 0') }, sub { ($_->{result}{total} // 0) > 0 } ],
+	changed     => [ { changed_columns => q('{status}') },
 		sub { $_->{action_type} ne 'update' || $_->{entity_type} eq 'plain' || exists $_->{previous}{status} } ],
-	changed_two => [ { changed => q('{email,total}'), actions => q('{update}'), entity_types => q('{order,user}') },
+	changed_two => [ { changed_columns => q('{email,total}'), action_types => q('{update}'), entity_types => q('{order,user}') },
 		sub { $_->{action_type} eq 'update' && $_->{entity_type} ne 'plain' && (exists $_->{previous}{email} || exists $_->{previous}{total}) } ],
-	changed_if  => [ { changed => q('{status}'), filter => q('$.new.total > 100'), actions => q('{update}') },
+	changed_if  => [ { changed_columns => q('{status}'), filter => q('$.result.total > 100'), action_types => q('{update}') },
 		sub { $_->{action_type} eq 'update' && exists $_->{previous}{status} && ($_->{result}{total} // 0) > 100 } ],
 	origin      => [ { exclude_origins => q('{crm,erp}') }, sub { ($_->{context}{origin} // '') !~ /^(crm|erp)$/ } ],
 );
@@ -69,7 +69,7 @@ $t->subscribe($_, $r->url("/ok/$_"), %{ $asked{$_}[0] }) for sort keys %asked;
 sub events
 {
 	my ($what, $which) = @_;
-	return map { JSON::PP::decode_json($_) } split /\n/, $t->sql("SELECT $what FROM webhook.outbox o WHERE $which ORDER BY id");
+	return map { JSON::PP::decode_json($_) } split /\n/, $t->sql("SELECT $what FROM webhook.outbox o WHERE $which ORDER BY event_number");
 }
 
 # What has arrived at each path, as ids of events in their order.
@@ -109,7 +109,7 @@ is(scalar @events, 26, 'of 26 events');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'what is unknown is not for a subscription, and no error');
 
 # A change of what is asked for counts for all that is committed after it.
-$t->sql(q{UPDATE webhook.subscription SET filter = '$.new.v == 5', changed = NULL WHERE name = 'changed'; UPDATE plain SET v = g FROM generate_series(4, 4) g});
+$t->sql(q{UPDATE webhook.subscription SET filter = '$.result.v == 5', changed_columns = NULL WHERE name = 'changed'; UPDATE plain SET v = g FROM generate_series(4, 4) g});
 $t->sql('UPDATE plain SET v = 5');
 $t->sql(q{UPDATE webhook.subscription SET filter = NULL WHERE name = 'changed'});
 $t->sql('UPDATE plain SET v = 6');
@@ -122,14 +122,14 @@ is_deeply([ map { JSON::PP::decode_json($_->{body})->{result}{v} // () } ($r->re
 #
 $t->sql(q{DELETE FROM webhook.subscription; DELETE FROM orders; UPDATE plain SET v = 0});
 $t->subscribe('everything', $r->url('/ok/everything'), entity_types => q('{order}'));
-$t->subscribe('filtered', $r->url('/ok/filtered'), entity_types => q('{order}'), filter => q('$.new.total > 0'));
-$t->subscribe('dated', $r->url('/ok/dated'), entity_types => q('{order}'), actions => q('{new}'),
-	filter => q('$.new.at.datetime() < "2030-01-01".datetime()'));
-$t->subscribe('columns', $r->url('/ok/columns'), entity_types => q('{order}'), changed => q('{status}'));
+$t->subscribe('filtered', $r->url('/ok/filtered'), entity_types => q('{order}'), filter => q('$.result.total > 0'));
+$t->subscribe('dated', $r->url('/ok/dated'), entity_types => q('{order}'), action_types => q('{new}'),
+	filter => q('$.result.at.datetime() < "2030-01-01".datetime()'));
+$t->subscribe('columns', $r->url('/ok/columns'), entity_types => q('{order}'), changed_columns => q('{status}'));
 $t->subscribe('origins', $r->url('/ok/origins'), entity_types => q('{order}'), exclude_origins => q('{crm}'));
 my $worker = $t->worker_pid;
 my $offset = -s $t->node->logfile;
-my $first  = $t->sql('SELECT max(id) + 1 FROM webhook.outbox');
+my $first  = $t->sql('SELECT max(event_number) + 1 FROM webhook.outbox');
 $t->sql(<<'SQL');
 BEGIN;
 INSERT INTO orders VALUES (1, NULL, 'good', 1);
@@ -154,7 +154,7 @@ is($t->worker_pid, $worker, 'JSON that jsonb does not take, and values that cann
 is(arrived('everything'), join(' ', map { $_->{id} } @events), 'subscriptions without a filter get every event');
 is( $t->sql(<<SQL), <<'EXPECTED' =~ s/\n\z//r, 'each goes to the dead letters of the subscriptions that ask for what it lacks, with the reason');
 SELECT d.subscription, d.entity_id, d.action_type, regexp_replace(d.reason, '([^:]*: [^:(]*[^:( ]).*', '\\1')
-	FROM webhook.dead_letter d ORDER BY 1, 3, d.event_id
+	FROM webhook.dead_letter d ORDER BY 1, 3, d.event_number
 SQL
 columns|2|update|changed columns could not be told: unsupported Unicode escape sequence
 columns|4|update|changed columns could not be told: value overflows numeric format
@@ -173,8 +173,8 @@ filtered|4|update|filter could not be evaluated: value overflows numeric format
 filtered|5|update|filter could not be evaluated: stack depth limit exceeded
 origins|8|new|origin could not be told: unsupported Unicode escape sequence
 EXPECTED
-is($t->sql('SELECT count(*) FROM webhook.dead_letter WHERE attempts <> 0 OR first_at IS NOT NULL'), 0, 'with no attempt counted');
-is( $t->sql('SELECT count(*) FROM webhook.dead_letter d JOIN webhook.outbox o ON o.id = d.event_id WHERE d.result::text IS DISTINCT FROM o.result::text OR d.context::text IS DISTINCT FROM o.context::text'),
+is($t->sql('SELECT count(*) FROM webhook.dead_letter WHERE attempts <> 0 OR first_attempt_at IS NOT NULL'), 0, 'with no attempt counted');
+is( $t->sql('SELECT count(*) FROM webhook.dead_letter d JOIN webhook.outbox o ON o.event_number = d.event_number WHERE d.result::text IS DISTINCT FROM o.result::text OR d.context::text IS DISTINCT FROM o.context::text'),
 	0, 'with the event as it was captured');
 is(arrived('filtered'), join(' ', map { $_->{id} } grep { $_->{entity_id} =~ /^[1367]$/ || $_->{status} eq 'changed' } @events),
 	'all others are filtered as ever, before and after, and of the same entity');
@@ -182,10 +182,10 @@ is(arrived('columns'), join(' ', map { $_->{id} } grep { $_->{action_type} eq 'n
 	'so it is with changed columns');
 is(arrived('origins'), join(' ', map { $_->{id} } grep { $_->{entity_id} != 8 } @events), 'and with origins');
 is( $t->sql(<<SQL), '', 'of each event and subscription that asks for it there is one delivery or one dead letter');
-SELECT o.id, s.name FROM webhook.outbox o CROSS JOIN webhook.subscription s
-	WHERE o.id >= $first AND s.name IN ('everything', 'origins')
-		AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id)
-			+ (SELECT count(*) FROM webhook.dead_letter d WHERE d.event_id = o.id AND d.subscription_id = s.id) <> 1
+SELECT o.event_number, s.name FROM webhook.outbox o CROSS JOIN webhook.subscription s
+	WHERE o.event_number >= $first AND s.name IN ('everything', 'origins')
+		AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id)
+			+ (SELECT count(*) FROM webhook.dead_letter d WHERE d.event_number = o.event_number AND d.subscription_id = s.id) <> 1
 SQL
 unlike(slurp_file($t->node->logfile, $offset), qr/ERROR|FATAL|PANIC/, 'the server\'s log has no error of it');
 
@@ -251,10 +251,10 @@ cmp_ok($cost{10}, '>=', 5, 'as with ten');
 $t->sql('DELETE FROM webhook.subscription; TRUNCATE users');
 $t->sql("INSERT INTO webhook.subscription (name, url, entity_types, state) SELECT 'same ' || g, '" . $r->url('/ok/same') . "', '{plain}', 'paused' FROM generate_series(1, 100) g");
 my $from = -s $t->node->logfile;
-my $last = $t->sql('SELECT max(id) FROM webhook.outbox');
+my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 $t->sql("BEGIN; INSERT INTO plain SELECT g, 0 FROM generate_series(1001, 1300) g; PREPARE TRANSACTION 'late'");
 $t->sql('INSERT INTO plain SELECT g, 0 FROM generate_series(2001, 2300) g');
-my $kept = 'SELECT count(*) = %d AND count(DISTINCT (subscription_id, event_id)) = %1$d FROM webhook.pending';
+my $kept = 'SELECT count(*) = %d AND count(DISTINCT (subscription_id, event_number)) = %1$d FROM webhook.pending';
 $t->poll_sql('all are kept', sprintf($kept, 30000));
 $t->sql("COMMIT PREPARED 'late'");
 $t->poll_sql('and those that were committed late', sprintf($kept, 60000));
@@ -262,7 +262,7 @@ pass('600 events for 100 subscriptions, half of them committed late, make 60,000
 my ($events, $deliveries, undef, $most) = looked_at($from);
 is($deliveries, 60000, 'each was matched once');
 cmp_ok($most, '<=', 20000 + 100, 'no page makes more deliveries than memory has room for');
-is($t->sql("SELECT count(*) FROM webhook.outbox o WHERE o.id > $last AND (SELECT count(*) FROM webhook.pending p WHERE p.event_id = o.id) <> 100"), 0, 'each for all of them');
+is($t->sql("SELECT count(*) FROM webhook.outbox o WHERE o.event_number > $last AND (SELECT count(*) FROM webhook.pending p WHERE p.event_number = o.event_number) <> 100"), 0, 'each for all of them');
 
 $t->stop;
 done_testing();

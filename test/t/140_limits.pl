@@ -12,7 +12,7 @@ use lib $FindBin::RealBin;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql("CREATE TABLE $_ (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)") for qw(flight rate patience share bulk mark);
@@ -60,7 +60,7 @@ sub busiest_second
 {
 	my ($name, $condition) = @_;
 	return $t->sql(<<SQL);
-SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY a.at RANGE BETWEEN CURRENT ROW AND '999999 us' FOLLOWING) AS n
+SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY a.started_at RANGE BETWEEN CURRENT ROW AND '999999 us' FOLLOWING) AS n
 	FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = '$name' WHERE $condition) x
 SQL
 }
@@ -148,7 +148,7 @@ subtest 'timeout' => sub {
 	$r->release('/hold/patience', 10);
 	$t->wait_until_settled;
 	is( $t->sql(<<SQL), '3|1', 'all three are delivered, the first at its first attempt');
-SELECT count(*), min(a.attempt) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'patience' WHERE a.outcome = 'delivered'
+SELECT count(*), min(a.attempt_number) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'patience' WHERE a.outcome = 'delivered'
 SQL
 	is($t->worker_pid, $worker, 'by the same worker');
 };
@@ -159,11 +159,11 @@ subtest 'rate_limit' => sub {
 	$t->sql('INSERT INTO rate SELECT g FROM generate_series(1, 4000) g');
 	$r->wait_for_requests(4000, '/ok/free');
 	cmp_ok($r->count('/ok/rate'), '<', 2000, 'a subscription without a limit has everything while one with a limit has not');
-	$t->poll_sql('what is beyond the limit is parked', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'parked'");
+	$t->poll_sql('what is beyond the limit is deferred', "SELECT count(*) > 1500 FROM webhook.pending WHERE state = 'deferred'");
 	# the server's own statistics come late
 	$t->sql(<<'SQL');
-CREATE TABLE moved (event_id bigint);
-CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.moved VALUES (old.event_id); RETURN NULL; END $$;
+CREATE TABLE moved (event_number bigint);
+CREATE FUNCTION note_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.moved VALUES (old.event_number); RETURN NULL; END $$;
 CREATE TRIGGER note_move AFTER UPDATE OR DELETE ON webhook.pending FOR EACH ROW EXECUTE FUNCTION note_move();
 SQL
 	my $then = $r->count('/ok/rate');
@@ -183,7 +183,7 @@ SQL
 	set('rate', 'rate_limit = 1000');
 	nothing_lost('/ok/rate', 4000);
 	nothing_lost('/ok/free', 4000);
-	$busiest = busiest_second('rate', "a.at > '$since'");
+	$busiest = busiest_second('rate', "a.started_at > '$since'");
 	cmp_ok($busiest, '>', 100, "raised: at once ($busiest in a second)");
 	cmp_ok($busiest, '<=', 1000, 'and never more than that');
 	set('rate', 'rate_limit = 5');
@@ -191,7 +191,7 @@ SQL
 	$since = $t->sql('SELECT clock_timestamp()');
 	$t->sql('UPDATE rate SET v = v + 1 WHERE id <= 20');
 	nothing_lost('/ok/rate', 4020);
-	cmp_ok(busiest_second('rate', "a.at > '$since'"), '<=', 5, 'lowered: at once');
+	cmp_ok(busiest_second('rate', "a.started_at > '$since'"), '<=', 5, 'lowered: at once');
 	set('rate', 'rate_limit = NULL');
 	$t->sql('UPDATE rate SET v = v + 1');
 	nothing_lost('/ok/rate', 8020);

@@ -14,7 +14,7 @@ use lib $FindBin::RealBin;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => [ '--no-http2', '--secret', $WebhookTest::SECRET ]);
 
 sub source
@@ -42,7 +42,7 @@ SET client_min_messages = warning;
 DROP TABLE IF EXISTS batch, element;
 CREATE TABLE batch AS SELECT n, id, body, status, verified, json_array_length(body::json) AS size FROM request WHERE path = '$path';
 CREATE TABLE element AS SELECT b.n, b.id, b.status, o.place, o.value ->> 'entity_id' AS entity,
-	substring(o.value ->> 'event_id' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_id
+	substring(o.value ->> 'event_number' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_number
 	FROM batch b, json_array_elements(b.body::json) WITH ORDINALITY o(value, place);
 SQL
 	return;
@@ -54,13 +54,13 @@ sub events { return $t->sql("SELECT count(*) FROM webhook.outbox WHERE entity_ty
 sub all_in_order
 {
 	my ($source, $by) = @_;
-	is($t->sql("SELECT count(DISTINCT event_id) FROM element WHERE status = 200"), events($source), 'every event arrived');
+	is($t->sql("SELECT count(DISTINCT event_number) FROM element WHERE status = 200"), events($source), 'every event arrived');
 	is( $t->sql(<<SQL), '', 'in order') if $by;
-SELECT * FROM (SELECT event_id, n, place, lag(event_id) OVER (PARTITION BY $by ORDER BY n, place) AS previous
-	FROM (SELECT DISTINCT ON (event_id) event_id, entity, n, place FROM element WHERE status = 200 ORDER BY event_id, n, place) f) x
-WHERE previous >= event_id LIMIT 10
+SELECT * FROM (SELECT event_number, n, place, lag(event_number) OVER (PARTITION BY $by ORDER BY n, place) AS previous
+	FROM (SELECT DISTINCT ON (event_number) event_number, entity, n, place FROM element WHERE status = 200 ORDER BY event_number, n, place) f) x
+WHERE previous >= event_number LIMIT 10
 SQL
-	is($t->sql('SELECT n, place FROM (SELECT n, place, event_id, lag(event_id) OVER (PARTITION BY n ORDER BY place) AS previous FROM element) x WHERE previous >= event_id LIMIT 10'),
+	is($t->sql('SELECT n, place FROM (SELECT n, place, event_number, lag(event_number) OVER (PARTITION BY n ORDER BY place) AS previous FROM element) x WHERE previous >= event_number LIMIT 10'),
 		'', 'and within each batch by event id');
 	return;
 }
@@ -78,11 +78,11 @@ subtest 'an array of what is queued' => sub {
 	cmp_ok($t->sql('SELECT count(*) FROM batch'), '<', 200, 'and requests are not many more than needed');
 	is($t->sql('SELECT count(*) FROM batch WHERE NOT verified'), 0, 'each is signed as any other');
 	is( $t->sql(<<SQL), 0, 'each has the id of a batch, of its first event');
-SELECT count(*) FROM batch b JOIN element e ON e.n = b.n AND e.place = 1 WHERE b.id !~ ('^bat_[0-9a-f]{8}_' || e.event_id || '_[0-9a-f]{16}\$')
+SELECT count(*) FROM batch b JOIN element e ON e.n = b.n AND e.place = 1 WHERE b.id !~ ('^bat_[0-9a-f]{8}_' || e.event_number || '_[0-9a-f]{16}\$')
 SQL
 	is($t->sql('SELECT count(*) - count(DISTINCT id) FROM batch'), 0, 'of its own');
 	is( $t->sql(<<SQL), '1100|1100', 'the log has a row for each delivery');
-SELECT count(*), count(DISTINCT event_id) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'plain'
+SELECT count(*), count(DISTINCT event_number) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'plain'
 SQL
 	is( $t->sql("SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND s.name = 'plain' WHERE a.response IS NOT NULL"),
 		$t->sql('SELECT count(*) FROM batch'), 'the response is kept once for each request');
@@ -94,13 +94,13 @@ subtest 'a failed batch is sent again whole' => sub {
 	subscribe('whole', 'whole', '/ok/whole', batch_size => 20, retry_schedule => "'{1s}'", max_in_flight => 1);
 	$r->mode('/ok/whole', '/status/503/whole');
 	$t->sql('INSERT INTO whole SELECT g FROM generate_series(1, 50) g');
-	$t->poll_sql('all have failed once', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'behind') AND attempts >= 1", 50);
+	$t->poll_sql('all have failed once', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'blocked') AND attempts >= 1", 50);
 	is( $t->sql('SELECT string_agg(n::text, $$,$$ ORDER BY batch) FROM (SELECT batch, count(*) AS n FROM webhook.pending GROUP BY batch) x'),
 		'20,20,10', 'their rows tell what was sent together');
 	# they stay together, whatever comes
 	$t->sql("UPDATE webhook.subscription SET batch_size = 7 WHERE name = 'whole'");
 	$t->sql('UPDATE whole SET v = v + 1 WHERE id <= 30');
-	$t->poll_sql('what comes later is behind them', "SELECT count(*) FROM webhook.pending WHERE batch IS NULL AND state = 'behind'", 30);
+	$t->poll_sql('what comes later is behind them', "SELECT count(*) FROM webhook.pending WHERE batch IS NULL AND state = 'blocked'", 30);
 	# also when the worker is another one
 	my $worker = $t->worker_pid;
 	kill 'KILL', $worker;
@@ -124,15 +124,15 @@ subtest 'a batch whose lead is gone' => sub {
 	subscribe('lead', 'lead', '/ok/lead', batch_size => 5, retry_schedule => "'{1h}'");
 	$r->mode('/ok/lead', '/status/400/lead');
 	$t->sql('INSERT INTO lead SELECT g FROM generate_series(1, 5) g');
-	$t->poll_sql('it has failed', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'behind') AND batch IS NOT NULL", 5);
-	$t->sql('DELETE FROM webhook.pending WHERE event_id = batch');
+	$t->poll_sql('it has failed', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'blocked') AND batch IS NOT NULL", 5);
+	$t->sql('DELETE FROM webhook.pending WHERE event_number = batch');
 	my $worker = $t->worker_pid;
 	$r->mode('/ok/lead', undef);
 	kill 'KILL', $worker;
 	$t->wait_for_worker($worker);
 	$t->wait_until_settled;
 	load('/ok/lead');
-	is($t->sql('SELECT count(DISTINCT event_id) FROM element WHERE status = 200'), 4, 'the others arrive without it');
+	is($t->sql('SELECT count(DISTINCT event_number) FROM element WHERE status = 200'), 4, 'the others arrive without it');
 	is($t->sql('SELECT count(*) FROM batch b JOIN batch f ON f.id = b.id AND f.status = 400 WHERE b.status = 200'), 0, 'as another batch, under another id');
 };
 
@@ -160,7 +160,7 @@ subtest 'crashes, failures and each ordering' => sub {
 		all_in_order('crash', $by{$ordering});
 		is($t->sql('SELECT max(size) FROM batch'), 6, 'no batch is too large');
 		is($t->sql('SELECT count(*) FROM (SELECT id FROM batch GROUP BY id HAVING count(DISTINCT body) > 1) x'), 0, 'one id, one body');
-		my $repeats = $t->sql('SELECT count(*) - count(DISTINCT event_id) FROM element WHERE status = 200');
+		my $repeats = $t->sql('SELECT count(*) - count(DISTINCT event_number) FROM element WHERE status = 200');
 		note "$repeats repeats after 3 crashes";
 	}
 	is($r->concurrent('/slow/3/strict')->{most}, 1, 'with strict ordering batches go one at a time');

@@ -15,12 +15,12 @@ use lib $FindBin::RealBin;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 my $node = $t->{node};
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1, hush text, owner text)');
-$t->watch('item', exclude => "'{hush}'", tenant => "'owner'");
+$t->watch('item', exclude_columns => "'{hush}'", tenant => "'owner'");
 $t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{item}'");
 
 sub ids
@@ -65,8 +65,8 @@ $t->wait_until_settled;
 $t->load_requests($r, 'resumed');
 is($t->sql('SELECT count(*), count(DISTINCT id) FROM resumed'), '3050|3050', 'all that happened meanwhile is delivered, once each');
 is( $t->sql(<<SQL), '', 'in order per entity');
-SELECT n, event_id FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM resumed) x
-WHERE previous >= event_id
+SELECT n, event_number FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM resumed) x
+WHERE previous >= event_number
 SQL
 
 # ---------------------------------------------------------------- test
@@ -105,8 +105,8 @@ $t->sql("UPDATE webhook.subscription SET state = 'disabled' WHERE name = 'crm'")
 is(call_test("'crm'"), '200|', 'and while it is disabled');
 $t->subscribe('gone', $r->url('/status/410/gone'), entity_types => "'{nothing}'");
 like(call_test("'gone'"), qr/^410\|gone/, 'a test that is answered with 410');
-is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'gone'"), 'live', 'disables nothing');
-$t->sql("UPDATE webhook.subscription SET active = false WHERE name = 'gone'");
+is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'gone'"), 'active', 'disables nothing');
+$t->sql("UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'gone'");
 like(call_test("'gone'"), qr/^410\|gone/, 'one goes out to an inactive subscription too');
 $t->sql("SELECT webhook.unsubscribe('gone')");
 $t->sql("SELECT webhook.resume('crm')");
@@ -119,7 +119,7 @@ like($err, qr/canceling statement due to statement timeout/, 'the wait can be ca
 $r->mode('/ok/crm', undef);
 ($rc, $out, $err) = $node->psql($WebhookTest::DB, "BEGIN; CALL webhook.test('crm'); COMMIT", on_error_stop => 1);
 like($err, qr/cannot run inside a transaction block.*DETAIL.*HINT/s, 'inside a transaction block it fails clearly');
-is($t->sql('SELECT webhook.pause(name) FROM webhook.subscription; SELECT webhook.resume(name) FROM webhook.subscription'), "\n", 'all live');
+is($t->sql('SELECT webhook.pause(name) FROM webhook.subscription; SELECT webhook.resume(name) FROM webhook.subscription'), "\n", 'all active');
 
 # ---------------------------------------------------------------- redeliver
 
@@ -136,7 +136,7 @@ is($same[0]{body}, $same[1]{body}, 'with the same id and body');
 $r->mode('/ok/crm', '/status/404/crm');
 $t->sql('UPDATE item SET v = v + 1 WHERE id = 4');
 $t->poll_sql('it waits for an hour', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 1);
-my $retry = $t->sql('SELECT event_id FROM webhook.pending');
+my $retry = $t->sql('SELECT event_number FROM webhook.pending');
 $r->mode('/ok/crm', undef);
 is($t->sql("SELECT webhook.redeliver('$retry', 'crm')"), 1, 'what waits for its retry');
 $t->wait_until_settled;
@@ -150,7 +150,7 @@ sub make_dead
 	$t->sql("UPDATE item SET v = v + 1, hush = 'x' WHERE id = $_") for @ids;
 	$t->poll_sql('given up', 'SELECT count(*) FROM webhook.dead_letter', scalar @ids);
 	$r->mode('/ok/crm', undef);
-	return split /\n/, $t->sql('SELECT event_id FROM webhook.dead_letter ORDER BY event_id');
+	return split /\n/, $t->sql('SELECT event_number FROM webhook.dead_letter ORDER BY event_number');
 }
 my @dead = make_dead(5);
 ok(at_once(("SELECT webhook.redeliver('$dead[0]')") x 8), 'eight sessions at once redeliver a dead letter');
@@ -165,13 +165,13 @@ $t->sql('UPDATE item SET v = v + 1 WHERE id = 6');
 $t->poll_sql('given up twice', 'SELECT count(*) FROM webhook.dead_letter', 2);
 $t->wait_until_settled;
 $r->mode('/ok/crm', undef);
-my $gone = $t->sql('SELECT DISTINCT event_id FROM webhook.dead_letter');
+my $gone = $t->sql('SELECT DISTINCT event_number FROM webhook.dead_letter');
 my $body = (grep { $_->{headers}{'webhook-id'} =~ /_$gone$/ } $r->requests('/ok/crm'))[0]{body};
 $t->sql('TRUNCATE webhook.outbox');
 $before = $r->count('/ok/crm');
 ok(at_once(map { ("SELECT webhook.redeliver('$gone', '$_')") x 3 } 'crm', 'second'), 'six sessions at once redeliver it to both');
 $t->wait_until_settled;
-is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id = $gone"), 1, 'the event is back in the outbox, once');
+is($t->sql("SELECT count(*) FROM webhook.outbox WHERE event_number = $gone"), 1, 'the event is back in the outbox, once');
 is_deeply([ bodies('/ok/crm', $before) ], [ $body, $body ], 'it is sent to each once, with the same body');
 is_deeply([ ids('/ok/crm', $before) ], [ $gone, $gone ], 'and the same id');
 $t->sql('INSERT INTO item VALUES (1000)');
@@ -196,7 +196,7 @@ $t->wait_until_settled;
 my $since = $t->sql('SELECT clock_timestamp()');
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 50') for 1 .. 40;
 $t->wait_until_settled;
-$t->subscribe('late', $r->url('/ok/late'), entity_types => "'{item}'", actions => "'{update}'");
+$t->subscribe('late', $r->url('/ok/late'), entity_types => "'{item}'", action_types => "'{update}'");
 # in one transaction, so that the worker sees what was asked for and what comes after it at the same moment
 is($t->sql("BEGIN; SELECT webhook.replay('late', '$since'); UPDATE item SET v = v + 1 WHERE id <= 50; COMMIT"), 2000, 'a new subscription starts in the past');
 $t->wait_until_settled;
@@ -204,8 +204,8 @@ $t->load_requests($r, 'replayed');
 $t->sql("DELETE FROM replayed WHERE path NOT LIKE '/ok/late%'");
 is($t->sql('SELECT count(*), count(DISTINCT id) FROM replayed'), '2050|2050', 'each event arrives once');
 is( $t->sql(<<SQL), '', 'in order per entity, and what happens after the call comes after it');
-SELECT n, event_id FROM (SELECT *, lag(event_id) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM replayed) x
-WHERE previous >= event_id
+SELECT n, event_number FROM (SELECT *, lag(event_number) OVER (PARTITION BY body::json ->> 'entity_id' ORDER BY n) AS previous FROM replayed) x
+WHERE previous >= event_number
 SQL
 
 # of what is pending nothing is doubled
@@ -223,49 +223,49 @@ $node->start;
 $t->wait_until_settled;
 $t->load_requests($r, 'crashed');
 is( $t->sql(<<SQL), '2100|t', 'after a crash all of it arrives');
-SELECT count(*), bool_and(times >= 2 OR event_id > (SELECT max(event_id) FROM replayed))
-FROM (SELECT event_id, count(*) AS times FROM crashed WHERE path LIKE '/ok/late%' GROUP BY 1) x
+SELECT count(*), bool_and(times >= 2 OR event_number > (SELECT max(event_number) FROM replayed))
+FROM (SELECT event_number, count(*) AS times FROM crashed WHERE path LIKE '/ok/late%' GROUP BY 1) x
 SQL
 
 # The rule in SQL is the rule of the worker: subscriptions of every kind, live, and asked by webhook.matches.
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
 $t->sql('CREATE TABLE rule (id int PRIMARY KEY, v int, org text); CREATE TABLE rule2 (id int PRIMARY KEY)');
-$t->watch('rule', tenant => "'org'", previous => 'true');
+$t->watch('rule', tenant => "'org'", keep_previous => 'true');
 $t->watch('rule2');
 my $n = 0;
 for my $types ('NULL', "'{rule}'", "'{rule,other}'", "'{webhook_subscription}'")
 {
-	for my $actions ('NULL', "'{update}'", "'{new,delete}'")
+	for my $action_types ('NULL', "'{update}'", "'{new,delete}'")
 	{
 		for my $tenant ('NULL', "'a'")
 		{
-			$t->subscribe('rule' . $n, $r->url("/ok/rule/$n"), entity_types => $types, actions => $actions, tenant => $tenant);
+			$t->subscribe('rule' . $n, $r->url("/ok/rule/$n"), entity_types => $types, action_types => $action_types, tenant => $tenant);
 			$n++;
 		}
 	}
 }
-$t->subscribe('changed', $r->url('/ok/rule/changed'), changed => "'{v}'");
+$t->subscribe('changed', $r->url('/ok/rule/changed'), changed_columns => "'{v}'");
 $t->subscribe('origin', $r->url('/ok/rule/origin'), exclude_origins => "'{crm}'");
-$t->subscribe('filter', $r->url('/ok/rule/filter'), filter => q{'$.new.v > 1'});
-$t->subscribe('filter_old', $r->url('/ok/rule/filter_old'), filter => q{'$.old.v == 1 && $.action_type == "update"'});
+$t->subscribe('filter', $r->url('/ok/rule/filter'), filter => q{'$.result.v > 1'});
+$t->subscribe('filter_old', $r->url('/ok/rule/filter_old'), filter => q{'$.previous.v == 1 && $.action_type == "update"'});
 $t->subscribe('filter_who', $r->url('/ok/rule/filter_who'), filter => q{'$.tenant == "a" || $.context.origin == "erp" || $.entity_type == "rule2"'});
-my $low = $t->sql('SELECT max(id) FROM webhook.outbox');
+my $low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 $t->sql("INSERT INTO rule VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, NULL); INSERT INTO rule2 VALUES (1)");
 $t->sql("UPDATE rule SET v = v + 1; UPDATE rule SET org = 'c' WHERE id = 1");
 $t->sql(qq{BEGIN; SET LOCAL webhook.context = '{"origin": "$_"}'; UPDATE rule SET v = v + 1; COMMIT}) for 'crm', 'erp';
 $t->sql('DELETE FROM rule WHERE id = 2');
 $t->wait_until_settled;
 is( $t->sql(<<SQL), '', 'webhook.matches says of each event and subscription what the worker says');
-SELECT s.name, o.id, o.entity_type, o.action_type, webhook.matches(s, o) FROM webhook.subscription s CROSS JOIN webhook.outbox o
-WHERE o.id > $low AND webhook.matches(s, o) IS DISTINCT FROM EXISTS (
-	SELECT FROM webhook.attempt a WHERE a.event_id = o.id AND a.subscription_id = s.id)
+SELECT s.name, o.event_number, o.entity_type, o.action_type, webhook.matches(s, o) FROM webhook.subscription s CROSS JOIN webhook.outbox o
+WHERE o.event_number > $low AND webhook.matches(s, o) IS DISTINCT FROM EXISTS (
+	SELECT FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id)
 SQL
-cmp_ok($t->sql("SELECT count(*) FROM webhook.attempt a WHERE event_id > $low"), '>', 100, 'they were sent');
+cmp_ok($t->sql("SELECT count(*) FROM webhook.attempt a WHERE event_number > $low"), '>', 100, 'they were sent');
 
 # ---------------------------------------------------------------- the log
 
 $t->sql(<<'SQL');
-INSERT INTO webhook.attempt (event_id, subscription_id, attempt, at, outcome, subscription, entity_type, entity_id, action_type, drawer)
+INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, outcome, subscription, entity_type, entity_id, action_type, segment)
 	SELECT 1000000 + g, g % 100, 1, clock_timestamp() - g * interval '1 ms', 'delivered', 'sub' || g % 100,
 		CASE g % 2 WHEN 0 THEN 'user' ELSE 'order' END, (g % 20000)::text, 'update', g % 8
 	FROM generate_series(1, 200000) g;
@@ -274,7 +274,7 @@ SQL
 for my $q (
 	[ 'by subscription', "subscription = 'sub42'",                    10 ],
 	[ 'by entity',       "entity_type = 'user' AND entity_id = '42'", 10 ],
-	[ 'by event',        "event_id = webhook.event_number('1000042')", 1 ],
+	[ 'by event',        "event_number = webhook.event_number('1000042')", 1 ],
 	[ 'the newest',      'true',                                      10 ])
 {
 	my ($what, $where, $rows) = @$q;
@@ -285,7 +285,7 @@ for my $q (
 	is($t->sql("SELECT count(*) FROM ($query) x"), $rows, "the log $what");
 	unlike($plan, qr/Seq Scan/, "is found without a scan: $what") or diag($plan);
 	cmp_ok($read, '<=', 40, "hardly more is read than shown: $what") or diag($plan);
-	unlike($t->sql("EXPLAIN SELECT * FROM webhook.log WHERE $where ORDER BY at DESC LIMIT 10"),
+	unlike($t->sql("EXPLAIN SELECT * FROM webhook.log WHERE $where ORDER BY started_at DESC LIMIT 10"),
 		qr/Seq Scan on attempt/, "nor is there a scan with an order of one's own: $what") unless $where eq 'true';
 }
 

@@ -14,7 +14,7 @@ use JSON::PP ();
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)');
@@ -25,7 +25,7 @@ sub told
 {
 	my ($name) = @_;
 	return $t->sql(<<SQL);
-SELECT string_agg(concat_ws(' ', o.result ->> 'change', o.result ->> 'reason'), ', ' ORDER BY o.id)
+SELECT string_agg(concat_ws(' ', o.result ->> 'change', o.result ->> 'reason'), ', ' ORDER BY o.event_number)
 FROM webhook.outbox o WHERE o.entity_type = 'webhook_subscription' AND o.entity_id = '$name'
 SQL
 }
@@ -49,7 +49,7 @@ $t->poll_sql('three are given up', 'SELECT count(*) FROM webhook.dead_letter', 3
 $t->wait_until_settled;
 is(told('crm'), join(', ', ('dead_letter payload_too_large') x 3), 'each delivery that is given up is told');
 is( $t->sql(<<SQL), 't', 'with its event');
-SELECT bool_and(result ->> 'event' IN (SELECT webhook.event_id(event_id) FROM webhook.dead_letter)) FROM webhook.outbox WHERE entity_type = 'webhook_subscription'
+SELECT bool_and(result ->> 'event_id' IN (SELECT webhook.event_id(event_number) FROM webhook.dead_letter)) FROM webhook.outbox WHERE entity_type = 'webhook_subscription'
 SQL
 $t->sql("SELECT webhook.purge_dead_letters('0')");
 is(told('crm'), join(', ', ('dead_letter payload_too_large') x 3), 'a purge tells nothing');
@@ -85,7 +85,7 @@ is(told('crm'), $so_far, 'a pause, its end, and what is rolled back are not');
 my @got = map { JSON::PP::decode_json($_->{body}) } $r->requests('/ok/ops');
 is(scalar @got, 7, 'who asks for them by name gets each once');
 is_deeply([ map { "$_->{entity_type} $_->{entity_id} $_->{action_type}" } @got ], [ ('webhook_subscription crm update') x 7 ], 'as updates of the subscription');
-is(join(' ', map { $_->{result}{state} } @got[ 5, 6 ]), 'disabled live', 'with its state');
+is(join(' ', map { $_->{result}{state} } @got[ 5, 6 ]), 'disabled active', 'with its state');
 unlike(join("\n", map { $_->{body} } $r->requests('/ok/ops')), qr/t0ken|localhost|127\.0\.0\.1|whsec_/, 'no URL and no secret is in them');
 is(scalar(grep { $_->{body} =~ /webhook_subscription/ } $r->requests('/ok/all')), 0, 'who asks for all entity types does not get them');
 is(scalar(grep { $_->{body} =~ /webhook_subscription/ } $r->requests('/ok/crm')), 0, 'nor does who asks for others');
@@ -94,9 +94,9 @@ is(scalar(grep { $_->{body} =~ /webhook_subscription/ } $r->requests('/ok/crm'))
 
 # what breaker_opened said stands until breaker_closed, whichever worker sees it
 sub told_since { my ($id) = @_; return $t->sql(<<SQL); }
-SELECT string_agg(o.result ->> 'change', ', ' ORDER BY o.id) FROM webhook.outbox o WHERE o.id > $id AND o.entity_type = 'webhook_subscription'
+SELECT string_agg(o.result ->> 'change', ', ' ORDER BY o.event_number) FROM webhook.outbox o WHERE o.event_number > $id AND o.entity_type = 'webhook_subscription'
 SQL
-my $from = $t->sql('SELECT max(id) FROM webhook.outbox');
+my $from = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 sub another_worker
 {
 	my $worker = $t->worker_pid;
@@ -108,7 +108,7 @@ $t->sql("UPDATE webhook.subscription SET retry_schedule = '{1h}' WHERE name = 'c
 $r->mode('/ok/crm', '/status/503/crm');
 $t->sql('INSERT INTO item SELECT g FROM generate_series(101, 120) g');
 my $opened = "SELECT breaker FROM webhook.status WHERE subscription = 'crm'";
-my $count  = q{SELECT count(*) FROM webhook.outbox WHERE id > } . $from . q{ AND result ->> 'change' = };
+my $count  = q{SELECT count(*) FROM webhook.outbox WHERE event_number > } . $from . q{ AND result ->> 'change' = };
 $t->poll_sql('its breaker opens', $opened, 'open');
 $t->poll_sql('it is told', "$count 'breaker_opened'", 1);
 another_worker();
@@ -122,11 +122,11 @@ is($t->sql($opened), 'closed', 'a worker begins with a closed breaker');
 $t->wait_until_read;
 is(told_since($from), 'breaker_opened', 'of which it says nothing, for it knows nothing');
 $r->mode('/ok/crm', undef);
-$t->sql("SELECT webhook.redeliver(event_id::text, 'crm') FROM webhook.pending");
+$t->sql("SELECT webhook.redeliver(event_number::text, 'crm') FROM webhook.pending");
 $t->poll_sql('that it is well again is told', "$count 'breaker_closed'", 1);
 $t->wait_until_settled;
 is(told_since($from), 'breaker_opened, breaker_closed', 'once something has been delivered, and once');
-is($t->sql('SELECT count(*) FROM webhook.trouble'), 0, 'and nothing is left of it');
+is($t->sql('SELECT count(*) FROM webhook.breaker_notice'), 0, 'and nothing is left of it');
 
 $t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'by hand' WHERE name = 'crm'");
 $t->sql("SELECT webhook.pause('crm')");
@@ -137,37 +137,37 @@ is(told_since($from), 'breaker_opened, breaker_closed, disabled, resumed', 'one 
 # ---------------------------------------------------------------- never to itself, never in a loop
 
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
-my $low = $t->sql('SELECT max(id) FROM webhook.outbox');
+my $low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 # alone: it asks for them, and there is nobody else to tell
 $t->subscribe('alone', $r->url('/status/413/alone'), entity_types => "'{item,webhook_subscription}'");
 $t->sql('UPDATE item SET v = 4 WHERE id = 1');
 $t->wait_until_settled;
-is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id > $low AND entity_type = 'webhook_subscription'"), 0, 'nothing is told to nobody but itself');
+is($t->sql("SELECT count(*) FROM webhook.outbox WHERE event_number > $low AND entity_type = 'webhook_subscription'"), 0, 'nothing is told to nobody but itself');
 $t->sql("SELECT webhook.unsubscribe('alone'), webhook.purge_dead_letters('0')");
 
 # two that watch each other and give up at once
-$low = $t->sql('SELECT max(id) FROM webhook.outbox');
+$low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 $t->subscribe($_, $r->url("/status/413/$_"), entity_types => "'{item,webhook_subscription}'") for 'left', 'right';
 $t->sql('UPDATE item SET v = 5 WHERE id = 1');
 $t->wait_until_settled;
 is( $t->sql(<<SQL), 'left|dead_letter, right|dead_letter', 'two that watch each other: each dead letter is told once');
-SELECT string_agg(entity_id || '|' || (result ->> 'change'), ', ' ORDER BY entity_id) FROM webhook.outbox WHERE id > $low AND entity_type = 'webhook_subscription'
+SELECT string_agg(entity_id || '|' || (result ->> 'change'), ', ' ORDER BY entity_id) FROM webhook.outbox WHERE event_number > $low AND entity_type = 'webhook_subscription'
 SQL
 is( $t->sql("SELECT string_agg(DISTINCT subscription || ' ' || entity_id, ', ' ORDER BY subscription || ' ' || entity_id) FROM webhook.dead_letter WHERE entity_type = 'webhook_subscription'"),
 	'left right, right left', 'to the other one alone, and the dead letters of that are told to nobody');
 
 # and the same with endpoints in trouble: both breakers open, each is told once, and then there is peace
 $t->sql("SELECT webhook.unsubscribe('left'), webhook.unsubscribe('right'), webhook.purge_dead_letters('0')");
-$low = $t->sql('SELECT max(id) FROM webhook.outbox');
+$low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 $t->subscribe($_, $r->url("/status/503/$_"), entity_types => "'{item,webhook_subscription}'", retry_schedule => "'{1h}'") for 'left', 'right';
 $t->sql('UPDATE item SET v = 6');
 $t->poll_sql('both breakers open', "SELECT count(*) FROM webhook.status WHERE breaker = 'open'", 2);
-$t->poll_sql('both are told', "SELECT count(*) FROM webhook.outbox WHERE id > $low AND result ->> 'change' = 'breaker_opened'", 2);
+$t->poll_sql('both are told', "SELECT count(*) FROM webhook.outbox WHERE event_number > $low AND result ->> 'change' = 'breaker_opened'", 2);
 # until each has been probed twice
 $t->poll_sql('probes go on', <<SQL, 't', 60);
-SELECT count(*) = 2 FROM (SELECT subscription FROM webhook.attempt WHERE event_id > $low GROUP BY 1 HAVING count(*) FILTER (WHERE attempt >= 2) >= 2) x
+SELECT count(*) = 2 FROM (SELECT subscription FROM webhook.attempt WHERE event_number > $low GROUP BY 1 HAVING count(*) FILTER (WHERE attempt_number >= 2) >= 2) x
 SQL
-is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id > $low AND entity_type = 'webhook_subscription'"), 2, 'however long that goes on, there are two events');
+is($t->sql("SELECT count(*) FROM webhook.outbox WHERE event_number > $low AND entity_type = 'webhook_subscription'"), 2, 'however long that goes on, there are two events');
 
 $t->stop;
 done_testing();

@@ -45,7 +45,7 @@ my %path = (
 my @impatient = (timeout => "'300ms'", retry_schedule => "'{100ms,300ms}'");
 $t->subscribe('everything', $r->url($path{everything}), @impatient);
 $t->subscribe('invoices', $r->url($path{invoices}), @impatient, entity_types => "'{invoice}'", ordering => "'none'");
-$t->subscribe('removals', $r->url($path{removals}), @impatient, actions => "'{delete}'", ordering => "'strict'");
+$t->subscribe('removals', $r->url($path{removals}), @impatient, action_types => "'{delete}'", ordering => "'strict'");
 $t->subscribe('shop', $r->url($path{shop}), @impatient, tenant => "'a'");
 $t->subscribe('picky', $r->url($path{picky}), @impatient, give_up_after => "'1s'");
 
@@ -56,23 +56,23 @@ my $BOOKS = <<'SQL';
 SET enable_nestloop = off;
 WITH c AS (SELECT hi, snapshot FROM webhook.checkpoint WHERE kind = 'settled' ORDER BY id DESC LIMIT 1),
 event AS MATERIALIZED (
-	SELECT o.*, coalesce((SELECT o.id <= c.hi AND pg_visible_in_snapshot(o.xid, c.snapshot) FROM c), false) AS covered FROM webhook.outbox o),
+	SELECT o.*, coalesce((SELECT o.event_number <= c.hi AND pg_visible_in_snapshot(o.xid, c.snapshot) FROM c), false) AS covered FROM webhook.outbox o),
 matched AS MATERIALIZED (
-	SELECT s.id AS subscription_id, o.id AS event_id FROM event o CROSS JOIN webhook.subscription s
+	SELECT s.id AS subscription_id, o.event_number AS event_number FROM event o CROSS JOIN webhook.subscription s
 	WHERE o.covered AND (s.entity_types IS NULL OR o.entity_type = ANY (s.entity_types))
-		AND (s.actions IS NULL OR o.action_type = ANY (s.actions)) AND (s.tenant IS NULL OR o.tenant = s.tenant)),
+		AND (s.action_types IS NULL OR o.action_type = ANY (s.action_types)) AND (s.tenant IS NULL OR o.tenant = s.tenant)),
 state AS MATERIALIZED (
-	SELECT event_id, subscription_id, count(*) FILTER (WHERE state = 'delivered') AS delivered,
+	SELECT event_number, subscription_id, count(*) FILTER (WHERE state = 'delivered') AS delivered,
 		count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'dead') AS dead
-	FROM (SELECT DISTINCT event_id, subscription_id, 'delivered' AS state FROM webhook.attempt WHERE outcome = 'delivered'
-		UNION ALL SELECT event_id, subscription_id, 'pending' FROM webhook.pending
-		UNION ALL SELECT event_id, subscription_id, 'dead' FROM webhook.dead_letter) s
-	WHERE event_id IN (SELECT id FROM event WHERE covered) GROUP BY 1, 2)
-SELECT b.name, count(m.event_id), coalesce(sum(s.delivered), 0), coalesce(sum(s.pending), 0), coalesce(sum(s.dead), 0),
-	count(m.event_id) FILTER (WHERE s.event_id IS NULL OR s.delivered + s.pending + s.dead <> 1) AS wrong,
-	count(s.event_id) FILTER (WHERE m.event_id IS NULL) AS strange,
+	FROM (SELECT DISTINCT event_number, subscription_id, 'delivered' AS state FROM webhook.attempt WHERE outcome = 'delivered'
+		UNION ALL SELECT event_number, subscription_id, 'pending' FROM webhook.pending
+		UNION ALL SELECT event_number, subscription_id, 'dead' FROM webhook.dead_letter) s
+	WHERE event_number IN (SELECT id FROM event WHERE covered) GROUP BY 1, 2)
+SELECT b.name, count(m.event_number), coalesce(sum(s.delivered), 0), coalesce(sum(s.pending), 0), coalesce(sum(s.dead), 0),
+	count(m.event_number) FILTER (WHERE s.event_number IS NULL OR s.delivered + s.pending + s.dead <> 1) AS wrong,
+	count(s.event_number) FILTER (WHERE m.event_number IS NULL) AS strange,
 	(SELECT count(*) FROM event WHERE NOT covered) AS beyond
-FROM matched m FULL JOIN state s USING (event_id, subscription_id)
+FROM matched m FULL JOIN state s USING (event_number, subscription_id)
 	JOIN webhook.subscription b ON b.id = subscription_id
 GROUP BY b.name ORDER BY b.name
 SQL
@@ -181,13 +181,13 @@ is((split /\|/, $final{everything})[0], $events, 'everything: that is every even
 $t->load_requests($r, 'request');
 my $names = join ', ', map { "('$_', '$path{$_}')" } sort keys %path;
 is( $t->sql(<<SQL), '', 'lost: 0. Whatever is logged as delivered was answered with 200 by its endpoint');
-SELECT s.name, a.event_id FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND a.outcome = 'delivered'
-EXCEPT SELECT p.name, q.event_id FROM request q JOIN (VALUES $names) p(name, path) USING (path) WHERE q.status = 200
+SELECT s.name, a.event_number FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id AND a.outcome = 'delivered'
+EXCEPT SELECT p.name, q.event_number FROM request q JOIN (VALUES $names) p(name, path) USING (path) WHERE q.status = 200
 SQL
 is( $t->sql(<<SQL), '', 'and no endpoint got an event that is not for it');
-SELECT p.name, q.event_id, q.path FROM request q LEFT JOIN (VALUES $names) p(name, path) USING (path)
-	LEFT JOIN webhook.outbox o ON o.id = q.event_id
-WHERE o.id IS NULL OR p.name IS NULL OR p.name = 'invoices' AND o.entity_type <> 'invoice'
+SELECT p.name, q.event_number, q.path FROM request q LEFT JOIN (VALUES $names) p(name, path) USING (path)
+	LEFT JOIN webhook.outbox o ON o.event_number = q.event_number
+WHERE o.event_number IS NULL OR p.name IS NULL OR p.name = 'invoices' AND o.entity_type <> 'invoice'
 	OR p.name = 'removals' AND o.action_type <> 'delete' OR p.name = 'shop' AND o.tenant <> 'a'
 SQL
 note $t->sql("SELECT count(*) || ' requests, ' || count(DISTINCT (path, id)) || ' deliveries; ' || count(*) FILTER (WHERE status IS DISTINCT FROM 200) || ' were not answered with 200' FROM request");

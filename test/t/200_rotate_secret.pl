@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\n");
 my $r = $t->receiver(args => ['--no-http2']);
 my $v = "$FindBin::RealBin/../receiver/profiles.mjs";
 
@@ -125,13 +125,13 @@ $t->wait_until_settled;
 $t->sql(<<'SQL');
 SELECT webhook.unsubscribe('s');
 SELECT webhook.copy_profile('standard', 'standard_v1a');
-UPDATE webhook.profile SET algorithm = 'ed25519', signature_format = 'v1a,{signature}' WHERE name = 'standard_v1a';
+UPDATE webhook.profile SET signature_algorithm = 'ed25519', signature_format = 'v1a,{signature}' WHERE name = 'standard_v1a';
 SELECT webhook.copy_profile('github', 'github_sha1');
-UPDATE webhook.profile SET algorithm = 'hmac-sha1', signature_header = 'X-Hub-Signature', signature_format = 'sha1={signature}' WHERE name = 'github_sha1';
+UPDATE webhook.profile SET signature_algorithm = 'hmac-sha1', signature_header = 'X-Hub-Signature', signature_format = 'sha1={signature}' WHERE name = 'github_sha1';
 SQL
 my $params   = '{"project_id": "6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1"}';
 my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile ORDER BY name');
-my %several  = map { $_ => 1 } split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE separator IS NOT NULL');
+my %several  = map { $_ => 1 } split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE signature_separator IS NOT NULL');
 is_deeply([ grep { !$several{$_} } @profiles ], [qw(aghanim github github_sha1 xsolla)], 'these have room for one signature');
 my %old = map { $_ => $t->sql("SELECT webhook.subscribe('$_', '" . $r->url("/dialect/$_") . "', profile => '$_', params => '$params')") } @profiles;
 

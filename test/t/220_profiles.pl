@@ -18,7 +18,7 @@ use Test::More;
 use WebhookTest;
 
 my $root    = "$FindBin::RealBin/../..";
-my $t       = WebhookTest->new(conf => "webhook.naptime = '200ms'\nintervalstyle = postgres\n");
+my $t       = WebhookTest->new(conf => "webhook.poll_interval = '200ms'\nintervalstyle = postgres\n");
 my $r       = $t->receiver(args => ['--no-http2']);
 my $json    = JSON::PP->new->canonical->allow_nonref; # of characters, as receivers record them
 my $project = '6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1';
@@ -95,12 +95,12 @@ SELECT p.name, jsonb_build_object('envelopes', jsonb_build_array(p.envelope::jso
 	'lines', (SELECT array_agg(l ORDER BY l COLLATE "C") FROM (
 		SELECT 'header ' || h.key || ': ' || h.value FROM jsonb_each_text(p.headers) h
 		UNION ALL
-		SELECT c.key || ' ' || CASE WHEN c.key = 'separator' THEN to_json(c.value)::text
-				WHEN c.key = 'failure_text' THEN p.failure_text::text WHEN c.key = 'retry_schedule' THEN p.retry_schedule::text ELSE c.value END
+		SELECT c.key || ' ' || CASE WHEN c.key = 'signature_separator' THEN to_json(c.value)::text
+				WHEN c.key = 'failure_fields' THEN p.failure_fields::text WHEN c.key = 'retry_schedule' THEN p.retry_schedule::text ELSE c.value END
 			FROM jsonb_each_text(to_jsonb(p)) c
-			WHERE c.key NOT IN ('name', 'description', 'shipped', 'envelope', 'batch_envelope', 'headers')
+			WHERE c.key NOT IN ('name', 'description', 'builtin', 'envelope', 'batch_envelope', 'headers')
 				AND to_jsonb(p) -> c.key <> (SELECT to_jsonb(d) -> c.key FROM webhook.profile d WHERE d.name = 'plain')) x(l)))
-FROM webhook.profile p WHERE p.shipped ORDER BY p.name
+FROM webhook.profile p WHERE p.builtin ORDER BY p.name
 SQL
 	my @names;
 	for (split /\n/, $rows)
@@ -127,8 +127,8 @@ SQL
 
 subtest 'the receivers\' own libraries accept what is sent, and nothing near it' => sub {
 	$t->sql('CREATE TABLE users (id bigint PRIMARY KEY, name text, tags text[], paid boolean, extra jsonb)');
-	$t->watch('users', entity_type => "'user'", previous => 'true');
-	my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE shipped ORDER BY name');
+	$t->watch('users', entity_type => "'user'", keep_previous => 'true');
+	my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name');
 	subscribe_as($_, $_, "entity_types => '{user}'") for @profiles;
 	$t->sql("INSERT INTO users VALUES (42, 'Jürgen \"J\"', '{a,b}', true, '{\"n\": 1e3}')");
 	$t->sql("UPDATE users SET name = '', paid = NULL WHERE id = 42");
@@ -155,7 +155,7 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 	my @github = $r->requests('/ok/github');
 	is_deeply([ map { $_->{headers}{'x-github-event'} } @github ], [ ('user') x 3 ], 'GitHub: the event\'s name');
 	is_deeply([ map { $_->{headers}{'x-github-delivery'} } @github ],
-		[ map { "evt_${instance}_$_" } split /\n/, $t->sql('SELECT id FROM webhook.outbox ORDER BY id') ], 'GitHub: the id of the delivery');
+		[ map { "evt_${instance}_$_" } split /\n/, $t->sql('SELECT event_number FROM webhook.outbox ORDER BY event_number') ], 'GitHub: the id of the delivery');
 	my $changed = $json->decode(($r->requests('/ok/stripe'))[1]{body})->{data};
 	is_deeply($changed->{previous_attributes}, { name => "J\x{fc}rgen \"J\"", paid => JSON::PP::true }, 'Stripe: previous_attributes');
 	$t->wait_until_settled;
@@ -179,7 +179,7 @@ subtest 'EventInsight: users and companies' => sub {
 		"result": {"id": 8, "name": "Acme Ltd."}}', 'update: its new value');
 	same_json($got{'company delete'}, '{"entity_id": "8", "entity_type": "company", "action_type": "delete"}', 'delete: no result');
 	$t->wait_until_settled;
-	my $log = $t->sql("SELECT entity_id, action_type, outcome, http_status, response FROM webhook.log WHERE entity_type = 'company' ORDER BY at DESC LIMIT 10");
+	my $log = $t->sql("SELECT entity_id, action_type, outcome, http_status, response FROM webhook.log WHERE entity_type = 'company' ORDER BY started_at DESC LIMIT 10");
 	is($log, "8|delete|delivered|200|ok\n\n8|update|delivered|200|ok\n\n8|new|delivered|200|ok\n", 'the log has the last requests');
 };
 
@@ -219,7 +219,7 @@ JSON
 		$t->sql("UPDATE webhook.subscription SET ordering = 'none' WHERE name = 'wt'");
 		$t->sql('UPDATE wt_user SET reputation = reputation + 1');
 		$t->poll_sql("$mode is failure", "SELECT outcome = 'redirect' FROM webhook.log LIMIT 1");
-		is($t->sql("SELECT due_at - first_at BETWEEN '54 min' AND '67 min' FROM webhook.pending ORDER BY event_id DESC LIMIT 1"), 't',
+		is($t->sql("SELECT next_attempt_at - first_attempt_at BETWEEN '54 min' AND '67 min' FROM webhook.pending ORDER BY event_number DESC LIMIT 1"), 't',
 			"$mode: is tried again in an hour");
 	}
 	$t->sql("SELECT webhook.unsubscribe('wt')");
@@ -286,7 +286,7 @@ SQL
 		'200|not_found: 플레이어를 찾을 수 없습니다|not_found', 'a 200 that says error is a failure: its code and message are in the log');
 	$r->mode('/ok/aghanim_player', $answer->('{"status": "ok"}'));
 	$t->wait_until_settled;
-	is($t->sql("SELECT outcome, http_status, response FROM webhook.log WHERE subscription = 'aghanim_player' ORDER BY at DESC LIMIT 1"), 'delivered|200|{"status": "ok"}', 'and one that says ok is delivered');
+	is($t->sql("SELECT outcome, http_status, response FROM webhook.log WHERE subscription = 'aghanim_player' ORDER BY started_at DESC LIMIT 1"), 'delivered|200|{"status": "ok"}', 'and one that says ok is delivered');
 	is($t->sql("SELECT breaker FROM webhook.status WHERE subscription = 'aghanim_player'"), 'closed', 'the endpoint was never in trouble');
 	$t->sql("SELECT webhook.unsubscribe('aghanim_player')");
 };
@@ -302,8 +302,8 @@ subtest 'a test event marks itself in each dialect' => sub {
 		standard        => sub { $_[0]{type} eq 'user.test' },
 		cloudevents     => sub { $_[0]{type} eq 'user.test' },
 		cloudevents_binary => sub { $_[1]{headers}{'ce-type'} eq 'user.test' });
-	is_deeply([ sort keys %mark ], [ split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE shipped ORDER BY name COLLATE "C"') ], 'all that are shipped');
-	subscribe_as($_, "test_$_", "actions => '{truncate}'") for sort keys %mark;
+	is_deeply([ sort keys %mark ], [ split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name COLLATE "C"') ], 'all that are built in');
+	subscribe_as($_, "test_$_", "action_types => '{truncate}'") for sort keys %mark;
 	for my $profile (sort keys %mark)
 	{
 		is($t->sql("CALL webhook.test('test_$profile', 'user', '7')"), '200|', "$profile: webhook.test says that it arrived");
@@ -323,7 +323,7 @@ subtest 'batches' => sub {
 	subscribe_as($_, "batch_$_", "entity_types => '{company}'") for sort keys %type;
 	$t->sql("UPDATE webhook.subscription SET batch_size = 3 WHERE name LIKE 'batch\\_%'");
 	$t->sql("INSERT INTO company SELECT g, 'c' || g FROM generate_series(101, 103) g");
-	my @ids = map { "evt_${instance}_$_" } split /\n/, $t->sql("SELECT id FROM webhook.outbox WHERE entity_type = 'company' ORDER BY id DESC LIMIT 3");
+	my @ids = map { "evt_${instance}_$_" } split /\n/, $t->sql("SELECT event_number FROM webhook.outbox WHERE entity_type = 'company' ORDER BY event_number DESC LIMIT 3");
 	for my $profile (sort keys %type)
 	{
 		my $request = request("batch_$profile", 1);
@@ -362,19 +362,19 @@ subtest 'README: a profile of one\'s own; a change of it counts at once; it is d
 	$t->sql("UPDATE webhook.subscription SET retry_schedule = '{300ms}' WHERE name = 'acme'");
 	$t->sql('DELETE FROM company WHERE id = 201');
 	$t->poll_sql('it was rejected', "SELECT count(*) > 0 FROM webhook.log WHERE subscription = 'acme' AND outcome = 'rejected' AND error = 'closed on Sundays'");
-	$t->sql(q(UPDATE webhook.profile SET envelope = '{"v": 2, "id": "$id"}', headers = '{"X-Acme-Version": "2"}', failure = NULL WHERE name = 'acme'));
+	$t->sql(q(UPDATE webhook.profile SET envelope = '{"v": 2, "id": "$id"}', headers = '{"X-Acme-Version": "2"}', failure_match = NULL WHERE name = 'acme'));
 	$t->wait_until_settled;
 	my $last = ($r->requests('/ok/acme'))[-1];
 	same_json($last->{body}, q({"v": 2, "id": ") . "evt_${instance}_" . event("entity_id = '201' AND action_type = 'delete'")->{id} . '"}', 'a change counts for the next request');
 	is($last->{headers}{'x-acme-version'}, '2', 'headers too');
 	is($last->{headers}{'x-acme-try'}, undef, 'those that are gone are gone');
-	is($t->sql("SELECT outcome FROM webhook.log WHERE subscription = 'acme' ORDER BY at DESC LIMIT 1"), 'delivered', 'and the rule for failures');
+	is($t->sql("SELECT outcome FROM webhook.log WHERE subscription = 'acme' ORDER BY started_at DESC LIMIT 1"), 'delivered', 'and the rule for failures');
 	is($t->worker_pid, $pid, 'without another worker');
 
 	# dump and restore, where pg_dump must have profiles before subscriptions
 	my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 	$t->node->command_ok([ 'pg_dump', '-f', $dump, $t->node->connstr($WebhookTest::DB) ], 'the database is dumped');
-	unlike(slurp_file($dump), qr/^stripe\t/m, 'without the profiles that are shipped');
+	unlike(slurp_file($dump), qr/^stripe\t/m, 'without the profiles that are built in');
 	$t->sql('CREATE DATABASE restored TEMPLATE template0');
 	$t->node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $t->node->connstr('restored'), '-f', $dump ], 'and restored');
 	my $rows = "SELECT to_jsonb(p)::text FROM webhook.profile p ORDER BY name COLLATE \"C\"";

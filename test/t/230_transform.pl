@@ -13,7 +13,7 @@ use MIME::Base64 qw(decode_base64);
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\nlog_min_messages = log\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\nlog_min_messages = log\n");
 my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql(<<'SQL');
@@ -51,14 +51,14 @@ sub event
 {
 	my ($note) = @_;
 	$t->sql("INSERT INTO item (note) VALUES ('" . ($note // '') . "')");
-	return $t->sql('SELECT max(id) FROM webhook.outbox');
+	return $t->sql('SELECT max(event_number) FROM webhook.outbox');
 }
 
 # The first outcome of an event for a subscription, and its error.
 sub outcome
 {
 	my ($event, $subscription) = @_;
-	my $where = "FROM webhook.attempt WHERE event_id = $event AND subscription = '" . ($subscription // 's') . "'";
+	my $where = "FROM webhook.attempt WHERE event_number = $event AND subscription = '" . ($subscription // 's') . "'";
 	$t->poll_sql("event $event has an outcome", "SELECT count(*) > 0 $where");
 	return split /\|/, $t->sql("SELECT outcome, coalesce(error, '') $where ORDER BY attempt LIMIT 1"), 2;
 }
@@ -93,7 +93,7 @@ $id = event('whole');
 is((outcome($id))[0], 'delivered', 'a function in SQL');
 is_deeply(
 	JSON::PP->new->decode(last_body()),
-	JSON::PP->new->decode($t->sql("SELECT row_to_json(o) FROM webhook.outbox o WHERE id = $id")),
+	JSON::PP->new->decode($t->sql("SELECT row_to_json(o) FROM webhook.outbox o WHERE event_number = $id")),
 	'it is given the whole row of webhook.outbox');
 
 #
@@ -116,13 +116,13 @@ $id = event('bad');
 is_deeply([ outcome($id) ], ['transform_failed', 'no item today: They are sold out.'], 'an error is told in the log');
 is((outcome($id, 'plain'))[0], 'delivered', 'others have been sent the same event');
 is((outcome(event('good')))[0], 'delivered', 'and this subscription the next one');
-$t->poll_sql('tried again', "SELECT count(*) = 2 FROM webhook.attempt WHERE event_id = $id AND subscription = 's'");
-is($t->sql("SELECT state, attempts FROM webhook.pending WHERE event_id = $id"), 'retry|2', 'it is retried by the schedule');
+$t->poll_sql('tried again', "SELECT count(*) = 2 FROM webhook.attempt WHERE event_number = $id AND subscription = 's'");
+is($t->sql("SELECT state, attempts FROM webhook.pending WHERE event_number = $id"), 'retry|2', 'it is retried by the schedule');
 function(q(BEGIN RETURN '"mended"'; END));
-$t->sql("UPDATE webhook.pending SET due_at = now() WHERE event_id = $id");
+$t->sql("UPDATE webhook.pending SET next_attempt_at = now() WHERE event_number = $id");
 $t->sql("SELECT webhook.pause('s')");
 $t->sql("SELECT webhook.resume('s')");
-$t->poll_sql('delivered', "SELECT count(*) = 0 FROM webhook.pending WHERE event_id = $id");
+$t->poll_sql('delivered', "SELECT count(*) = 0 FROM webhook.pending WHERE event_number = $id");
 is(last_body(), '"mended"', 'and delivered when the function is mended');
 
 #
@@ -222,17 +222,17 @@ my ($rc, $out) = $t->node->psql($WebhookTest::DB, <<'SQL');
 LISTEN told;
 NOTIFY told, 'mine';
 INSERT INTO item (note) VALUES ('theirs');
-SELECT max(id) AS event FROM webhook.outbox \gset
+SELECT max(event_number) AS event FROM webhook.outbox \gset
 SELECT set_config('test.event', :'event', false);
 DO $$
 BEGIN
-	WHILE NOT EXISTS (SELECT FROM webhook.attempt WHERE subscription = 's' AND event_id = current_setting('test.event')::bigint) LOOP
+	WHILE NOT EXISTS (SELECT FROM webhook.attempt WHERE subscription = 's' AND event_number = current_setting('test.event')::bigint) LOOP
 		COMMIT;
 		PERFORM pg_sleep(0.01);    -- part of the scenario
 	END LOOP;
 END $$;
 NOTIFY told, 'mine too';
-SELECT outcome FROM webhook.attempt WHERE subscription = 's' AND event_id = current_setting('test.event')::bigint;
+SELECT outcome FROM webhook.attempt WHERE subscription = 's' AND event_number = current_setting('test.event')::bigint;
 SQL
 like($out, qr/"mine too"/, 'who listens hears others');
 unlike($out, qr/theirs/, '... and nothing of a transform');
@@ -269,7 +269,7 @@ for my $name ('public.nothing', 'f', 'public.returns_text', 'public.returns_many
 }
 is(set_transform(superuser(), 'public."Odd ""name"'), '', 'a name that must be quoted');
 event();
-$t->poll_sql('it is called', "SELECT count(*) = 1 FROM webhook.attempt WHERE subscription = 's' AND event_id = (SELECT max(id) FROM webhook.outbox) AND outcome = 'delivered'");
+$t->poll_sql('it is called', "SELECT count(*) = 1 FROM webhook.attempt WHERE subscription = 's' AND event_number = (SELECT max(event_number) FROM webhook.outbox) AND outcome = 'delivered'");
 is(last_body(), '"odd"', 'is found');
 
 sub superuser { return $t->sql('SELECT current_user') }
@@ -293,7 +293,7 @@ IPC::Run::run([ 'pg_dump', '-d', $t->node->connstr($WebhookTest::DB), '--table',
 like($dump, qr/\tpublic\.f\talice\t/, 'and dumped');
 $t->sql("DELETE FROM webhook.subscription WHERE name = 'plain'");
 function(q(BEGIN RETURN '"again"'; END));
-$t->poll_sql('delivered', "SELECT count(*) > 0 FROM webhook.attempt WHERE event_id = $id AND subscription = 's' AND outcome = 'delivered'");
+$t->poll_sql('delivered', "SELECT count(*) > 0 FROM webhook.attempt WHERE event_number = $id AND subscription = 's' AND outcome = 'delivered'");
 pass('when there is one again, what waited is delivered');
 
 # a dump is restored though the function is missing
@@ -318,7 +318,7 @@ $t->sql("SELECT webhook.resume('s')");
 $t->wait_until_settled;
 is(last_body(), '["a","b"]', 'of a batch each element is what the function returned');
 is($r->count('/ok/s'), $before + 1, 'in one request');
-is($t->sql("SELECT string_agg(outcome, ' ' ORDER BY event_id) FROM webhook.attempt WHERE subscription = 's' AND event_id > (SELECT max(id) - 3 FROM webhook.outbox)"),
+is($t->sql("SELECT string_agg(outcome, ' ' ORDER BY event_number) FROM webhook.attempt WHERE subscription = 's' AND event_number > (SELECT max(event_number) - 3 FROM webhook.outbox)"),
 	'delivered skipped delivered', 'and what was left out is told');
 
 function(q(BEGIN RETURN json_build_object('is', e.action_type); END));

@@ -101,7 +101,7 @@ my @endpoints = (
 	[ 'selfsigned', 'selfsigned', 'tls_unknown_ca', '' ],
 );
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '30s'\nwebhook.allow_http = on\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\nwebhook.allow_http = on\n");
 my $r = $t->receiver;
 
 # The hostile one, ended by closing its standard input.
@@ -126,7 +126,7 @@ sub outcomes
 	my %of;
 	for (split /\n/, $t->sql(<<SQL))
 SELECT s.name, a.outcome, coalesce(a.http_status::text, ''), count(*), max(a.duration_ms)
-FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = '$entity_type'
+FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = '$entity_type'
 	JOIN webhook.subscription s ON s.id = a.subscription_id GROUP BY 1, 2, 3
 SQL
 	{
@@ -159,7 +159,7 @@ $r->wait_for_requests(600, '/ok/well');
 is($t->sql("SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id WHERE s.name = 'hang'"),
 	0, 'T39: another subscription is served while theirs hang');
 $t->poll_sql('every request ends',
-	"SELECT count(DISTINCT a.subscription_id) FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'hostile'",
+	"SELECT count(DISTINCT a.subscription_id) FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'hostile'",
 	scalar @endpoints, 60);
 
 my $got = outcomes('hostile');
@@ -181,7 +181,7 @@ my @endless = grep { $_->[2] eq 'response_too_large' } @endpoints;
 $t->sql("UPDATE webhook.subscription SET entity_types = '{bulk}' WHERE name = '$_->[0]'") for @endless;
 $t->sql("INSERT INTO bulk SELECT g, 'x' FROM generate_series(1, 60) g");
 $t->poll_sql('every request of many ends',
-	"SELECT count(*) FROM webhook.attempt a JOIN webhook.outbox o ON o.id = a.event_id AND o.entity_type = 'bulk'",
+	"SELECT count(*) FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'bulk'",
 	60 * @endless);
 $got = outcomes('bulk');
 is_deeply([ map { map { $_->[0] } @{ $got->{ $_->[0] } } } @endless ], [ map { $_->[2] } @endless ], 'T30: each of many is cut off alike');

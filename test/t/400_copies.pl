@@ -1,5 +1,5 @@
-# The promise: a copy of the database stays silent until somebody says that it
-# shall deliver, and then it sends new events only; a standby is silent until it
+# The promise: a copy of the database stays suspended until somebody says that it
+# shall deliver, and then it sends new events only; a standby is suspended until it
 # is promoted, and then goes on with what was pending; what was moved goes on
 # when it is told that it was moved.
 #
@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\nwal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\nwal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 
@@ -81,10 +81,10 @@ my $moved    = copy_of('moved', 'copy');
 
 for my $copy ($restored, $moved)
 {
-	my $says = wait_for_worker_of($copy, qr/^silent/);
-	like($says, qr/recovered from a backup.*webhook\.enable\(\)/, $copy->name . ': a recovered backup is silent and says why');
+	my $says = wait_for_worker_of($copy, qr/^suspended/);
+	like($says, qr/recovered from a backup.*webhook\.enable\(\)/, $copy->name . ': a recovered backup is suspended and says why');
 	$copy->restart;
-	is(wait_for_worker_of($copy, qr/^silent/), $says, 'also after another restart');
+	is(wait_for_worker_of($copy, qr/^suspended/), $says, 'also after another restart');
 	is($copy->safe_psql('postgres', "SELECT count(*) FROM webhook.pending"), 5, 'it keeps what was pending');
 }
 
@@ -115,7 +115,7 @@ pass('also after a restart');
 #
 $before = $r->count('/ok/crm');
 $restored->safe_psql('postgres', 'INSERT INTO item VALUES (100)');
-$restored->safe_psql('postgres', 'SELECT webhook.enable()');
+$restored->safe_psql('postgres', 'SELECT webhook.enable_delivery()');
 wait_for_worker_of($restored, qr/^running$/);
 $restored->safe_psql('postgres', 'INSERT INTO item VALUES (101)');
 $r->wait_for_requests($before + 1, '/ok/crm');
@@ -129,7 +129,7 @@ is($restored->safe_psql('postgres', 'SELECT count(*) FROM webhook.pending'), 0, 
 # The same, told that it is the original: a disaster recovered from
 #
 $before = $r->count('/ok/crm');
-$moved->safe_psql('postgres', 'SELECT webhook.enable(moved => true)');
+$moved->safe_psql('postgres', 'SELECT webhook.enable_delivery(moved => true)');
 $r->wait_for_requests($before + 5, '/ok/crm');
 is_deeply([ sort(ids_since($before)) ], [ map { "evt_${instance}_$_" } 2 .. 6 ], 'what was moved delivers what was pending, under the same ids');
 is($moved->safe_psql('postgres', 'SELECT instance FROM webhook.identity'), $instance, 'and keeps its instance');
@@ -142,12 +142,12 @@ $r->mode('/ok/crm', '/status/503/crm');
 $standby->safe_psql('postgres', 'INSERT INTO item VALUES (9)');
 poll_until('one delivery is pending', sub { $standby->safe_psql('postgres', 'SELECT count(*) FROM webhook.pending') eq 1 });
 $standby->safe_psql('template1', 'CREATE DATABASE twin TEMPLATE postgres');
-like(wait_for_worker_of($standby, qr/^silent/, 'twin'), qr/copy of another/, 'a copy by TEMPLATE is silent and says why');
+like(wait_for_worker_of($standby, qr/^suspended/, 'twin'), qr/copy of another/, 'a copy by TEMPLATE is suspended and says why');
 poll_until('the worker of the copy has ended', sub { $standby->safe_psql('twin', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname = 'twin'") eq 0 });
-like(worker($standby, 'twin'), qr/^silent.*copy of another/, 'its worker ends, and leaves word');
+like(worker($standby, 'twin'), qr/^suspended.*copy of another/, 'its worker ends, and leaves word');
 $r->mode('/ok/crm', undef);
 $before = $r->count('/ok/crm');
-$standby->safe_psql('twin', 'SELECT webhook.enable()');
+$standby->safe_psql('twin', 'SELECT webhook.enable_delivery()');
 wait_for_worker_of($standby, qr/^running$/, 'twin');
 $standby->safe_psql('twin', 'INSERT INTO item VALUES (200)');
 poll_until('the twin has sent its event', sub { grep { $_->{body} =~ /"entity_id":"200"/ } $r->requests('/ok/crm') });
@@ -171,7 +171,7 @@ for my $name ('lower', 'higher')
 	$to->init(extra => [ '-E', 'UTF8', '--no-locale' ]);
 	$to->append_conf('postgresql.conf', <<CONF);
 shared_preload_libraries = 'webhook'
-webhook.naptime = '500ms'
+webhook.poll_interval = '500ms'
 webhook.allowed_networks = '127.0.0.0/8, ::1/128'
 webhook.ca_file = '$t->{certs}/ca.pem'
 CONF
@@ -185,14 +185,14 @@ CONF
 	is( $to->safe_psql('postgres', 'SELECT name, url FROM webhook.subscription'),
 		$standby->safe_psql('postgres', 'SELECT name, url FROM webhook.subscription'), 'the configuration has arrived');
 	is($to->safe_psql('postgres', 'SELECT source FROM webhook.source'), 'item', 'and what is watched');
-	like(wait_for_worker_of($to, qr/^silent/), qr/copy of another/, 'it is silent and says why');
+	like(wait_for_worker_of($to, qr/^suspended/), qr/copy of another/, 'it is suspended and says why');
 	$to->safe_psql('postgres', 'INSERT INTO item VALUES (300)');
-	my ($rc, $out, $err) = $to->psql('postgres', 'SELECT webhook.enable(moved => true)');
+	my ($rc, $out, $err) = $to->psql('postgres', 'SELECT webhook.enable_delivery(moved => true)');
 	like($err, qr/was not moved/, 'a dump cannot be the original, moved');
-	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_preview()"), '0|1', 'enable would leave out what happened in it so far');
-	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_preview(since => '-infinity')"), '1|0', 'unless told otherwise');
+	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_delivery_preview()"), '0|1', 'enable would leave out what happened in it so far');
+	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_delivery_preview(since => '-infinity')"), '1|0', 'unless told otherwise');
 	# the one is told so, the other is not
-	$to->safe_psql('postgres', $name eq 'lower' ? "SELECT webhook.enable(since => '-infinity')" : 'SELECT webhook.enable()');
+	$to->safe_psql('postgres', $name eq 'lower' ? "SELECT webhook.enable_delivery(since => '-infinity')" : 'SELECT webhook.enable_delivery()');
 	wait_for_worker_of($to, qr/^running$/);
 	$to->safe_psql('postgres', 'INSERT INTO item VALUES (301)');
 	my @expected = $name eq 'lower' ? (300, 301) : (301);

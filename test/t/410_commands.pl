@@ -71,7 +71,7 @@ sub all_delivered
 		$t->wait_until_settled;
 		$t->load_requests($r, 'request');
 		is($t->sql(<<SQL), '0|0|f', "$what: nothing is lost or given up");
-SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT FROM request r WHERE r.path = '$path' AND r.event_id = o.id AND r.status = 200
+SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT FROM request r WHERE r.path = '$path' AND r.event_number = o.event_number AND r.status = 200
 		AND r.id LIKE 'evt_' || (SELECT instance FROM webhook.identity LIMIT 1) || '%')),
 	(SELECT count(*) FROM webhook.dead_letter), count(*) < 60
 FROM webhook.outbox o
@@ -132,8 +132,8 @@ furnished('dropped');
 no_wait('DROP DATABASE', seconds_of('DROP DATABASE bare2'), seconds_of('DROP DATABASE dropped'));
 is($t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname IS NULL"), 0, 'no worker is left in what is gone');
 
-# A silent worker, that of a copy, stands in nobody's way either.
-in 'copy', sub { $t->poll_sql('the worker of the copy is silent', 'SELECT state FROM webhook.worker_status()', 'silent') };
+# A suspended worker, that of a copy, stands in nobody's way either.
+in 'copy', sub { $t->poll_sql('the worker of the copy is suspended', 'SELECT state FROM webhook.worker_status()', 'suspended') };
 no_wait(
 	'ALTER DATABASE ... RENAME of a copy',
 	seconds_of('CREATE DATABASE bare; ALTER DATABASE bare RENAME TO bare3'),
@@ -159,7 +159,7 @@ furnished('postgres', '/slow/20000');
 my $worker = $t->worker_pid;
 my @tables = split /\n/, $t->sql(<<'SQL');
 SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p')
-	AND relname !~ '_[2-7]$' ORDER BY relkind, oid -- two drawers stand for all
+	AND relname !~ '_[2-7]$' ORDER BY relkind, oid -- two segments stand for all
 SQL
 my %seconds;
 for my $table (@tables)

@@ -46,7 +46,7 @@ sub installation
 	return ($root . substr($of{bindir}, length $common)) =~ s{/bin$}{}r;
 }
 
-my $t    = WebhookTest->new(install_path => installation(), conf => "webhook.naptime = '1s'\n");
+my $t    = WebhookTest->new(install_path => installation(), conf => "webhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 
@@ -78,9 +78,9 @@ sub check
 	$t->load_requests($r, 'request');
 	is($t->sql("SELECT count(*) FILTER (WHERE entity_type = 'item'), count(*) FILTER (WHERE entity_type = 'rare') FROM webhook.outbox"), "$events|$rare", "$what: all is captured");
 	is( $t->sql(<<SQL), "$events|$events|$rare|$rare|$rare", "$what: and delivered, each once, and what fails first at its second attempt");
-SELECT count(*) FILTER (WHERE path = '/ok/$path'), count(DISTINCT event_id) FILTER (WHERE path = '/ok/$path'),
+SELECT count(*) FILTER (WHERE path = '/ok/$path'), count(DISTINCT event_number) FILTER (WHERE path = '/ok/$path'),
 	count(*) FILTER (WHERE path = '/fail-first/1/$path' AND status = 500), count(*) FILTER (WHERE path = '/fail-first/1/$path' AND status = 200),
-	count(DISTINCT event_id) FILTER (WHERE path = '/fail-first/1/$path') FROM request
+	count(DISTINCT event_number) FILTER (WHERE path = '/fail-first/1/$path') FROM request
 SQL
 	return;
 }

@@ -16,7 +16,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '10min'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '10min'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 
@@ -85,22 +85,22 @@ pass('ca_file: what was not trusted is');
 reload('webhook.ca_file' => "$t->{certs}/ca.pem");
 
 is(scalar(grep { defined $_->{status} && $_->{status} == 200 } $r->requests('/ok/crm')), 5, 'nobody has made again what was under way');
-$t->poll_sql('it has ended as it would have', "SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id WHERE s.name = 'crm' AND a.outcome = 'delivered' AND a.attempt = 1", 5);
+$t->poll_sql('it has ended as it would have', "SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id WHERE s.name = 'crm' AND a.outcome = 'delivered' AND a.attempt_number = 1", 5);
 is($r->count('/ok/crm'), 5, 'once');
 
-# a prepared transaction wakes nobody; with a shorter naptime it is found
+# a prepared transaction wakes nobody; with a shorter poll_interval it is found
 $t->sql(q{BEGIN; INSERT INTO item DEFAULT VALUES; PREPARE TRANSACTION 'p'});
 $t->sql(q{COMMIT PREPARED 'p'});
-reload('webhook.naptime' => '200ms');
+reload('webhook.poll_interval' => '200ms');
 $r->wait_for_requests(6, '/ok/crm');
-pass('naptime: a shorter one holds at once');
+pass('poll_interval: a shorter one holds at once');
 
 # the ring turns faster
 reload('webhook.retention' => '6s');
-my $oldest = $t->sql('SELECT min(id) FROM webhook.outbox');
+my $oldest = $t->sql('SELECT min(event_number) FROM webhook.outbox');
 poll_until('what is older goes', sub {
 	$t->sql('INSERT INTO item DEFAULT VALUES');
-	$t->sql("SELECT min(id) > $oldest FROM webhook.outbox") eq 't';
+	$t->sql("SELECT min(event_number) > $oldest FROM webhook.outbox") eq 't';
 });
 pass('retention: a shorter one holds at once');
 reload('webhook.retention' => '7d');
@@ -130,9 +130,9 @@ $node->_update_pid(0);
 $node->start;
 $t->wait_until_settled;
 $t->load_requests($r, 'request');
-is($t->sql("SELECT count(*) FROM webhook.outbox o WHERE entity_type = 'item' AND NOT EXISTS (SELECT FROM request r WHERE r.event_id = o.id AND r.status = 200)"),
+is($t->sql("SELECT count(*) FROM webhook.outbox o WHERE entity_type = 'item' AND NOT EXISTS (SELECT FROM request r WHERE r.event_number = o.event_number AND r.status = 200)"),
 	0, 'nothing is lost');
-is($t->sql('SELECT count(*) FROM (SELECT event_id FROM request WHERE path = $$/ok/crm$$ AND status = 200 GROUP BY 1 HAVING count(*) > 1) twice'),
+is($t->sql('SELECT count(*) FROM (SELECT event_number FROM request WHERE path = $$/ok/crm$$ AND status = 200 GROUP BY 1 HAVING count(*) > 1) twice'),
 	0, 'or answered twice');
 unlike(slurp_file($node->logfile), qr/webhook worker[^\n]*exited with exit code 1|PANIC|terminated by signal/, 'no worker died');
 

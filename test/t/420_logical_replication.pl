@@ -3,7 +3,7 @@
 # ALWAYS announces both; and our tables within a publication of all tables
 # harm neither the worker nor the applying.
 #
-# Covers T20 (a logical subscriber is silent for what it applies) and T55 (ORIGIN and ALWAYS).
+# Covers T20 (a logical subscriber is suspended for what it applies) and T55 (ORIGIN and ALWAYS).
 use strict;
 use warnings;
 
@@ -19,7 +19,7 @@ $publisher->init(allows_streaming => 'logical', extra => [ '-E', 'UTF8', '--no-l
 $publisher->append_conf('postgresql.conf', "shared_preload_libraries = 'webhook'\n");
 $publisher->start;
 
-my $t = WebhookTest->new(name => 'subscriber');
+my $t = WebhookTest->new(subscription => 'subscriber');
 my $r = $t->receiver(args => ['--no-http2']);
 
 my $tables = 'CREATE TABLE item (id int PRIMARY KEY, v text); CREATE TABLE mirror (id int PRIMARY KEY, v text)';
@@ -46,9 +46,9 @@ is($t->sql('SELECT string_agg(id::text, $$,$$ ORDER BY id) FROM item'), '2', 'ch
 # its own change comes after them, so when it is there, they would be
 $t->sql("INSERT INTO item VALUES (100, 'own')");
 $t->wait_until_settled;
-is($t->sql("SELECT string_agg(concat_ws(' ', entity_id, action_type), ', ' ORDER BY id) FROM webhook.outbox WHERE entity_type = 'item'"),
+is($t->sql("SELECT string_agg(concat_ws(' ', entity_id, action_type), ', ' ORDER BY event_number) FROM webhook.outbox WHERE entity_type = 'item'"),
 	'100 new', 'what was copied and applied makes no event, its own change does');
-like($t->sql("SELECT string_agg(concat_ws(' ', entity_id, action_type), ', ' ORDER BY id) FROM webhook.outbox WHERE entity_type = 'mirror'"),
+like($t->sql("SELECT string_agg(concat_ws(' ', entity_id, action_type), ', ' ORDER BY event_number) FROM webhook.outbox WHERE entity_type = 'mirror'"),
 	qr/(^|, )2 new$/, 'ENABLE ALWAYS: what was applied makes an event');
 my @bodies = map { $_->{body} } $r->requests('/ok/crm');
 is(scalar(grep { /"entity_type":"item"/ } @bodies), 1, 'one request for its own change');

@@ -32,7 +32,7 @@ write_private($key_file, "k1 $key{k1}\n");
 my $t = WebhookTest->new(
 	preload => 'pg_stat_statements,webhook',
 	conf    => <<CONF);
-webhook.naptime = '30s'
+webhook.poll_interval = '30s'
 webhook.key_file = '$key_file'
 log_min_messages = debug5
 log_min_error_statement = panic
@@ -79,7 +79,7 @@ $t->sql("UPDATE webhook.secret SET expires_at = NULL");
 
 # in another row it is worth nothing
 my ($rc, $out, $err) = $node->psql('postgres', <<'SQL');
-SELECT webhook.seal_anew(webhook.secret_owner(k.subscription_id, k.id + 1), k.secret) FROM webhook.secret k ORDER BY k.id LIMIT 1
+SELECT webhook.seal_again(webhook.secret_owner(k.subscription_id, k.id + 1), k.secret) FROM webhook.secret k ORDER BY k.id LIMIT 1
 SQL
 like($err, qr/a secret cannot be opened.*sealed for another row/s, 'copied into another row it does not open');
 
@@ -105,7 +105,7 @@ $node->wait_for_log(qr/WARNING:.*cannot use a secret of subscription "crm"\n.*DE
 $t->sql("UPDATE webhook.subscription SET retry_schedule = '{200ms}'");
 my $before = $r->count;
 $t->sql('INSERT INTO item DEFAULT VALUES');
-$t->poll_sql('it cannot be signed, and is kept', "SELECT bool_and(outcome = 'internal') AND count(*) > 0 FROM webhook.log WHERE event = (SELECT webhook.event_id(max(id)) FROM webhook.outbox)");
+$t->poll_sql('it cannot be signed, and is kept', "SELECT bool_and(outcome = 'internal') AND count(*) > 0 FROM webhook.log WHERE event = (SELECT webhook.event_id(max(event_number)) FROM webhook.outbox)");
 is($r->count, $before, 'nothing is sent unsigned');
 write_private($key_file, "k2 $key{k2}\n");
 $node->reload;
@@ -130,7 +130,7 @@ write_private("$dir/secret", "$in_file\n");
 is($t->sql("SELECT webhook.rotate_secret('crm', 'file:$dir/secret', '0')"), "file:$dir/secret", 'a superuser may keep a secret in a file');
 is(kept(), "file:$dir/secret", 'of which the row has the name only');
 ok(signed_with(event(), $in_file), 'requests are signed with it');
-my $changed = 'whsec_' . encode_base64('the secret of the file, changed.', '');
+my $changed_columns = 'whsec_' . encode_base64('the secret of the file, changed.', '');
 write_private("$dir/secret", "$changed\n");
 $node->reload;
 $t->poll_sql('reloaded', 'SELECT true');

@@ -118,7 +118,7 @@ chmod 0600, $keys;
 my $t = WebhookTest->new(
 	preload => 'pg_stat_statements,webhook',
 	conf    => <<CONF);
-webhook.naptime = '30s'
+webhook.poll_interval = '30s'
 webhook.key_file = '$keys'
 webhook.allow_http = on
 log_min_messages = debug5
@@ -148,7 +148,7 @@ sub sent
 # -- an authority of its own, and a client's certificate
 
 my $mtls = "https://localhost:$port{mtls}/";
-$t->subscribe('mtls', $mtls, active => 'false');
+$t->subscribe('mtls', $mtls, state => "'inactive'");
 like(sent('mtls'), qr/^\|tls_unknown_ca/, 'an authority that nobody knows is not trusted');
 set('mtls', ca => $pem{'ca.pem'});
 like(sent('mtls'), qr/^400\|bad_request/, 'with its own authority a subscription gets as far as being asked for a certificate');
@@ -161,19 +161,19 @@ is((noted('mtls'))[-1]{subject}, 'CN=stranger', 'and is not sent over a connecti
 set('mtls', client_certificate => $pem{'client.pem'}, client_key => $pem{'client.key'});
 
 my $r = $t->receiver(args => ['--no-http2']);
-$t->subscribe('known', $r->url('/ok/known'), active => 'false');
+$t->subscribe('known', $r->url('/ok/known'), state => "'inactive'");
 is(sent('known'), '200|', 'other subscriptions trust webhook.ca_file as before');
 set('known', ca => $pem{'ca.pem'});
 like(sent('known'), qr/^\|tls_unknown_ca/, 'an authority of its own is the only one that a subscription trusts, also where a connection is open');
 set('known', ca => undef);
-$t->subscribe('unknown', $mtls, active => 'false');
+$t->subscribe('unknown', $mtls, state => "'inactive'");
 like(sent('unknown'), qr/^\|tls_unknown_ca/, 'and is trusted by no other');
 
 # a connection belongs to who proved himself on it
 my $either = "https://localhost:$port{either}/";
 for my $name ('with', 'without')
 {
-	$t->subscribe($name, $either, active => 'false');
+	$t->subscribe($name, $either, state => "'inactive'");
 	set($name, ca => $pem{'ca.pem'});
 }
 set('with', client_certificate => $pem{'client.pem'}, client_key => $pem{'client.key'});
@@ -189,7 +189,7 @@ ok($either[0]{connection} == $either[2]{connection} && $either[1]{connection} ==
 
 my $plain = "http://127.0.0.1:$port{plain}/";
 my %value = (password => 'open-sesame-4711', token => 'bearer-token-0815', key => 'api-key-1234567');
-$t->subscribe('headers', $plain, active => 'false');
+$t->subscribe('headers', $plain, state => "'inactive'");
 for my $case ([ basic => "aladdin:$value{password}", 'Basic ' . encode_base64("aladdin:$value{password}", '') ], [ bearer => $value{token}, "Bearer $value{token}" ])
 {
 	my ($kind, $secret, $header) = @$case;
@@ -204,7 +204,7 @@ is((noted('plain'))[-1]{authorization}, '-', 'it is not sent any more');
 
 # -- a forward proxy
 
-$t->subscribe('forward', $plain . 'through', active => 'false');
+$t->subscribe('forward', $plain . 'through', state => "'inactive'");
 set('forward', proxy => "http://127.0.0.1:$port{forward}");
 is(sent('forward'), '200|', 'plain HTTP goes through a proxy');
 is((noted('forward'))[-1]{uri}, '/through', 'which has seen it');
@@ -213,7 +213,7 @@ $value{proxy} = 'proxy-password-99';
 my $proxy = start_node('proxy', '--user', 'me', '--password', $value{proxy});
 for my $name ('tunnel', 'intruder')
 {
-	$t->subscribe($name, $r->url("/ok/$name"), active => 'false');
+	$t->subscribe($name, $r->url("/ok/$name"), state => "'inactive'");
 }
 set('tunnel', proxy => "http://me:$value{proxy}\@127.0.0.1:$proxy->{port}", bearer => $value{token});
 set('intruder', proxy => "http://me:wrong\@127.0.0.1:$proxy->{port}");
@@ -247,7 +247,7 @@ $t->sql('INSERT INTO item SELECT FROM generate_series(1, 30)');
 $t->wait_until_settled;
 is(scalar(grep { m{^/api 200} } oauth_log()), 60, 'a token that was revoked is replaced');
 is(scalar(grep { m{^/token} } oauth_log()), 2, 'by one other');
-is($t->sql("SELECT DISTINCT outcome, attempt FROM webhook.log WHERE subscription = 'oauth'"), 'delivered|1', 'and nobody is told of a failure');
+is($t->sql("SELECT DISTINCT outcome, attempt_number FROM webhook.log WHERE subscription = 'oauth'"), 'delivered|1', 'and nobody is told of a failure');
 steer(life => 2, revoke => JSON::PP::true);
 my $refused = grep { m{^/api 401} } oauth_log();
 $t->sql('INSERT INTO item DEFAULT VALUES');
@@ -266,7 +266,7 @@ is( $t->sql("SELECT DISTINCT http_status, error FROM webhook.log WHERE outcome =
 steer(down => JSON::PP::false, life => 3600);
 $t->wait_until_settled;
 is($t->sql("SELECT count(*) FROM webhook.dead_letter"), 0, 'when it can be had, it is delivered');
-is($t->sql("SELECT count(DISTINCT event_id) = (SELECT count(*) FROM item) FROM webhook.log WHERE subscription = 'oauth' AND outcome = 'delivered'"), 't', 'all of it');
+is($t->sql("SELECT count(DISTINCT event_number) = (SELECT count(*) FROM item) FROM webhook.log WHERE subscription = 'oauth' AND outcome = 'delivered'"), 't', 'all of it');
 set('oauth', oauth2 => JSON::PP::encode_json({ token_url => "$api/token", client_id => 'my client', client_secret => 'wrong', scope => 'events' }));
 like(sent('oauth'), qr/^\|oauth: the token endpoint answered with status 401: invalid_client/, 'a wrong client is told');
 $t->sql("SELECT webhook.pause('oauth')");

@@ -22,7 +22,7 @@ sub block
 	return $1;
 }
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 
@@ -87,7 +87,7 @@ is(as('ann', "SELECT webhook.pause('crm')"), '', 'pauses');
 as('app', "UPDATE item SET v = 'two'");
 is(as('ann', "SELECT webhook.resume('crm')"), '', 'and resumes');
 $t->wait_until_settled;
-is(as('ann', "SELECT webhook.redeliver((SELECT min(event_id)::text FROM webhook.log))"), 1, 'sends an event again');
+is(as('ann', "SELECT webhook.redeliver((SELECT min(event_number)::text FROM webhook.log))"), 1, 'sends an event again');
 $t->wait_until_settled;
 is(as('ann', "SELECT webhook.replay('crm', '-infinity')"), 2, 'or all there are');
 $t->wait_until_settled;
@@ -121,12 +121,12 @@ refused('ann', "write $_->[0]", $_->[1])
   [ 'profile',      "UPDATE webhook.profile SET description = ''" ],
   [ 'dead_letter',  "UPDATE webhook.dead_letter SET reason = ''" ],
   [ 'an id',        "INSERT INTO webhook.subscription (id, name, url) VALUES (77, 'x', '$ok')" ],
-  [ 'the array of operation', "UPDATE webhook.operation SET subscriptions = '{1}', name = 'test'" ],
+  [ 'the array of operation', "UPDATE webhook.privileged_call SET subscriptions = '{1}', name = 'test'" ],
   [ 'through TRUNCATE',       'TRUNCATE webhook.subscription CASCADE' ];
 refused('ann', "call $_", "SELECT $_")
-  for "webhook.seal_anew('secret 1 1', 'x')", "webhook.rotate_secret_wrapped('crm', NULL, '0')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable()', 'webhook.reseal()',
-  "webhook.do_rotate_secret(1, NULL, '0')", "webhook.do_set_credential(1, 'bearer', 'x')", "webhook.do_redeliver('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.tell_worker()';
-like(as('ann', 'SELECT webhook.separate_operators()'), qr/^ERROR:  permission denied/, 'only the owner separates operators');
+  for "webhook.seal_again('secret 1 1', 'x')", "webhook.rotate_secret_wrapped('crm', NULL, '0')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable_delivery()', 'webhook.reseal()',
+  "webhook.rotate_secret_as_owner(1, NULL, '0')", "webhook.set_credential_as_owner(1, 'bearer', 'x')", "webhook.redeliver_as_owner('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.wake_worker()';
+like(as('ann', 'SELECT webhook.isolate_operators()'), qr/^ERROR:  permission denied/, 'only the owner separates operators');
 like(as('ann', "SELECT webhook.rotate_secret('crm', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'only a superuser has secrets read from files');
 like(as('ann', "UPDATE webhook.subscription SET owner = 'bob' WHERE name = 'crm'"), qr/^ERROR:  must be a member of role "bob"/, 'nobody is given a subscription by another');
 like(as('ann', "INSERT INTO webhook.subscription (name, url, owner) VALUES ('x', '$ok', 'postgres')"), qr/^ERROR:  must be a member of role "postgres"/, 'nor a superuser');
@@ -147,32 +147,32 @@ is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL), webhook.set_
 is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and it is gone');
 
 # the door by hand: it can do what the functions do, and shows no secret that was there before
-my $by_hand = as('ann', q{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
-unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook.operation, updated by hand, shows no old secret');
+my $by_hand = as('ann', q{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
+unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook.privileged_call, updated by hand, shows no old secret');
 my $made = $t->sql("SELECT string_agg(secret, ' ') FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id WHERE s.name = 'crm'");
 like($made, qr/^whsec_\S+$/, 'but makes a new one');
 like($by_hand, qr/^wrapped:/, 'which it shows wrapped, for it is a statement');
-like(as('ann', qq{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm", "secret": "$made"}'}),
+like(as('ann', qq{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm", "secret": "$made"}'}),
 	qr/^ERROR:  a secret or credential was not given as it must be/, 'and is given none');
-is(as('ann', 'SELECT name, arguments, result FROM webhook.operation'), '||', 'and keeps nothing');
-like(as('ann', q{UPDATE webhook.operation SET name = 'replay', arguments = '{"since": "-infinity", "until": "infinity"}'}),
+is(as('ann', 'SELECT name, arguments, result FROM webhook.privileged_call'), '||', 'and keeps nothing');
+like(as('ann', q{UPDATE webhook.privileged_call SET name = 'replay', arguments = '{"since": "-infinity", "until": "infinity"}'}),
 	qr/^ERROR:  subscription "" does not exist/, 'what is for one subscription is not for all');
-like(as('ann', "UPDATE webhook.operation SET name = 'drop'"), qr/^ERROR:  /, 'an unknown operation is refused');
+like(as('ann', "UPDATE webhook.privileged_call SET name = 'drop'"), qr/^ERROR:  /, 'an unknown operation is refused');
 
 #
 # The viewer
 #
-is(as('eve', "SELECT event, outcome FROM webhook.log WHERE subscription = 'crm' ORDER BY at LIMIT 1"),
+is(as('eve', "SELECT event, outcome FROM webhook.log WHERE subscription = 'crm' ORDER BY started_at LIMIT 1"),
 	$t->sql('SELECT webhook.event_id(1)') . '|delivered', 'a viewer sees the log');
-is(as('eve', "SELECT state, breaker, pending, dead, delivered > 0 FROM webhook.status WHERE subscription = 'crm'"), 'live|closed|0|0|t', 'and the status');
-is(as('eve', "SELECT state FROM webhook.status WHERE subscription IS NULL"), 'worker running', 'and the worker');
+is(as('eve', "SELECT state, breaker, pending, dead_letters, delivered > 0 FROM webhook.status WHERE subscription = 'crm'"), 'active|closed|0|0|t', 'and the status');
+is(as('eve', "SELECT state FROM webhook.worker"), 'running', 'and the worker');
 is(as('eve', 'SELECT source FROM webhook.source'), 'item', 'and the sources');
 refused('eve', "read $_->[0]", $_->[1])
   for map { [ $_, "SELECT $_" ] } 'url FROM webhook.subscription', 'headers FROM webhook.subscription', '* FROM webhook.subscription', '* FROM webhook.secret',
-  'result FROM webhook.dead_letter', '* FROM webhook.outbox', 'last_error FROM webhook.pending', '* FROM webhook.identity', '* FROM webhook.operation', '* FROM webhook.profile';
+  'result FROM webhook.dead_letter', '* FROM webhook.outbox', 'last_error FROM webhook.pending', '* FROM webhook.identity', '* FROM webhook.privileged_call', '* FROM webhook.profile';
 refused('eve', "change $_", $_)
-  for "UPDATE webhook.subscription SET active = false", "SELECT webhook.pause('crm')", "SELECT webhook.subscribe('x', 'https://example.com/')",
-  "SELECT webhook.redeliver('1')", "CALL webhook.test('crm')", 'DELETE FROM webhook.dead_letter', "UPDATE webhook.operation SET name = 'test'";
+  for "UPDATE webhook.subscription SET state = 'inactive'", "SELECT webhook.pause('crm')", "SELECT webhook.subscribe('x', 'https://example.com/')",
+  "SELECT webhook.redeliver('1')", "CALL webhook.test('crm')", 'DELETE FROM webhook.dead_letter', "UPDATE webhook.privileged_call SET name = 'test'";
 
 #
 # The application, and who owns tables
@@ -180,7 +180,7 @@ refused('eve', "change $_", $_)
 like(as('app', $_), qr/^ERROR:  permission denied for schema webhook/, "an application sees nothing: $_")
   for 'SELECT * FROM webhook.subscription', 'SELECT * FROM webhook.log', 'SELECT * FROM webhook.source', "SELECT webhook.event_id(1)", "CALL webhook.test('crm')";
 is(as('app', "SET webhook.context = '{}'; UPDATE item SET v = 'three' WHERE id = 1; DELETE FROM item WHERE id = 2"), '', 'and writes as it likes');
-is(as('tom', "CREATE TABLE own (id int PRIMARY KEY); SELECT webhook.watch('own', actions => '{new,truncate}'); SELECT webhook.unwatch('own')"), "\n",
+is(as('tom', "CREATE TABLE own (id int PRIMARY KEY); SELECT webhook.watch('own', action_types => '{new,truncate}'); SELECT webhook.unwatch('own')"), "\n",
 	'who owns a table watches it, and ends that');
 like(as('tom', "SELECT webhook.watch('item')"), qr/^ERROR:  (permission denied for|must be owner of) table item/, 'and no other');
 refused('tom', 'subscribe', "SELECT webhook.subscribe('x', '$ok')");
@@ -200,9 +200,9 @@ is(as('bob', 'SELECT name FROM webhook.subscription'), 'bobs', 'bob sees his own
 is(as('ann', "SELECT string_agg(name, ',' ORDER BY name) FROM webhook.subscription"), 'crm,given', 'and ann hers');
 is(as('bob', 'SELECT string_agg(DISTINCT subscription, \',\') FROM webhook.log'), 'bobs', 'he sees his log only');
 is(as('bob', 'SELECT string_agg(DISTINCT subscription_id::text, \',\') FROM webhook.attempt'), as('bob', 'SELECT id FROM webhook.subscription'), 'also in the table');
-is(as('bob', "SELECT string_agg(coalesce(subscription, state), ',' ORDER BY subscription) FROM webhook.status"), 'bobs,worker running', 'his status and the worker');
+is(as('bob', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs', 'his status');
 is(as('bob', 'SELECT count(*) FROM webhook.counters()'), 1, 'his counters');
-is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook.operation'), 1, 'and may operate his own');
+is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook.privileged_call'), 1, 'and may operate his own');
 is(as('bob', 'SELECT count(*) FROM webhook.dead_letter'), 1, 'bob sees his dead letter');
 is(as('ann', 'SELECT count(*) FROM webhook.dead_letter'), 0, 'and ann does not');
 is(as('ann', "SELECT webhook.purge_dead_letters('0')"), 0, 'nor purges it');
@@ -211,7 +211,7 @@ my $secrets_before = $t->sql('SELECT string_agg(secret, \' \' ORDER BY subscript
 like(as('bob', $_), $no_such, "nor for bob is ann's: $_")
   for "SELECT webhook.pause('crm')", "SELECT webhook.resume('crm')", "SELECT webhook.unsubscribe('crm')", "SELECT webhook.rotate_secret('crm')",
   "SELECT webhook.set_credential('crm', 'bearer', 'x')", "SELECT webhook.redeliver('1', 'crm')", "SELECT webhook.replay('crm', '-infinity')", "CALL webhook.test('crm')",
-  q{UPDATE webhook.operation SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
+  q{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
 is($t->sql('SELECT string_agg(secret, \' \' ORDER BY subscription_id, id) FROM webhook.secret'), $secrets_before, 'and her secrets are as they were');
 is(as('bob', "UPDATE webhook.subscription SET url = '$ok'; DELETE FROM webhook.subscription WHERE name = 'crm'; SELECT count(*) FROM webhook.subscription"), 1,
 	'direct writes touch his own');
@@ -219,13 +219,13 @@ is($t->sql("SELECT owner FROM webhook.subscription WHERE name = 'crm'"), 'ann', 
 like(as('bob', "SELECT webhook.subscribe('crm', '$ok')"), qr/^ERROR:  subscription "crm" already exists/, 'a name that is taken is taken');
 my $sent = $r->count('/ok/crm/ann');
 $t->sql("UPDATE webhook.subscription SET url = '" . $r->url('/ok/crm/ann') . "' WHERE name = 'crm'");
-is(as('bob', "SELECT webhook.redeliver((SELECT max(event_id)::text FROM webhook.log))"), 1, 'what he sends again to all goes to all of his');
+is(as('bob', "SELECT webhook.redeliver((SELECT max(event_number)::text FROM webhook.log))"), 1, 'what he sends again to all goes to all of his');
 $t->wait_until_settled;
 is($r->count('/ok/crm/ann'), $sent, 'and to nobody else');
 like(as('ann', "SELECT outcome, response FROM webhook.log WHERE subscription = 'bobs' OR response IS NOT NULL AND subscription <> 'crm'"), qr/^$/, 'no condition on the log brings up his');
 like(as('bob', "UPDATE webhook.subscription SET owner = 'ann'"), qr/^ERROR:  must be a member of role "ann"/, 'he cannot give her his');
-is(as('kim', "SELECT string_agg(coalesce(subscription, state), ',' ORDER BY subscription) FROM webhook.status"), 'bobs,crm,given,worker running', 'who shall see all does');
-is(as('eve', "SELECT string_agg(coalesce(subscription, state), ',' ORDER BY subscription) FROM webhook.status"), 'worker running', 'another viewer sees none');
+is(as('kim', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs,crm,given', 'who shall see all does');
+is(as('eve', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), '', 'another viewer sees none');
 is($t->sql('SELECT count(*) FROM webhook.subscription'), 3, 'the owner sees all');
 # nor is he told of hers
 for my $who ('ann', 'bob')
@@ -266,7 +266,7 @@ my (undef, $seen) = $elsewhere->psql('postgres', 'SELECT count(*) FROM webhook.s
 is($seen, 0, 'row security is on there, for the operators that have the grants there');
 $elsewhere->stop;
 
-$t->sql('SELECT webhook.separate_operators(false)');
+$t->sql('SELECT webhook.isolate_operators(false)');
 is(as('bob', "SELECT count(*) FROM webhook.subscription"), 4, 'undone: operators share again');
 
 $t->stop;

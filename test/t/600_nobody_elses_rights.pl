@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t     = WebhookTest->new(conf => "webhook.naptime = '1s'\nwebhook.retention = '6s'\nautovacuum = off\n");
+my $t     = WebhookTest->new(conf => "webhook.poll_interval = '1s'\nwebhook.retention = '6s'\nautovacuum = off\n");
 my $node  = $t->node;
 my $r     = $t->receiver(args => ['--no-http2']);
 my $super = $t->sql('SELECT current_user');
@@ -57,7 +57,7 @@ BEGIN
 	FOREACH what IN ARRAY ARRAY['ALTER ROLE sup SUPERUSER', 'SET ROLE op', 'RESET ROLE', 'SET SESSION AUTHORIZATION sup', 'RESET SESSION AUTHORIZATION',
 		'SET exit_on_error = on', 'SELECT pg_catalog.set_config(''exit_on_error'', ''on'', false)',
 		'LISTEN x', 'CREATE TEMP TABLE left_behind (a int)', 'PREPARE p AS SELECT 1', 'DISCARD ALL', 'DEALLOCATE ALL',
-		'SET search_path = evil', 'SELECT pg_catalog.set_config(''my.left'', ''behind'', false)', 'SET row_security = on', 'SET lock_timeout = 1', 'RESET ALL',
+		'SET search_path = evil', 'SELECT pg_catalog.set_config(''my.left'', ''blocked'', false)', 'SET row_security = on', 'SET lock_timeout = 1', 'RESET ALL',
 		'SELECT pg_catalog.pg_advisory_lock(4711)'] LOOP
 		BEGIN
 			EXECUTE what;
@@ -106,21 +106,21 @@ END
 $$;
 SQL
 
-# Events of every fate: delivered, retried, dead, a breaker that opens, an endpoint that is gone, drawers emptied. What waits
+# Events of every fate: delivered, retried, dead, a breaker that opens, an endpoint that is gone, segments emptied. What waits
 # for an endpoint in trouble would wait for longer than the retention, and with its event; so those subscriptions go at the end.
 sub all_fates
 {
 	my ($db) = @_;
-	$t->subscribe('down', $r->url("/status/500/$db"), give_up_after => "'2s'", retry_schedule => "'{100ms}'", filter => q('$.new.v > 0'));
-	$t->subscribe('gone', $r->url("/status/410/$db"), filter => q('$.new.v < 3'));
+	$t->subscribe('down', $r->url("/status/500/$db"), give_up_after => "'2s'", retry_schedule => "'{100ms}'", filter => q('$.result.v > 0'));
+	$t->subscribe('gone', $r->url("/status/410/$db"), filter => q('$.result.v < 3'));
 	as('app', 'INSERT INTO item (v) SELECT generate_series(1, 12)');
-	my $last = $t->sql('SELECT max(id) FROM webhook.outbox');
+	my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 	$t->poll_sql('a subscription is disabled', "SELECT state FROM webhook.subscription WHERE name = 'gone'", 'disabled');
-	$t->poll_sql('a breaker has opened, and others are told', "SELECT count(*) FROM webhook.trouble", 1);
+	$t->poll_sql('a breaker has opened, and others are told', "SELECT count(*) FROM webhook.breaker_notice", 1);
 	$t->sql("SELECT webhook.unsubscribe('down'), webhook.unsubscribe('gone')");
 	$t->wait_until_settled;
-	$t->poll_sql('drawers are emptied',
-		"SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE id <= $last) AND NOT EXISTS (SELECT FROM webhook.attempt WHERE event_id <= $last)");
+	$t->poll_sql('segments are emptied',
+		"SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE event_number <= $last) AND NOT EXISTS (SELECT FROM webhook.attempt WHERE event_number <= $last)");
 	return;
 }
 
@@ -130,8 +130,8 @@ sub set_up
 	$t->sql('CREATE TABLE item (id serial PRIMARY KEY, v int); GRANT INSERT ON item TO app; GRANT USAGE ON SEQUENCE item_id_seq TO app');
 	$t->sql("SELECT webhook.watch('item')");
 	$t->subscribe('crm',   $r->url("/ok/$db/crm"));
-	$t->subscribe('again', $r->url("/fail-first/1/$db"), retry_schedule => "'{100ms}'", filter => q('$.new.v < 4'));
-	$t->subscribe('dead',  $r->url("/status/413/$db"), filter => q('$.new.v < 3'));
+	$t->subscribe('again', $r->url("/fail-first/1/$db"), retry_schedule => "'{100ms}'", filter => q('$.result.v < 4'));
+	$t->subscribe('dead',  $r->url("/status/413/$db"), filter => q('$.result.v < 3'));
 	$t->subscribe('ops',   $r->url("/ok/$db/ops"), entity_types => "'{webhook_subscription}'");
 	return;
 }
@@ -175,17 +175,17 @@ sub attack
 {
 	my ($what, $attack, $like, $undo, %args) = @_;
 	$t->wait_for_worker;
-	my $since = $t->sql('SELECT last_value FROM webhook.outbox_id_seq');
+	my $since = $t->sql('SELECT last_value FROM webhook.event_number_seq');
 	$attack = [ $args{by} // 'sup', $attack ] unless ref $attack;
 	if (ref $attack eq 'CODE') { $attack->() }
 	else { is(as(@$attack), '', "$what: it can be made") }
 	is(as('app', 'INSERT INTO item SELECT FROM generate_series(1, 3)'), '', "$what: applications write on");
-	$t->poll_sql("$what: the status says so", "SELECT state = 'worker failing' AND reason ~ '$like' FROM webhook.status WHERE subscription IS NULL");
+	$t->poll_sql("$what: the status says so", "SELECT state = 'failing' AND reason ~ '$like' FROM webhook.worker");
 	is($t->sql('SELECT count(*) FROM sup.caught'), 0, "$what: it is never run");
 	is($t->sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'sup'"), 'f', "$what: nobody becomes a superuser");
 	$t->sql($undo);
 	$t->poll_sql("$what: when it is undone, what waited is delivered",
-		"SELECT count(*) > 0 FROM webhook.attempt WHERE event_id > $since AND subscription = 'crm' AND outcome = 'delivered'");
+		"SELECT count(*) > 0 FROM webhook.attempt WHERE event_number > $since AND subscription = 'crm' AND outcome = 'delivered'");
 	$t->wait_until_settled;
 	is($t->sql('SELECT count(*) FROM sup.caught'), 0, "$what: nor is it then");
 	return;
@@ -231,10 +231,10 @@ SQL
 		attack("$db: a trigger for $where", "CREATE TRIGGER mine BEFORE $where FOR EACH $each EXECUTE FUNCTION sup.tr()",
 			qq(trigger "mine" on $table runs function tr, which $owner, the owner of the extension, does not own: drop), "DROP TRIGGER mine ON $table");
 	}
-	attack("$db: triggers on all drawers",
+	attack("$db: triggers on all segments",
 		join(';', map { "CREATE TRIGGER mine AFTER INSERT ON webhook.attempt_$_ FOR EACH ROW EXECUTE FUNCTION sup.tr()" } 0 .. 7),
 		'trigger "mine" on webhook.attempt_\d runs function tr', join(';', map { "DROP TRIGGER mine ON webhook.attempt_$_" } 0 .. 7));
-	attack("$db: triggers for emptying drawers",
+	attack("$db: triggers for emptying segments",
 		join(';', map { "CREATE TRIGGER mine BEFORE TRUNCATE ON webhook.outbox_$_ FOR EACH STATEMENT EXECUTE FUNCTION sup.tr()" } 0 .. 7),
 		'trigger "mine" on webhook.outbox_\d runs function tr', join(';', map { "DROP TRIGGER mine ON webhook.outbox_$_" } 0 .. 7));
 	# a function of the owner's, and code of his own in the condition
@@ -242,7 +242,7 @@ SQL
 	attack("$db: a condition that calls a function", 'CREATE TRIGGER mine BEFORE INSERT ON webhook.attempt FOR EACH ROW WHEN (sup.mine()) EXECUTE FUNCTION public.harmless()',
 		'trigger "mine" on webhook.attempt(_\d)? runs function mine', 'DROP TRIGGER mine ON webhook.attempt');
 	attack("$db: a condition with an operator",
-		'CREATE TRIGGER mine BEFORE INSERT ON webhook.attempt FOR EACH ROW WHEN (NEW.event_id OPERATOR(sup.===) NEW.outcome) EXECUTE FUNCTION public.harmless()',
+		'CREATE TRIGGER mine BEFORE INSERT ON webhook.attempt FOR EACH ROW WHEN (NEW.event_number OPERATOR(sup.===) NEW.outcome) EXECUTE FUNCTION public.harmless()',
 		'the condition of trigger "mine" on webhook.attempt(_\d)? may run code', 'DROP TRIGGER mine ON webhook.attempt');
 	attack("$db: a condition with a domain",
 		'CREATE TRIGGER mine BEFORE INSERT ON webhook.attempt FOR EACH ROW WHEN (NEW.outcome::sup.odd IS NOT NULL) EXECUTE FUNCTION public.harmless()',
@@ -270,7 +270,7 @@ SQL
 		'trigger "mine" on webhook.attempt(_\d)? runs function tr',
 		'DROP TRIGGER mine ON webhook.attempt');
 	attack(
-		"$db: a trigger on a drawer made while the worker waits",
+		"$db: a trigger on a segment made while the worker waits",
 		sub {
 			my $session = $node->background_psql($WebhookTest::DB, extra_params => [ '-U', 'sup' ]);
 			$session->query_safe(
@@ -284,7 +284,7 @@ SQL
 		join(';', map { "DROP TRIGGER mine ON webhook.attempt_$_" } 0 .. 7));
 	# what may be: one that never runs, a function that is more like ours than ours, a reference with a trigger behind it
 	is(as('sup', <<'SQL'), '', "$db: what is of no use to him can stay");
-CREATE FUNCTION webhook.note_change(bigint, text, text, text) RETURNS void LANGUAGE sql AS 'SELECT sup.mine()';
+CREATE FUNCTION webhook.announce(bigint, text, text, text) RETURNS void LANGUAGE sql AS 'SELECT sup.mine()';
 CREATE FUNCTION webhook.secret_owner(int, int) RETURNS text LANGUAGE sql AS 'SELECT sup.mine()::text';
 CREATE FUNCTION webhook.append_event(text, text, text, json, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT sup.mine(); SELECT 1::bigint';
 CREATE TABLE sup.noted (subscription bigint REFERENCES webhook.subscription ON UPDATE CASCADE ON DELETE CASCADE, at timestamptz);
@@ -323,7 +323,7 @@ attacks('postgres', $super);
 		my ($what, $harm, $like, $mend) = @_;
 		is(as('boss', $harm), '', "$what: it can be done");
 		as('app', 'INSERT INTO item DEFAULT VALUES');
-		$t->poll_sql("$what: the status says so", "SELECT state = 'worker failing' AND reason ~ '$like' FROM webhook.status WHERE subscription IS NULL");
+		$t->poll_sql("$what: the status says so", "SELECT state = 'failing' AND reason ~ '$like' FROM webhook.worker");
 		is(as('boss', $mend), '', "$what: it is undone");
 		$t->wait_until_settled;
 		return;
@@ -332,7 +332,7 @@ attacks('postgres', $super);
 		'cannot fire deferred trigger within security-restricted operation', 'DROP TRIGGER late ON webhook.attempt');
 	harm('row security that is forced', 'ALTER TABLE webhook.attempt ENABLE ROW LEVEL SECURITY; ALTER TABLE webhook.attempt FORCE ROW LEVEL SECURITY',
 		'would be affected by row-level security policy for table "attempt"', 'ALTER TABLE webhook.attempt NO FORCE ROW LEVEL SECURITY');
-	is(as('boss', 'SELECT webhook.separate_operators()'), '', 'row security that is not');
+	is(as('boss', 'SELECT webhook.isolate_operators()'), '', 'row security that is not');
 	my $before = $r->count('/ok/owned/crm');
 	all_fates('owned');
 	is($r->count('/ok/owned/crm') - $before, 12, 'hides nothing from the worker');
@@ -362,7 +362,7 @@ SQL
 
 	# all of it is given to another role
 	$t->sql('DROP SCHEMA sup CASCADE; DROP FUNCTION harmless(); TRUNCATE probed; REASSIGN OWNED BY boss TO op');
-	$t->sql("DROP FUNCTION IF EXISTS webhook.note_change(bigint, text, text, text), webhook.secret_owner(int, int), webhook.append_event(text, text, text, json, text, text)");
+	$t->sql("DROP FUNCTION IF EXISTS webhook.announce(bigint, text, text, text), webhook.secret_owner(int, int), webhook.append_event(text, text, text, json, text, text)");
 	$t->sql('DROP OWNED BY boss; GRANT ALL ON SCHEMA public TO op; DROP ROLE boss');
 	all_fates('owned');
 	is($t->sql("SELECT DISTINCT result FROM probed WHERE what = 'user'"), 'op', 'given to another role, it runs as that one');

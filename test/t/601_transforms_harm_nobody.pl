@@ -12,7 +12,7 @@ use Test::More;
 use WebhookTest;
 
 my $t = WebhookTest->new(conf => <<'CONF');
-webhook.naptime = '30s'
+webhook.poll_interval = '30s'
 max_worker_processes = 20
 CONF
 my $r = $t->receiver(args => ['--no-http2']);
@@ -53,14 +53,14 @@ sub event
 {
 	my ($table, $note) = @_;
 	$t->sql("INSERT INTO $table (note) VALUES (" . ($note // 'NULL') . ')');
-	return $t->sql("SELECT max(id) FROM webhook.outbox WHERE entity_type = '$table'");
+	return $t->sql("SELECT max(event_number) FROM webhook.outbox WHERE entity_type = '$table'");
 }
 
 # The first outcome of an event for a subscription, and its error.
 sub outcome
 {
 	my ($event, $subscription) = @_;
-	my $where = "FROM webhook.attempt WHERE event_id = $event AND subscription = '$subscription'";
+	my $where = "FROM webhook.attempt WHERE event_number = $event AND subscription = '$subscription'";
 	$t->poll_sql("event $event has an outcome for $subscription", "SELECT count(*) > 0 $where");
 	return split /\|/, $t->sql("SELECT outcome, coalesce(error, '') $where ORDER BY attempt LIMIT 1"), 2;
 }
@@ -71,7 +71,7 @@ sub all_is_well
 	my ($after) = @_;
 	$t->sql('INSERT INTO good DEFAULT VALUES; INSERT INTO bobs DEFAULT VALUES');
 	$t->poll_sql("$after: others are delivered", <<'SQL', 'delivered delivered');
-SELECT string_agg(outcome, ' ') FROM webhook.attempt WHERE event_id > (SELECT max(id) - 2 FROM webhook.outbox) AND subscription IN ('good', 'bobs')
+SELECT string_agg(outcome, ' ') FROM webhook.attempt WHERE event_number > (SELECT max(event_number) - 2 FROM webhook.outbox) AND subscription IN ('good', 'bobs')
 SQL
 	is($t->sql("SELECT pid || ' ' || pg_postmaster_start_time() FROM webhook.worker_status() WHERE state = 'running'"), "$worker $started", "$after: nobody has noticed");
 	return;
@@ -89,8 +89,8 @@ $t->poll_sql('200 of somebody else are delivered and settled', "SELECT count(*) 
 $r->mode('/ok/good', undef);
 is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = 'good'"), 200, '... each with one attempt');
 is($r->count('/ok/good'), 200, '... and one request');
-$t->poll_sql('it has gone on meanwhile', "SELECT count(*) >= 5 FROM webhook.attempt WHERE event_id = $id AND outcome = 'transform_failed'");
-is($t->sql("SELECT count(*) - count(DISTINCT attempt) FROM webhook.attempt WHERE event_id = $id"), 0, '... every call is an attempt');
+$t->poll_sql('it has gone on meanwhile', "SELECT count(*) >= 5 FROM webhook.attempt WHERE event_number = $id AND outcome = 'transform_failed'");
+is($t->sql("SELECT count(*) - count(DISTINCT attempt_number) FROM webhook.attempt WHERE event_number = $id"), 0, '... every call is an attempt');
 all_is_well('exit_on_error');
 
 #
@@ -153,7 +153,7 @@ SQL
 my $loop = 'SELECT to_json(a @> b) FROM public.compared';
 $name = bad($loop, language => 'sql');
 my $other = bad(q(BEGIN RETURN '"alice"'; END), keep => 1);
-$t->sql("UPDATE webhook.subscription SET entity_types = '{good}', active = true WHERE name = '$other'");
+$t->sql("UPDATE webhook.subscription SET entity_types = '{good}', state = 'active' WHERE name = '$other'");
 $id = event('bad');
 is((outcome($id, $name))[0], 'transform_timeout', 'a loop in C is a timeout');
 my $stuck = $t->sql("SELECT pid $processes AND usename = 'alice'");
@@ -174,8 +174,8 @@ all_is_well('a loop in C');
 #
 $name = bad('SELECT e.result', language => 'sql', retry => '{100ms}');
 $id   = event('bad', "repeat('0123456789', 1000000)");
-$t->poll_sql('10 MB are delivered, perhaps not at once on a busy machine', "SELECT count(*) FROM webhook.attempt WHERE event_id = $id AND subscription = '$name' AND outcome = 'delivered'", 1);
-is(length(($r->requests("/ok/$name"))[0]{body}), $t->sql("SELECT length(result::text) FROM webhook.outbox WHERE id = $id"), 'an event of 10 MB passes, whole');
+$t->poll_sql('10 MB are delivered, perhaps not at once on a busy machine', "SELECT count(*) FROM webhook.attempt WHERE event_number = $id AND subscription = '$name' AND outcome = 'delivered'", 1);
+is(length(($r->requests("/ok/$name"))[0]{body}), $t->sql("SELECT length(result::text) FROM webhook.outbox WHERE event_number = $id"), 'an event of 10 MB passes, whole');
 
 #
 # More owners than processes
@@ -189,7 +189,7 @@ poll_until(
 	sub {
 		my $n = $t->sql("SELECT count(*) $processes");
 		$most = $n if $n > $most;
-		return $t->sql("SELECT count(*) FROM webhook.attempt a WHERE outcome = 'delivered' AND event_id > $id AND entity_type = 'bad'") == 6 * 20;
+		return $t->sql("SELECT count(*) FROM webhook.attempt a WHERE outcome = 'delivered' AND event_number > $id AND entity_type = 'bad'") == 6 * 20;
 	});
 cmp_ok($most, '<=', 4, "six owners are served by four processes (at most $most were seen)");
 
@@ -272,7 +272,7 @@ for my $how ('terminated', 'stopped')
 	}
 	$t->wait_until_settled;
 	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'"), $before + 1, "$how in the midst of a call: no attempt is counted but the one that ends");
-	is($t->sql("SELECT attempt FROM webhook.attempt WHERE subscription = '$name' ORDER BY event_id DESC, attempt DESC LIMIT 1"), 1, '... and that is its first');
+	is($t->sql("SELECT attempt_number FROM webhook.attempt WHERE subscription = '$name' ORDER BY event_number DESC, attempt_number DESC LIMIT 1"), 1, '... and that is its first');
 }
 
 #
@@ -322,7 +322,7 @@ $id = event('bobs');
 is((outcome(event('good'), 'good'))[0], 'delivered', 'where no process can be started, others are delivered');
 $t->poll_sql('status says why', "SELECT state || ': ' || reason FROM webhook.worker_status()", 'failing: no process for transforms: all background worker slots are in use');
 like(slurp_file($t->node->logfile, $offset), qr/WARNING:  could not start a process for transforms.*all background worker slots.*max_worker_processes/s, '... and so does the log');
-is($t->sql("SELECT count(*) FROM webhook.attempt WHERE event_id = $id"), 0, 'what waits has not been tried');
+is($t->sql("SELECT count(*) FROM webhook.attempt WHERE event_number = $id"), 0, 'what waits has not been tried');
 $t->node->append_conf('postgresql.conf', "max_worker_processes = 20\n");
 $t->node->restart;
 is_deeply([ outcome($id, 'bobs') ], [ 'delivered', '' ], 'and is delivered when there is one');

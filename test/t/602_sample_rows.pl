@@ -21,7 +21,7 @@ sub block
 	return $1;
 }
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => ['--no-http2']);
 my $ok   = $r->url('/ok/crm');

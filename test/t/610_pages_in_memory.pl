@@ -67,9 +67,9 @@ sub rows
 	return <<SQL;
 BEGIN;
 INSERT INTO doc (d) SELECT repeat('x', $mb * 1024 * 1024);
-INSERT INTO webhook.outbox (id, xid, entity_id, entity_type, action_type, result, created_at, drawer)
-	SELECT nextval('webhook.outbox_id_seq'), o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.created_at, o.drawer
-	FROM (SELECT * FROM webhook.outbox ORDER BY id DESC LIMIT 1) o, generate_series(2, $n);
+INSERT INTO webhook.outbox (event_number, xid, entity_id, entity_type, action_type, result, created_at, segment)
+	SELECT nextval('webhook.event_number_seq'), o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.created_at, o.segment
+	FROM (SELECT * FROM webhook.outbox ORDER BY event_number DESC LIMIT 1) o, generate_series(2, $n);
 COMMIT;
 SQL
 }
@@ -85,14 +85,14 @@ my $context = "SELECT set_config('webhook.context', json_build_object('a', repea
 cmp_ok(grows('64 tiny rows with 60 kB of webhook.context that nobody asks for', $context), '<', 16, 'nor does their context');
 
 # somebody asks, but takes none now
-$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.new.id > 0'}, ordering => "'none'");
+$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
 $t->sql("SELECT webhook.pause('doc')");
 cmp_ok(grows("64 rows of $_ MB for a subscription that is paused", rows(64, $_)), '<', 16, "64 rows of $_ MB for a subscription that is paused are not read either") for 1, 64;
 $t->sql("SELECT webhook.unsubscribe('doc')");
 
 # A filter looks at each of them, and wants none: a page is 8 MB of events, or one that is larger, and one more
 # column of it on the way; what the filter takes is what it is given, and no event with more is judged.
-$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.new.id < 0'}, ordering => "'none'");
+$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.result.id < 0'}, ordering => "'none'");
 for my $size ([ 1, 8, 64 ], [ 8, 2, 16 ])
 {
 	my ($mb, $few, $many) = @$size;

@@ -5,7 +5,7 @@
 # Every setting that there is in this server is walked, and set to something odd
 # at each of the four levels: booleans the other way round, enums to another value, numbers to
 # their least or greatest, strings to something that is accepted. Then a new worker
-# delivers, filters, tries again, buries, settles, and empties drawers; a trigger
+# delivers, filters, tries again, buries, settles, and empties segments; a trigger
 # in it writes down what its settings are. Sessions that were there before do
 # the rest: new ones would be as odd as can be.
 use strict;
@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\nwebhook.retention = '6s'\nautovacuum = off\nwork_mem = '5MB'\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\nwebhook.retention = '6s'\nautovacuum = off\nwork_mem = '5MB'\n");
 my $node  = $t->node;
 my $r     = $t->receiver(args => ['--no-http2']);
 my $super = $t->sql('SELECT current_user');
@@ -54,8 +54,8 @@ CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SE
 SQL
 	$t->watch('item');
 	$t->subscribe('crm',   $r->url('/ok/crm'));
-	$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.new.v == 1'));
-	$t->subscribe('dead',  $r->url('/status/413/dead'), filter => q('$.new.v == 2'));
+	$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", filter => q('$.result.v == 1'));
+	$t->subscribe('dead',  $r->url('/status/413/dead'), filter => q('$.result.v == 2'));
 	$t->subscribe('unclear', $r->url('/ok/unclear'), filter => q('$.context.a == "x"'));
 	$work = $node->background_psql('hostile');
 }
@@ -71,7 +71,7 @@ sub deliver
 	ask("UPDATE this_round SET n = $n; SELECT pg_terminate_backend($pid)");
 	poll("$what: another worker runs", "SELECT state = 'running' AND pid <> $pid FROM webhook.worker_status()");
 	$pid = ask('SELECT pid FROM webhook.worker_status()');
-	my $before = ask('SELECT last_value - (NOT is_called)::int FROM webhook.outbox_id_seq');
+	my $before = ask('SELECT last_value - (NOT is_called)::int FROM webhook.event_number_seq');
 	my %before = map { $_ => $r->count($_) } '/ok/crm', '/fail-first/1/again', '/status/413/dead';
 	ask('INSERT INTO item (v) SELECT 1 + g % 3 FROM generate_series(0, 29) g');
 	ask(q(BEGIN; SET LOCAL webhook.context = '{"a": "\u0000"}'; INSERT INTO item (v) VALUES (5); COMMIT));
@@ -80,9 +80,9 @@ SELECT NOT EXISTS (SELECT FROM webhook.pending) AND EXISTS (SELECT FROM webhook.
 SQL
 	is($r->count('/ok/crm') - $before{'/ok/crm'}, 31, "$what: each event is delivered, once");
 	is($r->count('/fail-first/1/again') - $before{'/fail-first/1/again'}, 20, "$what: those that a filter lets pass and that fail, twice");
-	is(ask("SELECT count(*) FILTER (WHERE attempts = 1), count(*) FILTER (WHERE attempts = 0) FROM webhook.dead_letter WHERE event_id > $before"), '10|3',
+	is(ask("SELECT count(*) FILTER (WHERE attempts = 1), count(*) FILTER (WHERE attempts = 0) FROM webhook.dead_letter WHERE event_number > $before"), '10|3',
 		"$what: what is given up is a dead letter, and what a filter cannot be evaluated for");
-	poll("$what: drawers are emptied", "SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE created_at < clock_timestamp() - interval '9 s')");
+	poll("$what: segments are emptied", "SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE created_at < clock_timestamp() - interval '9 s')");
 	is(ask('SELECT pid FROM webhook.worker_status()'), $pid, "$what: all by one worker");
 	is(ask("SELECT count(*) > 300 FROM seen WHERE n = $n"), 't', "$what: it tells its settings");
 	is( ask(<<SQL), '', "$what: which are as they were without");

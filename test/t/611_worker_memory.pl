@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\nshared_buffers = 1GB\nhuge_pages = off\ndefault_toast_compression = lz4\nwebhook.max_in_flight = 200\nlog_min_messages = warning\n");
+my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\nshared_buffers = 1GB\nhuge_pages = off\ndefault_toast_compression = lz4\nwebhook.max_in_flight = 200\nlog_min_messages = warning\n");
 my $r = $t->receiver(args => ['--no-http2']);
 my $MB = 1024;    # of kB
 
@@ -117,7 +117,7 @@ subtest 'rows on their way to a slow receiver' => sub {
 		$r->release('/hold/doc', 1000);
 		$t->wait_until_settled(600);
 		$n += $rows;
-		is($t->sql("SELECT count(DISTINCT event_id) FROM webhook.attempt WHERE outcome = 'delivered' AND entity_type = 'doc'"), $n, 'and all of them arrive');
+		is($t->sql("SELECT count(DISTINCT event_number) FROM webhook.attempt WHERE outcome = 'delivered' AND entity_type = 'doc'"), $n, 'and all of them arrive');
 		note sprintf 'until all have arrived: peak %d MB', peak() / $MB;
 		cmp_ok(peak(), '<', 512 * $MB, 'below the limit');
 		same_worker("$rows rows of $mb MB");
@@ -146,7 +146,7 @@ subtest 'a small limit' => sub {
 	like($t->sql("SELECT string_agg(reason, ';') FROM webhook.dead_letter"), qr/none with more than 8388608 is sent/, 'what is too large is a dead letter that says so');
 	same_worker('one that is too large');
 	set('512MB');
-	$t->sql("SELECT webhook.redeliver((SELECT max(event_id) FROM webhook.dead_letter)::text)");
+	$t->sql("SELECT webhook.redeliver((SELECT max(event_number) FROM webhook.dead_letter)::text)");
 	$t->wait_until_settled(600);
 	is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'with more memory it can be sent');
 	same_worker('more again');
@@ -161,7 +161,7 @@ subtest 'many that are slow, while there is little' => sub {
 	$t->sql("INSERT INTO bulk SELECT g, repeat('x', 300000) FROM generate_series(1, 30) g");
 	others_go_on('20 subscriptions, 30 rows of 300 kB');
 	$t->wait_until_settled(600);
-	is($t->sql("SELECT count(*) FROM (SELECT DISTINCT event_id, subscription_id FROM webhook.attempt WHERE outcome = 'delivered' AND entity_type = 'bulk') x"), 600, 'everything arrives');
+	is($t->sql("SELECT count(*) FROM (SELECT DISTINCT event_number, subscription_id FROM webhook.attempt WHERE outcome = 'delivered' AND entity_type = 'bulk') x"), 600, 'everything arrives');
 	note sprintf '20 x 30 x 300 kB with 64 MB: peak %d MB', peak() / $MB;
 	cmp_ok(peak(), '<', 64 * $MB, 'below the limit');
 	same_worker('20 that are slow');
@@ -173,8 +173,8 @@ subtest 'configuration is bounded where it is saved' => sub {
 	for my $case (
 		['params', "params => $big"], ['headers', "headers => (SELECT jsonb_object_agg('X-' || g, repeat('x', 3000)) FROM generate_series(1, 20) g)"],
 		['entity_types', "entity_types => (SELECT array_agg('e' || g) FROM generate_series(1, 1001) g)"],
-		['entity_types', "entity_types => ARRAY[repeat('e', 40000)]"], ['actions', "actions => array_fill('new'::text, ARRAY[101])"],
-		['filter', "filter => ('\$.new.a == \"' || repeat('x', 20000) || '\"')::jsonpath"],
+		['entity_types', "entity_types => ARRAY[repeat('e', 40000)]"], ['action_types', "action_types => array_fill('new'::text, ARRAY[101])"],
+		['filter', "filter => ('\$.result.a == \"' || repeat('x', 20000) || '\"')::jsonpath"],
 		['tenant', "tenant => repeat('t', 5000)"],
 		# a few bytes each, as text a hundred thousand digits
 		['params', "params => (SELECT jsonb_object_agg(g, ('1e' || 100000 + g)::numeric) FROM generate_series(1, 100) g)"])
@@ -185,7 +185,7 @@ subtest 'configuration is bounded where it is saved' => sub {
 		like($err, qr/subscription "big" is too large\s+DETAIL:  Its column $column has/, "$column: refused, and it says why");
 	}
 	my $err = '';
-	$t->node->psql($WebhookTest::DB, "UPDATE webhook.subscription SET changed = (SELECT array_agg(repeat('c', 60) || g) FROM generate_series(1, 900) g) WHERE name = 'other'", stderr => \$err);
+	$t->node->psql($WebhookTest::DB, "UPDATE webhook.subscription SET changed_columns = (SELECT array_agg(repeat('c', 60) || g) FROM generate_series(1, 900) g) WHERE name = 'other'", stderr => \$err);
 	like($err, qr/Its column changed has more than 32768 bytes/, 'an UPDATE is refused as well');
 	$t->node->psql($WebhookTest::DB, "INSERT INTO webhook.profile (name, description, envelope) VALUES ('p', 'd', to_json(repeat('x', 70000)))", stderr => \$err);
 	like($err, qr/profile "p" is too large/, 'a profile too');
@@ -200,7 +200,7 @@ SET session_replication_role = replica;
 INSERT INTO webhook.subscription (name, url, entity_types, params, retry_schedule, give_up_after)
 	SELECT 'large' || g, '${\$r->url("/ok/large")}', '{other}', jsonb_build_object('a', repeat('x', 10000000)), '{1s}', '1 hour' FROM generate_series(1, 20) g;
 INSERT INTO webhook.subscription (name, url, entity_types, filter, retry_schedule, give_up_after)
-	VALUES ('unjudged', '${\$r->url("/ok/unjudged")}', '{other}', ('\$.new.id == "' || repeat('x', 20000000) || '"')::jsonpath, '{1s}', '1 hour');
+	VALUES ('unjudged', '${\$r->url("/ok/unjudged")}', '{other}', ('\$.result.id == "' || repeat('x', 20000000) || '"')::jsonpath, '{1s}', '1 hour');
 INSERT INTO webhook.subscription (name, url, entity_types, params, retry_schedule, give_up_after)
 	VALUES ('digits', '${\$r->url("/ok/digits")}', '{other}', (SELECT jsonb_object_agg(g, ('1e' || 100000 + g)::numeric) FROM generate_series(1, 4000) g), '{1s}', '1 hour');
 RESET session_replication_role;
@@ -212,12 +212,12 @@ SQL
 	same_worker('20 x 10 MB of params');
 	like(slurp_file($t->node->logfile, $offset), qr/subscription "large\d+" cannot be used\n.*It is too large: params has more than 65536 bytes/, 'the log says which, and why');
 	is($t->sql("SELECT string_agg(DISTINCT last_error, ',') FROM webhook.status WHERE subscription ~ '^large|^digits'"), 'too_large', 'so does the status');
-	$t->poll_sql('what is for them is kept', "SELECT count(*) = 22 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name ~ '^large|^digits|^unjudged' AND p.state = 'parked'");
+	$t->poll_sql('what is for them is kept', "SELECT count(*) = 22 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name ~ '^large|^digits|^unjudged' AND p.state = 'deferred'");
 	# made smaller, it is delivered
 	$t->sql("INSERT INTO webhook.secret (subscription_id, secret) SELECT id, '$WebhookTest::SECRET' FROM webhook.subscription WHERE name IN ('large1', 'unjudged')");
 	$t->sql("UPDATE webhook.subscription SET params = '{}' WHERE name = 'large1'");
 	$r->wait_for_requests(1, '/ok/large');
-	$t->sql("UPDATE webhook.subscription SET filter = '\$.new.id > 0' WHERE name = 'unjudged'");
+	$t->sql("UPDATE webhook.subscription SET filter = '\$.result.id > 0' WHERE name = 'unjudged'");
 	$r->wait_for_requests(1, '/ok/unjudged');
 	# what people and the worker do with such rows goes on
 	$t->sql("SELECT webhook.pause('large2')");
@@ -232,7 +232,7 @@ subtest 'ten thousand subscriptions as large as allowed' => sub {
 	$t->sql(<<"SQL");
 SET session_replication_role = replica;
 INSERT INTO webhook.subscription (name, url, entity_types, params, filter, retry_schedule, give_up_after)
-	SELECT 'many' || g, '${\$r->url("/ok/many")}', '{none}', jsonb_build_object('a', repeat('x', 65000)), ('\$.new.a == "' || repeat('x', 16000) || '"')::jsonpath, '{1s}', '1 hour' FROM generate_series(1, 10000) g;
+	SELECT 'many' || g, '${\$r->url("/ok/many")}', '{none}', jsonb_build_object('a', repeat('x', 65000)), ('\$.result.a == "' || repeat('x', 16000) || '"')::jsonpath, '{1s}', '1 hour' FROM generate_series(1, 10000) g;
 RESET session_replication_role;
 UPDATE webhook.subscription SET timeout = '13 s' WHERE name = 'other';
 SQL

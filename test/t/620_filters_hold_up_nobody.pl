@@ -63,14 +63,14 @@ my @filters = (
 	# name, filter, JSON
 	['chain of .**', '$' . '.**' x 20 . ' == "zz"', "json_build_object('a', $numbers{20_000})"],
 	['chain of .** of a small event', '$' . '.**' x 60 . ' == "zz"', "json_build_object('a', $numbers{1_000})"],
-	[   'every number with every other', '$.new.j.j[*] == $.new.j.k[*]',
+	[   'every number with every other', '$.result.j.j[*] == $.result.j.k[*]',
 		"json_build_object('j', $numbers{200_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 200000) g))"],
-	['the same without a word about it', '$.new.j.j > $.new.j.k', "json_build_object('j', (SELECT json_agg(-g) FROM generate_series(1, 200000) g), 'k', $numbers{200_000})"],
-	['the same within a condition', 'exists($.new.j ? (@.j == @.k))', "json_build_object('j', $numbers{200_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 200000) g))"],
-	['one number many times', '$.new.j' . '[0,0,0,0,0,0,0,0]' x 7 . ' > $.new.j' . '[0,0,0,0,0,0,0,0]' x 7, "'[1]'::json"],
-	['all that is below all that is below', '$.new.**.** > $.new.**.**', "(SELECT json_object_agg(g, g) FROM generate_series(1, 100000) g)"],
-	['long strings', '$.new.j[*] < $.new.j[*]', "(SELECT json_agg(repeat('a', 2000)) FROM generate_series(1, 3000) g)"],
-	['a regular expression', '$.new.j like_regex "^(a*)(a*)(a*)\\\\1\\\\2\\\\3b?$"', "to_json(repeat('a', 30000))"],
+	['the same without a word about it', '$.result.j.j > $.result.j.k', "json_build_object('j', (SELECT json_agg(-g) FROM generate_series(1, 200000) g), 'k', $numbers{200_000})"],
+	['the same within a condition', 'exists($.result.j ? (@.j == @.k))', "json_build_object('j', $numbers{200_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 200000) g))"],
+	['one number many times', '$.result.j' . '[0,0,0,0,0,0,0,0]' x 7 . ' > $.result.j' . '[0,0,0,0,0,0,0,0]' x 7, "'[1]'::json"],
+	['all that is below all that is below', '$.result.**.** > $.result.**.**', "(SELECT json_object_agg(g, g) FROM generate_series(1, 100000) g)"],
+	['long strings', '$.result.j[*] < $.result.j[*]', "(SELECT json_agg(repeat('a', 2000)) FROM generate_series(1, 3000) g)"],
+	['a regular expression', '$.result.j like_regex "^(a*)(a*)(a*)\\\\1\\\\2\\\\3b?$"', "to_json(repeat('a', 30000))"],
 	['numbers of numbers', '$' . '.new.**.keyvalue()' . '.**' x 30 . ' == 1', "(SELECT json_object_agg(g, $numbers{1_000}) FROM generate_series(1, 20) g)"],
 );
 
@@ -105,7 +105,7 @@ is($t->worker_pid, $pid, 'all by the same worker');
 #
 # Again and again
 #
-$t->subscribe('slow', $r->url('/ok/slow'), entity_types => "'{bad}'", filter => q{'$.new.j.j[*] == $.new.j.k[*]'}, ordering => "'none'");
+$t->subscribe('slow', $r->url('/ok/slow'), entity_types => "'{bad}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'");
 my $large = "json_build_object('j', $numbers{20_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 20000) g))";
 my $small = q{'{"j": 1, "k": 1}'};
 good_arrives('a subscription is slow');
@@ -115,7 +115,7 @@ $t->sql("INSERT INTO bad (j) SELECT $large FROM generate_series(1, 2)");
 $t->sql("INSERT INTO bad (j) VALUES ($small)");
 $r->wait_for_requests(1, '/ok/slow');
 is($t->sql("SELECT state, (SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'slow') FROM webhook.subscription WHERE name = 'slow'"),
-	'live|2', 'what happens twice is two dead letters');
+	'active|2', 'what happens twice is two dead letters');
 $t->sql("INSERT INTO bad (j) SELECT $large FROM generate_series(1, 40)");
 $t->sql("INSERT INTO bad (j) VALUES ($small)");
 good_arrives('forty events for it');
@@ -132,7 +132,7 @@ is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'slow'
 #
 # What is kept is judged when it is taken, by the filter as it is then
 #
-$t->sql(q{UPDATE webhook.subscription SET filter = '$.new.j.j == 1 && $.new.j.k == 1' WHERE name = 'slow'; SELECT webhook.resume('slow')});
+$t->sql(q{UPDATE webhook.subscription SET filter = '$.result.j.j == 1 && $.result.j.k == 1' WHERE name = 'slow'; SELECT webhook.resume('slow')});
 $r->wait_for_requests(2, '/ok/slow');
 $t->wait_until_settled;
 is($t->sql("SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id WHERE s.name = 'slow'"),
@@ -157,7 +157,7 @@ is("@ids", join(' ', sort { $a <=> $b } @ids), 'in order');
 #
 # Many of them for one event
 #
-$t->subscribe("many$_", $r->url('/ok/many'), entity_types => "'{bad}'", filter => q{'$.new.j.j[*] == $.new.j.k[*]'}, ordering => "'none'") for 1 .. 20;
+$t->subscribe("many$_", $r->url('/ok/many'), entity_types => "'{bad}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'") for 1 .. 20;
 $t->sql("INSERT INTO bad (j) SELECT $large FROM generate_series(1, 5)");
 good_arrives('twenty of them');
 $t->poll_sql('all are disabled', "SELECT count(*) FROM webhook.subscription WHERE name LIKE 'many%' AND state = 'disabled'", 20);
@@ -187,11 +187,11 @@ sub is_evaluating
 	return $children =~ /\d/ || slurp_file("/proc/$worker/stat") =~ /^\S+ \(.*\) R/;
 }
 
-for my $way (['a child of the worker', '$.new.j.j[*] == $.new.j.k[*]'], ['the worker', '$' . '.**' x 8 . ' == "zz" || $.new.s == 1'])
+for my $way (['a child of the worker', '$.result.j.j[*] == $.result.j.k[*]'], ['the worker', '$' . '.**' x 8 . ' == "zz" || $.result.s == 1'])
 {
 	my ($who, $filter) = @$way;
 	$t->subscribe('endless', $r->url('/ok/endless'), entity_types => "'{bad}'", filter => "\$f\$$filter\$f\$");
-	my $last = $t->sql('SELECT max(id) FROM webhook.outbox');
+	my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 	my $worker = $t->wait_for_worker;
 	$t->sql("INSERT INTO bad (j) VALUES ($huge)");
 	poll_until("$who evaluates", sub { is_evaluating($worker) });
@@ -205,8 +205,8 @@ for my $way (['a child of the worker', '$.new.j.j[*] == $.new.j.k[*]'], ['the wo
 	# a start without a worker, to see what it has left
 	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 	$node->start;
-	is($t->sql("SELECT (SELECT count(*) FROM webhook.dead_letter WHERE event_id > $last), (SELECT count(*) FROM webhook.pending WHERE event_id > $last),"
-			. " (SELECT count(*) FROM webhook.attempt WHERE event_id > $last)"),
+	is($t->sql("SELECT (SELECT count(*) FROM webhook.dead_letter WHERE event_number > $last), (SELECT count(*) FROM webhook.pending WHERE event_number > $last),"
+			. " (SELECT count(*) FROM webhook.attempt WHERE event_number > $last)"),
 		'0|0|0', "$who: nothing is counted for what was broken off");
 	$t->sql("SELECT webhook.unsubscribe('endless')");
 	$node->stop('fast');

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\n");
 my $node = $t->node;
 
 $t->sql(<<'SQL');
@@ -68,7 +68,7 @@ for my $schema ('watched', 'plain', 'noted')
 	is_deeply(\@bad, [], "the tables of $schema are made");
 }
 my @sources = qw(item ref casc part taken gen base child unl shape odd doc alone bare);
-my %more = (item => ", exclude => '{secret}', tenant => 'org', previous => true", shape => ", exclude => '{secret}', tenant => 'org', previous => true, columns => NULL", bare => ", id_columns => '{id}'");
+my %more = (item => ", exclude_columns => '{secret}', tenant => 'org', keep_previous => true", shape => ", exclude_columns => '{secret}', tenant => 'org', keep_previous => true, columns => NULL", bare => ", id_columns => '{id}'");
 for (@sources)
 {
 	$t->sql("SELECT webhook.watch('watched.$_'" . ($more{$_} // '') . ')');

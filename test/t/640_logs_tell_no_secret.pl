@@ -113,7 +113,7 @@ pgaudit.log_statement_once = off
 pgaudit.role = 'auditor'
 wal_level = logical
 max_replication_slots = 4
-webhook.naptime = '30s'
+webhook.poll_interval = '30s'
 webhook.key_file = '$key_file'
 CONF
 my $t    = WebhookTest->new(preload => 'auto_explain,pgaudit,pg_stat_statements,webhook', conf => $loud);
@@ -216,9 +216,9 @@ my $offset = -s $node->logfile;
 #
 # the functions that this test calls; one that is new has to be added here, and below
 my %called = map { $_ => 1 } qw(
-  subscribe rotate_secret set_credential verify reseal seal_anew generate_secret check_secret check_credential_pair
+  subscribe rotate_secret set_credential verify reseal seal_again generate_secret check_secret check_credential_pair
   subscribe_wrapped rotate_secret_wrapped set_credential_wrapped verify_wrapped signature_matches
-  do_set_secret do_rotate_secret do_set_credential before_secret before_credential secret_owner credential_owner
+  set_secret_as_owner rotate_secret_as_owner set_credential_as_owner before_secret before_credential secret_owner credential_owner
   wrapped room_for_secret guard_credentials check_credentials after_credential operate after_subscription after_profile profile_of guard_removal
   check_signing check_subscription
 );
@@ -261,7 +261,7 @@ my %v   = map { $_ => value_of($_) } keys %given;
 
 $t->sql(<<'SQL');
 SELECT webhook.copy_profile('standard', 'ed');
-UPDATE webhook.profile SET algorithm = 'ed25519', signature_format = 'v1a,{signature}' WHERE name = 'ed';
+UPDATE webhook.profile SET signature_algorithm = 'ed25519', signature_format = 'v1a,{signature}' WHERE name = 'ed';
 SELECT webhook.copy_profile('github', 'raw');
 SQL
 
@@ -337,7 +337,7 @@ SQL
 		[ 'with a secret that is none', "SELECT webhook.verify('entity', $v{unfit}, '{}', 'the body')", qr/does not have the form/ ],
 		[ 'by a profile that is none', "SELECT webhook.verify('nix', $v{verifying}, '{}', 'the body')", qr/does not exist/ ],
 		[ 'with a tolerance that is none', "SELECT webhook.verify('entity', $v{verifying}, '{}', 'the body', '-1 s')", qr/tolerance is out of range/ ],
-		[ 'sees no arguments', 'SELECT * FROM webhook.operation', qr/^\{[\d,]+\}\|\|\|$/ ],
+		[ 'sees no arguments', 'SELECT * FROM webhook.privileged_call', qr/^\{[\d,]+\}\|\|\|$/ ],
 	);
 	# rightly, too
 	my ($id, $now) = ('evt_1', time);
@@ -399,11 +399,11 @@ SQL
 		[ 'COPY of one that is none', "COPY webhook.credential (subscription_id, kind, value) FROM '$dir/copy_no_credential_$p'", qr/is not usable/ ],
 		[ 'a profile changes', "UPDATE webhook.profile SET description = 'changed' WHERE name IN ('ed', 'raw')", qr/^$/ ],
 		[ 'to one that does not fit', "UPDATE webhook.profile SET secret_encoding = 'whsec' WHERE name = 'raw'", qr/does not have the form/ ],
-		[ 'ed25519 to HMAC', "UPDATE webhook.profile SET algorithm = 'hmac-sha256' WHERE name = 'ed'", qr/does not have the form/ ],
+		[ 'ed25519 to HMAC', "UPDATE webhook.profile SET signature_algorithm = 'hmac-sha256' WHERE name = 'ed'", qr/does not have the form/ ],
 		[ 'a secret in a file', "SELECT webhook.rotate_secret('$p-made', 'file:$dir/given_given', '0')", qr/^file:/ ],
-		[ 'the door by hand', "UPDATE webhook.operation SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
-		(map { [ 'what is behind the door', "SELECT webhook.$_", qr/was not given as it must be/ ] } "do_set_secret($id, $v{lost})",
-			"do_rotate_secret($id, $v{lost}, '1 s')", "do_set_credential($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
+		[ 'the door by hand', "UPDATE webhook.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
+		(map { [ 'what is behind the door', "SELECT webhook.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
+			"rotate_secret_as_owner($id, $v{lost}, '1 s')", "set_credential_as_owner($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
 			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
 			"wrapped($v{lost})"),
 		[ 'and behind verify', "SELECT webhook.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/was not given as it must be/ ],
@@ -417,7 +417,7 @@ sub deliver
 {
 	my $before = $t->sql('SELECT count(*) FROM webhook.attempt');
 	$t->sql('INSERT INTO item DEFAULT VALUES');
-	$t->poll_sql('the worker has sent', "SELECT count(DISTINCT subscription_id) > 2 FROM webhook.attempt WHERE event_id = (SELECT max(id) FROM webhook.outbox)");
+	$t->poll_sql('the worker has sent', "SELECT count(DISTINCT subscription_id) > 2 FROM webhook.attempt WHERE event_number = (SELECT max(event_number) FROM webhook.outbox)");
 	return;
 }
 
@@ -434,7 +434,7 @@ sub format_is
 sub shown_elsewhere
 {
 	return join "\n", map { $t->sql($_) } 'SELECT query FROM pg_stat_statements', 'SELECT a::text FROM pg_stat_activity a', 'SELECT s::text FROM pg_settings s',
-	  'SELECT s::text FROM webhook.status s', 'SELECT l::text FROM webhook.log l', 'SELECT o::text FROM webhook.operation o',
+	  'SELECT s::text FROM webhook.status s', 'SELECT l::text FROM webhook.log l', 'SELECT o::text FROM webhook.privileged_call o',
 	  'SELECT s::text FROM webhook.subscription s', 'SELECT pg_get_triggerdef(oid) FROM pg_trigger';
 }
 

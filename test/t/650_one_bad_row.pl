@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '1s'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => [ '--no-http2', '--secret', $WebhookTest::SECRET ]);
 $t->sql(<<'SQL');
@@ -31,7 +31,7 @@ sub others
 	my ($what) = @_;
 	$t->sql('UPDATE innocent SET v = v + 1');
 	$rounds++;
-	my $since = $t->sql('SELECT max(id) - 499 FROM webhook.outbox WHERE entity_type = \'innocent\'');
+	my $since = $t->sql('SELECT max(event_number) - 499 FROM webhook.outbox WHERE entity_type = \'innocent\'');
 	my $ok = eval { $t->poll_sql("$what: others' deliveries are settled", "SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'", 500 * $rounds) };
 	ok($ok, "$what: others' 500 events are delivered and settled");
 	return;
@@ -45,13 +45,13 @@ sub only_dead
 	my ($id) = @_;
 	$t->sql(<<SQL);
 SET client_min_messages = error;
-INSERT INTO webhook.dead_letter (subscription_id, event_id, subscription, reason, attempts, xid, entity_id, entity_type, action_type, result, created_at)
-	SELECT 4711, id, 'removed', 'x', 1, xid, entity_id, entity_type, action_type, result, created_at FROM webhook.outbox WHERE id = $id;
-DELETE FROM webhook.outbox WHERE id = $id;
+INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, xid, entity_id, entity_type, action_type, result, created_at)
+	SELECT 4711, event_number, 'removed', 'x', 1, xid, entity_id, entity_type, action_type, result, created_at FROM webhook.outbox WHERE event_number = $id;
+DELETE FROM webhook.outbox WHERE event_number = $id;
 SQL
 	return;
 }
-my @ids = map { $t->sql("WITH i AS (INSERT INTO bad DEFAULT VALUES RETURNING 1) SELECT 1"); $t->sql("SELECT max(id) FROM webhook.outbox WHERE entity_type = 'u'") } 1 .. 3;
+my @ids = map { $t->sql("WITH i AS (INSERT INTO bad DEFAULT VALUES RETURNING 1) SELECT 1"); $t->sql("SELECT max(event_number) FROM webhook.outbox WHERE entity_type = 'u'") } 1 .. 3;
 others('before');
 my %look = ('REPEATABLE READ' => shift @ids, 'SERIALIZABLE' => shift @ids, 'READ COMMITTED' => shift @ids);
 for my $level (sort keys %look)
@@ -66,16 +66,16 @@ for my $level (sort keys %look)
 	$one->query('COMMIT;');
 	$two->query("SELECT webhook.redeliver('$id', '$ida'); COMMIT;");
 	$_->quit for $one, $two;
-	is($t->sql("SELECT count(*) FROM webhook.outbox WHERE id = $id"), 1, "$level: the event is there once");
-	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE event_id = $id AND s.name = '$ida'"), 1, "$level: and asked for");
+	is($t->sql("SELECT count(*) FROM webhook.outbox WHERE event_number = $id"), 1, "$level: the event is there once");
+	is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE event_number = $id AND s.name = '$ida'"), 1, "$level: and asked for");
 	others("$level: while it fails");
 }
 
 #
-# An event three times, in different drawers; a delivery twice
+# An event three times, in different segments; a delivery twice
 #
-$t->sql("INSERT INTO webhook.outbox SELECT id, xid, entity_id, entity_type, action_type, result, previous, tenant, context, subscription_id, created_at, d
-	FROM webhook.outbox CROSS JOIN generate_series(0, 7) d WHERE entity_type = 'u' AND d <> drawer AND d < 3");
+$t->sql("INSERT INTO webhook.outbox SELECT event_number, xid, entity_id, entity_type, action_type, result, previous, tenant, context, subscription_id, created_at, d
+	FROM webhook.outbox CROSS JOIN generate_series(0, 7) d WHERE entity_type = 'u' AND d <> segment AND d < 3");
 others('events that are there several times');
 $t->sql('DROP INDEX webhook.pending_idx');
 $t->sql('INSERT INTO webhook.pending SELECT (p).* FROM (SELECT p FROM webhook.pending p) x, generate_series(1, 2)');
@@ -85,7 +85,7 @@ others('the same, after a restart');
 $t->sql("UPDATE webhook.subscription SET url = '" . $r->url('/ok/bad') . "' WHERE name LIKE 'sub%'");
 $t->poll_sql('they are delivered', 'SELECT count(*) FROM webhook.pending', 0);
 pass('and the bad ones are delivered in the end');
-$t->sql('CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_id) WHERE subscription_id IS NOT NULL');
+$t->sql('CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, event_number) WHERE subscription_id IS NOT NULL');
 
 #
 # What should not be null, numbers that overflow, times that are none
@@ -93,23 +93,23 @@ $t->sql('CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, ev
 $t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'sub%'");
 $t->subscribe('odd', $r->url('/status/500/odd'), entity_types => "'{u}'", retry_schedule => "'{1s}'");
 $t->sql(<<'SQL');
-ALTER TABLE webhook.pending ALTER lane DROP NOT NULL, ALTER attempts DROP NOT NULL, ALTER size DROP NOT NULL, ALTER drawer DROP NOT NULL;
+ALTER TABLE webhook.pending ALTER lane DROP NOT NULL, ALTER attempts DROP NOT NULL, ALTER size DROP NOT NULL, ALTER segment DROP NOT NULL;
 ALTER TABLE webhook.outbox ALTER entity_type DROP NOT NULL, ALTER action_type DROP NOT NULL, ALTER created_at DROP NOT NULL, ALTER xid DROP NOT NULL;
 INSERT INTO bad SELECT FROM generate_series(1, 8);
 SQL
 $t->poll_sql('all are to be tried again', "SELECT count(*) FROM webhook.pending WHERE attempts > 0", 8);
 my @odd = (
-	'attempts = NULL', 'attempts = 2147483647', 'attempts = -2147483648', 'lane = NULL', 'size = NULL', 'size = -2147483648', 'drawer = NULL', 'drawer = 77',
-	"first_at = 'infinity'", "first_at = '-infinity'", "first_at = '4000-01-01'", "due_at = '-infinity'", "state = 'sending', due_at = '294000-01-01'", 'batch = 99999999', 'batch = event_id');
+	'attempts = NULL', 'attempts = 2147483647', 'attempts = -2147483648', 'lane = NULL', 'size = NULL', 'size = -2147483648', 'segment = NULL', 'segment = 77',
+	"first_attempt_at = 'infinity'", "first_attempt_at = '-infinity'", "first_attempt_at = '4000-01-01'", "next_attempt_at = '-infinity'", "state = 'in_flight', next_attempt_at = '294000-01-01'", 'batch = 99999999', 'batch = event_number');
 my $n = 0;
 for my $set (@odd)
 {
-	$t->sql(sprintf "UPDATE webhook.pending SET %s WHERE event_id = (SELECT event_id FROM webhook.pending ORDER BY event_id OFFSET %d LIMIT 1)", $set, $n++ % 8);
+	$t->sql(sprintf "UPDATE webhook.pending SET %s WHERE event_number = (SELECT event_number FROM webhook.pending ORDER BY event_number OFFSET %d LIMIT 1)", $set, $n++ % 8);
 }
 others('rows of pending with anything in them');
 $node->restart;
 others('the same, after a restart');
-$t->sql("INSERT INTO webhook.outbox SELECT nextval('webhook.outbox_id_seq'), x.xid, 'odd', x.type, x.action, '{}', NULL, NULL, NULL, NULL, x.at, webhook.current_drawer()
+$t->sql("INSERT INTO webhook.outbox SELECT nextval('webhook.event_number_seq'), x.xid, 'odd', x.type, x.action, '{}', NULL, NULL, NULL, NULL, x.at, webhook.current_segment()
 	FROM (VALUES (NULL::xid8, NULL, NULL, NULL::timestamptz), ('9000000000000000000', 'u', 'new', '290000-01-01'), ('3', 'u', 'new', 'infinity'), ('1', 'u', 'new', '-infinity'),
 		(NULL, 'u', NULL, NULL), ('4', NULL, 'update', now())) x(xid, type, action, at)");
 others('events with anything in them');
@@ -149,12 +149,12 @@ $t->sql('DROP TRIGGER refuse ON webhook.attempt; CREATE TRIGGER refuse BEFORE IN
 $r->mode('/ok/refused', '/status/503');
 $t->sql('INSERT INTO bad SELECT FROM generate_series(1, 5)');
 others('deliveries that cannot be kept');
-$t->poll_sql('the status says so', "SELECT state = 'worker failing' AND reason ~ 'not of this one' FROM webhook.status WHERE subscription IS NULL");
+$t->poll_sql('the status says so', "SELECT state = 'failing' AND reason ~ 'not of this one' FROM webhook.worker");
 $r->mode('/ok/refused', undef);
 $t->sql('DROP TRIGGER refuse ON webhook.pending');
 $t->wait_until_settled;
 $t->load_requests($r, 'request');
-is($t->sql("SELECT count(DISTINCT event_id) FROM request WHERE path = '/ok/refused' AND status = 200"), 35, 'put right, its own are delivered');
+is($t->sql("SELECT count(DISTINCT event_number) FROM request WHERE path = '/ok/refused' AND status = 200"), 35, 'put right, its own are delivered');
 
 is($t->sql("SELECT count(*) - count(DISTINCT id) FROM request WHERE path = '/ok/crm'"), 0, 'of all that, nobody else was sent anything twice');
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal|webhook worker.*exited with exit code 1/, 'and no process died');

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.naptime = '1s'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => [ '--no-http2', '--secret', $WebhookTest::SECRET ]);
 $t->sql(<<'SQL');
@@ -28,7 +28,7 @@ $t->watch('item');
 $t->subscribe('crm', $r->url('/ok/crm'));
 
 my $change = 'UPDATE item SET v = nextval(\'version\')';
-my $back   = "SELECT setval('webhook.outbox_id_seq', 3)";
+my $back   = "SELECT setval('webhook.event_number_seq', 3)";
 
 # Every committed change has arrived once, under an id of its own, and in order for each item.
 sub right
@@ -40,7 +40,7 @@ sub right
 	is($t->sql('SELECT count(*) FROM truth t WHERE (SELECT count(*) FROM arrived a WHERE a.item = t.item AND a.v = t.v) <> 1'), 0, "$what: nothing is lost, nothing is doubled");
 	is($t->sql('SELECT count(*) - count(DISTINCT id) FROM arrived'), 0, "$what: no two have the same id");
 	is($t->sql('SELECT count(*) FROM (SELECT v, lag(v) OVER (PARTITION BY item ORDER BY n) AS before FROM arrived) x WHERE before >= v'), 0, "$what: each item's are in order");
-	is($t->sql('SELECT count(*) FROM (SELECT FROM webhook.outbox GROUP BY id HAVING count(*) > 1) x'), 0, "$what: no id is there twice");
+	is($t->sql('SELECT count(*) FROM (SELECT FROM webhook.outbox GROUP BY event_number HAVING count(*) > 1) x'), 0, "$what: no id is there twice");
 	$t->sql('DROP VIEW arrived');
 	return;
 }
@@ -67,7 +67,7 @@ my $offset = -s $node->logfile;
 $t->sql($back);
 $t->sql("$change WHERE id <= 10");
 right('set back while the worker runs');
-like(slurp_file($node->logfile, $offset), qr/LOG:.*moved the sequence webhook\.outbox_id_seq to \d+\n.*DETAIL:.*set by hand/, 'the log says so');
+like(slurp_file($node->logfile, $offset), qr/LOG:.*moved the sequence webhook\.event_number_seq to \d+\n.*DETAIL:.*set by hand/, 'the log says so');
 my $said = () = slurp_file($node->logfile, $offset) =~ /moved the sequence/g;
 is($said, 1, 'once');
 
@@ -76,7 +76,7 @@ right('in the transaction that makes events');
 
 for my $n (1 .. 5)
 {
-	$t->sql("SELECT setval('webhook.outbox_id_seq', $n)");
+	$t->sql("SELECT setval('webhook.event_number_seq', $n)");
 	$t->sql($change);
 }
 right('again and again');
@@ -104,7 +104,7 @@ is($t->worker_pid, $worker, 'all by the same worker');
 
 without_worker($back, "$change WHERE id <= 20");
 right('while there is no worker');
-without_worker("$change WHERE id <= 20", $back, $change, $change, 'SELECT setval(\'webhook.outbox_id_seq\', 7)', $change);
+without_worker("$change WHERE id <= 20", $back, $change, $change, 'SELECT setval(\'webhook.event_number_seq\', 7)', $change);
 right('while there is no worker, with events that are not read yet, twice');
 # a worker that was killed
 $t->sql($change);
@@ -119,14 +119,14 @@ is($t->sql('SELECT count(*) FROM (SELECT FROM request GROUP BY id HAVING count(D
 
 # far ahead, and back
 my $before = $t->sql('SELECT count(*) FROM truth');
-$t->sql("SELECT setval('webhook.outbox_id_seq', 1000000000000000)");
+$t->sql("SELECT setval('webhook.event_number_seq', 1000000000000000)");
 $t->sql($change);
 $t->wait_until_settled;
 $t->sql($back);
 $t->sql($change);
 $t->wait_until_settled;
 # a row that the sequence has nothing to do with
-$t->sql("INSERT INTO webhook.outbox SELECT 9223372036854775807, xid, entity_id, entity_type, action_type, result, previous, tenant, context, subscription_id, clock_timestamp(), drawer FROM webhook.outbox ORDER BY id DESC LIMIT 1");
+$t->sql("INSERT INTO webhook.outbox SELECT 9223372036854775807, xid, entity_id, entity_type, action_type, result, previous, tenant, context, subscription_id, clock_timestamp(), segment FROM webhook.outbox ORDER BY event_number DESC LIMIT 1");
 $t->sql($change);
 $t->wait_until_settled;
 $t->load_requests($r, 'request');

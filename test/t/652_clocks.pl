@@ -1,5 +1,5 @@
 # The promise: whoever sets the wall clock, by a year back or ahead, causes no more than
-# that: retries, prepared transactions, the rings of drawers and the worker's other waits
+# that: retries, prepared transactions, the rings of segments and the worker's other waits
 # go on as if nothing had happened, also when the clock is right again.
 #
 # The server's processes see a clock of ours: a library that is loaded before all
@@ -14,7 +14,7 @@ use Test::More;
 use WebhookTest;
 
 my $YEAR = 365 * 86400;
-my $t    = WebhookTest->new(conf => "webhook.naptime = '500ms'\nwebhook.allow_http = on\nwebhook.retention = '6s'\n");
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\nwebhook.allow_http = on\nwebhook.retention = '6s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => [ '--secret', $WebhookTest::SECRET ]);
 my $dir  = PostgreSQL::Test::Utils::tempdir();
@@ -118,7 +118,7 @@ set_clock(0);
 $t->sql(<<'SQL');
 CREATE TABLE item (id serial PRIMARY KEY, v int NOT NULL DEFAULT 0);
 CREATE TABLE tick (id serial PRIMARY KEY);
-CREATE TABLE drawers (drawer text, filenode oid, PRIMARY KEY (drawer, filenode));
+CREATE TABLE segments (segment text, filenode oid, PRIMARY KEY (segment, filenode));
 SQL
 $t->watch('item');
 $t->watch('tick');
@@ -126,25 +126,25 @@ my $base = "http://localhost:$r->{http_port}";
 $t->subscribe('crm', "$base/ok/crm", entity_types => "'{item}'");
 $t->subscribe('ticks', "$base/ok/ticks", entity_types => "'{tick}'");
 $t->subscribe('again', "$base/again", entity_types => "'{item}'", retry_schedule => "'{3s}'", give_up_after => "'1 hour'");
-$t->subscribe('later', "$base/status/500/later", entity_types => "'{item}'", filter => q('$.new.id == 1'), retry_schedule => "'{1 day}'", give_up_after => "'20 days'");
+$t->subscribe('later', "$base/status/500/later", entity_types => "'{item}'", filter => q('$.result.id == 1'), retry_schedule => "'{1 day}'", give_up_after => "'20 days'");
 $t->sql('INSERT INTO item SELECT FROM generate_series(1, 5)');
 $t->poll_sql('all goes', "SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'", 5);
 
-# All drawers of both logs are emptied from now on: the rings go round.
+# All segments of both logs are emptied from now on: the rings go round.
 sub rings_go_round
 {
 	my ($what) = @_;
 	my $nodes = "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relname ~ '^(outbox|attempt)_[0-7]\$'";
-	$t->sql("TRUNCATE drawers; INSERT INTO drawers $nodes");
+	$t->sql("TRUNCATE segments; INSERT INTO segments $nodes");
 	my $ok = eval {
 		poll_until(
 			"$what: the rings go round",
 			sub {
 				$t->sql('INSERT INTO tick DEFAULT VALUES');
-				return $t->sql("SELECT NOT EXISTS (($nodes) INTERSECT SELECT drawer, filenode FROM drawers)") eq 't';
+				return $t->sql("SELECT NOT EXISTS (($nodes) INTERSECT SELECT segment, filenode FROM segments)") eq 't';
 			});
 	};
-	ok($ok, "$what: the rings go round") or diag($t->sql("SELECT string_agg(drawer, ' ') FROM (($nodes) INTERSECT SELECT drawer, filenode FROM drawers) x(drawer, f)"));
+	ok($ok, "$what: the rings go round") or diag($t->sql("SELECT string_agg(segment, ' ') FROM (($nodes) INTERSECT SELECT segment, filenode FROM segments) x(segment, f)"));
 	return;
 }
 
@@ -161,7 +161,7 @@ for my $case ([ 'a year ahead', $YEAR ], [ 'back where it was', 0 ], [ 'a year b
 	$t->poll_sql('it waits for its retry', "SELECT count(*) > 0 FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'again' AND p.state = 'retry'");
 	$t->sql("BEGIN; INSERT INTO item DEFAULT VALUES; PREPARE TRANSACTION 'p'");
 	$items++;
-	my $left = $t->sql("SELECT count(*), bool_and(due_at > clock_timestamp() + interval '20 hours' AND due_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'");
+	my $left = $t->sql("SELECT count(*), bool_and(next_attempt_at > clock_timestamp() + interval '20 hours' AND next_attempt_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'");
 	set_clock($offset);
 	poll_until("$what: the log says so", sub { slurp_file($node->logfile, $log) =~ /webhook worker follows the clock, which was set (ahead|back) by/ });
 	$t->sql("COMMIT PREPARED 'p'");
@@ -170,19 +170,19 @@ for my $case ([ 'a year ahead', $YEAR ], [ 'back where it was', 0 ], [ 'a year b
 	pass("$what: so is what was prepared before");
 	$t->poll_sql("$what: retries go on", "SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'again'", 0, 60);
 	pass("$what: retries go on");
-	is($t->sql("SELECT count(*), bool_and(due_at > clock_timestamp() + interval '20 hours' AND due_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'"),
+	is($t->sql("SELECT count(*), bool_and(next_attempt_at > clock_timestamp() + interval '20 hours' AND next_attempt_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'"),
 		$left, "$what: what waits for long waits as long");
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), 0, "$what: nothing is given up for it");
 	rings_go_round($what);
 }
-is($t->sql("SELECT abs(extract(epoch FROM last_read - clock_timestamp())) < 60 FROM webhook.worker_status()"), 't', 'what people see is by the wall clock');
+is($t->sql("SELECT abs(extract(epoch FROM last_read_at - clock_timestamp())) < 60 FROM webhook.worker_status()"), 't', 'what people see is by the wall clock');
 
 # A worker that starts with times of another clock
-$t->sql("UPDATE webhook.pending SET due_at = due_at + interval '1 year', first_at = first_at + interval '1 year' WHERE state = 'retry'");
+$t->sql("UPDATE webhook.pending SET next_attempt_at = next_attempt_at + interval '1 year', first_attempt_at = first_attempt_at + interval '1 year' WHERE state = 'retry'");
 $node->stop;
 start();
 $t->wait_for_worker;
-is($t->sql("SELECT count(*), bool_and(due_at < clock_timestamp() + interval '27 hours'), bool_and(first_at <= clock_timestamp()) FROM webhook.pending"), '1|t|t', 'a worker that starts brings back what waits for longer than its schedule says');
+is($t->sql("SELECT count(*), bool_and(next_attempt_at < clock_timestamp() + interval '27 hours'), bool_and(first_attempt_at <= clock_timestamp()) FROM webhook.pending"), '1|t|t', 'a worker that starts brings back what waits for longer than its schedule says');
 # the clock was set while there was no worker
 $node->stop;
 set_clock(-$YEAR);
@@ -191,7 +191,7 @@ $t->wait_for_worker;
 $t->sql('INSERT INTO item DEFAULT VALUES');
 $items++;
 $t->poll_sql('a clock that was set back while there was no worker: events are delivered', "SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered' AND entity_id::int = $items", 1);
-is($t->sql("SELECT bool_and(due_at < clock_timestamp() + interval '27 hours') FROM webhook.pending WHERE state = 'retry'"), 't', 'and nothing waits for a year');
+is($t->sql("SELECT bool_and(next_attempt_at < clock_timestamp() + interval '27 hours') FROM webhook.pending WHERE state = 'retry'"), 't', 'and nothing waits for a year');
 rings_go_round('a clock that was set back while there was no worker');
 
 $t->load_requests($r, 'request');

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $t    = WebhookTest->new(conf => "webhook.retention = '6s'\nwebhook.naptime = '1s'\n");
+my $t    = WebhookTest->new(conf => "webhook.retention = '6s'\nwebhook.poll_interval = '1s'\n");
 my $node = $t->node;
 my $r    = $t->receiver(args => [ '--no-http2', '--secret', $WebhookTest::SECRET ]);
 $t->sql(<<'SQL');
@@ -28,7 +28,7 @@ $t->subscribe('ticks', $r->url('/ok/ticks'), entity_types => "'{tick}'");
 $t->subscribe('paused', $r->url('/ok/paused'), entity_types => "'{item}'");
 $t->subscribe('batched', $r->url('/ok/batched'), entity_types => "'{item}'", batch_size => 5);
 $t->subscribe('down', $r->url('/ok/down'), entity_types => "'{item}'", retry_schedule => "'{1s}'");
-$t->subscribe('gives_up', $r->url('/status/500/gives_up'), entity_types => "'{item}'", filter => q('$.new.id == 1 && $.new.v == 0'), retry_schedule => "'{1s}'", give_up_after => "'10 s'");
+$t->subscribe('gives_up', $r->url('/status/500/gives_up'), entity_types => "'{item}'", filter => q('$.result.id == 1 && $.result.v == 0'), retry_schedule => "'{1s}'", give_up_after => "'10 s'");
 $t->sql("SELECT webhook.pause('paused'), webhook.pause('batched')");
 $r->mode('/ok/down', '/status/503');
 
@@ -36,7 +36,7 @@ $t->sql('INSERT INTO item SELECT g FROM generate_series(1, 40) g');
 $t->sql('UPDATE item SET v = v + 1') for 1 .. 3;
 my $made = 160;
 
-# an early one and a late one: not all are in one drawer
+# an early one and a late one: not all are in one segment
 my $ticks = 0;
 sub until_older
 {
@@ -56,15 +56,15 @@ $made += 20;
 until_older(22);
 
 my $where = <<'SQL';
-SELECT s.name, count(*), count(*) FILTER (WHERE (SELECT count(*) FROM webhook.outbox o WHERE o.id = p.event_id) = 1
-	AND EXISTS (SELECT FROM webhook.outbox o WHERE o.id = p.event_id AND o.drawer = p.drawer))
-FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE p.state <> 'sending' GROUP BY 1 ORDER BY 1
+SELECT s.name, count(*), count(*) FILTER (WHERE (SELECT count(*) FROM webhook.outbox o WHERE o.event_number = p.event_number) = 1
+	AND EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number AND o.segment = p.segment))
+FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE p.state <> 'in_flight' GROUP BY 1 ORDER BY 1
 SQL
 is($t->sql($where) =~ s/^down.*\n//mr, "batched|$made|$made\npaused|$made|$made", 'the ring has gone round twice: all that waits is there, and each event once');
 is($t->pending('down'), $made, 'also what waits for an endpoint that is down');
 is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription <> 'gives_up'"), 0, 'nothing was given up for its age');
 $t->poll_sql('give_up_after is longer than the retention: given up when that is over', "SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'gives_up'", 1);
-is($t->sql("SELECT attempts > 2, extract(epoch FROM dead_at - first_at) >= 9, reason ~ '500', result ->> 'id' FROM webhook.dead_letter"), 't|t|t|1', 'after many attempts, with the last error and the whole event');
+is($t->sql("SELECT attempts > 2, extract(epoch FROM given_up_at - first_attempt_at) >= 9, reason ~ '500', result ->> 'id' FROM webhook.dead_letter"), 't|t|t|1', 'after many attempts, with the last error and the whole event');
 is($t->sql("SELECT min(created_at) > clock_timestamp() - interval '20 s' FROM webhook.outbox WHERE entity_type = 'tick'"), 't', 'others\' events go as ever');
 
 # the server dies while they wait
@@ -74,7 +74,7 @@ $t->wait_for_worker;
 is($t->sql("SELECT count(*) FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name IN ('paused', 'batched')"), 2 * $made, 'a crash changes nothing');
 
 # somebody asks for one of them again while it waits; and for one that is gone
-is($t->sql("SELECT webhook.redeliver(event_id::text, 'gives_up') FROM webhook.dead_letter"), 1, 'what was given up is asked for again');
+is($t->sql("SELECT webhook.redeliver(event_number::text, 'gives_up') FROM webhook.dead_letter"), 1, 'what was given up is asked for again');
 $t->sql("UPDATE webhook.subscription SET url = '" . $r->url('/ok/gives_up') . "' WHERE name = 'gives_up'");
 $r->mode('/ok/down', undef);
 $t->sql("SELECT webhook.resume('paused'), webhook.resume('batched'), webhook.resume('down')");

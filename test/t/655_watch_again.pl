@@ -20,8 +20,8 @@ CREATE SCHEMA app;
 CREATE TABLE app.users (id int PRIMARY KEY, name text, password_hash text, org int);
 CREATE TABLE app.orders (id int PRIMARY KEY, card text, state text) PARTITION BY RANGE (id);
 CREATE TABLE app.orders_1 PARTITION OF app.orders FOR VALUES FROM (1) TO (1000);
-SELECT webhook.watch('app.users', 'user', exclude => '{password_hash}', tenant => 'org');
-SELECT webhook.watch('app.orders', columns => '{id,state}', actions => '{new,update}');
+SELECT webhook.watch('app.users', 'user', exclude_columns => '{password_hash}', tenant => 'org');
+SELECT webhook.watch('app.orders', columns => '{id,state}', action_types => '{new,update}');
 SQL
 $t->subscribe('all', $r->url('/ok/all'));
 $t->subscribe('users', $r->url('/ok/users'), entity_types => "'{user}'", tenant => "'7'");
@@ -44,14 +44,14 @@ SQL
 
 change_rows();
 for my $again (
-	"'app.users', previous => true",
+	"'app.users', keep_previous => true",
 	"'app.users'",
-	"'app.users', actions => '{new,update,delete,truncate}'",
+	"'app.users', action_types => '{new,update,delete,truncate}'",
 	"'app.users', id_columns => '{id}'",
-	"'app.orders', previous => true",
-	"'app.orders', actions => '{new,update,delete}'",
-	"'app.users', previous => false",
-	"'app.users', 'user', previous => true")
+	"'app.orders', keep_previous => true",
+	"'app.orders', action_types => '{new,update,delete}'",
+	"'app.users', keep_previous => false",
+	"'app.users', 'user', keep_previous => true")
 {
 	my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch($again)");
 	is("$rc $err", '0 ', "watch($again): without a word");
@@ -66,10 +66,10 @@ is($t->sql("SELECT string_agg(DISTINCT previous::text, ' ') FROM webhook.outbox 
 #
 # Said, it is sent; and it is told
 #
-my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', exclude => '{org}')");
-like($err, qr/NOTICE:.*hold more columns from now on: password_hash/, 'another exclude: what is sent now is told');
-($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.orders', exclude => '{}')");
-like($err, qr/NOTICE:.*hold more columns from now on: card/, 'exclude of nothing, where columns were named: told');
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', exclude_columns => '{org}')");
+like($err, qr/NOTICE:.*hold more columns from now on: password_hash/, 'another exclude_columns: what is sent now is told');
+($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.orders', exclude_columns => '{}')");
+like($err, qr/NOTICE:.*hold more columns from now on: card/, 'exclude_columns of nothing, where columns were named: told');
 $t->sql("INSERT INTO app.orders VALUES (999, 'told', 'open')");
 $t->wait_until_settled;
 is(scalar(grep { $_->{body} =~ /"card":"told"/ } $r->requests('/ok/all')), 1, 'then it is sent');
@@ -78,11 +78,11 @@ is(scalar(grep { $_->{body} =~ /"card":"told"/ } $r->requests('/ok/all')), 1, 't
 # A renamed column
 #
 $t->sql(<<'SQL');
-SELECT webhook.watch('app.users', exclude => '{password_hash}');
+SELECT webhook.watch('app.users', exclude_columns => '{password_hash}');
 ALTER TABLE app.users RENAME password_hash TO pw;
 SQL
-($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', previous => true, actions => '{new,update}')");
-like($err, qr/WARNING:.*do not exist: "password_hash" of exclude/, 'a column that was excluded has another name: told');
+($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', keep_previous => true, action_types => '{new,update}')");
+like($err, qr/WARNING:.*do not exist: "password_hash" of exclude_columns/, 'a column that was excluded has another name: told');
 $t->sql("INSERT INTO app.users VALUES (5000, 'Eve', 'secret under another name', 7); UPDATE app.users SET pw = 'secret again' WHERE id = 5000");
 $t->wait_until_settled;
 is(scalar(grep { $_->{body} =~ /secret/ } $r->requests), 0, 'and nothing of it is sent');
@@ -92,9 +92,9 @@ is(scalar(grep { $_->{body} =~ /secret/ } $r->requests), 0, 'and nothing of it i
 #
 my $writer = $node->background_psql('postgres', on_error_stop => 1);
 $writer->query_safe("BEGIN; UPDATE app.orders SET state = 'held'");
-($rc, $out, $err) = $node->psql('postgres', "SET lock_timeout = '1s'; SELECT webhook.watch('app.orders', actions => '{new,update,delete}', previous => true)");
+($rc, $out, $err) = $node->psql('postgres', "SET lock_timeout = '1s'; SELECT webhook.watch('app.orders', action_types => '{new,update,delete}', keep_previous => true)");
 is($rc, 0, 'a writer holds its lock: the same settings again do not wait for it');
-($rc, $out, $err) = $node->psql('postgres', "SET lock_timeout = '1s'; SELECT webhook.watch('app.orders', previous => false)");
+($rc, $out, $err) = $node->psql('postgres', "SET lock_timeout = '1s'; SELECT webhook.watch('app.orders', keep_previous => false)");
 like($err, qr/lock timeout/, 'others do');
 $writer->query_safe('COMMIT');
 $writer->quit;
@@ -102,7 +102,7 @@ $writer->quit;
 #
 # How it fires
 #
-$t->sql("ALTER TABLE app.users DISABLE TRIGGER webhook_capture; SELECT webhook.watch('app.users', exclude => '{pw,org}')");
+$t->sql("ALTER TABLE app.users DISABLE TRIGGER webhook_capture; SELECT webhook.watch('app.users', exclude_columns => '{pw,org}')");
 my $before = $t->sql('SELECT count(*) FROM webhook.outbox');
 $t->sql("INSERT INTO app.users VALUES (6000, 'Eve', 'x', 7)");
 is($t->sql('SELECT count(*) FROM webhook.outbox'), $before, 'a trigger that was disabled stays so');
@@ -111,7 +111,7 @@ is($t->sql('SELECT count(*) FROM webhook.outbox'), $before, 'a trigger that was 
 # unwatch and watch begin anew
 #
 $t->sql("SELECT webhook.unwatch('app.users'); SELECT webhook.watch('app.users')");
-is($t->sql("SELECT entity_type, exclude, tenant, previous, fires FROM webhook.source WHERE source = 'app.users'::regclass"),
+is($t->sql("SELECT entity_type, exclude_columns, tenant, keep_previous, fires FROM webhook.source WHERE source = 'app.users'::regclass"),
 	'users|||f|origin', 'unwatched and watched: nothing is left of before');
 $t->stop;
 done_testing();

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $status = "SELECT state || coalesce(': ' || reason, '') FROM webhook.status WHERE subscription IS NULL";
+my $status = "SELECT state || coalesce(': ' || reason, '') || coalesce('; webhook.outbox takes ' || pg_size_pretty(outbox_size), '') FROM webhook.worker";
 
 sub says
 {
@@ -32,7 +32,7 @@ sub wait_until_it_says
 my $t    = WebhookTest->new(conf => "wal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
 my $node = $t->node;
 $t->wait_for_worker;
-is(says($node), 'worker running', 'where all is well there is nothing to say');
+like(says($node), qr/^running; webhook\.outbox takes/, 'where all is well there is nothing to say');
 $node->backup('copy');
 
 #
@@ -50,19 +50,19 @@ sub copy_of
 }
 
 my $standby = copy_of('standby', '', standby => 1);
-is(says($standby), 'worker none: this server is a standby: delivery begins when it is promoted', 'a standby');
+is(says($standby), 'not_running: this server is a standby: delivery begins when it is promoted', 'a standby');
 $standby->promote;
-wait_until_it_says($standby, 'postgres', qr/^worker running$/, 'promoted, it delivers');
+wait_until_it_says($standby, 'postgres', qr/^running;/, 'promoted, it delivers');
 $standby->stop('immediate');
 my $bare_standby = copy_of('bare_standby', "shared_preload_libraries = ''\n", standby => 1);
-like(says($bare_standby), qr/^worker none: this server is in recovery.*webhook is not in shared_preload_libraries, so not then either$/, 'a standby without preload');
+like(says($bare_standby), qr/^not_running: this server is in recovery.*webhook is not in shared_preload_libraries, so not then either$/, 'a standby without preload');
 $bare_standby->stop('immediate');
 my $recovering = copy_of('recovering', "restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'pause'\n");
-is(says($recovering), 'worker none: this server is being recovered from a backup: when that has ended, nothing is delivered until webhook.enable() is called',
+is(says($recovering), 'not_running: this server is being recovered from a backup: when that has ended, nothing is delivered until webhook.enable_delivery() is called',
 	'a backup that is being recovered');
 $recovering->safe_psql('postgres', 'SELECT pg_wal_replay_resume()');
 poll_until('recovery has ended', sub { $recovering->safe_psql('postgres', 'SELECT pg_is_in_recovery()') eq 'f' });
-wait_until_it_says($recovering, 'postgres', qr/^worker silent: this cluster was recovered.*webhook\.outbox takes \d+ kB$/, 'recovered: silent, and why');
+wait_until_it_says($recovering, 'postgres', qr/^suspended: this cluster was recovered.*webhook\.outbox takes \d+ kB$/, 'recovered: suspended, and why');
 $recovering->stop('immediate');
 
 #
@@ -80,38 +80,38 @@ $session->query_safe('SELECT 1');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS false');
 my $last = '';
 poll_until('the worker of the closed database has ended', sub { ($last = $session->query_safe($status)) !~ /running/ });
-like($last, qr/^worker none: this database takes no connections: events are captured and not delivered; webhook\.outbox takes/, 'a database that takes no connections');
+like($last, qr/^not_running: this database takes no connections: events are captured and not delivered; webhook\.outbox takes/, 'a database that takes no connections');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS true');
 $session->quit;
 $t->sql('ALTER DATABASE template IS_TEMPLATE true');
 $t->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname = 'template'");
-wait_until_it_says($node, 'template', qr/^worker none: this database is a template: events are captured and not delivered; webhook\.outbox takes/, 'a template');
+wait_until_it_says($node, 'template', qr/^not_running: this database is a template: events are captured and not delivered; webhook\.outbox takes/, 'a template');
 $t->sql('ALTER DATABASE template IS_TEMPLATE false');
 $node->safe_psql('template', 'SELECT webhook.request_worker()');
-wait_until_it_says($node, 'template', qr/^worker running$/, 'none any more: it delivers');
+wait_until_it_says($node, 'template', qr/^running;/, 'none any more: it delivers');
 $t->stop;
 
 #
 # No launcher, no worker
 #
-$t    = WebhookTest->new(name => 'none', conf => "max_worker_processes = 0\nmax_logical_replication_workers = 0\nmax_parallel_workers = 0\n");
+$t    = WebhookTest->new(subscription => 'none', conf => "max_worker_processes = 0\nmax_logical_replication_workers = 0\nmax_parallel_workers = 0\n");
 $node = $t->node;
-like(says($node), qr/^worker none: the launcher is not running.*max_worker_processes.*webhook\.outbox takes/, 'max_worker_processes = 0: there is no launcher');
+like(says($node), qr/^not_running: the launcher is not running.*max_worker_processes.*webhook\.outbox takes/, 'max_worker_processes = 0: there is no launcher');
 $t->stop;
-$t    = WebhookTest->new(name => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
+$t    = WebhookTest->new(subscription => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
 $node = $t->node;
 $t->wait_for_worker;
 $t->sql('CREATE DATABASE second');
 $node->safe_psql('second', 'CREATE EXTENSION webhook');
-wait_until_it_says($node, 'second', qr/^worker starting: no background worker is free for it: increase max_worker_processes$/, 'no background worker is free');
+wait_until_it_says($node, 'second', qr/^starting: no background worker is free for it: increase max_worker_processes;/, 'no background worker is free');
 $t->sql('DROP EXTENSION webhook');
-wait_until_it_says($node, 'second', qr/^worker running$/, 'one is: it delivers');
+wait_until_it_says($node, 'second', qr/^running;/, 'one is: it delivers');
 $t->stop;
 
 #
 # Not preloaded
 #
-$t    = WebhookTest->new(name => 'bare', preload => '');
+$t    = WebhookTest->new(subscription => 'bare', preload => '');
 $node = $t->node;
 my $log = sub { slurp_file($node->logfile) };
 my $err;
@@ -124,7 +124,7 @@ like($err, qr/WARNING:  webhook is not in shared_preload_libraries\n.*DETAIL:.*n
 like($err, qr/WARNING:  webhook is not in/, 'also where it changes nothing');
 (undef, undef, $err) = $node->psql('bare', "SELECT webhook.subscribe('crm', 'https://hooks.example.com/crm')");
 like($err, qr/WARNING:  webhook is not in/, 'subscribe warns');
-like(says($node, 'bare'), qr/^worker none: webhook is not in shared_preload_libraries, and webhook\.start\(\) was not called; webhook\.outbox takes \d+ kB$/, 'the status says so');
+like(says($node, 'bare'), qr/^not_running: webhook is not in shared_preload_libraries, and webhook\.start_worker\(\) was not called; webhook\.outbox takes \d+ kB$/, 'the status says so');
 unlike($log->(), qr/nothing delivers them/, 'nothing has been captured: nothing is in the log');
 $node->safe_psql('bare', "INSERT INTO item SELECT g, repeat('x', 1000) FROM generate_series(1, 3000) g");
 $node->safe_psql('bare', "UPDATE item SET v = 'y' WHERE id = $_") for 1 .. 3;
@@ -144,17 +144,17 @@ $locker->quit;
 #
 $t->sql('DROP EXTENSION webhook');
 $t->sql("CREATE DATABASE copy_$_ TEMPLATE bare") for 1 .. 64;
-$node->safe_psql('bare', 'SELECT webhook.start()');
+$node->safe_psql('bare', 'SELECT webhook.start_worker()');
 poll_until('the log says that there are too many', sub { $log->() =~ /more than 64 databases have webhook/ });
 my @without = ();
 poll_until('all but one have a place',
-	sub { @without = grep { says($node, $_) !~ /^worker (silent|running)/ } 'bare', map { "copy_$_" } 1 .. 64; @without == 1 });
-like(says($node, $without[0]), qr/^worker none: all 64 places for databases with webhook are taken.*webhook\.outbox takes/, 'the 65th database says why it has no worker');
+	sub { @without = grep { says($node, $_) !~ /^worker (suspended|running)/ } 'bare', map { "copy_$_" } 1 .. 64; @without == 1 });
+like(says($node, $without[0]), qr/^not_running: all 64 places for databases with webhook are taken.*webhook\.outbox takes/, 'the 65th database says why it has no worker');
 my $offset = length $log->();
 $node->safe_psql($without[0], "UPDATE item SET v = 'z' WHERE id = $_") for 1 .. 5;
 is(scalar(() = $log->() =~ /WARNING:  more than 64 databases have webhook\n.*DETAIL:.*\n.*HINT:.*shared_preload_libraries/g), 1, 'the log says so once');
 $t->sql('DROP DATABASE ' . ($without[0] eq 'copy_1' ? 'copy_2' : 'copy_1'));
 $node->safe_psql($without[0], 'SELECT webhook.request_worker()');
-wait_until_it_says($node, $without[0], qr/^worker (silent|running)/, 'when a place is free, it has it');
+wait_until_it_says($node, $without[0], qr/^worker (suspended|running)/, 'when a place is free, it has it');
 $t->stop;
 done_testing();

@@ -1,5 +1,5 @@
 # The promise: a dead endpoint costs rows, not memory. While everything for it is
-# parked the worker stays as small as it was, and when it is back all of it
+# deferred the worker stays as small as it was, and when it is back all of it
 # arrives, at a cost for each delivery that depends neither on how much there is
 # nor on somebody's old snapshot.
 #
@@ -66,12 +66,12 @@ sub insert
 	return;
 }
 
-# So many events at once; returns after how many seconds all of it was settled, as parked.
-sub park
+# So many events at once; returns after how many seconds all of it was settled, as deferred.
+sub defer
 {
 	my ($n) = @_;
 	insert($n);
-	return wait_for("$n are parked", sub {
+	return wait_for("$n are deferred", sub {
 		return $t->sql('SELECT events_read FROM webhook.worker_status()') >= $seen
 		  && $t->sql("SELECT coalesce((SELECT hi FROM webhook.checkpoint WHERE kind = 'settled' ORDER BY id DESC LIMIT 1), 0)") >= $seen;
 	});
@@ -97,7 +97,7 @@ sub drain
 	return;
 }
 
-# Entries of the index of what is parked that the worker has passed so far.
+# Entries of the index of what is deferred that the worker has passed so far.
 # It reports what it did at most once a second, so let it do something until all is in.
 my $deleted = 0;
 
@@ -107,11 +107,11 @@ sub passed
 		insert(1);
 		return $t->sql(q{SELECT n_tup_del FROM pg_stat_all_tables WHERE relid = 'webhook.pending'::regclass}) >= $deleted;
 	});
-	return $t->sql(q{SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'pending_parked_idx'});
+	return $t->sql(q{SELECT idx_tup_read FROM pg_stat_all_indexes WHERE indexrelname = 'pending_deferred_idx'});
 }
 
 $r->mode('/count/dead', '/status/503');
-park(1000);
+defer(1000);
 $t->poll_sql('its breaker is open', "SELECT breaker FROM webhook.status WHERE subscription = 'dead'", 'open');
 my $before = memory();
 note "memory of the worker: $before kB; pending: ${\sizes()}";
@@ -119,10 +119,10 @@ my $largest = 0;
 my $pid     = $t->worker_pid;
 for my $step (1 .. $STEPS)
 {
-	my $took   = park($N / $STEPS);
+	my $took   = defer($N / $STEPS);
 	my $memory = memory();
 	$largest = $memory if $memory > $largest;
-	note sprintf '%d parked: %d kB; %.0f/s; pending: %s', $seen, $memory, $N / $STEPS / $took, sizes();
+	note sprintf '%d deferred: %d kB; %.0f/s; pending: %s', $seen, $memory, $N / $STEPS / $took, sizes();
 }
 is($t->sql('SELECT count(*) FROM webhook.pending'), $seen, "all $seen are kept");
 
@@ -146,7 +146,7 @@ for my $when ('without', 'under')
 	my $passed = passed();
 	$t->wait_until_settled;
 	$t->sql("SELECT webhook.pause('dead')");
-	park($M);
+	defer($M);
 	$t->sql("SELECT webhook.resume('dead')");
 	drain("$when an old snapshot");
 	$deleted += $M;

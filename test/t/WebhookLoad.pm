@@ -212,8 +212,8 @@ SQL
 
 # Requests whose id or body is not that of a row of the outbox, byte for byte.
 our $NOT_AS_CAPTURED = <<'SQL';
-SELECT r.n, r.id, r.body FROM request r LEFT JOIN webhook.outbox o ON o.id = r.event_id
-WHERE r.id IS DISTINCT FROM 'evt_' || (SELECT instance FROM webhook.identity) || '_' || o.id
+SELECT r.n, r.id, r.body FROM request r LEFT JOIN webhook.outbox o ON o.event_number = r.event_number
+WHERE r.id IS DISTINCT FROM 'evt_' || (SELECT instance FROM webhook.identity) || '_' || o.event_number
 	OR r.body IS DISTINCT FROM '{"entity_id":' || to_json(o.entity_id) || ',"entity_type":' || to_json(o.entity_type)
 		|| ',"action_type":' || to_json(o.action_type) || coalesce(',"result":' || o.result::text, '') || '}'
 SQL
@@ -221,7 +221,7 @@ SQL
 # Events that the worker could only find below the highest id it had read: the late commits.
 our $STRAGGLERS = <<'SQL';
 SELECT count(*) FROM webhook.outbox o WHERE EXISTS (
-	SELECT FROM webhook.checkpoint c WHERE o.id <= c.hi AND NOT pg_visible_in_snapshot(o.xid, c.snapshot))
+	SELECT FROM webhook.checkpoint c WHERE o.event_number <= c.hi AND NOT pg_visible_in_snapshot(o.xid, c.snapshot))
 SQL
 
 # Late commits of more events than a page holds, read piece by piece.

@@ -1,7 +1,7 @@
 # What the TAP tests share: a cluster with webhook preloaded, HTTPS receivers
 # with certificates of a CA of their own, and waiting for facts.
 #
-#   my $t = WebhookTest->new(conf => "webhook.naptime = '1s'\n");
+#   my $t = WebhookTest->new(conf => "webhook.poll_interval = '1s'\n");
 #   my $r = $t->receiver;
 #   $t->sql('CREATE EXTENSION webhook');
 #   $t->subscribe('crm', $r->url('/ok/crm'));
@@ -152,7 +152,7 @@ SELECT NOT EXISTS (SELECT FROM webhook.pending)
 	AND NOT EXISTS (
 		SELECT FROM webhook.outbox o
 		LEFT JOIN (SELECT hi, snapshot FROM webhook.checkpoint WHERE kind = 'settled' ORDER BY id DESC LIMIT 1) c ON true
-		WHERE c.hi IS NULL OR o.id > c.hi OR NOT pg_visible_in_snapshot(o.xid, c.snapshot))
+		WHERE c.hi IS NULL OR o.event_number > c.hi OR NOT pg_visible_in_snapshot(o.xid, c.snapshot))
 SQL
 
 sub wait_until_settled
@@ -168,7 +168,7 @@ sub wait_until_read
 	my ($self) = @_;
 	$self->poll_sql('all that was committed is read', <<'SQL');
 SELECT NOT EXISTS (SELECT FROM webhook.outbox o WHERE NOT EXISTS (
-	SELECT FROM webhook.checkpoint c WHERE o.id <= c.hi AND pg_visible_in_snapshot(o.xid, c.snapshot)))
+	SELECT FROM webhook.checkpoint c WHERE o.event_number <= c.hi AND pg_visible_in_snapshot(o.xid, c.snapshot)))
 SQL
 	return;
 }
@@ -243,7 +243,7 @@ sub receiver
 }
 
 # What a receiver recorded, as table NAME, for judging in SQL: n, at, beside and
-# beside_entity as recorded; id, the header; event_id, the number in it; body;
+# beside_entity as recorded; id, the header; event_number, the number in it; body;
 # status; verified.
 sub load_requests
 {
@@ -257,7 +257,7 @@ COPY lines FROM '$file' WITH (FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02');
 CREATE TABLE $name AS
 	SELECT (line ->> 'n')::bigint AS n, (line ->> 'at')::float8 AS at, line ->> 'path' AS path, (line ->> 'conn')::int AS conn,
 		line -> 'headers' ->> 'webhook-id' AS id,
-		substring(line -> 'headers' ->> 'webhook-id' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_id,
+		substring(line -> 'headers' ->> 'webhook-id' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_number,
 		line ->> 'body' AS body, (line ->> 'status')::int AS status, (line ->> 'verified')::boolean AS verified,
 		(line ->> 'beside')::int AS beside, (line ->> 'beside_entity')::int AS beside_entity
 	FROM lines;
@@ -272,9 +272,9 @@ sub show_state
 	my ($self) = @_;
 	for my $what (
 		'SELECT * FROM webhook.status',
-		'SELECT subscription_id, state, count(*), min(due_at), max(attempts), min(event_id), max(event_id), min(last_error) FROM webhook.pending GROUP BY 1, 2',
+		'SELECT subscription_id, state, count(*), min(next_attempt_at), max(attempts), min(event_number), max(event_number), min(last_error) FROM webhook.pending GROUP BY 1, 2',
 		'SELECT * FROM webhook.checkpoint ORDER BY id DESC LIMIT 3',
-		'SELECT count(*) AS events, max(id) FROM webhook.outbox')
+		'SELECT count(*) AS events, max(event_number) FROM webhook.outbox')
 	{
 		my ($rc, $out) = $self->{node}->psql($DB, $what, extra_params => [ '-x', '-A' ]);
 		diag("$what\n" . ($out // ''));

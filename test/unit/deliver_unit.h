@@ -121,7 +121,7 @@ submit_as(const WhSubmit *submit, int64_t id, const char *entity)
 	WhEvent from = {.id = id,
 					.entity_id = entity,
 					.entity_type = "order",
-					.action = "new",
+					.action_type = "new",
 					.result = "{\"n\": 1}",
 					.result_len = 8};
 	WhSubmit copy = *submit;

@@ -1,7 +1,7 @@
 /*
  * profile_unit.h
  *	  The profile that tests of the engine use where it is not what they are
- *	  about: `entity`. That it is the one shipped is seen to by
+ *	  about: `entity`. That it is the one built in is seen to by
  *	  test_template_profiles.c.
  */
 #ifndef PROFILE_UNIT_H
@@ -10,7 +10,7 @@
 #include "types.h"
 
 #define ENTITY_MEMBERS                                                                                       \
-	"\"entity_id\": \"$entity_id\", \"entity_type\": \"$entity_type\", \"action_type\": \"$action\", "       \
+	"\"entity_id\": \"$entity_id\", \"entity_type\": \"$entity_type\", \"action_type\": \"$action_type\", "       \
 	"\"result\": \"$result?\"}"
 
 static const WhProfile profile_entity = {.name = "entity",

@@ -67,7 +67,7 @@ make(int s, int e, WhPushFrom from, int attempts, uint64_t page)
 	d->event->refs++;
 	d->subscription_id = s + 1;
 	d->lane = lane_of(s, e);
-	d->stored = from == WH_FROM_STORED || from == WH_FROM_PARKED;
+	d->stored = from == WH_FROM_STORED || from == WH_FROM_DEFERRED;
 	d->attempts = d->stored ? attempts : 1;
 	d->page = page;
 	return d;
@@ -83,12 +83,12 @@ submit(int s, int e, WhPushFrom from, int attempts, uint64_t page)
 		case WH_PUSHED:
 			return;
 		case WH_PUSH_BEHIND:
-			d->disposal = WH_DO_BEHIND;
+			d->disposal = WH_DO_BLOCK;
 			d->attempts--;
 			break;
-		case WH_PUSH_PARK:
-			d->disposal = WH_DO_PARK;
-			d->attempts -= from != WH_FROM_LOST;
+		case WH_PUSH_DEFER:
+			d->disposal = WH_DO_DEFER;
+			d->attempts -= from != WH_FROM_INTERRUPTED;
 			break;
 		default:
 			fail_msg("seed %u: a push was refused", m.seed);
@@ -324,7 +324,7 @@ compare_counts(void)
 	for (int s = 0; s < SUBS; s++)
 	{
 		Sub *sub = wh_sub_find(m.q, s + 1);
-		int parked = 0;
+		int deferred = 0;
 		struct
 		{
 			int stored;
@@ -341,8 +341,8 @@ compare_counts(void)
 			RowState state = m.db.rows[s][e].state;
 			uint64_t key = lane_of(s, e);
 
-			if (state == PARKED)
-				parked++;
+			if (state == DEFERRED)
+				deferred++;
 			else if (state != NONE)
 			{
 				if (lanes[key].stored++ == 0)
@@ -354,7 +354,7 @@ compare_counts(void)
 				lanes[key].retry += state == RETRY;
 			}
 		}
-		check(sub->parked == parked);
+		check(sub->deferred == deferred);
 		for (uint64_t key = 0; key < ENTITIES; key++)
 		{
 			Lane *lane = wh_lane_find(m.q, sub, key);

@@ -35,7 +35,7 @@ typedef enum RowState
 	NONE,
 	RETRY,
 	BEHIND,
-	PARKED,
+	DEFERRED,
 	SENDING
 } RowState;
 

@@ -31,7 +31,7 @@ make(int64_t sub, uint64_t lane, int64_t id, WhPushFrom from)
 	d->event = wh_event_make(&from_event);
 	d->subscription_id = sub;
 	d->lane = lane;
-	d->stored = from == WH_FROM_STORED || from == WH_FROM_PARKED;
+	d->stored = from == WH_FROM_STORED || from == WH_FROM_DEFERRED;
 	d->attempts = d->stored ? 3 : 1;
 	return d;
 }
@@ -128,10 +128,10 @@ lane_to_fetch(int64_t right_sub, uint64_t right_lane)
 }
 
 static inline int64_t
-parked_to_fetch(void)
+deferred_to_fetch(void)
 {
 	int room = 0;
-	int64_t id = wh_queue_parked_to_fetch(q, &room);
+	int64_t id = wh_queue_deferred_to_fetch(q, &room);
 
 	if (id != 0)
 		assert_int_equal(room, WH_FETCH_MAX);

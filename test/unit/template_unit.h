@@ -34,7 +34,7 @@ sample_init(Sample *s)
 						 .created_us = SAMPLE_US,
 						 .entity_id = "42",
 						 .entity_type = "user",
-						 .action = "new"};
+						 .action_type = "new"};
 	s->values = (WhTemplateValues){.event = &s->event,
 								   .instance = "0123abcd",
 								   .event_prefix = "evt_",

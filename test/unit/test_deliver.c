@@ -227,7 +227,7 @@ test_lanes(void **state)
 		{
 			WhDelivery *d = wh_deliver_take(e);
 
-			assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_BEHIND);
+			assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_BLOCK);
 			assert_int_equal(d->attempts, d->attempted ? 1 : 0);
 			wh_delivery_free(d);
 		}
@@ -329,10 +329,10 @@ test_stop(void **state)
 		assert_false(d->attempted);
 		assert_int_equal(d->attempts, d->stored ? 2 : 0);
 		if (!d->stored)
-			assert_int_equal(d->disposal, WH_DO_PARK);
+			assert_int_equal(d->disposal, WH_DO_DEFER);
 		else
 		{
-			assert_int_equal(d->disposal, d->event->id == 1 ? WH_DO_RETRY : WH_DO_BEHIND);
+			assert_int_equal(d->disposal, d->event->id == 1 ? WH_DO_RETRY : WH_DO_BLOCK);
 			assert_int_equal(d->due_us, 0);
 		}
 		wh_delivery_free(d);
@@ -408,7 +408,7 @@ static void
 test_pending(void **state)
 {
 	WhSubscription sub = subscription(1, at("/status/200"));
-	WhSubmit submit_it = {.subscription_id = 1, .from = WH_FROM_LOST};
+	WhSubmit submit_it = {.subscription_id = 1, .from = WH_FROM_INTERRUPTED};
 	WhDelivery *d;
 	uint64_t lane;
 	int64_t id;
@@ -416,35 +416,35 @@ test_pending(void **state)
 
 	(void) state;
 	assert_true(wh_deliver_subscribe(e, &sub));
-	wh_deliver_restore_parked(e, 1, 1);
+	wh_deliver_restore_deferred(e, 1, 1);
 	assert_true(submit_as(&submit_it, 1, "a"));                /* lost: it counts as tried */
-	assert_int_equal(wh_deliver_parked_to_fetch(e, &room), 0); /* its row is not written yet */
+	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0); /* its row is not written yet */
 	d = wh_deliver_take(e);
-	assert_int_equal(d->disposal, WH_DO_PARK);
+	assert_int_equal(d->disposal, WH_DO_DEFER);
 	assert_int_equal(d->attempts, 1);
 	assert_true(d->first_us > START && !d->attempted && d->error[0] != '\0');
 	lane = d->lane;
 	wh_delivery_free(d);
-	assert_int_equal(wh_deliver_parked_to_fetch(e, &room), 1);
+	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 1);
 
 	submit_it = (WhSubmit){
-		.subscription_id = 1, .from = WH_FROM_PARKED, .lane = lane, .attempts = 2, .first_us = START};
+		.subscription_id = 1, .from = WH_FROM_DEFERRED, .lane = lane, .attempts = 2, .first_us = START};
 	assert_true(submit_as(&submit_it, 1, "a"));
 	submit_it.from = WH_FROM_LOG;
 	assert_true(submit_as(&submit_it, 2, "a"));
 	d = wh_deliver_take(e);
-	assert_int_equal(d->disposal, WH_DO_PARK);
+	assert_int_equal(d->disposal, WH_DO_DEFER);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
 	delivered(1);
-	assert_int_equal(wh_deliver_parked_to_fetch(e, &room), 1);
-	wh_deliver_parked_is_empty(e, 1);
-	assert_int_equal(wh_deliver_parked_to_fetch(e, &room), 0);
+	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 1);
+	wh_deliver_deferred_is_empty(e, 1);
+	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0);
 
 	assert_true(wh_deliver_restore_lane(e, 1, lane, 2));
 	submit(1, 3, "a");
 	d = wh_deliver_take(e);
-	assert_int_equal(d->disposal, WH_DO_BEHIND);
+	assert_int_equal(d->disposal, WH_DO_BLOCK);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
 	submit_it.from = WH_FROM_STORED;
@@ -464,7 +464,7 @@ test_pending(void **state)
 	sub.paused = true;
 	assert_true(wh_deliver_subscribe(e, &sub));
 	d = wh_deliver_take(e);
-	assert_int_equal(d->disposal, WH_DO_PARK);
+	assert_int_equal(d->disposal, WH_DO_DEFER);
 	wh_delivery_free(d);
 	assert_true(wh_deliver_has_room(e));
 }

@@ -43,7 +43,7 @@ test_timeouts(void **state)
 		assert_true(d->event->id > WH_BREAKER_FAILURES);
 		assert_false(d->attempted);
 		assert_int_equal(d->attempts, 0);
-		assert_int_equal(d->disposal, WH_DO_PARK);
+		assert_int_equal(d->disposal, WH_DO_DEFER);
 		wh_delivery_free(d);
 	}
 	assert_null(wh_deliver_take(e));
@@ -54,7 +54,7 @@ test_timeouts(void **state)
 static void
 open_and_probe(int64_t id)
 {
-	WhSubmit probe = {.subscription_id = 1, .from = WH_FROM_PARKED, .attempts = 1, .lane = (uint64_t) id};
+	WhSubmit probe = {.subscription_id = 1, .from = WH_FROM_DEFERRED, .attempts = 1, .lane = (uint64_t) id};
 	int64_t asked;
 
 	for (int64_t deadline = real_us() + PATIENCE; (asked = wh_deliver_to_probe(e)) == 0;)
@@ -235,8 +235,8 @@ test_stop(void **state)
 	submit(1, 2, "A");
 	handed_out(1);
 	wh_deliver_stop(e);
-	came_back(1, WH_DO_PARK, 0);
-	came_back(2, WH_DO_PARK, 0);
+	came_back(1, WH_DO_DEFER, 0);
+	came_back(2, WH_DO_DEFER, 0);
 	assert_null(wh_deliver_take(e));
 	made("1"); /* too late, and no harm */
 	assert_int_equal(wh_deliver_in_flight(e), 0);
@@ -252,8 +252,8 @@ test_drain(void **state)
 	submit(1, 2, "B");
 	handed_out(1);
 	wh_deliver_drain(e);
-	came_back(1, WH_DO_PARK, 0);
-	came_back(2, WH_DO_PARK, 0);
+	came_back(1, WH_DO_DEFER, 0);
+	came_back(2, WH_DO_DEFER, 0);
 	assert_int_equal(wh_deliver_in_flight(e), 0);
 	assert_null(to_transform());
 }
@@ -275,7 +275,7 @@ test_stop_batch(void **state)
 
 		assert_non_null(d);
 		assert_int_equal(d->batch, 0);
-		assert_int_equal(d->disposal, WH_DO_PARK);
+		assert_int_equal(d->disposal, WH_DO_DEFER);
 		wh_delivery_free(d);
 	}
 }
@@ -350,7 +350,7 @@ test_paused_at_the_answer(void **state)
 	sub.paused = true;
 	assert_true(wh_deliver_subscribe(e, &sub));
 	made("1");
-	came_back(1, WH_DO_PARK, 0);
+	came_back(1, WH_DO_DEFER, 0);
 	assert_int_equal(wh_bodies_held(), 0);
 	assert_int_equal(wh_deliver_in_flight(e), 0);
 	wh_deliver_run(e);

@@ -162,7 +162,7 @@ test_retry(void **state)
 		WhDelivery *d = outcome();
 
 		assert_int_equal(d->event->id, i);
-		assert_int_equal(d->disposal, i == 1 ? WH_DO_RETRY : WH_DO_BEHIND);
+		assert_int_equal(d->disposal, i == 1 ? WH_DO_RETRY : WH_DO_BLOCK);
 		assert_int_equal(d->batch, 1);
 		assert_int_equal(d->attempts, 1);
 		assert_true(d->attempted && d->first_us >= START && d->started_us >= START);
@@ -250,7 +250,7 @@ test_give_up_and_breaker(void **state)
 	{
 		WhDelivery *d = outcome();
 
-		assert_int_equal(d->disposal, i == 0 ? WH_DO_RETRY : WH_DO_BEHIND);
+		assert_int_equal(d->disposal, i == 0 ? WH_DO_RETRY : WH_DO_BLOCK);
 		wh_delivery_free(d);
 	}
 	for (int n = 3; n <= 10; n++) /* with the two before, ten in a row */
@@ -286,7 +286,7 @@ test_stop(void **state)
 		assert_false(d->attempted);
 		assert_int_equal(d->attempts, id < 10 ? 0 : 3);
 		assert_int_equal(d->batch, id < 10 ? 0 : 10);
-		assert_int_equal(d->disposal, id < 10 ? WH_DO_PARK : id == 10 ? WH_DO_RETRY : WH_DO_BEHIND);
+		assert_int_equal(d->disposal, id < 10 ? WH_DO_DEFER : id == 10 ? WH_DO_RETRY : WH_DO_BLOCK);
 		wh_delivery_free(d);
 	}
 }

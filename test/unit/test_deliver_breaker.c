@@ -33,12 +33,12 @@ forget_outcomes(WhDisposal disposal)
 	return n;
 }
 
-/* Fail until it opens: the first ten, and those that are under way then; all else is parked. */
+/* Fail until it opens: the first ten, and those that are under way then; all else is deferred. */
 static void
 open_it(void)
 {
 	int failed;
-	int parked = 0;
+	int deferred = 0;
 	WhDelivery *d;
 
 	subscribe(1, at("/recover"));
@@ -53,12 +53,12 @@ open_it(void)
 	assert_in_range(failed, WH_BREAKER_FAILURES, WH_BREAKER_FAILURES + 8);
 	while ((d = wh_deliver_take(e)) != NULL)
 	{
-		assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_PARK);
+		assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_DEFER);
 		assert_int_equal(d->attempts, d->attempted ? 1 : 0);
-		parked += !d->attempted;
+		deferred += !d->attempted;
 		wh_delivery_free(d);
 	}
-	assert_int_equal(parked, ENTITIES - failed);
+	assert_int_equal(deferred, ENTITIES - failed);
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	assert_int_equal(counts().queued, 0);
 	server_forget();
@@ -83,8 +83,8 @@ test_open(void **state)
 	/* what comes now is kept; nothing is fetched; nothing is sent; no probe yet */
 	submit(1, 100, "new");
 	wh_deliver_run(e);
-	assert_int_equal(forget_outcomes(WH_DO_PARK), 1);
-	assert_int_equal(wh_deliver_parked_to_fetch(e, &room), 0);
+	assert_int_equal(forget_outcomes(WH_DO_DEFER), 1);
+	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0);
 	assert_int_equal(wh_deliver_to_probe(e), 0);
 	assert_int_equal(wh_deliver_to_hurry(e), 0);
 	assert_int_equal(server_requests(), 0);
@@ -197,9 +197,9 @@ test_given_up(void **state)
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	submit(1, 100, "kept");
 	wh_deliver_run(e);
-	assert_int_equal(forget_outcomes(WH_DO_PARK), 1);
+	assert_int_equal(forget_outcomes(WH_DO_DEFER), 1);
 	skew += 6 * SECOND;
-	probe(100, WH_FROM_PARKED);
+	probe(100, WH_FROM_DEFERRED);
 	d = outcome();
 	assert_true(d->probe);
 	assert_int_equal(d->disposal, WH_DO_BURY);
@@ -231,7 +231,7 @@ test_probe_is_empty(void **state)
 	submit(1, 100, "new");
 	submit(1, 101, "newer");
 	run_until(outcomes_are, 2);
-	assert_int_equal(forget_outcomes(WH_DO_PARK), 1);
+	assert_int_equal(forget_outcomes(WH_DO_DEFER), 1);
 	assert_int_equal(server_requests(), 1);
 	assert_int_equal(counts().breaker, WH_BREAKER_CLOSED);
 	assert_true(counts().catching_up);
@@ -275,7 +275,7 @@ test_unsubscribe(void **state)
 	(void) state;
 	open_it();
 	skew += 6 * SECOND;
-	probe(1, WH_FROM_PARKED);
+	probe(1, WH_FROM_DEFERRED);
 	wh_deliver_unsubscribe(e, 1);
 	assert_int_equal(wh_deliver_not_due(e, (int64_t[2]){0}, 2), 0);
 	/* the same again, while the probe of before is under way */

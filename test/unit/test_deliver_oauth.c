@@ -254,7 +254,7 @@ test_paused(void **state)
 
 		assert_false(d->attempted);
 		assert_int_equal(d->attempts, 0);
-		assert_int_equal(d->disposal, WH_DO_PARK);
+		assert_int_equal(d->disposal, WH_DO_DEFER);
 		wh_delivery_free(d);
 	}
 	assert_int_equal(requests_to("/from"), 0);

@@ -232,7 +232,7 @@ test_connect_timeout(void **state)
 static void
 test_body_too_large(void **state)
 {
-	WhEvent from = {.id = 1, .entity_type = "order", .action = "new"};
+	WhEvent from = {.id = 1, .entity_type = "order", .action_type = "new"};
 	WhSubmit large = {.subscription_id = 1, .from = WH_FROM_LOG, .event = wh_event_make(&from)};
 	WhDelivery *d;
 
@@ -476,7 +476,7 @@ test_counts(void **state)
 	assert_int_equal(d->disposal, WH_DO_RETRY);
 	wh_delivery_free(d);
 	d = wh_deliver_take(e);
-	assert_int_equal(d->disposal, WH_DO_BEHIND);
+	assert_int_equal(d->disposal, WH_DO_BLOCK);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
 	assert_null(wh_deliver_take(e));

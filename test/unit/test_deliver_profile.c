@@ -133,7 +133,7 @@ test_rejected(void **state)
 	delivered(1);
 
 	strict.failure = "{\"status\": \"error\"}";
-	strict.failure_text = "code\nmessage";
+	strict.failure_fields = "code\nmessage";
 	subscribe_as(&strict, at("/refuse"), "mysecret");
 	submit(1, 2, "a");
 	d = outcome();
@@ -148,7 +148,7 @@ test_rejected(void **state)
 	assert_true(wh_deliver_counts(e, 0, &id, &c));
 	assert_int_equal(c.failed, 1);
 
-	strict.failure_text = NULL;
+	strict.failure_fields = NULL;
 	subscribe_as(&strict, at("/refuse"), "mysecret");
 	submit(1, 3, "b");
 	d = outcome();

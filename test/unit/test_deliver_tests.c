@@ -13,7 +13,7 @@ static void
 submit_test_as(WhPushFrom from, int64_t id)
 {
 	WhEvent event = {
-		.id = id, .subscription_id = 1, .entity_id = "A", .entity_type = "order", .action = "test"};
+		.id = id, .subscription_id = 1, .entity_id = "A", .entity_type = "order", .action_type = "test"};
 	WhSubmit submit = {.subscription_id = 1, .from = from, .page = 1};
 
 	submit.event = wh_event_make(&event);
@@ -113,7 +113,7 @@ test_lost(void **state)
 {
 	(void) state;
 	subscribe(1, at("/status/200"));
-	submit_test_as(WH_FROM_LOST, 1);
+	submit_test_as(WH_FROM_INTERRUPTED, 1);
 	ended(1, false, WH_DO_DROP);
 	assert_int_equal(server_requests(), 0);
 }

@@ -73,7 +73,7 @@ test_failed(void **state)
 	assert_true(d->first_us > 0);
 	assert_in_range(d->due_us - d->started_us, SECOND, 2 * SECOND - 1); /* by the schedule */
 	wh_delivery_free(d);
-	came_back(2, WH_DO_BEHIND, 0); /* what is behind it waits */
+	came_back(2, WH_DO_BLOCK, 0); /* what is behind it waits */
 	handed_out(3);                 /* others do not */
 	made("3");
 	delivered(3);
@@ -159,8 +159,8 @@ test_batch_failed(void **state)
 	handed_out(2);
 	failed(WH_OUT_TRANSFORM, "no"); /* 3 is not asked for */
 	wh_delivery_free(ended(1, "transform_failed", WH_DO_RETRY));
-	wh_delivery_free(ended(2, "transform_failed", WH_DO_BEHIND));
-	wh_delivery_free(ended(3, "transform_failed", WH_DO_BEHIND));
+	wh_delivery_free(ended(2, "transform_failed", WH_DO_BLOCK));
+	wh_delivery_free(ended(3, "transform_failed", WH_DO_BLOCK));
 	assert_null(to_transform());
 }
 
@@ -175,7 +175,7 @@ test_batch_refused(void **state)
 	handed_out(2);
 	skipped();
 	wh_delivery_free(ended(1, "server_error", WH_DO_RETRY));
-	wh_delivery_free(ended(2, "server_error", WH_DO_BEHIND)); /* it is asked about with the batch again */
+	wh_delivery_free(ended(2, "server_error", WH_DO_BLOCK)); /* it is asked about with the batch again */
 }
 
 /* Somebody has taken the transform away: the template makes the body. */
@@ -197,7 +197,7 @@ static void
 test_test(void **state)
 {
 	WhEvent event = {
-		.id = 1, .subscription_id = 1, .entity_id = "A", .entity_type = "order", .action = "test"};
+		.id = 1, .subscription_id = 1, .entity_id = "A", .entity_type = "order", .action_type = "test"};
 	WhSubmit submit = {.subscription_id = 1, .from = WH_FROM_LOG, .page = 1};
 	WhSubscription sub = transformed(1, at("/status/200"));
 
@@ -294,7 +294,7 @@ test_bodies_held(void **state)
 		assert_int_equal(wh_bodies_held() >= 2 * (size_t) WH_TRANSFORM_MAX, id == 1);
 		failed(WH_OUT_TRANSFORM, "no");
 		wh_delivery_free(ended(10 * id, "transform_failed", WH_DO_RETRY));
-		wh_delivery_free(ended(10 * id + 1, "transform_failed", WH_DO_BEHIND));
+		wh_delivery_free(ended(10 * id + 1, "transform_failed", WH_DO_BLOCK));
 	}
 	assert_int_equal(wh_bodies_held(), 0);
 	handed_out(40);

@@ -44,9 +44,9 @@ render(const WhEvent *e, WhBuffer *body)
 }
 
 static WhEvent
-event(const char *id, const char *type, const char *action, const char *result)
+event(const char *id, const char *type, const char *action_type, const char *result)
 {
-	WhEvent made = {.refs = 1, .entity_id = id, .entity_type = type, .action = action, .result = result};
+	WhEvent made = {.refs = 1, .entity_id = id, .entity_type = type, .action_type = action_type, .result = result};
 
 	made.result_len = result != NULL ? strlen(result) : 0;
 	return made;
@@ -55,7 +55,7 @@ event(const char *id, const char *type, const char *action, const char *result)
 static const struct
 {
 	const char *name;
-	const char *id, *type, *action, *result;
+	const char *id, *type, *action_type, *result;
 	const char *body;
 } rows[] = {
 	{"new", "42", "user", "new", "{\"id\": 42}",
@@ -95,7 +95,7 @@ test_bodies(void **state)
 	wh_buffer_init(&body, LIMIT);
 	for (size_t i = 0; i < lengthof(rows); i++)
 	{
-		WhEvent e = event(rows[i].id, rows[i].type, rows[i].action, rows[i].result);
+		WhEvent e = event(rows[i].id, rows[i].type, rows[i].action_type, rows[i].result);
 
 		wh_buffer_reset(&body);
 		check_row(rows[i].name, render(&e, &body));

@@ -82,8 +82,8 @@ test_retry_blocks(void **state)
 	push(A, 7, 3);
 	push(A, 8, 4);
 	done(next(1), WH_DO_RETRY);
-	given_back(2, WH_DO_BEHIND, 0);
-	given_back(3, WH_DO_BEHIND, 0);
+	given_back(2, WH_DO_BLOCK, 0);
+	given_back(3, WH_DO_BLOCK, 0);
 	assert_int_equal(back.n, 0);
 	assert_int_equal(counts(A).blocked, 1);
 	assert_false(counts(A).catching_up);
@@ -132,8 +132,8 @@ test_fetched_lane_fails(void **state)
 	for (int i = 1; i <= 3; i++)
 		assert_int_equal(push_as(A, 7, i, WH_FROM_STORED), WH_PUSHED);
 	done(next(1), WH_DO_RETRY);
-	given_back(2, WH_DO_BEHIND, 2);
-	given_back(3, WH_DO_BEHIND, 2);
+	given_back(2, WH_DO_BLOCK, 2);
+	given_back(3, WH_DO_BLOCK, 2);
 	assert_int_equal(push_as(A, 7, 4, WH_FROM_LOG), WH_PUSH_BEHIND);
 	no_lane_to_fetch();
 }
@@ -142,12 +142,12 @@ static void
 test_restore(void **state)
 {
 	(void) state;
-	wh_queue_restore_parked(q, A, 2);
-	wh_queue_restore_parked(q, A, 1);
-	wh_queue_restore_parked(q, 99, 1);
+	wh_queue_restore_deferred(q, A, 2);
+	wh_queue_restore_deferred(q, A, 1);
+	wh_queue_restore_deferred(q, 99, 1);
 	assert_true(wh_queue_restore_lane(q, B, 7, 2));
 	assert_true(wh_queue_restore_lane(q, 99, 7, 2));
-	assert_int_equal(counts(A).parked, 3);
+	assert_int_equal(counts(A).deferred, 3);
 	assert_true(counts(A).catching_up);
 	assert_int_equal(counts(B).blocked, 1);
 	assert_false(counts(B).catching_up);
@@ -155,25 +155,25 @@ test_restore(void **state)
 
 	assert_int_equal(push_as(B, 7, 10, WH_FROM_LOG), WH_PUSH_BEHIND);
 	push(B, 8, 11);
-	assert_int_equal(push_as(A, 7, 12, WH_FROM_LOG), WH_PUSH_PARK);
-	assert_int_equal(counts(A).parked, 4);
-	assert_int_equal(parked_to_fetch(), A);
+	assert_int_equal(push_as(A, 7, 12, WH_FROM_LOG), WH_PUSH_DEFER);
+	assert_int_equal(counts(A).deferred, 4);
+	assert_int_equal(deferred_to_fetch(), A);
 	done(next(11), WH_DO_FORGET);
 }
 
 static void
-test_lost_is_parked(void **state)
+test_lost_is_deferred(void **state)
 {
 	(void) state;
-	assert_int_equal(push_as(A, 7, 1, WH_FROM_LOST), WH_PUSH_PARK);
-	assert_int_equal(push_as(A, 8, 2, WH_FROM_LOG), WH_PUSH_PARK);
-	assert_int_equal(parked_to_fetch(), A);
-	assert_int_equal(push_as(A, 7, 1, WH_FROM_PARKED), WH_PUSHED);
-	assert_int_equal(push_as(A, 8, 3, WH_FROM_LOG), WH_PUSH_PARK);
-	assert_int_equal(push_as(A, 8, 2, WH_FROM_PARKED), WH_PUSHED);
-	assert_int_equal(push_as(A, 8, 3, WH_FROM_PARKED), WH_PUSHED);
+	assert_int_equal(push_as(A, 7, 1, WH_FROM_INTERRUPTED), WH_PUSH_DEFER);
+	assert_int_equal(push_as(A, 8, 2, WH_FROM_LOG), WH_PUSH_DEFER);
+	assert_int_equal(deferred_to_fetch(), A);
+	assert_int_equal(push_as(A, 7, 1, WH_FROM_DEFERRED), WH_PUSHED);
+	assert_int_equal(push_as(A, 8, 3, WH_FROM_LOG), WH_PUSH_DEFER);
+	assert_int_equal(push_as(A, 8, 2, WH_FROM_DEFERRED), WH_PUSHED);
+	assert_int_equal(push_as(A, 8, 3, WH_FROM_DEFERRED), WH_PUSHED);
 	assert_false(counts(A).catching_up);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), 0);
 	/* caught up; but 8 has rows that must be done with first */
 	assert_int_equal(push_as(A, 8, 4, WH_FROM_LOG), WH_PUSH_BEHIND);
 	push(A, 9, 5);
@@ -188,16 +188,16 @@ test_lost_is_parked(void **state)
 	no_lane_to_fetch();
 }
 
-/* Parked rows are younger than the stored rows of their lane. */
+/* Deferred rows are younger than the stored rows of their lane. */
 static void
-test_parked_goes_behind(void **state)
+test_deferred_goes_behind(void **state)
 {
 	(void) state;
 	assert_true(wh_queue_restore_lane(q, A, 7, 1)); /* 1, due later */
-	wh_queue_restore_parked(q, A, 2);
-	assert_int_equal(push_as(A, 7, 2, WH_FROM_PARKED), WH_PUSH_BEHIND);
-	assert_int_equal(counts(A).parked, 1);
-	assert_int_equal(push_as(A, 8, 3, WH_FROM_PARKED), WH_PUSHED);
+	wh_queue_restore_deferred(q, A, 2);
+	assert_int_equal(push_as(A, 7, 2, WH_FROM_DEFERRED), WH_PUSH_BEHIND);
+	assert_int_equal(counts(A).deferred, 1);
+	assert_int_equal(push_as(A, 8, 3, WH_FROM_DEFERRED), WH_PUSHED);
 	done(next(3), WH_DO_FORGET);
 	next(0);
 	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
@@ -208,11 +208,11 @@ test_parked_goes_behind(void **state)
 }
 
 /*
- * What is in flight straight from the log is lost in a crash, and parked then:
+ * What is in flight straight from the log is lost in a crash, and deferred then:
  * no row of its lane may become a stored one before it has ended.
  */
 static void
-test_fresh_before_parked(void **state)
+test_fresh_before_deferred(void **state)
 {
 	WhDelivery *d;
 
@@ -221,14 +221,14 @@ test_fresh_before_parked(void **state)
 	push(A, 7, 2);
 	d = next(1);
 	subscribe(A, true, 10);
-	given_back(2, WH_DO_PARK, 0);
-	assert_int_equal(parked_to_fetch(), 0); /* paused */
+	given_back(2, WH_DO_DEFER, 0);
+	assert_int_equal(deferred_to_fetch(), 0); /* paused */
 	subscribe(A, false, 10);
-	assert_int_equal(parked_to_fetch(), 0); /* 1 has no row yet */
+	assert_int_equal(deferred_to_fetch(), 0); /* 1 has no row yet */
 	done(d, WH_DO_RETRY);
-	assert_int_equal(parked_to_fetch(), A);
-	assert_int_equal(push_as(A, 7, 2, WH_FROM_PARKED), WH_PUSH_BEHIND);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), A);
+	assert_int_equal(push_as(A, 7, 2, WH_FROM_DEFERRED), WH_PUSH_BEHIND);
+	assert_int_equal(deferred_to_fetch(), 0);
 }
 
 static void
@@ -245,20 +245,20 @@ test_pause(void **state)
 	push(B, 8, 5);
 	subscribe(A, true, 10);
 	given_back(1, WH_DO_RETRY, 2); /* the first of a lane with rows stays due */
-	given_back(2, WH_DO_BEHIND, 2);
-	given_back(3, WH_DO_PARK, 0);
-	given_back(4, WH_DO_PARK, 0);
+	given_back(2, WH_DO_BLOCK, 2);
+	given_back(3, WH_DO_DEFER, 0);
+	given_back(4, WH_DO_DEFER, 0);
 	assert_int_equal(back.n, 0);
-	assert_int_equal(push_as(A, 9, 6, WH_FROM_LOG), WH_PUSH_PARK);
+	assert_int_equal(push_as(A, 9, 6, WH_FROM_LOG), WH_PUSH_DEFER);
 	done(next(5), WH_DO_FORGET);
 	next(0);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), 0);
 
 	subscribe(A, false, 10);
-	assert_int_equal(counts(A).parked, 3);
-	assert_int_equal(parked_to_fetch(), A);
+	assert_int_equal(counts(A).deferred, 3);
+	assert_int_equal(deferred_to_fetch(), A);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(push_as(A, i < 2 ? 8 : 9, i < 2 ? 3 + i : 6, WH_FROM_PARKED), WH_PUSHED);
+		assert_int_equal(push_as(A, i < 2 ? 8 : 9, i < 2 ? 3 + i : 6, WH_FROM_DEFERRED), WH_PUSHED);
 	d = next(3);
 	done(next(6), WH_DO_FORGET);
 	done(d, WH_DO_FORGET);
@@ -296,7 +296,7 @@ test_in_flight_while_given_back(void **state)
 	assert_int_equal(push_as(A, 7, 2, WH_FROM_STORED), WH_PUSHED);
 	d = next(1);
 	subscribe(A, true, 10);
-	given_back(2, WH_DO_BEHIND, 2); /* 1 will say how to go on */
+	given_back(2, WH_DO_BLOCK, 2); /* 1 will say how to go on */
 	subscribe(A, false, 10);
 	done(d, WH_DO_FORGET);
 	lane_to_fetch(A, 7);
@@ -358,12 +358,12 @@ test_unsubscribe_from_lists(void **state)
 	done(next(1), WH_DO_FORGET); /* to be fetched */
 	for (int i = 0; i < WH_QUEUE_FULL; i++)
 		push(A, 100 + (uint64_t) i, 100 + i); /* full, runnable */
-	wh_queue_restore_parked(q, A, 5);
+	wh_queue_restore_deferred(q, A, 5);
 	wh_queue_unsubscribe(q, A, &back);
 	assert_int_equal(back.n, WH_QUEUE_FULL);
 	no_lane_to_fetch();
 	next(0);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), 0);
 	assert_true(wh_queue_has_room(q, now, &back));
 	assert_false(wh_queue_counts(q, A, &(WhCounts){0}));
 }
@@ -384,7 +384,7 @@ test_subscribe_again(void **state)
 	next(0);
 	assert_false(d->stored); /* its row has gone with the old one */
 	done(d, WH_DO_RETRY);
-	given_back(4, WH_DO_BEHIND, 0);
+	given_back(4, WH_DO_BLOCK, 0);
 	assert_int_equal(counts(A).blocked, 1);
 }
 
@@ -419,12 +419,12 @@ test_stop(void **state)
 		switch (back.head->subscription_id)
 		{
 			case A:
-				given_back(1, WH_DO_PARK, 0);
-				given_back(2, WH_DO_PARK, 0);
+				given_back(1, WH_DO_DEFER, 0);
+				given_back(2, WH_DO_DEFER, 0);
 				break;
 			case B:
 				given_back(3, WH_DO_RETRY, 2);
-				given_back(4, WH_DO_BEHIND, 2);
+				given_back(4, WH_DO_BLOCK, 2);
 				break;
 			default:
 				given_back(6, WH_DO_DROP, 2);
@@ -441,8 +441,8 @@ main(void)
 		in_queue(test_lane_is_fifo),        in_queue(test_turns),
 		in_queue(test_max_in_flight),       in_queue(test_retry_blocks),
 		in_queue(test_fetched_lane_fails),  in_queue(test_restore),
-		in_queue(test_lost_is_parked),      in_queue(test_parked_goes_behind),
-		in_queue(test_fresh_before_parked), in_queue(test_pause),
+		in_queue(test_lost_is_deferred),      in_queue(test_deferred_goes_behind),
+		in_queue(test_fresh_before_deferred), in_queue(test_pause),
 		in_queue(test_pause_keeps_lanes),   in_queue(test_in_flight_while_given_back),
 		in_queue(test_unsubscribe),         in_queue(test_unsubscribe_from_lists),
 		in_queue(test_subscribe_again),     in_queue(test_stop),

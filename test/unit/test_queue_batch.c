@@ -41,7 +41,7 @@ batch_done(WhDelivery *lead, WhDisposal disposal)
 	wh_queue_done(q, lead, &back);
 	while ((d = wh_list_pop(&lead->others)) != NULL)
 	{
-		assert_int_equal(d->disposal, disposal == WH_DO_RETRY ? WH_DO_BEHIND : disposal);
+		assert_int_equal(d->disposal, disposal == WH_DO_RETRY ? WH_DO_BLOCK : disposal);
 		wh_delivery_free(d);
 	}
 	assert_int_equal(lead->disposal, disposal);
@@ -194,7 +194,7 @@ test_retry(void **state)
 	lead = NEXT_BATCH(1, 2, 3, 4);
 	push(A, 7, 5);
 	batch_done(lead, WH_DO_RETRY);
-	given_back_of(0, 5, WH_DO_BEHIND, 0);
+	given_back_of(0, 5, WH_DO_BLOCK, 0);
 	assert_int_equal(counts(A).blocked, 3);
 	assert_int_equal(push_as(A, 9, 6, WH_FROM_LOG), WH_PUSH_BEHIND);
 	push(A, 10, 7);
@@ -301,11 +301,11 @@ test_give_back(void **state)
 	assert_int_equal(push_as(A, 8, 4, WH_FROM_STORED), WH_PUSHED);
 	push(A, 9, 5);
 	assert_true(wh_queue_subscribe(q, A, &owner_a, true, 10, 3, &back));
-	given_back_of(0, 4, WH_DO_BEHIND, 2);
-	given_back_of(0, 5, WH_DO_PARK, 0);
+	given_back_of(0, 4, WH_DO_BLOCK, 2);
+	given_back_of(0, 5, WH_DO_DEFER, 0);
 	given_back_of(1, 1, WH_DO_RETRY, 2);
-	given_back_of(1, 2, WH_DO_BEHIND, 2);
-	given_back_of(1, 3, WH_DO_BEHIND, 2);
+	given_back_of(1, 2, WH_DO_BLOCK, 2);
+	given_back_of(1, 3, WH_DO_BLOCK, 2);
 	assert_int_equal(back.n, 0);
 	assert_int_equal(counts(A).blocked, 2);
 	batches(A, 3);
@@ -335,13 +335,13 @@ test_abort(void **state)
 	assert_int_equal(counts(A).in_flight, 0);
 	assert_int_equal(counts(A).queued, 7);
 	wh_queue_give_back_all(q, &back);
-	given_back_of(0, 1, WH_DO_PARK, 0);
-	given_back_of(0, 3, WH_DO_PARK, 0);
-	given_back_of(0, 5, WH_DO_PARK, 0);
-	given_back_of(0, 2, WH_DO_PARK, 0);
-	given_back_of(0, 4, WH_DO_PARK, 0);
+	given_back_of(0, 1, WH_DO_DEFER, 0);
+	given_back_of(0, 3, WH_DO_DEFER, 0);
+	given_back_of(0, 5, WH_DO_DEFER, 0);
+	given_back_of(0, 2, WH_DO_DEFER, 0);
+	given_back_of(0, 4, WH_DO_DEFER, 0);
 	given_back_of(10, 10, WH_DO_RETRY, 2);
-	given_back_of(10, 11, WH_DO_BEHIND, 2);
+	given_back_of(10, 11, WH_DO_BLOCK, 2);
 	assert_int_equal(back.n, 0);
 }
 

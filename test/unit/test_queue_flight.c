@@ -166,13 +166,13 @@ test_leaving_the_line(void **state)
 	push_large(C, 3, 1 * MB);
 	next(0);
 	subscribe(B, true, 10);
-	given_back(2, WH_DO_PARK, 0);
+	given_back(2, WH_DO_DEFER, 0);
 	push_large(C, 4, 1 * MB + 1);
 	d = next(3);
 	done(d, WH_DO_FORGET);
 	done(next(4), WH_DO_FORGET);
 	subscribe(B, false, 10);
-	wh_queue_parked_is_empty(q, B);
+	wh_queue_deferred_is_empty(q, B);
 	push_large(B, 5, 20 * MB);
 	next(0);
 	wh_queue_unsubscribe(q, B, &back);

@@ -23,12 +23,12 @@ test_full(void **state)
 	now++;
 	assert_true(wh_queue_has_room(q, now, &back));
 	assert_int_equal(back.n, WH_QUEUE_FULL);
-	given_back(1, WH_DO_PARK, 0);
+	given_back(1, WH_DO_DEFER, 0);
 	assert_true(counts(A).catching_up);
-	assert_int_equal(counts(A).parked, WH_QUEUE_FULL);
+	assert_int_equal(counts(A).deferred, WH_QUEUE_FULL);
 	assert_int_equal(wh_queue_total(q), 0);
 	push(B, 0, 1); /* nobody else has felt it */
-	assert_int_equal(push_as(A, 0, 9000, WH_FROM_LOG), WH_PUSH_PARK);
+	assert_int_equal(push_as(A, 0, 9000, WH_FROM_LOG), WH_PUSH_DEFER);
 	done(next(1), WH_DO_FORGET);
 }
 
@@ -81,7 +81,7 @@ test_total(void **state)
 	assert_false(wh_queue_has_room(q, now, &back));
 	assert_false(wh_queue_has_room(q, now + WH_QUEUE_PATIENCE_US, &back));
 	assert_int_equal(back.n, 0);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), 0);
 	assert_true(wh_queue_has_room(q, now + WH_QUEUE_PATIENCE_US + 1, &back));
 	/* all but the first have their share */
 	assert_int_equal(wh_queue_total(q), each - 1);
@@ -98,17 +98,17 @@ test_blocked_lanes(void **state)
 		done(next(i + 1), WH_DO_RETRY);
 	}
 	assert_true(counts(A).catching_up);
-	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_LOG), WH_PUSH_PARK);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_LOG), WH_PUSH_DEFER);
+	assert_int_equal(deferred_to_fetch(), 0);
 	assert_int_equal(push_as(A, 0, 1, WH_FROM_STORED), WH_PUSHED);
 	done(next(1), WH_DO_FORGET);
-	assert_int_equal(parked_to_fetch(), A);
-	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_PARKED), WH_PUSHED);
+	assert_int_equal(deferred_to_fetch(), A);
+	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_DEFERRED), WH_PUSHED);
 	done(next(99999), WH_DO_FORGET);
 	assert_false(counts(A).catching_up);
 }
 
-/* Subscriptions take turns in having their lanes and their parked rows fetched. */
+/* Subscriptions take turns in having their lanes and their deferred rows fetched. */
 static void
 test_fetch_turns(void **state)
 {
@@ -129,15 +129,15 @@ test_fetch_turns(void **state)
 	wh_queue_lane_is_empty(q, B, 2); /* fetched by chance, and found empty */
 	no_lane_to_fetch();
 
-	wh_queue_restore_parked(q, A, 5);
-	wh_queue_restore_parked(q, B, 5);
-	assert_int_equal(parked_to_fetch(), A);
-	assert_int_equal(parked_to_fetch(), B);
-	assert_int_equal(parked_to_fetch(), A);
+	wh_queue_restore_deferred(q, A, 5);
+	wh_queue_restore_deferred(q, B, 5);
+	assert_int_equal(deferred_to_fetch(), A);
+	assert_int_equal(deferred_to_fetch(), B);
+	assert_int_equal(deferred_to_fetch(), A);
 	for (int i = 0; i <= WH_FETCH_MAX / 2; i++)
 		assert_int_equal(push_as(B, 50 + (uint64_t) i, 50 + i, WH_FROM_STORED), WH_PUSHED);
-	assert_int_equal(parked_to_fetch(), A); /* B has enough to do */
-	assert_int_equal(parked_to_fetch(), A);
+	assert_int_equal(deferred_to_fetch(), A); /* B has enough to do */
+	assert_int_equal(deferred_to_fetch(), A);
 }
 
 /* Rows that somebody has deleted, or put there, by hand. */
@@ -155,11 +155,11 @@ test_rows_by_hand(void **state)
 	push(A, 7, 4);
 	done(next(4), WH_DO_FORGET);
 
-	wh_queue_restore_parked(q, A, 3);
-	assert_int_equal(parked_to_fetch(), A);
-	wh_queue_parked_is_empty(q, A);
-	wh_queue_parked_is_empty(q, 99);
-	assert_int_equal(parked_to_fetch(), 0);
+	wh_queue_restore_deferred(q, A, 3);
+	assert_int_equal(deferred_to_fetch(), A);
+	wh_queue_deferred_is_empty(q, A);
+	wh_queue_deferred_is_empty(q, 99);
+	assert_int_equal(deferred_to_fetch(), 0);
 	push(A, 7, 5);
 	done(next(5), WH_DO_FORGET);
 
@@ -196,7 +196,7 @@ static void
 test_no_memory(void **state)
 {
 	WhDelivery *d = make(A, 7, 1, WH_FROM_LOG);
-	WhDelivery *parked = make(A, 7, 2, WH_FROM_PARKED);
+	WhDelivery *deferred = make(A, 7, 2, WH_FROM_DEFERRED);
 
 	(void) state;
 	for (long n = 1; n <= 2; n++)
@@ -222,16 +222,16 @@ test_no_memory(void **state)
 	assert_int_equal(wh_queue_push(q, d, WH_FROM_LOG, now), WH_PUSH_NO_MEMORY);
 	assert_true(malloc_has_failed());
 	assert_int_equal(wh_queue_total(q), 0);
-	wh_queue_restore_parked(q, A, 1);
+	wh_queue_restore_deferred(q, A, 1);
 	fail_malloc_at(1);
-	assert_int_equal(wh_queue_push(q, parked, WH_FROM_PARKED, now), WH_PUSH_NO_MEMORY);
+	assert_int_equal(wh_queue_push(q, deferred, WH_FROM_DEFERRED, now), WH_PUSH_NO_MEMORY);
 	assert_true(malloc_has_failed());
-	assert_int_equal(counts(A).parked, 1);
+	assert_int_equal(counts(A).deferred, 1);
 	assert_int_equal(counts(A).blocked, 0);
 	fail_malloc_at(1);
 	assert_false(wh_queue_restore_lane(q, A, 7, 1));
 	assert_true(malloc_has_failed());
-	assert_int_equal(wh_queue_push(q, parked, WH_FROM_PARKED, now), WH_PUSHED);
+	assert_int_equal(wh_queue_push(q, deferred, WH_FROM_DEFERRED, now), WH_PUSHED);
 	done(next(2), WH_DO_FORGET);
 	assert_int_equal(wh_queue_push(q, d, WH_FROM_LOG, now), WH_PUSHED);
 

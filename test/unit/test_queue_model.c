@@ -56,15 +56,15 @@ write_down(const WhDelivery *d)
 	switch (d->disposal)
 	{
 		case WH_DO_RETRY:
-		case WH_DO_BEHIND:
-		case WH_DO_PARK:
+		case WH_DO_BLOCK:
+		case WH_DO_DEFER:
 			m.db.rows[s][e].state = d->disposal == WH_DO_RETRY    ? RETRY
-									: d->disposal == WH_DO_BEHIND ? BEHIND
-																  : PARKED;
+									: d->disposal == WH_DO_BLOCK ? BEHIND
+																  : DEFERRED;
 			m.db.rows[s][e].attempts = d->attempts;
 			m.db.rows[s][e].due_us = d->due_us ? d->due_us : m.now_us;
 			m.db.rows[s][e].batch = (int) d->batch;
-			check(d->disposal != WH_DO_PARK || d->batch == 0);
+			check(d->disposal != WH_DO_DEFER || d->batch == 0);
 			break;
 		case WH_DO_FORGET:
 		case WH_DO_BURY:
@@ -187,14 +187,14 @@ take_lane(int s, uint64_t lane)
 }
 
 static void
-take_parked(int s, int room)
+take_deferred(int s, int room)
 {
 	int n = 0;
 
 	for (int e = 0; e < m.written && n < room; e++)
-		if (m.db.rows[s][e].state == PARKED)
+		if (m.db.rows[s][e].state == DEFERRED)
 		{
-			take_row(s, e, WH_FROM_PARKED);
+			take_row(s, e, WH_FROM_DEFERRED);
 			n++;
 		}
 	check(n > 0 || !m.db.exists[s]);
@@ -212,7 +212,7 @@ take_probe(int s)
 			if (m.db.rows[s][e].batch > 0)
 				take_batch(s, m.db.rows[s][e].batch - 1);
 			else
-				take_row(s, e, m.db.rows[s][e].state == PARKED ? WH_FROM_PARKED : WH_FROM_STORED);
+				take_row(s, e, m.db.rows[s][e].state == DEFERRED ? WH_FROM_DEFERRED : WH_FROM_STORED);
 			return;
 		}
 	check(!m.db.exists[s]);
@@ -272,10 +272,10 @@ take_pending(void)
 	}
 	if (m.read_at_start == 0 && m.outcomes.n == 0 && (m.ended.n == 0 || settle()))
 		look_at_breakers();
-	if (m.read_at_start > 0 || m.outcomes.n > 0 || (id = wh_queue_parked_to_fetch(m.q, &room)) == 0)
+	if (m.read_at_start > 0 || m.outcomes.n > 0 || (id = wh_queue_deferred_to_fetch(m.q, &room)) == 0)
 		return;
 	if (m.ended.n == 0 || settle())
-		take_parked((int) id - 1, room);
+		take_deferred((int) id - 1, room);
 }
 
 /* The configuration, as the worker comes to know it. */
@@ -335,7 +335,7 @@ read_page(void)
 			if (!m.db.exists[s] || (lost && (m.db.rows[s][e].state != NONE || m.db.rows[s][e].logged)))
 				continue;
 			m.page_outstanding[m.n_pages]++;
-			submit(s, e, lost ? WH_FROM_LOST : WH_FROM_LOG, 0, (uint64_t) m.n_pages);
+			submit(s, e, lost ? WH_FROM_INTERRUPTED : WH_FROM_LOG, 0, (uint64_t) m.n_pages);
 		}
 	m.position = end;
 	if (end == m.written)
@@ -363,8 +363,8 @@ restore_rows(int s, int rows[ENTITIES])
 		bool first = batch > 0 ? batch == e + 1 : rows[key] == 0 && !batch_in[key];
 
 		m.done[s][e] = m.db.rows[s][e].finished;
-		if (m.db.rows[s][e].state == PARKED)
-			wh_queue_restore_parked(m.q, s + 1, 1);
+		if (m.db.rows[s][e].state == DEFERRED)
+			wh_queue_restore_deferred(m.q, s + 1, 1);
 		if (m.db.rows[s][e].state == SENDING)
 			m.db.rows[s][e].state = RETRY;
 		if (m.db.rows[s][e].state != RETRY && m.db.rows[s][e].state != BEHIND)
@@ -411,7 +411,7 @@ forget(WhList *list)
 		wh_delivery_free(d);
 }
 
-/* The drawer of a batch's lead is emptied: it becomes a dead letter, and the worker begins anew. */
+/* The segment of a batch's lead is emptied: it becomes a dead letter, and the worker begins anew. */
 static void
 rotate(void)
 {

@@ -104,7 +104,7 @@ test_many_rest(void **state)
 	assert_true(wh_queue_deadline(q) == INT64_MAX);
 }
 
-/* What rests and is full is parked at once: others need not wait for what cannot be quicker. */
+/* What rests and is full is deferred at once: others need not wait for what cannot be quicker. */
 static void
 test_full_at_rest(void **state)
 {
@@ -115,15 +115,15 @@ test_full_at_rest(void **state)
 	next(0);
 	assert_true(wh_queue_has_room(q, now, &back));
 	assert_int_equal(back.n, WH_QUEUE_FULL);
-	assert_int_equal(counts(A).parked, WH_QUEUE_FULL);
-	assert_int_equal(push_as(A, 1, 9999, WH_FROM_LOG), WH_PUSH_PARK);
-	assert_int_equal(parked_to_fetch(), A);
+	assert_int_equal(counts(A).deferred, WH_QUEUE_FULL);
+	assert_int_equal(push_as(A, 1, 9999, WH_FROM_LOG), WH_PUSH_DEFER);
+	assert_int_equal(deferred_to_fetch(), A);
 	for (int i = 0; i < WH_FETCH_MAX; i++)
-		assert_int_equal(push_as(A, (uint64_t) i, i + 1, WH_FROM_PARKED), WH_PUSHED);
+		assert_int_equal(push_as(A, (uint64_t) i, i + 1, WH_FROM_DEFERRED), WH_PUSHED);
 	/* and what was fetched is not given back again, however long it takes */
 	assert_true(wh_queue_has_room(q, now + 3600 * (int64_t) SECOND, &back));
 	assert_int_equal(back.n, WH_QUEUE_FULL);
-	assert_int_equal(parked_to_fetch(), 0);
+	assert_int_equal(deferred_to_fetch(), 0);
 }
 
 /* Whoever starts one more has no more under way than places are left for others. */
@@ -210,7 +210,7 @@ test_last_place(void **state)
 	done(c, WH_DO_FORGET);
 }
 
-/* Parked rows of many subscriptions are fetched in portions that together leave room for others. */
+/* Deferred rows of many subscriptions are fetched in portions that together leave room for others. */
 static void
 test_portions(void **state)
 {
@@ -224,22 +224,22 @@ test_portions(void **state)
 	for (int s = 0; s < N; s++)
 	{
 		subscribe(100 + s, false, 10);
-		wh_queue_restore_parked(q, 100 + s, 1000);
+		wh_queue_restore_deferred(q, 100 + s, 1000);
 	}
 	for (int s = 0; s < N; s++)
 	{
-		assert_int_equal(wh_queue_parked_to_fetch(q, &room), 100 + s);
+		assert_int_equal(wh_queue_deferred_to_fetch(q, &room), 100 + s);
 		assert_int_equal(room, WH_QUEUE_TOTAL / 2 / N);
 		for (int i = 0; i < room; i++)
-			assert_int_equal(push_as(100 + s, (uint64_t) i, i + 1, WH_FROM_PARKED), WH_PUSHED);
+			assert_int_equal(push_as(100 + s, (uint64_t) i, i + 1, WH_FROM_DEFERRED), WH_PUSHED);
 	}
-	assert_int_equal(wh_queue_parked_to_fetch(q, &room), 0);
+	assert_int_equal(wh_queue_deferred_to_fetch(q, &room), 0);
 	assert_true(wh_queue_has_room(q, now, &back));
 	for (int s = 1; s < N; s++)
 		wh_queue_unsubscribe(q, 100 + s, &back);
 	for (int i = 0; i < 51; i++)
 		done(next(i + 1), WH_DO_FORGET);
-	assert_int_equal(wh_queue_parked_to_fetch(q, &room), 100);
+	assert_int_equal(wh_queue_deferred_to_fetch(q, &room), 100);
 	assert_int_equal(room, WH_FETCH_MAX); /* it is the only one left */
 }
 
@@ -270,7 +270,7 @@ test_sated(void **state)
 		subscribe(100 + s, false, 10);
 		assert_true(wh_queue_restore_lane(q, 100 + s, 1, 5));
 	}
-	wh_queue_restore_parked(q, A, 1);
+	wh_queue_restore_deferred(q, A, 1);
 	assert_true(wh_queue_sated(q, A));
 	for (int i = 0; i < WH_QUEUE_TOTAL / 2 / 100; i++)
 	{

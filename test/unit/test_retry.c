@@ -61,7 +61,7 @@ static const struct
 	{WH_OUT_TRANSFORM, "transform_failed", WH_CLASS_RETRY},
 	{WH_OUT_TRANSFORM_TIMEOUT, "transform_timeout", WH_CLASS_ENDPOINT},
 	{WH_OUT_INTERNAL, "internal", WH_CLASS_RETRY},
-	{WH_OUT_LOST, "lost", WH_CLASS_RETRY},
+	{WH_OUT_INTERRUPTED, "interrupted", WH_CLASS_RETRY},
 	{WH_OUT_ABORTED, "aborted", WH_CLASS_ABORTED},
 	/* what no caller should ask */
 	{WH_OUT_COUNT, "internal", WH_CLASS_RETRY},
@@ -214,7 +214,7 @@ test_verdicts(void **state)
 		{"first 404", WH_OUT_NOT_FOUND, 1, 0, WH_CLASS_RETRY, 10 * SECOND},
 		{"first 503", WH_OUT_UNAVAILABLE, 1, 0, WH_CLASS_ENDPOINT, 10 * SECOND},
 		{"third refusal", WH_OUT_REFUSED, 3, 70 * SECOND, WH_CLASS_ENDPOINT, HOUR},
-		{"lost", WH_OUT_LOST, 2, SECOND, WH_CLASS_RETRY, 60 * SECOND},
+		{"interrupted", WH_OUT_INTERRUPTED, 2, SECOND, WH_CLASS_RETRY, 60 * SECOND},
 		{"404 too late", WH_OUT_NOT_FOUND, 80, 3 * DAY, WH_CLASS_GIVE_UP, 0},
 		{"503 too late", WH_OUT_UNAVAILABLE, 80, 3 * DAY, WH_CLASS_GIVE_UP, 0},
 		{"last one just in time", WH_OUT_DNS, 80, 3 * DAY - HOUR, WH_CLASS_ENDPOINT, HOUR},

@@ -7,7 +7,7 @@
 
 #include "sign.h"
 
-/* The descriptions of all profiles that are shipped, as they stand in the table. */
+/* The descriptions of all profiles that are built in, as they stand in the table. */
 static void
 test_shipped(void **state)
 {

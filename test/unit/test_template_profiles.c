@@ -1,6 +1,6 @@
 /*
  * test_template_profiles.c
- *	  The nine profiles shipped, as docs/PROFILES.md shows them: what each makes
+ *	  The nine built-in profiles, as docs/PROFILES.md shows them: what each makes
  *	  of events (that the page shows what is stored is seen to by
  *	  test/t/220_profiles.pl). The record of Website Toolbox's documentation and the
  *	  player.update of Aghanim's come out as their pages print them, but for
@@ -145,10 +145,10 @@ typedef enum Story
 static void
 tell(Sample *s, Story story)
 {
-	static const char *const actions[] = {"new", "update", "delete", "delete", "test"};
+	static const char *const action_types[] = {"new", "update", "delete", "delete", "test"};
 
 	sample_init(s);
-	s->event.action = actions[story];
+	s->event.action_type = action_types[story];
 	if (story != DELETE && story != DELETE_KEPT)
 		sample_result(s, "{\"id\":42,\"plan\":\"pro\"}");
 	if (story == UPDATE)
@@ -294,7 +294,7 @@ test_aghanim_page(void **state)
 	sample_init(&s);
 	s.event.entity_id = "2D2R-OP3C";
 	s.event.entity_type = "player";
-	s.event.action = "update";
+	s.event.action_type = "update";
 	s.values.event_prefix = "whevt_";
 	s.values.transaction_prefix = "whtx_";
 	sample_result(&s, "{\"player_id\":\"2D2R-OP3C\",\"email\":\"PlayerOne@aghanim.com\"}");
@@ -428,7 +428,7 @@ same_line(const char *shown, const char *used)
 	assert_memory_equal(shown, used, strlen(used));
 }
 
-/* What the other tests of the engine take for `entity` is what is shipped. */
+/* What the other tests of the engine take for `entity` is what is built in. */
 static void
 test_entity_of_tests(void **state)
 {

@@ -28,7 +28,7 @@ static const struct
 	{"$entity_type", "\"user\"", "\"user\"", "\"user\"", "\"user\""},
 	{"$entity_title", "\"User\"", "\"User\"", "\"User\"", "\"User\""},
 	{"$entity", "\"user/42\"", "\"user/42\"", "\"user/42\"", "\"user\""},
-	{"$action", "\"new\"", "\"update\"", "\"delete\"", "\"test\""},
+	{"$action_type", "\"new\"", "\"update\"", "\"delete\"", "\"test\""},
 	{"$verb", "\"created\"", "\"updated\"", "\"deleted\"", "\"test\""},
 	{"$type", "\"user.created\"", "\"user.updated\"", "\"user.deleted\"", "\"user.test\""},
 	{"$entity_action", "\"user.new\"", "\"user.update\"", "\"user.delete\"", "\"user.test\""},
@@ -66,16 +66,16 @@ test_variables(void **state)
 		sample_params(&s, "{\"event_types\": {\"user.new\": \"registration\", \"user.delete\": 7}}");
 		sample_result(&s, "{\"id\": 42}");
 		check_render(WH_TEMPLATE_ENVELOPE, template, &s, variables[i].as_new);
-		s.event.action = "update";
+		s.event.action_type = "update";
 		s.event.tenant = "17";
 		s.event.context = "{\"sandbox\":true}";
 		sample_previous(&s, "{\"old\":1}");
 		check_render(WH_TEMPLATE_ENVELOPE, template, &s, variables[i].as_update);
-		s.event.action = "delete";
+		s.event.action_type = "delete";
 		s.event.tenant = s.event.context = NULL;
 		sample_result(&s, NULL);
 		check_render(WH_TEMPLATE_ENVELOPE, template, &s, variables[i].as_delete);
-		s.event.action = "test";
+		s.event.action_type = "test";
 		s.event.entity_id = NULL;
 		sample_previous(&s, NULL);
 		check_render(WH_TEMPLATE_ENVELOPE, template, &s, variables[i].as_test);
@@ -173,8 +173,8 @@ test_odd_events(void **state)
 	check_render(WH_TEMPLATE_HEADER, "{entity_title}", &s, "\xc3\xa9t\xc3\xa9");
 	s.event.entity_type = "";
 	check_render(WH_TEMPLATE_HEADER, "{entity_title}", &s, "");
-	s.event.entity_type = s.event.action = NULL;
-	check_render(WH_TEMPLATE_ENVELOPE, "[\"$entity_type\",\"$action\",\"$verb\",\"$test\",\"$mode\"]", &s,
+	s.event.entity_type = s.event.action_type = NULL;
+	check_render(WH_TEMPLATE_ENVELOPE, "[\"$entity_type\",\"$action_type\",\"$verb\",\"$test\",\"$mode\"]", &s,
 				 "[null,null,null,false,\"live\"]");
 }
 

@@ -171,9 +171,9 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 }
 
 void
-wh_deliver_restore_parked(WhDeliver *e, int64_t subscription_id, int64_t rows)
+wh_deliver_restore_deferred(WhDeliver *e, int64_t subscription_id, int64_t rows)
 {
-	wh_queue_restore_parked(e->queue, subscription_id, rows);
+	wh_queue_restore_deferred(e->queue, subscription_id, rows);
 }
 
 bool
@@ -225,19 +225,19 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 		case WH_PUSHED:
 			return true;
 		case WH_PUSH_BEHIND:
-			d->disposal = WH_DO_BEHIND;
+			d->disposal = WH_DO_BLOCK;
 			d->attempts--;
 			break;
-		case WH_PUSH_PARK:
-			d->disposal = WH_DO_PARK;
-			if (submit->from == WH_FROM_LOST)
+		case WH_PUSH_DEFER:
+			d->disposal = WH_DO_DEFER;
+			if (submit->from == WH_FROM_INTERRUPTED)
 			{
 				/* where the next event was to be the probe, it is now this row */
 				wh_breakers_look_soon(&e->breakers);
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
 				snprintf(d->error, sizeof(d->error),
-						 "the worker was lost while this may have been under way");
+						 "the worker ended while this may have been under way");
 			}
 			else
 				d->attempts--;

@@ -39,7 +39,7 @@ extern bool wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscriptio
 extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
 
 /* At start, after the subscriptions: what webhook.pending holds. */
-extern void wh_deliver_restore_parked(WhDeliver *e, int64_t subscription_id, int64_t rows);
+extern void wh_deliver_restore_deferred(WhDeliver *e, int64_t subscription_id, int64_t rows);
 extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
 
 /* The lane an event would be in, for a row of pending that somebody else made; 0: no such subscription. */
@@ -59,7 +59,7 @@ typedef struct WhSubmit
 	int64_t subscription_id;
 	WhPushFrom from;
 	uint64_t page;
-	bool keep;     /* of one that is not from pending: it is parked in any case */
+	bool keep;     /* of one that is not from pending: it is deferred in any case */
 	bool unjudged; /* see types.h */
 	/* for those from pending: */
 	uint64_t lane;
@@ -110,13 +110,13 @@ extern bool wh_deliver_has_room(WhDeliver *e);
 extern bool wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane);
 extern void wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane);
 extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane);
-extern int64_t wh_deliver_parked_to_fetch(WhDeliver *e, int *room);
-extern void wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id);
+extern int64_t wh_deliver_deferred_to_fetch(WhDeliver *e, int *room);
+extern void wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id);
 
 /*
  * Breakers. While that of a subscription is not closed, rows of pending must
  * not be taken for it, but for one that is asked for as a probe: its oldest,
- * retry, behind or parked, nothing of it being under way. When it closes its
+ * retry, behind or deferred, nothing of it being under way. When it closes its
  * retries are to be made due. The same conditions as for fetching hold.
  */
 extern int64_t wh_deliver_to_probe(WhDeliver *e); /* 0: none */

@@ -28,7 +28,7 @@ wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint)
 	d->page = submit->page;
 	d->keep = submit->keep;
 	d->unjudged = submit->unjudged;
-	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_PARKED;
+	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_DEFERRED;
 	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
 	d->attempts = d->stored ? submit->attempts : 1;
 	d->first_us = submit->first_us;

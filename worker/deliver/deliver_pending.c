@@ -28,15 +28,15 @@ wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane)
 }
 
 int64_t
-wh_deliver_parked_to_fetch(WhDeliver *e, int *room)
+wh_deliver_deferred_to_fetch(WhDeliver *e, int *room)
 {
-	return e->outcomes.n == 0 ? wh_queue_parked_to_fetch(e->queue, room) : 0;
+	return e->outcomes.n == 0 ? wh_queue_deferred_to_fetch(e->queue, room) : 0;
 }
 
 void
-wh_deliver_parked_is_empty(WhDeliver *e, int64_t subscription_id)
+wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id)
 {
-	wh_queue_parked_is_empty(e->queue, subscription_id);
+	wh_queue_deferred_is_empty(e->queue, subscription_id);
 }
 
 int

@@ -161,8 +161,8 @@ wh_profile_judge(const Profile *profile, WhTransfer *t)
 		return;
 	t->kind = WH_OUT_REJECTED;
 	t->error[0] = '\0';
-	if (row->failure_text)
-		wh_answer_text(row->failure_text, t->response, t->error, sizeof(t->error));
+	if (row->failure_fields)
+		wh_answer_text(row->failure_fields, t->response, t->error, sizeof(t->error));
 	if (t->error[0] == '\0')
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d, and that it failed",
 				 t->http_status);

@@ -17,7 +17,7 @@
 bool
 wh_event_is_test(const WhEvent *event)
 {
-	return event->subscription_id != 0 && strcmp(event->action, "test") == 0;
+	return event->subscription_id != 0 && strcmp(event->action_type, "test") == 0;
 }
 
 void
@@ -32,7 +32,7 @@ void
 wh_tests_add(WhList *tests, WhDelivery *d, WhPushFrom from, WhList *outcomes)
 {
 	d->test = true;
-	if (from == WH_FROM_LOST)
+	if (from == WH_FROM_INTERRUPTED)
 		wh_tests_drop(d, outcomes);
 	else
 		wh_list_push(tests, d);

@@ -32,7 +32,7 @@ copy(char **at, const char *string)
 WhEvent *
 wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size_t context_len)
 {
-	const char *strings[] = {from->entity_id, from->entity_type, from->action, from->tenant, from->problem};
+	const char *strings[] = {from->entity_id, from->entity_type, from->action_type, from->tenant, from->problem};
 	size_t json[] = {result_len, previous_len, context_len};
 	size_t size = sizeof(WhEvent);
 	WhEvent *event;
@@ -51,7 +51,7 @@ wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size
 	at = (char *) (event + 1);
 	event->entity_id = copy(&at, from->entity_id);
 	event->entity_type = copy(&at, from->entity_type);
-	event->action = copy(&at, from->action);
+	event->action_type = copy(&at, from->action_type);
 	event->tenant = copy(&at, from->tenant);
 	event->problem = copy(&at, from->problem);
 	event->context = context_len ? place(&at, context_len) : NULL;

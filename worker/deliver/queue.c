@@ -24,28 +24,28 @@
  *	 retry	 it failed; its lane is blocked until it is delivered or dead
  *	 behind	 its lane is blocked by an earlier one, or its batch is to be sent
  *			 again, whose lead is 'retry'
- *	 parked	 its subscription is catching up: paused, held by its breaker, full
- *			 and too slow, or with parked deliveries that must go first
+ *	 deferred	 its subscription is catching up: paused, held by its breaker, full
+ *			 and too slow, or with deferred deliveries that must go first
  *
  * Counts keep order across that border. Of a lane: `stored`, its rows in
- * pending that are not 'parked'; `held`, those of them that are in memory now.
- * Of a subscription: `parked`, its parked rows; `fresh`, the deliveries in
+ * pending that are not 'deferred'; `held`, those of them that are in memory now.
+ * Of a subscription: `deferred`, its deferred rows; `fresh`, the deliveries in
  * memory that have no row, being straight from the log. The rules that follow:
  *
- *	 - what may have been lost with a worker is parked, so that all after it
+ *	 - what may have been lost with a worker is deferred, so that all after it
  *	   queues up behind it;
- *	 - an event just read is parked while its subscription is catching up,
+ *	 - an event just read is deferred while its subscription is catching up,
  *	   else goes behind while its lane has stored rows, else waits here;
- *	 - so parked rows are always younger than the stored rows of their lane,
+ *	 - so deferred rows are always younger than the stored rows of their lane,
  *	   and may enter memory only when all of those are in memory too;
- *	 - parked rows are fetched only when nothing fresh is left in memory: they
- *	   become stored rows, and a crash parks the fresh ones as lost, which must
+ *	 - deferred rows are fetched only when nothing fresh is left in memory: they
+ *	   become stored rows, and a crash defers the fresh ones as lost, which must
  *	   not be older than a stored row of their lane;
  *	 - a lane with stored rows but none in memory either has a row that is due
  *	   by itself or with its batch, or is asked for by wh_queue_lane_to_fetch, but while its
  *	   subscription is paused or held;
  *	 - the rows of a batch that failed come before all others of their lanes,
- *	   which are 'behind' them: a lane has no more than one such batch, and no
+ *	   which are 'blocked' them: a lane has no more than one such batch, and no
  *	   other row of it is due;
  *	 - while it is held one delivery, or batch, at a time is let in, its oldest row
  *	   or, where it has none, the next event; and only when nothing else of it is
@@ -53,7 +53,7 @@
  *
  * What this relies on: whatever has been given back is in pending, and what
  * was delivered is in the log, before rows are fetched; and after a crash no
- * parked rows are fetched until all that may have been lost has been pushed.
+ * deferred rows are fetched until all that may have been lost has been pushed.
  *
  * Called by deliver.c only. Owns the deliveries it holds; nothing in here
  * blocks, does I/O or looks at a clock. How much may be in memory, and what is
@@ -68,7 +68,7 @@
  * Give back what waits in a lane, as pending must keep it. Where the lane has
  * stored rows, its first delivery stays due (unless it is not the `first`: one
  * is in flight or in a batch that waits, and will say how to go on) and the
- * others stay behind it; else all is parked.
+ * others stay behind it; else all is deferred.
  */
 static void
 give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
@@ -89,7 +89,7 @@ give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 			d->disposal = WH_DO_DROP;
 		else if (stored)
 		{
-			d->disposal = first ? WH_DO_RETRY : WH_DO_BEHIND;
+			d->disposal = first ? WH_DO_RETRY : WH_DO_BLOCK;
 			d->due_us = 0;
 			if (!d->stored)
 				wh_lane_set_stored(q, lane, lane->stored + 1);
@@ -97,8 +97,8 @@ give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 		}
 		else
 		{
-			d->disposal = WH_DO_PARK;
-			wh_sub_set_parked(q, sub, sub->parked + 1);
+			d->disposal = WH_DO_DEFER;
+			wh_sub_set_deferred(q, sub, sub->deferred + 1);
 		}
 		wh_list_push(out, d);
 	}
@@ -179,7 +179,7 @@ wh_queue_admit(WhQueue *q, int64_t id)
 	assert(sub->held);
 	if (sub->queued > 0 || sub->in_flight > 0)
 		return WH_ADMIT_NOT_YET;
-	sub->admit = sub->parked > 0 || sub->blocked > 0 ? ADMIT_NONE : ADMIT_NEXT;
+	sub->admit = sub->deferred > 0 || sub->blocked > 0 ? ADMIT_NONE : ADMIT_NEXT;
 	return sub->admit == ADMIT_NEXT ? WH_ADMIT_EVENT : WH_ADMIT_ROW;
 }
 
@@ -191,7 +191,7 @@ wh_queue_nothing_stored(WhQueue *q, int64_t id)
 
 	if (sub == NULL)
 		return;
-	wh_sub_set_parked(q, sub, 0);
+	wh_sub_set_deferred(q, sub, 0);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
 		Lane *lane = LINKED(Lane, of_sub, link);
@@ -221,7 +221,7 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 	sub->gone = true;
 	sub->held = false;
 	sub->owner = NULL;
-	wh_sub_set_parked(q, sub, 0);
+	wh_sub_set_deferred(q, sub, 0);
 	wh_sub_give_back(q, sub, given_back);
 	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
 	{
@@ -244,13 +244,13 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 }
 
 void
-wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked)
+wh_queue_restore_deferred(WhQueue *q, int64_t id, int64_t deferred)
 {
 	Sub *sub = wh_sub_find(q, id);
 
 	if (sub == NULL)
 		return;
-	wh_sub_set_parked(q, sub, sub->parked + parked);
+	wh_sub_set_deferred(q, sub, sub->deferred + deferred);
 	wh_sub_note(q, sub);
 }
 
@@ -304,18 +304,18 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	}
 	lane = wh_lane_find(q, sub, d->lane);
 
-	if (from == WH_FROM_LOST || (from == WH_FROM_LOG && (d->keep || catching_up(sub))))
+	if (from == WH_FROM_INTERRUPTED || (from == WH_FROM_LOG && (d->keep || catching_up(sub))))
 	{
-		wh_sub_set_parked(q, sub, sub->parked + 1);
+		wh_sub_set_deferred(q, sub, sub->deferred + 1);
 		wh_sub_note(q, sub);
-		return WH_PUSH_PARK;
+		return WH_PUSH_DEFER;
 	}
 	if (lane &&
-		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_PARKED && lane->stored > lane->held)))
+		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_DEFERRED && lane->stored > lane->held)))
 	{
 		wh_lane_set_stored(q, lane, lane->stored + 1);
-		if (from == WH_FROM_PARKED)
-			wh_sub_set_parked(q, sub, sub->parked - 1);
+		if (from == WH_FROM_DEFERRED)
+			wh_sub_set_deferred(q, sub, sub->deferred - 1);
 		return WH_PUSH_BEHIND;
 	}
 	if (lane && from == WH_FROM_STORED && wh_lane_has(lane, d->event->id))
@@ -323,9 +323,9 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	if (lane == NULL && (lane = wh_lane_make(q, sub, d->lane)) == NULL)
 		return WH_PUSH_NO_MEMORY;
 
-	if (from == WH_FROM_PARKED)
+	if (from == WH_FROM_DEFERRED)
 	{
-		wh_sub_set_parked(q, sub, sub->parked - 1);
+		wh_sub_set_deferred(q, sub, sub->deferred - 1);
 		wh_lane_set_stored(q, lane, lane->stored + 1);
 	}
 	if (from == WH_FROM_LOG)
@@ -499,7 +499,7 @@ wh_queue_done(WhQueue *q, WhDelivery *lead, WhList *given_back)
 	wh_flight_end(q, sub, lead);
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
-		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BEHIND : disposal;
+		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BLOCK : disposal;
 		land(q, sub, d, given_back);
 	}
 	wh_sub_note(q, sub);

@@ -14,7 +14,7 @@
 #ifndef WH_QUEUE_FULL
 #define WH_QUEUE_FULL 1500           /* deliveries of one subscription: full */
 #define WH_QUEUE_TOTAL 20000         /* those of all subscriptions together */
-#define WH_FETCH_MAX 500             /* parked rows fetched at once, if there is room for so many */
+#define WH_FETCH_MAX 500             /* deferred rows fetched at once, if there is room for so many */
 #define WH_FETCH_MIN 32              /* if there is not */
 #define WH_BLOCKED_LANES_MAX 10000   /* lanes of one subscription remembered as blocked */
 #define WH_BATCH_WAIT_US (50 * 1000) /* how long a batch waits for more */
@@ -45,7 +45,7 @@ typedef enum WhPushed
 {
 	WH_PUSHED,         /* it waits in memory, or will be handed back later */
 	WH_PUSH_BEHIND,    /* keep it behind an earlier one of its lane */
-	WH_PUSH_PARK,      /* keep it until the subscription has caught up */
+	WH_PUSH_DEFER,      /* keep it until the subscription has caught up */
 	WH_PUSH_DUPLICATE, /* it is in memory already */
 	WH_PUSH_UNKNOWN,   /* no such subscription */
 	WH_PUSH_NO_MEMORY  /* nothing has changed */
@@ -95,8 +95,8 @@ extern void wh_queue_nothing_stored(WhQueue *q, int64_t id);
 /* Remove one: all that waits is given back as WH_DO_DROP; what is in flight ends as it ends. */
 extern void wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back);
 
-/* At start: what pending holds of this subscription, so that order survives a restart. Parked rows add up. */
-extern void wh_queue_restore_parked(WhQueue *q, int64_t id, int64_t parked);
+/* At start: what pending holds of this subscription, so that order survives a restart. Deferred rows add up. */
+extern void wh_queue_restore_deferred(WhQueue *q, int64_t id, int64_t deferred);
 extern bool wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t lane, int rows);
 
 /* A batch, which has a row each in pending, is pushed by its lead, or not at all. */
@@ -134,10 +134,10 @@ extern void wh_queue_abort(WhQueue *q, WhDelivery *d);
 
 /*
  * A lane whose further rows shall be fetched from pending (in id order), and a
- * subscription whose parked rows shall (0: none; `room`: how many at most).
+ * subscription whose deferred rows shall (0: none; `room`: how many at most).
  */
 extern bool wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *lane);
-extern int64_t wh_queue_parked_to_fetch(WhQueue *q, int *room);
+extern int64_t wh_queue_deferred_to_fetch(WhQueue *q, int *room);
 
 /*
  * Has it so much in memory that no rows of it shall be taken because they are
@@ -152,7 +152,7 @@ extern void wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint6
 
 /* The fetch found no row although the queue counts some: somebody has deleted them by hand. */
 extern void wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t lane);
-extern void wh_queue_parked_is_empty(WhQueue *q, int64_t subscription_id);
+extern void wh_queue_deferred_is_empty(WhQueue *q, int64_t subscription_id);
 
 /* Fills in what the queue knows: queued to catching_up. */
 extern bool wh_queue_counts(const WhQueue *q, int64_t id, WhCounts *out);

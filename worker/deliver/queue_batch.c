@@ -247,7 +247,7 @@ wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out)
 			sub->fresh--;
 		d->attempts--;
 		d->attempted = false;
-		d->disposal = sub->gone ? WH_DO_DROP : d == lead ? WH_DO_RETRY : WH_DO_BEHIND;
+		d->disposal = sub->gone ? WH_DO_DROP : d == lead ? WH_DO_RETRY : WH_DO_BLOCK;
 		d->due_us = 0;
 		wh_list_push(out, d);
 		wh_lane_sane(lane);

@@ -110,7 +110,7 @@ typedef struct Sub
 	struct Sub *hash_next;
 	Link runnable; /* in the queue's lists of the same names; or, instead of the first, in one of `heavy` */
 	Link full;
-	Link parking;
+	Link deferring;
 	Link fetching;
 	Link lanes; /* all its lanes */
 	Link ready; /* those that could start one: a FIFO */
@@ -132,7 +132,7 @@ typedef struct Sub
 	size_t bytes; /* of the events that are queued */
 	int fresh;    /* of the queued and those in flight, the ones without a row in pending */
 	int blocked;  /* lanes with stored rows */
-	int64_t parked;
+	int64_t deferred;
 	int64_t full_since_us;
 	int64_t not_before_us; /* its rate limit: nothing may be started before */
 	int64_t rests_until_us;
@@ -160,7 +160,7 @@ struct WhQueue
 		[WH_SIZES]; /* subscriptions that could start one if there were bytes for it: a FIFO of each size */
 	Link runnable;  /* subscriptions that could start one: the round-robin */
 	Link full;      /* those whose queue is full */
-	Link parking;   /* those with parked rows; some that have none any more */
+	Link deferring;   /* those with deferred rows; some that have none any more */
 	Link fetching;  /* those with lanes that may be fetched; some that no longer have or may */
 	Sub **resting;  /* those that rest: a heap, the first one's time first; room for all subscriptions */
 	int n_resting;
@@ -210,11 +210,11 @@ waits_for_more(const Sub *sub)
 	return sub->n_ready < sub->batch_size && sub->batches.n == 0 && !sub->held;
 }
 
-/* Is it catching up? New events are parked behind what is parked already. */
+/* Is it catching up? New events are deferred behind what is deferred already. */
 static inline bool
 catching_up(const Sub *sub)
 {
-	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->parked > 0 ||
+	return sub->paused || (sub->held && sub->admit != ADMIT_NEXT) || sub->deferred > 0 ||
 		   sub->blocked >= WH_BLOCKED_LANES_MAX;
 }
 
@@ -234,7 +234,7 @@ extern void wh_lane_note_fetch(WhQueue *q, Lane *lane);
 /* One of it goes into a batch or into flight, and comes out again. */
 extern void wh_lane_bind(Lane *lane, WhDelivery *d);
 extern void wh_lane_unbind(Lane *lane, WhDelivery *d);
-extern bool wh_lane_has(const Lane *lane, int64_t event_id);
+extern bool wh_lane_has(const Lane *lane, int64_t event_number);
 
 /* Deliveries enter a lane at its end, or come back to its front. */
 extern void wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d);
@@ -246,7 +246,7 @@ extern void wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d);
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
 extern void wh_lane_set_stored(WhQueue *q, Lane *lane, int stored);
-extern void wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked);
+extern void wh_sub_set_deferred(WhQueue *q, Sub *sub, int64_t deferred);
 extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
 
 /* queue_rest.c: out of the round-robin until a time; back before it; back whose time has come. */

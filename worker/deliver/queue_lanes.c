@@ -55,7 +55,7 @@ wh_queue_create(void)
 	link_init(&q->heavy[WH_LARGE]);
 	link_init(&q->runnable);
 	link_init(&q->full);
-	link_init(&q->parking);
+	link_init(&q->deferring);
 	link_init(&q->fetching);
 	return q;
 }
@@ -113,7 +113,7 @@ wh_sub_make(WhQueue *q, int64_t id)
 		return NULL;
 	link_init(&sub->runnable);
 	link_init(&sub->full);
-	link_init(&sub->parking);
+	link_init(&sub->deferring);
 	link_init(&sub->fetching);
 	link_init(&sub->lanes);
 	link_init(&sub->ready);
@@ -134,10 +134,10 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 		return;
 	assert(!is_linked(&sub->lanes) && sub->queued == 0);
 	wh_sub_rouse(q, sub);
-	wh_sub_set_parked(q, sub, 0);
+	wh_sub_set_deferred(q, sub, 0);
 	link_remove(&sub->runnable);
 	link_remove(&sub->full);
-	link_remove(&sub->parking);
+	link_remove(&sub->deferring);
 	link_remove(&sub->fetching);
 	while (*link != sub)
 		link = &(*link)->hash_next;
@@ -154,8 +154,8 @@ wh_sub_note(WhQueue *q, Sub *sub)
 		wh_sub_rouse(q, sub);
 	if (!is_linked(&sub->runnable) && sub->rests == 0 && could_start(sub))
 		link_last(&q->runnable, &sub->runnable);
-	if (!is_linked(&sub->parking) && sub->parked > 0)
-		link_last(&q->parking, &sub->parking);
+	if (!is_linked(&sub->deferring) && sub->deferred > 0)
+		link_last(&q->deferring, &sub->deferring);
 	if (!is_linked(&sub->fetching) && may_fetch(sub) && is_linked(&sub->fetch))
 		link_last(&q->fetching, &sub->fetching);
 }
@@ -255,7 +255,7 @@ wh_lane_sane(const Lane *lane)
 static void
 note_rows(WhQueue *q, Sub *sub)
 {
-	bool has_rows = sub->parked > 0 || sub->blocked > 0;
+	bool has_rows = sub->deferred > 0 || sub->blocked > 0;
 
 	q->n_with_rows += has_rows - sub->has_rows;
 	sub->has_rows = has_rows;
@@ -316,13 +316,13 @@ wh_lane_unbind(Lane *lane, WhDelivery *d)
 }
 
 bool
-wh_lane_has(const Lane *lane, int64_t event_id)
+wh_lane_has(const Lane *lane, int64_t event_number)
 {
 	for (const WhDelivery *d = lane->bound; d; d = d->bound_next)
-		if (d->event->id == event_id)
+		if (d->event->id == event_number)
 			return true;
 	for (const WhDelivery *d = lane->waiting.head; d; d = d->next)
-		if (d->event->id == event_id)
+		if (d->event->id == event_number)
 			return true;
 	return false;
 }
@@ -337,9 +337,9 @@ wh_lane_note_fetch(WhQueue *q, Lane *lane)
 }
 
 void
-wh_sub_set_parked(WhQueue *q, Sub *sub, int64_t parked)
+wh_sub_set_deferred(WhQueue *q, Sub *sub, int64_t deferred)
 {
-	sub->parked = parked;
+	sub->deferred = deferred;
 	note_rows(q, sub);
 }
 

@@ -4,12 +4,12 @@
  *	  back, and what is fetched from pending when there is room again.
  *
  * A subscription that is full keeps all others waiting, because reading the log
- * stops; so it is given a moment to make room, and else its queue is parked.
+ * stops; so it is given a moment to make room, and else its queue is deferred.
  * One that is full and rests, its rate limit being used up, is given none: it
  * will not be quicker than that. What is in pending comes back in portions,
  * small enough that those of all subscriptions together leave half of the
  * memory to others: nothing is taken only to be given back. That goes for what
- * is parked, and for what is due: a subscription that has a portion is sated,
+ * is deferred, and for what is due: a subscription that has a portion is sated,
  * and says by wh_queue_hungry when it is no longer.
  *
  * The other half of queue.c, whose top tells the rules of order. Called by
@@ -119,18 +119,18 @@ portion(const WhQueue *q)
 }
 
 int64_t
-wh_queue_parked_to_fetch(WhQueue *q, int *room)
+wh_queue_deferred_to_fetch(WhQueue *q, int *room)
 {
 	/* once round the list at most */
-	for (Link *last = q->parking.prev, *link = NULL; link != last;)
+	for (Link *last = q->deferring.prev, *link = NULL; link != last;)
 	{
 		Sub *sub;
 
-		if ((link = link_take(&q->parking)) == NULL)
+		if ((link = link_take(&q->deferring)) == NULL)
 			break;
-		sub = LINKED(Sub, parking, link);
+		sub = LINKED(Sub, deferring, link);
 		wh_sub_note(q, sub);
-		if (sub->parked > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= portion(q) / 2 &&
+		if (sub->deferred > 0 && may_fetch(sub) && sub->fresh == 0 && sub->queued <= portion(q) / 2 &&
 			sub->blocked < WH_BLOCKED_LANES_MAX && has_room_for_more(q) && q->bytes <= q->max_bytes / 2)
 		{
 			*room = portion(q);
@@ -178,12 +178,12 @@ wh_queue_lane_is_empty(WhQueue *q, int64_t subscription_id, uint64_t key)
 }
 
 void
-wh_queue_parked_is_empty(WhQueue *q, int64_t subscription_id)
+wh_queue_deferred_is_empty(WhQueue *q, int64_t subscription_id)
 {
 	Sub *sub = wh_sub_find(q, subscription_id);
 
 	if (sub)
-		wh_sub_set_parked(q, sub, 0);
+		wh_sub_set_deferred(q, sub, 0);
 }
 
 bool
@@ -195,7 +195,7 @@ wh_queue_counts(const WhQueue *q, int64_t id, WhCounts *out)
 		return false;
 	out->queued = sub->queued;
 	out->in_flight = sub->in_flight;
-	out->parked = sub->parked;
+	out->deferred = sub->deferred;
 	out->blocked = sub->blocked;
 	out->catching_up = catching_up(sub);
 	return true;

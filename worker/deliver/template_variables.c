@@ -102,9 +102,9 @@ unix_seconds(int64_t us, WhBuffer *scratch)
 }
 
 static bool
-is_action(const WhTemplateValues *v, const char *action)
+is_action(const WhTemplateValues *v, const char *action_type)
 {
-	return v->event->action != NULL && strcmp(v->event->action, action) == 0;
+	return v->event->action_type != NULL && strcmp(v->event->action_type, action_type) == 0;
 }
 
 static const char *
@@ -116,7 +116,7 @@ verb(const WhTemplateValues *v)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (is_action(v, verbs[i][0]))
 			return verbs[i][1];
-	return v->event->action;
+	return v->event->action_type;
 }
 
 static bool
@@ -199,9 +199,9 @@ GETTER(entity)
 	return joined(scratch, v->event->entity_type, v->event->entity_id ? "/" : NULL, v->event->entity_id);
 }
 
-GETTER(action)
+GETTER(action_type)
 {
-	return text(v->event->action);
+	return text(v->event->action_type);
 }
 
 GETTER(verb)
@@ -216,7 +216,7 @@ GETTER(type)
 
 GETTER(entity_action)
 {
-	return joined(scratch, v->event->entity_type, ".", v->event->action);
+	return joined(scratch, v->event->entity_type, ".", v->event->action_type);
 }
 
 /* The receiver's own word for the entity_action, from params' "event_types". */
@@ -231,8 +231,8 @@ GETTER(mapped_type)
 	wh_json_escape(scratch, v->event->entity_type ? v->event->entity_type : "",
 				   v->event->entity_type ? strlen(v->event->entity_type) : 0);
 	wh_buffer_puts(scratch, ".");
-	wh_json_escape(scratch, v->event->action ? v->event->action : "",
-				   v->event->action ? strlen(v->event->action) : 0);
+	wh_json_escape(scratch, v->event->action_type ? v->event->action_type : "",
+				   v->event->action_type ? strlen(v->event->action_type) : 0);
 	key = scratched(scratch, WH_VALUE_TEXT);
 	return key.kind == WH_VALUE_NULL ? key : wh_json_find(types, key.at, key.len);
 }
@@ -359,7 +359,7 @@ static const WhVariable variables[] = {
 	{"entity_type", ALL, WH_SHAPE_SCALAR, get_entity_type},
 	{"entity_title", ALL, WH_SHAPE_SCALAR, get_entity_title},
 	{"entity", ALL, WH_SHAPE_SCALAR, get_entity},
-	{"action", ALL, WH_SHAPE_SCALAR, get_action},
+	{"action_type", ALL, WH_SHAPE_SCALAR, get_action_type},
 	{"verb", ALL, WH_SHAPE_SCALAR, get_verb},
 	{"type", ALL, WH_SHAPE_SCALAR, get_type},
 	{"entity_action", ALL, WH_SHAPE_SCALAR, get_entity_action},

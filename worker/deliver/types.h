@@ -31,14 +31,14 @@
 typedef struct WhEvent
 {
 	int refs;
-	int16_t drawer;
+	int16_t segment;
 	int64_t id;
 	uint64_t xid;
 	int64_t created_us;      /* microseconds since the Unix epoch */
 	int64_t subscription_id; /* 0: for every matching subscription */
 	const char *entity_id;
 	const char *entity_type;
-	const char *action;
+	const char *action_type;
 	const char *result; /* JSON text, as captured */
 	size_t result_len;
 	const char *previous;
@@ -60,9 +60,9 @@ extern void wh_event_release(WhEvent *event);
 typedef enum WhPushFrom
 {
 	WH_FROM_LOG,    /* just read from the outbox; no row in pending */
-	WH_FROM_STORED, /* taken from pending, where it was 'retry' or 'behind': its lane counts it already */
-	WH_FROM_PARKED, /* taken from pending, where it was 'parked' */
-	WH_FROM_LOST,   /* read from the outbox again: it may have been under way when a worker died */
+	WH_FROM_STORED, /* taken from pending, where it was 'retry' or 'blocked': its lane counts it already */
+	WH_FROM_DEFERRED, /* taken from pending, where it was 'deferred' */
+	WH_FROM_INTERRUPTED,   /* read from the outbox again: it may have been under way when a worker died */
 } WhPushFrom;
 
 /* Is its endpoint worth trying? See breaker.h. */
@@ -78,7 +78,7 @@ typedef struct WhCounts
 {
 	int queued;
 	int in_flight;
-	int64_t parked; /* rows of pending that are 'parked', or will be */
+	int64_t deferred; /* rows of pending that are 'deferred', or will be */
 	int blocked;    /* lanes that wait for rows of pending */
 	bool catching_up;
 	WhBreakerState breaker;
@@ -134,7 +134,7 @@ typedef struct WhProfile
 	const char *signature_format;
 	const char *separator;
 	const char *failure;      /* a JSON object: see answer.h */
-	const char *failure_text; /* names, a line each */
+	const char *failure_fields; /* names, a line each */
 } WhProfile;
 
 /*
@@ -219,7 +219,7 @@ typedef enum WhOutcomeKind
 	WH_OUT_TRANSFORM,          /* the subscription's transform failed */
 	WH_OUT_TRANSFORM_TIMEOUT,  /* it took too long */
 	WH_OUT_INTERNAL,           /* could not be rendered, signed or started */
-	WH_OUT_LOST,               /* the worker died while it was under way */
+	WH_OUT_INTERRUPTED,               /* the worker died while it was under way */
 	WH_OUT_ABORTED,            /* not sent, or taken back; no attempt counted */
 	WH_OUT_COUNT
 } WhOutcomeKind;
@@ -249,8 +249,8 @@ typedef enum WhDisposal
 {
 	WH_DO_FORGET, /* delivered: nothing is left to do */
 	WH_DO_RETRY,  /* try again at due_us */
-	WH_DO_BEHIND, /* keep behind an earlier delivery of its lane */
-	WH_DO_PARK,   /* keep until the subscription has caught up */
+	WH_DO_BLOCK, /* keep behind an earlier delivery of its lane */
+	WH_DO_DEFER,   /* keep until the subscription has caught up */
 	WH_DO_BURY,   /* give up: dead letter */
 	WH_DO_DROP    /* its subscription is gone, or it was a test: no more of it */
 } WhDisposal;
@@ -283,7 +283,7 @@ typedef struct WhDelivery
 	int64_t subscription_id;
 	uint64_t lane;    /* deliveries of one lane go one after the other */
 	bool stored;      /* has a row in webhook.pending */
-	bool keep;        /* is to be parked in any case */
+	bool keep;        /* is to be deferred in any case */
 	bool unjudged;    /* whether the event is for it is looked at when it is taken from there */
 	bool test;        /* never in the queue: see deliver_tests.c */
 	bool probe;       /* sent to see whether the endpoint is well again */

@@ -1,9 +1,9 @@
 /*
- * drawer.c
+ * segment.c
  *	  The tables behind webhook.outbox, found and described.
  *
- * Called by outbox.c for every event. The drawers and the sequence are looked
- * up by name once per backend; of each drawer its shape is cached: where our
+ * Called by outbox.c for every event. The segments and the sequence are looked
+ * up by name once per backend; of each segment its shape is cached: where our
  * columns are, and which indexes it has. People may add columns, indexes and
  * constraints to it, so nothing is taken for granted.
  *
@@ -25,7 +25,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
-#include "drawer.h"
+#include "segment.h"
 #include "settings.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -46,7 +46,7 @@ static const struct
 	Oid type;
 	bool never_null;
 } outbox_columns[] = {
-	[COLUMN_ID] = {"id", INT8OID, true},
+	[COLUMN_ID] = {"event_number", INT8OID, true},
 	[COLUMN_XID] = {"xid", XID8OID, true},
 	[COLUMN_ENTITY_ID] = {"entity_id", TEXTOID, false},
 	[COLUMN_ENTITY_TYPE] = {"entity_type", TEXTOID, true},
@@ -57,15 +57,15 @@ static const struct
 	[COLUMN_CONTEXT] = {"context", JSONOID, false},
 	[COLUMN_SUBSCRIPTION_ID] = {"subscription_id", INT8OID, false},
 	[COLUMN_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
-	[COLUMN_DRAWER] = {"drawer", INT2OID, true},
+	[COLUMN_SEGMENT] = {"segment", INT2OID, true},
 };
 StaticAssertDecl(lengthof(outbox_columns) == OUTBOX_COLUMNS, "every column of the outbox has a name");
 
-static DrawerShape *shapes[WH_DRAWERS];
+static SegmentShape *shapes[WH_SEGMENTS];
 static Oid sequence = InvalidOid;
 static bool callbacks_registered = false;
 
-/* Counts invalidations, so that one arriving while a drawer is looked up is noticed. */
+/* Counts invalidations, so that one arriving while a segment is looked up is noticed. */
 static uint64 invalidations = 0;
 
 /*
@@ -76,7 +76,7 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	invalidations++;
-	for (int i = 0; i < WH_DRAWERS; i++)
+	for (int i = 0; i < WH_SEGMENTS; i++)
 	{
 		if (shapes[i] != NULL && (!OidIsValid(relid) || shapes[i]->relation == relid))
 			shapes[i]->stale = true;
@@ -126,7 +126,7 @@ find_relation(const char *what, const char *name)
 Relation
 wh_open_outbox_sequence(void)
 {
-	static const char *const name = "outbox_id_seq";
+	static const char *const name = "event_number_seq";
 
 	if (!callbacks_registered)
 		register_callbacks();
@@ -147,11 +147,11 @@ wh_open_outbox_sequence(void)
 }
 
 /*
- * The shape of a drawer
+ * The shape of a segment
  */
 
 static void
-locate_columns(DrawerShape *shape, Relation relation)
+locate_columns(SegmentShape *shape, Relation relation)
 {
 	TupleDesc tupdesc = RelationGetDescr(relation);
 
@@ -173,7 +173,7 @@ locate_columns(DrawerShape *shape, Relation relation)
 }
 
 int
-wh_drawer_column(const DrawerShape *shape, AttrNumber attnum)
+wh_segment_column(const SegmentShape *shape, AttrNumber attnum)
 {
 	int column = 0;
 
@@ -184,14 +184,14 @@ wh_drawer_column(const DrawerShape *shape, AttrNumber attnum)
 
 /* Can a row be stored without looking at constraints and defaults? Our own columns' NOT NULLs always hold. */
 static bool
-has_plain_columns(const DrawerShape *shape, Relation relation)
+has_plain_columns(const SegmentShape *shape, Relation relation)
 {
 	TupleDesc tupdesc = RelationGetDescr(relation);
 
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
-		int column = wh_drawer_column(shape, attribute->attnum);
+		int column = wh_segment_column(shape, attribute->attnum);
 
 		if (attribute->attisdropped)
 			continue;
@@ -233,7 +233,7 @@ describe_index(PlainIndex *plain, Relation index)
 
 /* Returns false if any of the indexes is not plain. */
 static bool
-describe_indexes(DrawerShape *shape, Relation relation)
+describe_indexes(SegmentShape *shape, Relation relation)
 {
 	List *oids = RelationGetIndexList(relation);
 	bool plain = true;
@@ -252,12 +252,12 @@ describe_indexes(DrawerShape *shape, Relation relation)
 }
 
 /* Stale from the beginning if an invalidation arrived since that many were counted. */
-static DrawerShape *
+static SegmentShape *
 build_shape(Relation relation, uint64 invalidations_before)
 {
 	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "webhook drawer", ALLOCSET_SMALL_SIZES);
-	DrawerShape *shape = MemoryContextAllocZero(context, sizeof(DrawerShape));
+		AllocSetContextCreate(CurrentMemoryContext, "webhook segment", ALLOCSET_SMALL_SIZES);
+	SegmentShape *shape = MemoryContextAllocZero(context, sizeof(SegmentShape));
 	bool plain_indexes;
 
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
@@ -275,16 +275,16 @@ build_shape(Relation relation, uint64 invalidations_before)
 }
 
 static void
-replace_shape(int drawer, DrawerShape *shape)
+replace_shape(int segment, SegmentShape *shape)
 {
-	if (shapes[drawer] != NULL)
-		MemoryContextSetParent(shapes[drawer]->context, TopTransactionContext);
-	shapes[drawer] = shape;
+	if (shapes[segment] != NULL)
+		MemoryContextSetParent(shapes[segment]->context, TopTransactionContext);
+	shapes[segment] = shape;
 	MemoryContextSetParent(shape->context, CacheMemoryContext);
 }
 
 Relation
-wh_open_drawer(int drawer, DrawerShape **shape)
+wh_open_segment(int segment, SegmentShape **shape)
 {
 	if (!callbacks_registered)
 		register_callbacks();
@@ -292,7 +292,7 @@ wh_open_drawer(int drawer, DrawerShape **shape)
 	{
 		char name[NAMEDATALEN];
 		Relation relation;
-		DrawerShape *cached = shapes[drawer];
+		SegmentShape *cached = shapes[segment];
 		uint64 invalidations_before = invalidations;
 
 		if (cached != NULL && !cached->stale)
@@ -306,11 +306,11 @@ wh_open_drawer(int drawer, DrawerShape **shape)
 			if (relation != NULL)
 				table_close(relation, RowExclusiveLock);
 		}
-		snprintf(name, sizeof(name), "outbox_%d", drawer);
+		snprintf(name, sizeof(name), "outbox_%d", segment);
 		relation = try_table_open(find_relation("table", name), RowExclusiveLock);
 		if (relation == NULL)
 			continue;
-		replace_shape(drawer, build_shape(relation, invalidations_before));
+		replace_shape(segment, build_shape(relation, invalidations_before));
 		table_close(relation, NoLock);
 	}
 }

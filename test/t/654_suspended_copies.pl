@@ -1,7 +1,7 @@
 # The promise: a copy costs next to nothing. It keeps no background worker to
 # itself, however many there are; it lets its events go when they are older
 # than webhook.retention, without anybody's doing; its log says once what it is.
-# What webhook.enable() sends is told before, and is nothing that was not asked for.
+# What webhook.enable_delivery() sends is told before, and is nothing that was not asked for.
 use strict;
 use warnings;
 
@@ -14,7 +14,7 @@ use WebhookTest;
 my $t = WebhookTest->new(conf => <<'CONF');
 max_worker_processes = 8
 webhook.retention = '6s'
-webhook.naptime = '500ms'
+webhook.poll_interval = '500ms'
 log_min_messages = debug1
 CONF
 my $node = $t->node;
@@ -23,7 +23,7 @@ my $r    = $t->receiver(args => ['--no-http2']);
 sub status
 {
 	my ($db) = @_;
-	return $node->safe_psql($db, "SELECT state || coalesce(': ' || reason, '') FROM webhook.status WHERE subscription IS NULL");
+	return $node->safe_psql($db, "SELECT state || coalesce(': ' || reason, '') || coalesce('; webhook.outbox takes ' || pg_size_pretty(outbox_size), '') FROM webhook.worker");
 }
 
 sub wait_for_status
@@ -35,7 +35,7 @@ sub wait_for_status
 }
 
 sub workers { return $t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker'") }
-sub silent_in_log { return scalar(() = slurp_file($node->logfile) =~ /LOG:  webhook worker does not deliver/g) }
+sub suspended_in_log { return scalar(() = slurp_file($node->logfile) =~ /LOG:  webhook worker does not deliver/g) }
 
 $t->sql('CREATE DATABASE odb');
 $node->safe_psql('odb', <<SQL);
@@ -59,7 +59,7 @@ SQL
 #
 my @copies = map { "zc$_" } 1 .. 8;
 $t->sql("CREATE DATABASE $_ TEMPLATE odb") for @copies;
-like(wait_for_status($_, qr/^worker silent/), qr/copy of another.*webhook\.enable\(\).*webhook\.outbox takes/, "$_ says what it is, and how much it keeps")
+like(wait_for_status($_, qr/^suspended/), qr/copy of another.*webhook\.enable_delivery\(\).*webhook\.outbox takes/, "$_ says what it is, and how much it keeps")
   for @copies;
 poll_until('workers of copies have ended', sub { workers() == 2 });
 pass('eight copies of a database, and two workers: its own and that of the other one');
@@ -73,7 +73,7 @@ INSERT INTO item VALUES (1);
 SQL
 $r->wait_for_requests(1, '/ok/late');
 pass('a database that is made then delivers');
-is(silent_in_log(), 8, 'each copy was told of once in the log');
+is(suspended_in_log(), 8, 'each copy was told of once in the log');
 
 #
 # Commits, and changes of the configuration other than who it is, start nothing
@@ -85,44 +85,44 @@ $node->safe_psql('zc1', join '', map { "INSERT INTO item VALUES ($_);\n" } 1001 
 # the launcher has been at work since
 $t->sql('CREATE DATABASE another');
 $node->safe_psql('another', 'CREATE EXTENSION webhook');
-wait_for_status('another', qr/^worker running/);
+wait_for_status('another', qr/^running/);
 is($starts->(), $started, 'a hundred commits in a copy, and another timeout, start no worker');
 $t->sql('DROP DATABASE another');    # there are places for eight workers, and those that deliver each have one
 
 #
 # Its events go when they are old
 #
-is($node->safe_psql('zc1', 'SELECT last_value FROM webhook.outbox_id_seq'), 390 + 3, 'all of them are captured');
-poll_until('the copy has let its events go', sub { $node->safe_psql('zc1', 'SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.event_id = o.id)') eq 0 });
+is($node->safe_psql('zc1', 'SELECT last_value FROM webhook.event_number_seq'), 390 + 3, 'all of them are captured');
+poll_until('the copy has let its events go', sub { $node->safe_psql('zc1', 'SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.event_number = o.event_number)') eq 0 });
 pass('and gone when they were older than webhook.retention, with nobody to ask for it');
 is($node->safe_psql('zc1', 'SELECT (SELECT count(*) FROM webhook.pending) + (SELECT count(*) FROM webhook.dead_letter)'), 3, 'what was pending has its event');
 like(slurp_file($node->logfile), qr/webhook worker let events go that were not delivered: \d+ .*B\n.*DETAIL:  They are older than webhook.retention.*copy of another/, 'the log says so');
 is($node->safe_psql('zc1', 'SELECT count(*) FROM webhook.attempt'), 0, 'the log of requests that came with the copy, too');
-is(silent_in_log(), 8, 'and it is not told once more what it is');
-like(status('zc1'), qr/^worker silent/, 'that it is silent is to be seen all the time');
+is(suspended_in_log(), 8, 'and it is not told once more what it is');
+like(status('zc1'), qr/^suspended/, 'that it is suspended is to be seen all the time');
 
 # nothing of what follows is to be old, however slow the machine
 $node->append_conf('postgresql.conf', "webhook.retention = '7d'");
 my $started_before = $starts->();
 $node->reload;
 poll_until('another retention: copies are looked at', sub { $starts->() > $started_before });
-is(silent_in_log(), 8, 'and not told of once more');
+is(suspended_in_log(), 8, 'and not told of once more');
 
 #
 # What enable would send is told, and nothing that is older goes
 #
 my $before = $r->count;
 $node->safe_psql('zc2', "INSERT INTO item VALUES (20, 'before')");
-is($node->safe_psql('zc2', "SELECT events, events_left > 0, deliveries FROM webhook.enable_preview()"), '0|t|0', 'preview: nothing of before');
+is($node->safe_psql('zc2', "SELECT events, events_left > 0, deliveries FROM webhook.enable_delivery_preview()"), '0|t|0', 'preview: nothing of before');
 my $since = $node->safe_psql('zc2', 'SELECT clock_timestamp()');
 $node->safe_psql('zc2', "INSERT INTO item VALUES (21, 'since'), (22, 'since')");
-is($node->safe_psql('zc2', "SELECT events, deliveries FROM webhook.enable_preview(since => '$since')"), '2|0', 'preview: since then two');
-my ($rc, $out, $err) = $node->psql('zc2', "BEGIN; SELECT webhook.enable(); ROLLBACK");
+is($node->safe_psql('zc2', "SELECT events, deliveries FROM webhook.enable_delivery_preview(since => '$since')"), '2|0', 'preview: since then two');
+my ($rc, $out, $err) = $node->psql('zc2', "BEGIN; SELECT webhook.enable_delivery(); ROLLBACK");
 like($err, qr/NOTICE:.*0 captured events and 0 pending deliveries are sent\n.*DETAIL:  \d+ captured events and \d+ pending deliveries are not sent/, 'enable tells how much it sends, and how much not');
-like(status('zc2'), qr/^worker silent/, 'rolled back, the copy is as silent as before');
-($rc, $out, $err) = $node->psql('zc2', "UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc2') ]}'; SELECT webhook.enable(since => '$since')");
+like(status('zc2'), qr/^suspended/, 'rolled back, the copy is as suspended as before');
+($rc, $out, $err) = $node->psql('zc2', "UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc2') ]}'; SELECT webhook.enable_delivery(since => '$since')");
 like($err, qr/NOTICE:.*2 captured events since .* and 0 pending deliveries are sent/, 'with since: two');
-wait_for_status('zc2', qr/^worker running/);
+wait_for_status('zc2', qr/^running/);
 $node->safe_psql('zc2', "INSERT INTO item VALUES (23, 'after')");
 $r->wait_for_requests(3, '/ok/zc2');
 {
@@ -137,9 +137,9 @@ $t->sql('DROP DATABASE zc2');
 my $open = $node->background_psql('zc3', on_error_stop => 1);
 $open->query_safe("BEGIN; INSERT INTO item VALUES (30, 'open')");
 $node->safe_psql('zc3', "INSERT INTO item VALUES (31, 'before')");
-($rc, $out, $err) = $node->psql('zc3', "UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc3') ]}'; SET lock_timeout = '2s'; SELECT webhook.enable()");
+($rc, $out, $err) = $node->psql('zc3', "UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc3') ]}'; SET lock_timeout = '2s'; SELECT webhook.enable_delivery()");
 is($rc, 0, 'enable waits for no writer');
-wait_for_status('zc3', qr/^worker running/);
+wait_for_status('zc3', qr/^running/);
 $open->query_safe('COMMIT');
 $open->quit;
 $node->safe_psql('zc3', "INSERT INTO item VALUES (32, 'after')");
@@ -149,29 +149,29 @@ $r->wait_for_requests(2, '/ok/zc3');
 	$t->wait_until_settled;
 }
 is_deeply([ sort { $a <=> $b } map { $_->{body} =~ /"id":(\d+)/ } $r->requests('/ok/zc3') ], [ 30, 32 ], 'what is committed after it is sent, and what was before is not');
-($rc, $out, $err) = $node->psql('zc3', "SELECT webhook.enable(since => '-infinity')");
+($rc, $out, $err) = $node->psql('zc3', "SELECT webhook.enable_delivery(since => '-infinity')");
 like($err, qr/NOTICE:.*delivers already: nothing was changed/, 'called again it changes nothing, and says so');
 
 $t->sql('DROP DATABASE zc3');
 
 # an explicit request, and whatever makes a copy the original again, without enable
-($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable(true, now())");
+($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable_delivery(true, now())");
 like($err, qr/moved and since cannot be used together/, 'moved and since: refused');
-($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable(since => now() + interval '1 day')");
+($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable_delivery(since => now() + interval '1 day')");
 like($err, qr/since is in the future/, 'since of tomorrow: refused');
 $started = $starts->();
 $node->safe_psql('zc1', 'SELECT webhook.request_worker()');
 poll_until('a worker looks when it is asked to', sub { $starts->() > $started });
 $node->safe_psql('zc4', "UPDATE webhook.identity SET database_oid = (SELECT oid FROM pg_database WHERE datname = 'zc4')");
-wait_for_status('zc4', qr/^worker running/);
+wait_for_status('zc4', qr/^running/);
 pass('webhook.identity changed by hand: looked at at once');
 $node->safe_psql('zc4', "UPDATE webhook.identity SET database_oid = 1");
-wait_for_status('zc4', qr/^worker silent/);
+wait_for_status('zc4', qr/^suspended/);
 $node->safe_psql('zc4', 'DELETE FROM webhook.identity');
-like(wait_for_status('zc4', qr/^worker silent.*not enabled/), qr/call webhook\.enable/, 'and back, and without any');
+like(wait_for_status('zc4', qr/^suspended.*not enabled/), qr/call webhook\.enable_delivery/, 'and back, and without any');
 # captured while it was not enabled: not sent either
-$node->safe_psql('zc4', "INSERT INTO item VALUES (40, 'before'); UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc4') ]}'; SELECT webhook.enable()");
-wait_for_status('zc4', qr/^worker running/);
+$node->safe_psql('zc4', "INSERT INTO item VALUES (40, 'before'); UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc4') ]}'; SELECT webhook.enable_delivery()");
+wait_for_status('zc4', qr/^running/);
 $node->safe_psql('zc4', "INSERT INTO item VALUES (41, 'after')");
 poll_until('the event after it has arrived', sub { grep { $_->{body} =~ /"id":41/ } $r->requests('/ok/zc4') });
 is(scalar(grep { $_->{body} =~ /"id":40/ } $r->requests), 0, 'without an identity, enable does not send what was before either');
@@ -180,15 +180,15 @@ is(scalar(grep { $_->{body} =~ /"id":40/ } $r->requests), 0, 'without an identit
 # A copy is gone at once, and so is its place
 #
 $t->sql("DROP DATABASE $_") for 'zc7', 'zc8';
-like(status($_), qr/^worker silent/, "$_ is still there") for 'zc5', 'zc6';
+like(status($_), qr/^suspended/, "$_ is still there") for 'zc5', 'zc6';
 $node->restart;
-wait_for_status($_, qr/^worker silent/) for 'zc5', 'zc6';
-pass('silent after a restart, too');
+wait_for_status($_, qr/^suspended/) for 'zc5', 'zc6';
+pass('suspended after a restart, too');
 my ($late) = $r->count('/ok/late');
 $node->safe_psql('late', 'INSERT INTO item VALUES (2)');
 $r->wait_for_requests($late + 1, '/ok/late');
 pass('and the others deliver');
 is(scalar(grep { $_->{body} =~ /"v":"(original|copy|before)"/ } $r->requests), scalar(grep { $_->{body} =~ /"v":"original"/ } $r->requests('/ok/crm')),
-	'of what was copied or captured in a silent copy nothing has been sent');
+	'of what was copied or captured in a suspended copy nothing has been sent');
 $t->stop;
 done_testing();

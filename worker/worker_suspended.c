@@ -1,5 +1,5 @@
 /*
- * worker_silent.c
+ * worker_suspended.c
  *	  A database in which nothing is delivered.
  *
  * Either it is a copy, or its tables are not as they were made. In a copy events
@@ -7,7 +7,7 @@
  * than webhook.retention; only nobody will settle them first. That is all there
  * is to do, a few times in the retention. So the worker of a copy does it,
  * leaves word in its slot and ends; the launcher starts another when the next
- * drawer may be old, or when somebody asks for it (webhook.enable() does, and
+ * segment may be old, or when somebody asks for it (webhook.enable_delivery() does, and
  * every change of webhook.identity). It is no sooner than a minute later: a
  * copy must cost next to nothing. Tables that are broken may be mended at any
  * time without anybody being told, so there the worker stays and looks.
@@ -34,7 +34,7 @@
 static char why[WH_REASON_MAX];
 
 const char *
-wh_silent_reason(void)
+wh_suspended_reason(void)
 {
 	return why[0] ? why : NULL;
 }
@@ -47,7 +47,7 @@ say(const char *reason)
 	bool said;
 
 	strlcpy(why, reason, sizeof(why));
-	said = wh_my_slot(&slot) && slot.silent && strcmp(slot.reason, why) == 0;
+	said = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
 	ereport(said ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
 	wh_report();
 }
@@ -59,7 +59,7 @@ say(const char *reason)
 static void
 rotate_attempt_step(void *arg)
 {
-	wh_tx_begin("webhook: rotating drawers");
+	wh_tx_begin("webhook: rotating segments");
 	wh_store_rotate_attempt(arg);
 	wh_tx_commit(false);
 }
@@ -67,7 +67,7 @@ rotate_attempt_step(void *arg)
 static void
 rotate_outbox_step(void *arg)
 {
-	wh_tx_begin("webhook: rotating drawers");
+	wh_tx_begin("webhook: rotating segments");
 	wh_store_rotate_outbox(arg, NULL);
 	wh_tx_commit(false);
 }
@@ -76,8 +76,8 @@ static bool
 rotate(void (*step)(void *), int further)
 {
 	WhRotation r = {
-		.doing = "rotate its drawers", .further = further, .unsettled = true, .carry = {.from = -1}};
-	const char *hint = "Remove what holds the drawer, such as a foreign key; it is tried again.";
+		.doing = "rotate its segments", .further = further, .unsettled = true, .carry = {.from = -1}};
+	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
 	bool ok;
 
 	/* what somebody waits for is carried over in portions */
@@ -94,15 +94,15 @@ rotate(void (*step)(void *), int further)
 }
 
 void
-wh_silent_rest(const char *reason, uint32 generation)
+wh_suspended_rest(const char *reason, uint32 generation)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64 epoch = timestamptz_to_time_t(now);
-	int64 rest = (wh_drawer_width() - epoch % wh_drawer_width()) * 1000;
+	int64 rest = (wh_segment_width() - epoch % wh_segment_width()) * 1000;
 
 	say(reason);
 	/* all but the one that is written: however long it was since the last look, what is old goes */
-	for (int further = 0; further < WH_DRAWERS - 1; further++)
+	for (int further = 0; further < WH_SEGMENTS - 1; further++)
 	{
 		if (!rotate(rotate_attempt_step, further))
 			rest = 0;
@@ -129,7 +129,7 @@ look_again_step(void *arg)
 }
 
 void
-wh_silent_wait(const char *reason)
+wh_suspended_wait(const char *reason)
 {
 	bool mended = false;
 
@@ -137,7 +137,7 @@ wh_silent_wait(const char *reason)
 	while (!mended)
 	{
 		TimestampTz now = wh_now();
-		TimestampTz until = TimestampTzPlusMilliseconds(now, wh_naptime);
+		TimestampTz until = TimestampTzPlusMilliseconds(now, wh_poll_interval);
 
 		/* commits wake us; they are none of our business */
 		while (now < until)

@@ -1,15 +1,15 @@
 /*
- * drawer.h
+ * segment.h
  *	  The tables behind webhook.outbox, found and described.
  */
-#ifndef WEBHOOK_DRAWER_H
-#define WEBHOOK_DRAWER_H
+#ifndef WEBHOOK_SEGMENT_H
+#define WEBHOOK_SEGMENT_H
 
 #include "postgres.h"
 
 #include "utils/rel.h"
 
-/* Our columns of a drawer; drawer.c has their names and types. */
+/* Our columns of a segment; segment.c has their names and types. */
 typedef enum OutboxColumn
 {
 	COLUMN_ID,
@@ -23,7 +23,7 @@ typedef enum OutboxColumn
 	COLUMN_CONTEXT,
 	COLUMN_SUBSCRIPTION_ID,
 	COLUMN_CREATED_AT,
-	COLUMN_DRAWER,
+	COLUMN_SEGMENT,
 	OUTBOX_COLUMNS
 } OutboxColumn;
 
@@ -36,8 +36,8 @@ typedef struct PlainIndex
 	AttrNumber columns[INDEX_MAX_KEYS];
 } PlainIndex;
 
-/* What is known of one drawer's table. */
-typedef struct DrawerShape
+/* What is known of one segment's table. */
+typedef struct SegmentShape
 {
 	MemoryContext context; /* holds all of this */
 	Oid relation;
@@ -46,15 +46,15 @@ typedef struct DrawerShape
 	bool plain; /* nothing in it has to be evaluated: no default, check, generated column or other index */
 	int nindexes;
 	PlainIndex *indexes; /* all indexes, if plain */
-} DrawerShape;
+} SegmentShape;
 
-/* Open and lock a drawer (RowExclusiveLock). Its shape stays valid to the end of the transaction. */
-extern Relation wh_open_drawer(int drawer, DrawerShape **shape);
+/* Open and lock a segment (RowExclusiveLock). Its shape stays valid to the end of the transaction. */
+extern Relation wh_open_segment(int segment, SegmentShape **shape);
 
 /* Open and lock the sequence that numbers the events (RowExclusiveLock). */
 extern Relation wh_open_outbox_sequence(void);
 
 /* Which of our columns is it? OUTBOX_COLUMNS: none, somebody added it. */
-extern int wh_drawer_column(const DrawerShape *shape, AttrNumber attnum);
+extern int wh_segment_column(const SegmentShape *shape, AttrNumber attnum);
 
-#endif /* WEBHOOK_DRAWER_H */
+#endif /* WEBHOOK_SEGMENT_H */
