@@ -10,7 +10,9 @@ PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_confi
 
 # The control file lives in extension/; PGXS installs it by its base name.
 EXTENSION = extension/webhook
-DATA = $(wildcard sql/webhook--*.sql)
+# the install script is made of its parts; upgrade scripts are written
+DATA = $(filter-out $(DATA_built),$(wildcard sql/webhook--*.sql))
+DATA_built = sql/webhook--1.0.sql
 MODULE_big = webhook
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard extension/*.c worker/*.c worker/deliver/*.c)))
 
@@ -51,6 +53,9 @@ all install clean:
 	@echo >&2 "On Debian: apt-get install postgresql-server-dev-$(PG_MAJOR) libcurl4-openssl-dev libssl-dev"
 	@exit 1
 endif
+
+$(DATA_built): $(sort $(wildcard sql/src/*.sql))
+	@awk 'FNR == 1 && NR > 1 { print "" } { print }' $^ >$@
 
 # A header changed: rebuild everything. A whole build takes seconds, so nothing
 # finer is worth its upkeep.

@@ -262,7 +262,7 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook.config_changed was not called as a trigger"),
+				errmsg("webhook_internal.config_changed was not called as a trigger"),
 				errdetail("It tells the worker that its configuration has changed."),
 				errhint("The tables of this extension have it already."));
 	wake_worker();

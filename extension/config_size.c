@@ -191,7 +191,7 @@ webhook_check_size(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook.check_size() is a trigger of the extension's own tables"));
+				errmsg("webhook_internal.check_size() is a trigger of the extension's own tables"));
 	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	table = RelationGetRelationName(trigger->tg_relation);

@@ -68,7 +68,7 @@ typedef struct WhRightsSeen
 
 extern void wh_rights_see(WhRightsSeen *seen, uint32 hash);
 /* NULL, or whose code could run in statements on these tables, and what to do about it. */
-extern const char *wh_rights_problem(Oid schema, const Oid *tables, int n, WhRightsSeen *seen);
+extern const char *wh_rights_problem(Oid schema, Oid internal, const Oid *tables, int n, WhRightsSeen *seen);
 
 /*
  * store_shape.c: are our tables as the extension made them, and its owner's alone?

@@ -1,9 +1,9 @@
 /*
  * store_ops.c
  *	  What is told to others of subscriptions in trouble: operational events, and
- *	  webhook.breaker_notice, which remembers what was told.
+ *	  webhook_internal.breaker_notice, which remembers what was told.
  *
- * Called by worker_ops.c. Both are written by webhook.announce(), which also
+ * Called by worker_ops.c. Both are written by webhook_internal.announce(), which also
  * looks whether anybody listens.
  */
 #include "postgres.h"
@@ -17,7 +17,7 @@ void
 wh_store_announce(int64 subscription_id, const char *change, const char *reason)
 {
 	static WhPlan plan = {/* with the types that it has: no other function of this name can be meant */
-						  .sql = "SELECT webhook.announce($1, $2, $3, NULL::bigint)",
+						  .sql = "SELECT webhook_internal.announce($1, $2, $3, NULL::bigint)",
 						  3,
 						  {INT8OID, TEXTOID, TEXTOID}};
 	Datum values[3] = {Int64GetDatum(subscription_id), CStringGetTextDatum(change),
@@ -41,7 +41,7 @@ wh_store_disable(int64 subscription_id, const char *reason)
 void
 wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg)
 {
-	static WhPlan plan = {.sql = "SELECT t.subscription_id::bigint FROM webhook.breaker_notice t"};
+	static WhPlan plan = {.sql = "SELECT t.subscription_id::bigint FROM webhook_internal.breaker_notice t"};
 	uint64 n;
 
 	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);

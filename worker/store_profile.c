@@ -65,7 +65,7 @@ read_profile(HeapTuple row, TupleDesc desc, int at)
 static WhProfile **
 read_profiles(const WhLeftOut *left, int *n)
 {
-	/* what becomes a line is free of control characters: webhook.check_profile has seen to it */
+	/* what becomes a line is free of control characters: webhook_internal.check_profile has seen to it */
 	static WhPlan plan = {
 		.sql = "SELECT p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
 			   " p.batch_content_type,"

@@ -259,15 +259,16 @@ table_problem(Oid relid, WhRightsSeen *seen)
 	return problem;
 }
 
-/* Is the schema the extension's, and are its functions the owner's? */
+/* Are the schemas the extension's, and are its functions the owner's? */
 static const char *
-members_problem(Oid schema, WhRightsSeen *seen)
+members_problem(Oid schema, Oid internal, WhRightsSeen *seen)
 {
 	Relation rel = table_open(DependRelationId, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
 	bool schema_seen = false;
+	bool internal_seen = false;
 	char *problem = NULL;
 
 	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
@@ -282,31 +283,35 @@ members_problem(Oid schema, WhRightsSeen *seen)
 
 		if (member->deptype != DEPENDENCY_EXTENSION)
 			continue;
-		if (member->classid == NamespaceRelationId && member->objid == schema)
-			schema_seen = true;
+		if (member->classid == NamespaceRelationId)
+		{
+			schema_seen = schema_seen || member->objid == schema;
+			internal_seen = internal_seen || member->objid == internal;
+		}
 		if (member->classid != ProcedureRelationId)
 			continue;
 		if (!is_owners_function(member->objid, &hash))
 			problem =
-				psprintf("the function webhook.%s is not owned by %s, the owner of the extension: change "
-						 "its owner",
-						 get_func_name(member->objid), role_name(owner));
+				psprintf("the function %s.%s is not owned by %s, the owner of the extension: change its owner",
+						 get_namespace_name(get_func_namespace(member->objid)), get_func_name(member->objid),
+						 role_name(owner));
 		wh_rights_see(seen, hash);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	if (problem == NULL && !schema_seen)
-		problem = pstrdup("the schema webhook is not the one that belongs to the extension");
+	if (problem == NULL && !(schema_seen && internal_seen))
+		problem = psprintf("the schema %s is not the one that belongs to the extension",
+						   schema_seen ? "webhook_internal" : "webhook");
 	return problem;
 }
 
 const char *
-wh_rights_problem(Oid schema, const Oid *tables, int n, WhRightsSeen *seen)
+wh_rights_problem(Oid schema, Oid internal, const Oid *tables, int n, WhRightsSeen *seen)
 {
 	const char *problem;
 
 	*seen = (WhRightsSeen){.n = 0};
-	problem = members_problem(schema, seen);
+	problem = members_problem(schema, internal, seen);
 	for (int i = 0; i < n && problem == NULL; i++)
 		problem = table_problem(tables[i], seen);
 	return problem;

@@ -104,9 +104,11 @@ static const struct
 	{"checkpoint", "next_xid", XID8OID},
 	{"checkpoint", "hi", INT8OID},
 	{"checkpoint", "within", JSONBOID},
-	{"breaker_notice", "subscription_id", INT8OID},
-	{"operator_isolation", "isolated_since", TIMESTAMPTZOID},
+	{"webhook_internal.breaker_notice", "subscription_id", INT8OID},
+	{"webhook_internal.operator_isolation", "isolated_since", TIMESTAMPTZOID},
 };
+
+#define INTERNAL "webhook_internal."
 
 static Oid *ours = NULL; /* the tables, and all that inherit from them: segments */
 static int n_ours = 0;
@@ -153,7 +155,7 @@ remember(Oid relid)
 }
 
 static const char *
-column_problem(Oid schema)
+column_problem(Oid schema, Oid internal)
 {
 	Oid table = InvalidOid;
 
@@ -164,15 +166,17 @@ column_problem(Oid schema)
 		Oid type;
 
 		if (!same)
-			table = get_relname_relid(needed[i].table, schema);
+			table = strncmp(needed[i].table, INTERNAL, strlen(INTERNAL)) == 0
+						? get_relname_relid(needed[i].table + strlen(INTERNAL), internal)
+						: get_relname_relid(needed[i].table, schema);
 		if (!same && OidIsValid(table))
 			remember(table);
 		type = OidIsValid(table) ? column_type(table, needed[i].column) : InvalidOid;
 		/* text may have become varchar */
 		if (OidIsValid(type) && (type == needed[i].type || IsBinaryCoercible(type, needed[i].type)))
 			continue;
-		return psprintf("the table webhook.%s is missing or not as the extension made it%s%s",
-						needed[i].table, OidIsValid(table) ? ": column " : "",
+		return psprintf("the table %s%s is missing or not as the extension made it%s%s",
+						strchr(needed[i].table, '.') ? "" : "webhook.", needed[i].table, OidIsValid(table) ? ": column " : "",
 						OidIsValid(table) ? needed[i].column : "");
 	}
 	return NULL;
@@ -181,14 +185,15 @@ column_problem(Oid schema)
 const char *
 wh_shape_problem(Oid schema)
 {
+	Oid internal = get_namespace_oid("webhook_internal", true);
 	const char *problem;
 
 	stale = false; /* what comes from now on is news */
 	schema_known = schema;
 	owner_known = wh_rights_owner();
-	problem = column_problem(schema);
+	problem = column_problem(schema, internal);
 	if (problem == NULL)
-		problem = wh_rights_problem(schema, ours, n_ours, &functions);
+		problem = wh_rights_problem(schema, internal, ours, n_ours, &functions);
 	if (problem == NULL)
 		return NULL;
 	stale = true;

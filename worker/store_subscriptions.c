@@ -347,7 +347,7 @@ wh_store_subscriptions(const WhLeftOut *left)
 		"  " UNLESS("$2", "changed_columns") ", " UNLESS("$2", "exclude_origins") ", " UNLESS("$2", "filter")
 		"  FROM webhook.subscription b) s"
 		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
-		"  array_agg(webhook.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
+		"  array_agg(webhook_internal.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
 		"  array_agg(CASE WHEN isfinite(k.expires_at)"
 		"   THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
 		"   ORDER BY k.id DESC) AS secret_expires"
@@ -355,7 +355,7 @@ wh_store_subscriptions(const WhLeftOut *left)
 		"  AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
 		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
 		"  array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
-		"  array_agg(webhook.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind) AS credential_owners"
+		"  array_agg(webhook_internal.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind) AS credential_owners"
 		"  FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
 		" ORDER BY s.id",
 		2,

@@ -8,14 +8,14 @@
  * However often a breaker moves between two looks, at most one event is made
  * of it, and moves between open and half-open are none.
  *
- * What was told outlives the worker, in webhook.breaker_notice, written with the event.
+ * What was told outlives the worker, in webhook_internal.breaker_notice, written with the event.
  * A worker that starts begins with closed breakers, which says nothing of the
  * endpoints: one that was told to be open is told to be closed when something
  * has been delivered, or its breaker has opened and closed again.
  *
  * Whether anybody listens, and all other operational events (disabled,
  * resumed, dead letters, which are rows of tables), is decided in SQL: see
- * webhook.announce and the triggers that call it.
+ * webhook_internal.announce and the triggers that call it.
  *
  * Owns the table of subscriptions whose breaker was told to be open.
  */

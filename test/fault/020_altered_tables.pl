@@ -144,7 +144,7 @@ for my $round (1 .. 4)
 	$t->fault('sending error 1');
 	poll_until('it meets the error', sub { $t->change(1); return $t->fault_is_over });
 	my $ended = time;
-	$t->poll_sql('the status says why', "SELECT state = 'failing' AND reason ~ 'fault point' FROM webhook.worker_status()");
+	$t->poll_sql('the status says why', "SELECT state = 'failing' AND reason ~ 'fault point' FROM webhook_internal.worker_status()");
 	$pid = $t->wait_for_worker($pid);
 	push @delays, sprintf '%.1f', time - $ended;
 }

@@ -177,7 +177,7 @@ for my $case (@checkpoints)
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'webhook'\n");
 	$node->start;
 	$t->change(20);
-	$t->poll_sql("a checkpoint with $what: the status says so", "SELECT state = 'failing' AND reason <> '' FROM webhook.worker_status()");
+	$t->poll_sql("a checkpoint with $what: the status says so", "SELECT state = 'failing' AND reason <> '' FROM webhook_internal.worker_status()");
 	like($t->log_since($offset), qr/WARNING:.*webhook worker met an error while starting/, "a checkpoint with $what: so does the log");
 	is($r->count('/slow/5/crm'), $t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm'"), "a checkpoint with $what: nothing is sent");
 	$t->sql("DELETE FROM webhook.checkpoint WHERE id = $id");
@@ -193,7 +193,7 @@ for my $bad ("instance = NULL", "instance = 'x'")
 	$t->sql('ALTER TABLE webhook.identity DROP CONSTRAINT IF EXISTS identity_pkey, DROP CONSTRAINT IF EXISTS identity_instance_check; ALTER TABLE webhook.identity ALTER instance DROP NOT NULL');
 	my $instance = $t->sql('SELECT instance FROM webhook.identity');
 	$t->sql("UPDATE webhook.identity SET $bad");
-	$t->poll_sql("identity with $bad: suspended, and says why", "SELECT state = 'suspended' AND reason ~ 'identity' FROM webhook.worker_status()");
+	$t->poll_sql("identity with $bad: suspended, and says why", "SELECT state = 'suspended' AND reason ~ 'identity' FROM webhook_internal.worker_status()");
 	$t->change(20);
 	$t->sql("UPDATE webhook.identity SET instance = '$instance'");
 	$t->account("identity with $bad", 0);

@@ -64,7 +64,7 @@ SKIP:
 	$offset = $t->log_size;
 	$t->change(50);
 	$t->poll_sql('requests fail', "SELECT count(*) > 0 FROM webhook.pending WHERE last_error <> ''");
-	is($t->sql('SELECT pid FROM webhook.worker_status()'), $worker, 'the worker lives');
+	is($t->sql('SELECT pid FROM webhook_internal.worker_status()'), $worker, 'the worker lives');
 	note 'they say: ' . $t->sql("SELECT string_agg(DISTINCT outcome || ': ' || error, '; ') FROM webhook.attempt WHERE outcome <> 'delivered'");
 	system_or_bail('prlimit', "--pid=$worker", '--nofile=1024:');
 	$t->account('no descriptor left', 0);

@@ -28,7 +28,7 @@ sub ends
 		poll_until("it meets the error while $point", sub { $t->change(1); return $t->fault_is_over });
 		my $ended = time;
 		# after the first two the next one is back sooner than a busy machine looks
-		$t->poll_sql('the status says so', "SELECT state = 'failing' AND reason = '$reason' FROM webhook.worker_status()") if @delays >= 2;
+		$t->poll_sql('the status says so', "SELECT state = 'failing' AND reason = '$reason' FROM webhook_internal.worker_status()") if @delays >= 2;
 		$pid = $t->wait_for_worker($pid);
 		push @delays, sprintf '%.1f', time - $ended;
 	}
@@ -46,7 +46,7 @@ $t->account('four fatal errors', 100);
 # What is not an end of its own accord does not add to it, and takes nothing away.
 $t->sql("SELECT pg_terminate_backend($pid)");
 $pid = $t->wait_for_worker($pid);
-is($t->sql("SELECT reason FROM webhook.worker_status()"), '', 'asked to stop, it leaves no reason behind');
+is($t->sql("SELECT reason FROM webhook_internal.worker_status()"), '', 'asked to stop, it leaves no reason behind');
 $t->account('and a stop', 0);
 
 $t->stop;

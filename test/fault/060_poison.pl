@@ -64,7 +64,7 @@ sub dies_of
 	$t->wait_until_settled;
 	is($t->sql("SELECT count(*) FROM webhook.dead_letter"), $before + $dead, "$what: nothing else is dead");
 	is( $t->sql(<<'SQL'), 0, "$what: everything else arrives");
-SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE webhook.matches(s, o)
+SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE webhook_internal.matches(s, o)
 	AND o.created_at > s.created_at AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered')
 	AND NOT EXISTS (SELECT FROM webhook.dead_letter d WHERE d.event_number = o.event_number AND d.subscription_id = s.id)
 SQL

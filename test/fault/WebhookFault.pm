@@ -100,7 +100,7 @@ SELECT a.item, a.v, before FROM (SELECT item, v, lag(v) OVER (PARTITION BY item 
 SQL
 	my $accounted = $self->{accounted} // 0;
 	is( $self->sql(<<SQL), 0, "$what: each delivery is in the log, once") unless $args{no_log};
-SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE o.event_number > $accounted AND o.action_type = 'update' AND webhook.matches(s, o)
+SELECT count(*) FROM webhook.outbox o, webhook.subscription s WHERE o.event_number > $accounted AND o.action_type = 'update' AND webhook_internal.matches(s, o)
 	AND (SELECT count(*) FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered') <> 1
 SQL
 	$self->{accounted} = $self->sql('SELECT coalesce(max(event_number), 0) FROM webhook.outbox');

@@ -178,7 +178,7 @@ sub fault
 {
 	my ($t, $node, $count) = @_;
 	my $dice = rand;
-	my $pid  = $t->try_sql("SELECT pid FROM webhook.worker_status() WHERE pid IS NOT NULL") // '';
+	my $pid  = $t->try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE pid IS NOT NULL") // '';
 	my $what =
 	    $dice < 0.35 ? 'kill'
 	  : $dice < 0.60 ? 'term'

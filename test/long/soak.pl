@@ -63,7 +63,7 @@ sub load
 	return defined try_sql($sql);
 }
 
-sub running_worker { return try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'") }
+sub running_worker { return try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE state = 'running'") }
 
 # kB that are the worker's own, and how many descriptors it has.
 sub sample
@@ -104,7 +104,7 @@ while ((my $now = time) < $end)
 	}
 	if ($now >= $kill_at)
 	{
-		my $pid = try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'");
+		my $pid = try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE state = 'running'");
 		$kills += kill 'KILL', $pid if $pid;
 		# lives of half a minute, some longer
 		$kill_at = $now + 25 + rand(rand() < 0.2 ? 200 : 30);

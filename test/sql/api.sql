@@ -479,7 +479,7 @@ CALL wrong($$ SELECT * FROM webhook.secret $$);
 RESET ROLE;
 -- an operator may grant: who owns a table may then watch it, and no other; secrets stay the owner's
 GRANT USAGE ON SCHEMA webhook TO regress_webhook_app;
-GRANT EXECUTE ON FUNCTION webhook.watch, webhook.watched, webhook.lock_source, webhook.capture, webhook.start_worker TO regress_webhook_app;
+GRANT EXECUTE ON FUNCTION webhook.watch, webhook_internal.watched, webhook_internal.lock_source, webhook.capture, webhook.start_worker TO regress_webhook_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook.subscription, webhook.profile TO regress_webhook_app;
 GRANT CREATE ON SCHEMA public TO regress_webhook_app;
 SET ROLE regress_webhook_app;

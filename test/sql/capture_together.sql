@@ -6,7 +6,7 @@
 --
 CREATE EXTENSION IF NOT EXISTS webhook;
 SET client_min_messages = error;
-DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
+DO $$ BEGIN PERFORM webhook_internal.warn_undelivered(); END $$; -- once in a session
 SET client_min_messages = warning;
 CREATE SCHEMA together;
 SET search_path = together;

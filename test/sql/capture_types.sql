@@ -5,7 +5,7 @@
 --
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
-DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
+DO $$ BEGIN PERFORM webhook_internal.warn_undelivered(); END $$; -- once in a session
 RESET client_min_messages;
 TRUNCATE webhook.outbox;
 

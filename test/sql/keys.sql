@@ -4,7 +4,7 @@ SET client_min_messages = warning;
 \set VERBOSITY terse
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
-DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
+DO $$ BEGIN PERFORM webhook_internal.warn_undelivered(); END $$; -- once in a session
 SET client_min_messages = warning;
 TRUNCATE webhook.outbox;
 CREATE SCHEMA other;

@@ -66,8 +66,8 @@ DELETE FROM webhook.profile WHERE name = 'mine';
 --
 -- Templates: refused with position and reason
 --
-SELECT webhook.check_template('envelope', '{"a": "$id", "b": {"...": "$object"}}'), webhook.check_template('header', '{id}');
-CALL wrong($$ SELECT webhook.check_template('body', '{}') $$);
+SELECT webhook_internal.check_template('envelope', '{"a": "$id", "b": {"...": "$object"}}'), webhook_internal.check_template('header', '{id}');
+CALL wrong($$ SELECT webhook_internal.check_template('body', '{}') $$);
 CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES ('x', '', '{"a": "$idd"}') $$);
 CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES ('x', '', '{"Größe": "$größe"}') $$); -- in characters, not bytes
 CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES ('x', '', '{"a": "$secret"}') $$);

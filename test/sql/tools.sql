@@ -5,7 +5,7 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS webhook;
-DO $$ BEGIN PERFORM webhook.warn_undelivered(); END $$; -- once in a session
+DO $$ BEGIN PERFORM webhook_internal.warn_undelivered(); END $$; -- once in a session
 RESET client_min_messages;
 TRUNCATE webhook.outbox;
 ALTER SEQUENCE webhook.event_number_seq RESTART;
@@ -28,7 +28,7 @@ CREATE OPERATOR tools_evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_
 CREATE OPERATOR tools_evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
 UPDATE webhook.subscription SET action_types = '{new}';
 SET LOCAL search_path = tools_evil, pg_catalog;
-SELECT count(*) AS three_for_crm_one_for_b FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE webhook.matches(s, o);
+SELECT count(*) AS three_for_crm_one_for_b FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE webhook_internal.matches(s, o);
 ROLLBACK;
 
 -- the id of an event
@@ -142,22 +142,22 @@ SELECT wrap();
 SELECT * FROM webhook.outbox WHERE action_type = 'test';
 
 -- the rows it is made of: as capture tells of them
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, NULL, NULL, true) t WHERE entity_type IN ('customer', 'visit') ORDER BY s.entity_type;
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', 'b', true) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, NULL, 'a', true) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, 'no number', NULL, true) t WHERE entity_type = 'customer';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '["2024-02-29","Ulm"]', NULL, true) t WHERE entity_type = 'visit';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '["2024-02-29"]', NULL, true) t WHERE entity_type = 'visit';
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, 'no array', NULL, true) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, NULL, NULL, true) t WHERE entity_type IN ('customer', 'visit') ORDER BY s.entity_type;
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, '1', 'b', true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, NULL, 'a', true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, 'no number', NULL, true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, '["2024-02-29","Ulm"]', NULL, true) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, '["2024-02-29"]', NULL, true) t WHERE entity_type = 'visit';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, 'no array', NULL, true) t WHERE entity_type = 'visit';
 SELECT bool_and((o.entity_id, o.result::text, o.tenant) IS NOT DISTINCT FROM (t.entity_id, t.result::text, t.tenant)) AS the_same
-	FROM webhook.source s JOIN webhook.outbox o USING (entity_type) CROSS JOIN webhook.sample_row(s.source, s.trigger, o.entity_id, NULL, true) t;
-SELECT webhook.sample_row(NULL, 'webhook_capture', NULL, NULL, true), webhook.sample_row('customer', NULL, NULL, NULL, true), webhook.sample_row(1::regclass, 'x', NULL, NULL, true);
-SELECT webhook.sample_row('customer', 'other', NULL, NULL, true);
+	FROM webhook.source s JOIN webhook.outbox o USING (entity_type) CROSS JOIN webhook_internal.sample_row(s.source, s.trigger, o.entity_id, NULL, true) t;
+SELECT webhook_internal.sample_row(NULL, 'webhook_capture', NULL, NULL, true), webhook_internal.sample_row('customer', NULL, NULL, NULL, true), webhook_internal.sample_row(1::regclass, 'x', NULL, NULL, true);
+SELECT webhook_internal.sample_row('customer', 'other', NULL, NULL, true);
 -- where an excluded column goes by another name, nothing but the key is told
 ALTER TABLE customer RENAME hush TO whisper;
 SET client_min_messages = error;
-SELECT t.* FROM webhook.source s, webhook.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
+SELECT t.* FROM webhook.source s, webhook_internal.sample_row(s.source, s.trigger, '1', NULL, true) t WHERE entity_type = 'customer';
 RESET client_min_messages;
 
 -- a reserved name
@@ -171,7 +171,7 @@ UPDATE webhook.subscription SET state = 'paused' WHERE name = 'crm';
 UPDATE webhook.subscription SET state = 'disabled', state_reason = 'again' WHERE name = 'b';
 SELECT webhook.resume('b');
 SELECT entity_id, action_type, (result::jsonb - 'occurred_at')::text AS result FROM webhook.outbox WHERE entity_type = 'webhook_subscription' ORDER BY event_number;
-SELECT s.name FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE o.entity_type = 'webhook_subscription' AND webhook.matches(s, o) GROUP BY 1;
+SELECT s.name FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE o.entity_type = 'webhook_subscription' AND webhook_internal.matches(s, o) GROUP BY 1;
 
 DELETE FROM webhook.subscription;
 DROP TABLE customer, visit, w;

@@ -247,7 +247,7 @@ SELECT name, webhook.subscribe(name, 'https://hooks.example.com/', profile => na
 		~ CASE name WHEN 'standard_v1a' THEN '^whsk_[A-Za-z0-9+/]{86}==$' ELSE '^whsec_[A-Za-z0-9+/]{43}=$' END AS made
 	FROM webhook.profile p ORDER BY name COLLATE "C";
 -- and what is kept of it is right for it
-SELECT p.name, webhook.check_secret(p, webhook.secret_owner(k.subscription_id, k.id), k.secret) IS NOT NULL AS fits
+SELECT p.name, webhook_internal.check_secret(p, webhook_internal.secret_owner(k.subscription_id, k.id), k.secret) IS NOT NULL AS fits
 	FROM webhook.profile p JOIN webhook.subscription s ON s.name = p.name JOIN webhook.secret k ON k.subscription_id = s.id ORDER BY p.name COLLATE "C";
 BEGIN;
 SELECT count(DISTINCT webhook.rotate_secret('standard_v1a', overlap => '0')) FROM generate_series(1, 50);

@@ -61,7 +61,7 @@ sub crash
 	my @sessions = start_sessions();
 	poll_until("$share of the changes are committed", sub { committed() >= $share * $WebhookLoad::CHANGES });
 	my $pid = $t->wait_for_worker;
-	poll_until('requests are under way', sub { $t->sql('SELECT in_flight > 0 FROM webhook.worker_status()') eq 't' });
+	poll_until('requests are under way', sub { $t->sql('SELECT in_flight > 0 FROM webhook_internal.worker_status()') eq 't' });
 	my $arrived = $r->count;
 	cmp_ok($arrived, '>', $before, "$what: requests had arrived since the last time");
 

@@ -190,7 +190,7 @@ $took = seconds_of($t, 'DROP DATABASE three');
 cmp_ok($took, '<', 1, sprintf('DROP DATABASE of one whose worker is within HTTP: %.2f s', $took));
 is($t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname IS NULL"), 0, 'no worker is left in it');
 unlike(log_since($t, $offset), qr/FATAL:.*database "?(three|$oid)"? does not exist/, 'and none is sent into it');
-in 'two', sub { is($t->sql('SELECT in_flight FROM webhook.worker_status()'), 1, 'the request of another database hangs on undisturbed') };
+in 'two', sub { is($t->sql('SELECT in_flight FROM webhook_internal.worker_status()'), 1, 'the request of another database hangs on undisturbed') };
 is($r->count('/ok/two'), 2, 'and was not made again');
 
 # a database of the same name is another one

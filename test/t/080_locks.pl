@@ -67,7 +67,7 @@ $t->sql('INSERT INTO item DEFAULT VALUES');
 $r->wait_for_requests(1);
 $t->wait_until_read;
 my $worker = $t->worker_pid;
-$t->poll_sql('a request is under way', 'SELECT in_flight FROM webhook.worker_status()', 1);
+$t->poll_sql('a request is under way', 'SELECT in_flight FROM webhook_internal.worker_status()', 1);
 is($t->sql("SELECT state, backend_xid IS NULL AND backend_xmin IS NULL AND xact_start IS NULL FROM pg_stat_activity WHERE pid = $worker"),
 	'idle|t', 'the worker has no transaction and no snapshot');
 is($t->sql("SELECT count(*) FROM pg_locks WHERE pid = $worker"), 0, 'nor a lock');
@@ -322,7 +322,7 @@ ALTER DATABASE hostile SET transform_null_equals = on;
 ALTER DATABASE hostile SET role = 'powerless';
 SQL
 	$offset = -s $node->logfile;
-	my $pid = $t->sql("SELECT pid FROM webhook.worker_status()");
+	my $pid = $t->sql("SELECT pid FROM webhook_internal.worker_status()");
 	$t->sql("SELECT pg_terminate_backend($pid)");
 	$worker = $t->wait_for_worker($pid);
 	$t->sql("INSERT INTO item DEFAULT VALUES; UPDATE item SET v = 1");

@@ -227,7 +227,7 @@ SELECT count(*), bool_and(times >= 2 OR event_number > (SELECT max(event_number)
 FROM (SELECT event_number, count(*) AS times FROM crashed WHERE path LIKE '/ok/late%' GROUP BY 1) x
 SQL
 
-# The rule in SQL is the rule of the worker: subscriptions of every kind, live, and asked by webhook.matches.
+# The rule in SQL is the rule of the worker: subscriptions of every kind, live, and asked by webhook_internal.matches.
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
 $t->sql('CREATE TABLE rule (id int PRIMARY KEY, v int, org text); CREATE TABLE rule2 (id int PRIMARY KEY)');
 $t->watch('rule', tenant => "'org'", keep_previous => 'true');
@@ -255,9 +255,9 @@ $t->sql("UPDATE rule SET v = v + 1; UPDATE rule SET org = 'c' WHERE id = 1");
 $t->sql(qq{BEGIN; SET LOCAL webhook.context = '{"origin": "$_"}'; UPDATE rule SET v = v + 1; COMMIT}) for 'crm', 'erp';
 $t->sql('DELETE FROM rule WHERE id = 2');
 $t->wait_until_settled;
-is( $t->sql(<<SQL), '', 'webhook.matches says of each event and subscription what the worker says');
-SELECT s.name, o.event_number, o.entity_type, o.action_type, webhook.matches(s, o) FROM webhook.subscription s CROSS JOIN webhook.outbox o
-WHERE o.event_number > $low AND webhook.matches(s, o) IS DISTINCT FROM EXISTS (
+is( $t->sql(<<SQL), '', 'webhook_internal.matches says of each event and subscription what the worker says');
+SELECT s.name, o.event_number, o.entity_type, o.action_type, webhook_internal.matches(s, o) FROM webhook.subscription s CROSS JOIN webhook.outbox o
+WHERE o.event_number > $low AND webhook_internal.matches(s, o) IS DISTINCT FROM EXISTS (
 	SELECT FROM webhook.attempt a WHERE a.event_number = o.event_number AND a.subscription_id = s.id)
 SQL
 cmp_ok($t->sql("SELECT count(*) FROM webhook.attempt a WHERE event_number > $low"), '>', 100, 'they were sent');

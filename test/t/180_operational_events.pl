@@ -126,7 +126,7 @@ $t->sql("SELECT webhook.redeliver(event_number::text, 'crm') FROM webhook.pendin
 $t->poll_sql('that it is well again is told', "$count 'breaker_closed'", 1);
 $t->wait_until_settled;
 is(told_since($from), 'breaker_opened, breaker_closed', 'once something has been delivered, and once');
-is($t->sql('SELECT count(*) FROM webhook.breaker_notice'), 0, 'and nothing is left of it');
+is($t->sql('SELECT count(*) FROM webhook_internal.breaker_notice'), 0, 'and nothing is left of it');
 
 $t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'by hand' WHERE name = 'crm'");
 $t->sql("SELECT webhook.pause('crm')");

@@ -129,7 +129,7 @@ for my $round (1 .. $RESTARTS)
 {
 	my $signal = $round % 2 ? 'TERM' : 'KILL';
 	my @sessions = $t->sessions(map { script($round, $_) } 1 .. 4);
-	poll_until('requests are under way', sub { $t->sql('SELECT in_flight > 0 FROM webhook.worker_status()') eq 't' });
+	poll_until('requests are under way', sub { $t->sql('SELECT in_flight > 0 FROM webhook_internal.worker_status()') eq 't' });
 	kill $signal, $pid;
 	# while it is down, and while the next one finds out what it did
 	my $next = '';
@@ -137,7 +137,7 @@ for my $round (1 .. $RESTARTS)
 		'the next worker runs',
 		sub {
 			look();
-			$next = $t->try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'") // '';
+			$next = $t->try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE state = 'running'") // '';
 			return $next ne '' && $next ne $pid;
 		});
 	$pid = $next;

@@ -153,7 +153,7 @@ $t->wait_until_settled;
 my ($peak_before) = memory($pid);
 
 $t->sql("INSERT INTO hostile VALUES (1, 'x')");
-poll_until('the requests that hang are under way', sub { $t->sql('SELECT in_flight >= 5 FROM webhook.worker_status()') eq 't' });
+poll_until('the requests that hang are under way', sub { $t->sql('SELECT in_flight >= 5 FROM webhook_internal.worker_status()') eq 't' });
 $t->sql("INSERT INTO well SELECT g, 'x' FROM generate_series(101, 600) g");
 $r->wait_for_requests(600, '/ok/well');
 is($t->sql("SELECT count(*) FROM webhook.attempt a JOIN webhook.subscription s ON s.id = a.subscription_id WHERE s.name = 'hang'"),

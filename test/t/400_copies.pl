@@ -32,7 +32,7 @@ my $instance = $t->sql('SELECT instance FROM webhook.identity');
 sub worker
 {
 	my ($cluster, $db) = @_;
-	return $cluster->safe_psql($db // 'postgres', "SELECT state || coalesce(': ' || reason, '') FROM webhook.worker_status()");
+	return $cluster->safe_psql($db // 'postgres', "SELECT state || coalesce(': ' || reason, '') FROM webhook_internal.worker_status()");
 }
 
 sub wait_for_worker_of

@@ -42,7 +42,7 @@ sub hanging
 		$t->sql('INSERT INTO item SELECT FROM generate_series(1, 60)');
 		$r->wait_for_requests($before + 50, "/ok/$db");
 		$t->wait_until_read;
-		$t->poll_sql('fifty are under way', 'SELECT in_flight FROM webhook.worker_status()', 50);
+		$t->poll_sql('fifty are under way', 'SELECT in_flight FROM webhook_internal.worker_status()', 50);
 	};
 	$r->mode("/ok/$db", undef);
 	return;
@@ -133,7 +133,7 @@ no_wait('DROP DATABASE', seconds_of('DROP DATABASE bare2'), seconds_of('DROP DAT
 is($t->sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname IS NULL"), 0, 'no worker is left in what is gone');
 
 # A suspended worker, that of a copy, stands in nobody's way either.
-in 'copy', sub { $t->poll_sql('the worker of the copy is suspended', 'SELECT state FROM webhook.worker_status()', 'suspended') };
+in 'copy', sub { $t->poll_sql('the worker of the copy is suspended', 'SELECT state FROM webhook_internal.worker_status()', 'suspended') };
 no_wait(
 	'ALTER DATABASE ... RENAME of a copy',
 	seconds_of('CREATE DATABASE bare; ALTER DATABASE bare RENAME TO bare3'),
@@ -181,7 +181,7 @@ SQL
 $seconds{"TRUNCATE $_"} = seconds_of("TRUNCATE $_") for 'webhook.attempt', 'webhook.dead_letter', 'webhook.checkpoint', 'webhook.pending';
 my ($slowest) = sort { $seconds{$b} <=> $seconds{$a} } keys %seconds;
 cmp_ok($seconds{$slowest}, '<', 1, sprintf('%d commands about our tables while requests hang; the slowest, %s: %.2f s', scalar(keys %seconds), $slowest, $seconds{$slowest}));
-is($t->sql('SELECT in_flight FROM webhook.worker_status()'), 50, 'they hang still');
+is($t->sql('SELECT in_flight FROM webhook_internal.worker_status()'), 50, 'they hang still');
 is($t->worker_pid, $worker, 'the worker is not concerned');
 
 $t->sql('INSERT INTO item SELECT FROM generate_series(1, 10)');

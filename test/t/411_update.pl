@@ -110,7 +110,7 @@ $t->wait_until_read;
 $r->mode('/ok/first', undef);
 $t->poll_sql('deliveries are pending', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 5);
 my $took = seconds_of(q{ALTER EXTENSION webhook UPDATE TO '1.1test'});
-is($t->sql('SELECT in_flight FROM webhook.worker_status()'), 50, 'requests hung meanwhile, and hang still');
+is($t->sql('SELECT in_flight FROM webhook_internal.worker_status()'), 50, 'requests hung meanwhile, and hang still');
 cmp_ok($took - $floor, '<', 1, sprintf('ALTER EXTENSION UPDATE: %.2f s, and %.2f s when nothing was under way', $took, $floor));
 is($t->sql("SELECT extversion, webhook.of_the_update() FROM pg_extension WHERE extname = 'webhook'"), '1.1test|there', 'it is the new version');
 

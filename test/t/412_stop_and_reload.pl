@@ -51,15 +51,15 @@ sub reload
 #
 my $worker = $t->worker_pid;
 under_way(5, 8000);
-$t->poll_sql('requests are under way', 'SELECT in_flight FROM webhook.worker_status()', 5);
+$t->poll_sql('requests are under way', 'SELECT in_flight FROM webhook_internal.worker_status()', 5);
 
 reload('webhook.max_in_flight' => 6);
 $r->mode('/ok/other', '/slow/5000');
 $t->sql('INSERT INTO other SELECT FROM generate_series(1, 3)');
 $r->wait_for_requests(1, '/ok/other');
 $t->wait_until_read;
-$t->poll_sql('one more is under way', 'SELECT in_flight FROM webhook.worker_status()', 6);
-is($t->sql('SELECT queued + in_flight FROM webhook.worker_status()'), 8, 'max_in_flight: one more, and two wait');
+$t->poll_sql('one more is under way', 'SELECT in_flight FROM webhook_internal.worker_status()', 6);
+is($t->sql('SELECT queued + in_flight FROM webhook_internal.worker_status()'), 8, 'max_in_flight: one more, and two wait');
 $r->mode('/ok/other', undef);
 reload('webhook.max_in_flight' => 200);
 $r->wait_for_requests(3, '/ok/other');

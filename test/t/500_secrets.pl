@@ -79,7 +79,7 @@ $t->sql("UPDATE webhook.secret SET expires_at = NULL");
 
 # in another row it is worth nothing
 my ($rc, $out, $err) = $node->psql('postgres', <<'SQL');
-SELECT webhook.seal_again(webhook.secret_owner(k.subscription_id, k.id + 1), k.secret) FROM webhook.secret k ORDER BY k.id LIMIT 1
+SELECT webhook_internal.seal_again(webhook_internal.secret_owner(k.subscription_id, k.id + 1), k.secret) FROM webhook.secret k ORDER BY k.id LIMIT 1
 SQL
 like($err, qr/a secret cannot be opened.*sealed for another row/s, 'copied into another row it does not open');
 

@@ -121,11 +121,11 @@ refused('ann', "write $_->[0]", $_->[1])
   [ 'profile',      "UPDATE webhook.profile SET description = ''" ],
   [ 'dead_letter',  "UPDATE webhook.dead_letter SET reason = ''" ],
   [ 'an id',        "INSERT INTO webhook.subscription (id, name, url) VALUES (77, 'x', '$ok')" ],
-  [ 'the array of operation', "UPDATE webhook.privileged_call SET subscriptions = '{1}', name = 'test'" ],
+  [ 'the array of operation', "UPDATE webhook_internal.privileged_call SET subscriptions = '{1}', name = 'test'" ],
   [ 'through TRUNCATE',       'TRUNCATE webhook.subscription CASCADE' ];
 refused('ann', "call $_", "SELECT $_")
-  for "webhook.seal_again('secret 1 1', 'x')", "webhook.rotate_secret_wrapped('crm', NULL, '0')", "webhook.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable_delivery()', 'webhook.reseal()',
-  "webhook.rotate_secret_as_owner(1, NULL, '0')", "webhook.set_credential_as_owner(1, 'bearer', 'x')", "webhook.redeliver_as_owner('{1}', '1', NULL)", 'webhook.revive(1)', 'webhook.wake_worker()';
+  for "webhook_internal.seal_again('secret 1 1', 'x')", "webhook_internal.rotate_secret_wrapped('crm', NULL, '0')", "webhook_internal.append_event('item', '1', 'new', '{}', NULL, NULL)", 'webhook.enable_delivery()', 'webhook.reseal()',
+  "webhook_internal.rotate_secret_as_owner(1, NULL, '0')", "webhook_internal.set_credential_as_owner(1, 'bearer', 'x')", "webhook_internal.redeliver_as_owner('{1}', '1', NULL)", 'webhook_internal.revive(1)', 'webhook_internal.wake_worker()';
 like(as('ann', 'SELECT webhook.isolate_operators()'), qr/^ERROR:  permission denied/, 'only the owner separates operators');
 like(as('ann', "SELECT webhook.rotate_secret('crm', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'only a superuser has secrets read from files');
 like(as('ann', "UPDATE webhook.subscription SET owner = 'bob' WHERE name = 'crm'"), qr/^ERROR:  must be a member of role "bob"/, 'nobody is given a subscription by another');
@@ -147,17 +147,17 @@ is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL), webhook.set_
 is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and it is gone');
 
 # the door by hand: it can do what the functions do, and shows no secret that was there before
-my $by_hand = as('ann', q{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
-unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook.privileged_call, updated by hand, shows no old secret');
+my $by_hand = as('ann', q{UPDATE webhook_internal.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}' RETURNING result});
+unlike($by_hand, qr/\Q$secret\E|\Q$second\E/, 'webhook_internal.privileged_call, updated by hand, shows no old secret');
 my $made = $t->sql("SELECT string_agg(secret, ' ') FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id WHERE s.name = 'crm'");
 like($made, qr/^whsec_\S+$/, 'but makes a new one');
 like($by_hand, qr/^wrapped:/, 'which it shows wrapped, for it is a statement');
-like(as('ann', qq{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm", "secret": "$made"}'}),
+like(as('ann', qq{UPDATE webhook_internal.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm", "secret": "$made"}'}),
 	qr/^ERROR:  a secret or credential was not given as it must be/, 'and is given none');
-is(as('ann', 'SELECT name, arguments, result FROM webhook.privileged_call'), '||', 'and keeps nothing');
-like(as('ann', q{UPDATE webhook.privileged_call SET name = 'replay', arguments = '{"since": "-infinity", "until": "infinity"}'}),
+is(as('ann', 'SELECT name, arguments, result FROM webhook_internal.privileged_call'), '||', 'and keeps nothing');
+like(as('ann', q{UPDATE webhook_internal.privileged_call SET name = 'replay', arguments = '{"since": "-infinity", "until": "infinity"}'}),
 	qr/^ERROR:  subscription "" does not exist/, 'what is for one subscription is not for all');
-like(as('ann', "UPDATE webhook.privileged_call SET name = 'drop'"), qr/^ERROR:  /, 'an unknown operation is refused');
+like(as('ann', "UPDATE webhook_internal.privileged_call SET name = 'drop'"), qr/^ERROR:  /, 'an unknown operation is refused');
 
 #
 # The viewer
@@ -169,10 +169,10 @@ is(as('eve', "SELECT state FROM webhook.worker"), 'running', 'and the worker');
 is(as('eve', 'SELECT source FROM webhook.source'), 'item', 'and the sources');
 refused('eve', "read $_->[0]", $_->[1])
   for map { [ $_, "SELECT $_" ] } 'url FROM webhook.subscription', 'headers FROM webhook.subscription', '* FROM webhook.subscription', '* FROM webhook.secret',
-  'result FROM webhook.dead_letter', '* FROM webhook.outbox', 'last_error FROM webhook.pending', '* FROM webhook.identity', '* FROM webhook.privileged_call', '* FROM webhook.profile';
+  'result FROM webhook.dead_letter', '* FROM webhook.outbox', 'last_error FROM webhook.pending', '* FROM webhook.identity', '* FROM webhook_internal.privileged_call', '* FROM webhook.profile';
 refused('eve', "change $_", $_)
   for "UPDATE webhook.subscription SET state = 'inactive'", "SELECT webhook.pause('crm')", "SELECT webhook.subscribe('x', 'https://example.com/')",
-  "SELECT webhook.redeliver('1')", "CALL webhook.test('crm')", 'DELETE FROM webhook.dead_letter', "UPDATE webhook.privileged_call SET name = 'test'";
+  "SELECT webhook.redeliver('1')", "CALL webhook.test('crm')", 'DELETE FROM webhook.dead_letter', "UPDATE webhook_internal.privileged_call SET name = 'test'";
 
 #
 # The application, and who owns tables
@@ -201,8 +201,8 @@ is(as('ann', "SELECT string_agg(name, ',' ORDER BY name) FROM webhook.subscripti
 is(as('bob', 'SELECT string_agg(DISTINCT subscription, \',\') FROM webhook.log'), 'bobs', 'he sees his log only');
 is(as('bob', 'SELECT string_agg(DISTINCT subscription_id::text, \',\') FROM webhook.attempt'), as('bob', 'SELECT id FROM webhook.subscription'), 'also in the table');
 is(as('bob', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs', 'his status');
-is(as('bob', 'SELECT count(*) FROM webhook.counters()'), 1, 'his counters');
-is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook.privileged_call'), 1, 'and may operate his own');
+is(as('bob', 'SELECT count(*) FROM webhook_internal.counters()'), 1, 'his counters');
+is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook_internal.privileged_call'), 1, 'and may operate his own');
 is(as('bob', 'SELECT count(*) FROM webhook.dead_letter'), 1, 'bob sees his dead letter');
 is(as('ann', 'SELECT count(*) FROM webhook.dead_letter'), 0, 'and ann does not');
 is(as('ann', "SELECT webhook.purge_dead_letters('0')"), 0, 'nor purges it');
@@ -211,7 +211,7 @@ my $secrets_before = $t->sql('SELECT string_agg(secret, \' \' ORDER BY subscript
 like(as('bob', $_), $no_such, "nor for bob is ann's: $_")
   for "SELECT webhook.pause('crm')", "SELECT webhook.resume('crm')", "SELECT webhook.unsubscribe('crm')", "SELECT webhook.rotate_secret('crm')",
   "SELECT webhook.set_credential('crm', 'bearer', 'x')", "SELECT webhook.redeliver('1', 'crm')", "SELECT webhook.replay('crm', '-infinity')", "CALL webhook.test('crm')",
-  q{UPDATE webhook.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
+  q{UPDATE webhook_internal.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
 is($t->sql('SELECT string_agg(secret, \' \' ORDER BY subscription_id, id) FROM webhook.secret'), $secrets_before, 'and her secrets are as they were');
 is(as('bob', "UPDATE webhook.subscription SET url = '$ok'; DELETE FROM webhook.subscription WHERE name = 'crm'; SELECT count(*) FROM webhook.subscription"), 1,
 	'direct writes touch his own');

@@ -81,7 +81,7 @@ for my $sent ([ 'bearer', 'token' ], [ 'basic', 'a:b' ], [ 'header:X-Key', 'k' ]
 	$t->sql("SELECT webhook.set_credential('crm', '$sent->[0]', '$sent->[1]')");
 	like(as('op', $_), $refused, "beside $sent->[0]: $_")
 	  for "SELECT webhook.set_credential('crm', 'ca', NULL)", "SELECT webhook.set_credential('crm', 'proxy', NULL)",
-	  q{UPDATE webhook.privileged_call SET name = 'set_credential', arguments = '{"subscription": "crm", "kind": "ca", "value": null}'},
+	  q{UPDATE webhook_internal.privileged_call SET name = 'set_credential', arguments = '{"subscription": "crm", "kind": "ca", "value": null}'},
 	  "UPDATE webhook.subscription SET url = 'https://127.0.0.1:2/'", "UPDATE webhook.subscription SET url = 'https://127.0.0.2:1/ok'";
 	is($t->sql($all), join(' ', sort ($sent->[0], 'ca', 'proxy')), 'all is there');
 	is(as('op', "SELECT webhook.set_credential('crm', '$sent->[0]', NULL)"), '', 'what is sent may be taken away');
@@ -133,7 +133,7 @@ is(as('op', "SELECT webhook.unsubscribe('crm')"), '', 'the subscription itself s
 is($t->sql('SELECT count(*) FROM webhook.credential'), 0, 'and its credentials go with it');
 # a test does not forge what only webhook tells
 $t->sql("SELECT webhook.subscribe('ops', 'https://127.0.0.1:1/')");
-as('op', q{UPDATE webhook.privileged_call SET name = 'test', arguments = '{"subscription": "ops", "entity_type": "webhook_subscription", "entity_id": "crm", "result": "{\"change\": \"disabled\"}"}'});
+as('op', q{UPDATE webhook_internal.privileged_call SET name = 'test', arguments = '{"subscription": "ops", "entity_type": "webhook_subscription", "entity_id": "crm", "result": "{\"change\": \"disabled\"}"}'});
 is($t->sql("SELECT entity_id, action_type, result::jsonb FROM webhook.outbox WHERE entity_type = 'webhook_subscription'"), 'test|test|{"test": true, "subscription": "ops"}', 'nor does a test by hand');
 
 #

@@ -45,7 +45,7 @@ DECLARE
 	what text;
 	result text;
 BEGIN
-	IF pg_catalog.pg_backend_pid() IS DISTINCT FROM (SELECT w.pid FROM webhook.worker_status() w) THEN
+	IF pg_catalog.pg_backend_pid() IS DISTINCT FROM (SELECT w.pid FROM webhook_internal.worker_status() w) THEN
 		RETURN;
 	END IF;
 	INSERT INTO public.probed VALUES (place, 'user', current_user),
@@ -116,7 +116,7 @@ sub all_fates
 	as('app', 'INSERT INTO item (v) SELECT generate_series(1, 12)');
 	my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 	$t->poll_sql('a subscription is disabled', "SELECT state FROM webhook.subscription WHERE name = 'gone'", 'disabled');
-	$t->poll_sql('a breaker has opened, and others are told', "SELECT count(*) FROM webhook.breaker_notice", 1);
+	$t->poll_sql('a breaker has opened, and others are told', "SELECT count(*) FROM webhook_internal.breaker_notice", 1);
 	$t->sql("SELECT webhook.unsubscribe('down'), webhook.unsubscribe('gone')");
 	$t->wait_until_settled;
 	$t->poll_sql('segments are emptied',
@@ -252,8 +252,8 @@ SQL
 		  . 'CREATE TRIGGER given BEFORE INSERT ON webhook.attempt FOR EACH ROW EXECUTE FUNCTION given()');
 	attack("$db: a function that changes hands", [ $super, 'ALTER FUNCTION given() OWNER TO sup' ], 'trigger "given" on webhook.attempt(_\d)? runs function given',
 		'DROP TRIGGER given ON webhook.attempt; DROP FUNCTION given()');
-	attack("$db: a function of ours that changes hands", [ $super, 'ALTER FUNCTION webhook.secret_owner OWNER TO sup' ], 'the function webhook.secret_owner is not owned by',
-		"ALTER FUNCTION webhook.secret_owner OWNER TO $owner");
+	attack("$db: a function of ours that changes hands", [ $super, 'ALTER FUNCTION webhook_internal.secret_owner OWNER TO sup' ], 'the function webhook_internal.secret_owner is not owned by',
+		"ALTER FUNCTION webhook_internal.secret_owner OWNER TO $owner");
 	attack("$db: a table that changes hands", [ $super, 'ALTER TABLE webhook.pending OWNER TO sup' ],
 		"the table webhook.pending is owned by sup, the extension by $owner: change one of the owners", "ALTER TABLE webhook.pending OWNER TO $owner");
 	# made while the worker waits for the very lock under which it is made
@@ -284,9 +284,9 @@ SQL
 		join(';', map { "DROP TRIGGER mine ON webhook.attempt_$_" } 0 .. 7));
 	# what may be: one that never runs, a function that is more like ours than ours, a reference with a trigger behind it
 	is(as('sup', <<'SQL'), '', "$db: what is of no use to him can stay");
-CREATE FUNCTION webhook.announce(bigint, text, text, text) RETURNS void LANGUAGE sql AS 'SELECT sup.mine()';
-CREATE FUNCTION webhook.secret_owner(int, int) RETURNS text LANGUAGE sql AS 'SELECT sup.mine()::text';
-CREATE FUNCTION webhook.append_event(text, text, text, json, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT sup.mine(); SELECT 1::bigint';
+CREATE FUNCTION webhook_internal.announce(bigint, text, text, text) RETURNS void LANGUAGE sql AS 'SELECT sup.mine()';
+CREATE FUNCTION webhook_internal.secret_owner(int, int) RETURNS text LANGUAGE sql AS 'SELECT sup.mine()::text';
+CREATE FUNCTION webhook_internal.append_event(text, text, text, json, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT sup.mine(); SELECT 1::bigint';
 CREATE TABLE sup.noted (subscription bigint REFERENCES webhook.subscription ON UPDATE CASCADE ON DELETE CASCADE, at timestamptz);
 INSERT INTO sup.noted SELECT id FROM webhook.subscription;
 CREATE TRIGGER mine BEFORE UPDATE OR DELETE ON sup.noted FOR EACH ROW EXECUTE FUNCTION sup.tr();
@@ -362,7 +362,7 @@ SQL
 
 	# all of it is given to another role
 	$t->sql('DROP SCHEMA sup CASCADE; DROP FUNCTION harmless(); TRUNCATE probed; REASSIGN OWNED BY boss TO op');
-	$t->sql("DROP FUNCTION IF EXISTS webhook.announce(bigint, text, text, text), webhook.secret_owner(int, int), webhook.append_event(text, text, text, json, text, text)");
+	$t->sql("DROP FUNCTION IF EXISTS webhook_internal.announce(bigint, text, text, text), webhook_internal.secret_owner(int, int), webhook_internal.append_event(text, text, text, json, text, text)");
 	$t->sql('DROP OWNED BY boss; GRANT ALL ON SCHEMA public TO op; DROP ROLE boss');
 	all_fates('owned');
 	is($t->sql("SELECT DISTINCT result FROM probed WHERE what = 'user'"), 'op', 'given to another role, it runs as that one');

@@ -73,7 +73,7 @@ sub all_is_well
 	$t->poll_sql("$after: others are delivered", <<'SQL', 'delivered delivered');
 SELECT string_agg(outcome, ' ') FROM webhook.attempt WHERE event_number > (SELECT max(event_number) - 2 FROM webhook.outbox) AND subscription IN ('good', 'bobs')
 SQL
-	is($t->sql("SELECT pid || ' ' || pg_postmaster_start_time() FROM webhook.worker_status() WHERE state = 'running'"), "$worker $started", "$after: nobody has noticed");
+	is($t->sql("SELECT pid || ' ' || pg_postmaster_start_time() FROM webhook_internal.worker_status() WHERE state = 'running'"), "$worker $started", "$after: nobody has noticed");
 	return;
 }
 
@@ -320,7 +320,7 @@ $worker = $t->wait_for_worker;
 my $offset = -s $t->node->logfile;
 $id = event('bobs');
 is((outcome(event('good'), 'good'))[0], 'delivered', 'where no process can be started, others are delivered');
-$t->poll_sql('status says why', "SELECT state || ': ' || reason FROM webhook.worker_status()", 'failing: no process for transforms: all background worker slots are in use');
+$t->poll_sql('status says why', "SELECT state || ': ' || reason FROM webhook_internal.worker_status()", 'failing: no process for transforms: all background worker slots are in use');
 like(slurp_file($t->node->logfile, $offset), qr/WARNING:  could not start a process for transforms.*all background worker slots.*max_worker_processes/s, '... and so does the log');
 is($t->sql("SELECT count(*) FROM webhook.attempt WHERE event_number = $id"), 0, 'what waits has not been tried');
 $t->node->append_conf('postgresql.conf', "max_worker_processes = 20\n");

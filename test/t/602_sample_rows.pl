@@ -138,14 +138,14 @@ $t->watch('hidden');
 $t->watch('shut.in', entity_type => "'shut in'");
 like(as('low', "CALL webhook.test('crm', 'hidden')"), qr/^ERROR:  permission denied for table hidden/, 'without SELECT: refused');
 like(as('low', "CALL webhook.test('crm', 'shut in')"), qr/^ERROR:  permission denied for schema shut/, 'without USAGE of the schema: refused');
-like(as('low', "SELECT * FROM webhook.sample_row('hidden', 'webhook_capture', NULL, NULL, true)"), qr/^ERROR:  permission denied for table hidden/, 'also by hand');
-is(as('low', "SELECT * FROM webhook.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'or shown nothing');
+like(as('low', "SELECT * FROM webhook_internal.sample_row('hidden', 'webhook_capture', NULL, NULL, true)"), qr/^ERROR:  permission denied for table hidden/, 'also by hand');
+is(as('low', "SELECT * FROM webhook_internal.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'or shown nothing');
 $t->sql('GRANT SELECT (id, v) ON hidden TO low');
 like(as('low', "CALL webhook.test('crm', 'hidden')"), qr/^ERROR:  permission denied for table hidden/, 'nor with columns only');
 $t->sql('CREATE ROLE owners; GRANT owners TO low; ALTER TABLE hidden OWNER TO owners; GRANT USAGE ON SCHEMA public TO owners');
 is(as('low', "CALL webhook.test('crm')"), '200|', 'a member of the role that owns it need not name it');
 like(last_body(), qr/"v":"hush"/, 'and is shown its row');
-is($t->sql("SELECT * FROM webhook.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'a superuser must name it: he is a member of all roles, and of none');
+is($t->sql("SELECT * FROM webhook_internal.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'a superuser must name it: he is a member of all roles, and of none');
 
 # an error, or no end, of the owner's code
 as('evil', <<'SQL');
@@ -161,7 +161,7 @@ like(last_body(), qr/"test"\s*:\s*true/, 'and sent');
 as('evil', "SELECT webhook.watch('evil.b', 'mine too')");
 like(as('op', "CALL webhook.test('crm', 'mine too')"), qr/^ERROR:  my own op/, 'a table that was named: the error is told');
 is(as('op', <<'SQL'), 'op|t', 'and afterwards the user is the caller again');
-DO $$ BEGIN PERFORM webhook.sample_row('evil.b', 'webhook_capture', NULL, NULL, true); EXCEPTION WHEN assert_failure THEN NULL; END $$;
+DO $$ BEGIN PERFORM webhook_internal.sample_row('evil.b', 'webhook_capture', NULL, NULL, true); EXCEPTION WHEN assert_failure THEN NULL; END $$;
 SELECT current_user, current_setting('search_path') <> 'pg_catalog, pg_temp';
 SQL
 as('evil', <<'SQL');
@@ -232,7 +232,7 @@ SQL
 SELECT count(*), bool_and((o.entity_id, o.tenant) IS NOT DISTINCT FROM (s.entity_id, s.tenant)
 	-- names of objects are written as the search path has it, here and in capture
 	AND ('$type->[0]' = 'regclass' OR o.result::text = s.result::text))
-FROM webhook.outbox o CROSS JOIN LATERAL webhook.sample_row(o.entity_type::regclass, 'webhook_capture', o.entity_id, o.tenant, true) s
+FROM webhook.outbox o CROSS JOIN LATERAL webhook_internal.sample_row(o.entity_type::regclass, 'webhook_capture', o.entity_id, o.tenant, true) s
 WHERE o.entity_type IN ('k$n', 'm$n') AND o.action_type <> 'delete'
 SQL
 	is($found, '2|t', "a key of type $type->[0] is found again, alone and beside another");

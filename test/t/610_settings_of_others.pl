@@ -40,7 +40,7 @@ INSERT INTO this_round VALUES (0);
 CREATE TABLE seen (n int, name text, setting text, UNIQUE (n, name));
 CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	IF pg_backend_pid() = (SELECT w.pid FROM webhook.worker_status() w) THEN
+	IF pg_backend_pid() = (SELECT w.pid FROM webhook_internal.worker_status() w) THEN
 		INSERT INTO public.seen SELECT r.n, s.name, s.setting FROM public.this_round r, pg_settings s
 			UNION SELECT r.n, x, coalesce(current_setting(x, true), '') FROM public.this_round r, unnest(ARRAY['my.odd', 'plpgsql.variable_conflict', 'plpgsql.extra_errors', 'role', 'session_authorization']) x
 			ON CONFLICT DO NOTHING;
@@ -67,10 +67,10 @@ sub poll { my ($what, $sql, $expected) = @_; my $last; return poll_until("$what 
 sub deliver
 {
 	my ($n, $what) = @_;
-	my $pid = ask('SELECT pid FROM webhook.worker_status()');
+	my $pid = ask('SELECT pid FROM webhook_internal.worker_status()');
 	ask("UPDATE this_round SET n = $n; SELECT pg_terminate_backend($pid)");
-	poll("$what: another worker runs", "SELECT state = 'running' AND pid <> $pid FROM webhook.worker_status()");
-	$pid = ask('SELECT pid FROM webhook.worker_status()');
+	poll("$what: another worker runs", "SELECT state = 'running' AND pid <> $pid FROM webhook_internal.worker_status()");
+	$pid = ask('SELECT pid FROM webhook_internal.worker_status()');
 	my $before = ask('SELECT last_value - (NOT is_called)::int FROM webhook.event_number_seq');
 	my %before = map { $_ => $r->count($_) } '/ok/crm', '/fail-first/1/again', '/status/413/dead';
 	ask('INSERT INTO item (v) SELECT 1 + g % 3 FROM generate_series(0, 29) g');
@@ -83,7 +83,7 @@ SQL
 	is(ask("SELECT count(*) FILTER (WHERE attempts = 1), count(*) FILTER (WHERE attempts = 0) FROM webhook.dead_letter WHERE event_number > $before"), '10|3',
 		"$what: what is given up is a dead letter, and what a filter cannot be evaluated for");
 	poll("$what: segments are emptied", "SELECT NOT EXISTS (SELECT FROM webhook.outbox WHERE created_at < clock_timestamp() - interval '9 s')");
-	is(ask('SELECT pid FROM webhook.worker_status()'), $pid, "$what: all by one worker");
+	is(ask('SELECT pid FROM webhook_internal.worker_status()'), $pid, "$what: all by one worker");
 	is(ask("SELECT count(*) > 300 FROM seen WHERE n = $n"), 't', "$what: it tells its settings");
 	is( ask(<<SQL), '', "$what: which are as they were without");
 SELECT string_agg(format('%s is %s and was %s', coalesce(a.name, b.name), b.setting, a.setting), ', ')
@@ -165,14 +165,14 @@ for my $scope ('DATABASE hostile', "ROLE $super", 'ROLE ALL', "ROLE $super IN DA
 		ask("SELECT pg_terminate_backend($launcher)");
 		poll('another launcher runs', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'webhook launcher' AND pid <> $launcher");
 		$late->query_safe('SET client_min_messages = warning; CREATE EXTENSION webhook');
-		poll_until('it starts workers', sub { $late->query_safe("SELECT state = 'running' FROM webhook.worker_status()") eq 't' });
+		poll_until('it starts workers', sub { $late->query_safe("SELECT state = 'running' FROM webhook_internal.worker_status()") eq 't' });
 	}
 	$admin->query_safe("ALTER $scope RESET ALL");
 }
 
 # The configuration file is followed as ever, also for what the database has an opinion of.
 $admin->query_safe("ALTER DATABASE hostile SET work_mem = '64kB'");
-ask("UPDATE this_round SET n = 20; SELECT pg_terminate_backend(pid) FROM webhook.worker_status()");
+ask("UPDATE this_round SET n = 20; SELECT pg_terminate_backend(pid) FROM webhook_internal.worker_status()");
 $node->append_conf('postgresql.conf', "work_mem = '7MB'\n");
 $node->reload;
 poll('a session has the new value', "SELECT count(*) FROM pg_file_settings WHERE name = 'work_mem' AND setting = '7MB' AND applied", 1);

@@ -337,7 +337,7 @@ SQL
 		[ 'with a secret that is none', "SELECT webhook.verify('entity', $v{unfit}, '{}', 'the body')", qr/does not have the form/ ],
 		[ 'by a profile that is none', "SELECT webhook.verify('nix', $v{verifying}, '{}', 'the body')", qr/does not exist/ ],
 		[ 'with a tolerance that is none', "SELECT webhook.verify('entity', $v{verifying}, '{}', 'the body', '-1 s')", qr/tolerance is out of range/ ],
-		[ 'sees no arguments', 'SELECT * FROM webhook.privileged_call', qr/^\{[\d,]+\}\|\|\|$/ ],
+		[ 'sees no arguments', 'SELECT * FROM webhook_internal.privileged_call', qr/^\{[\d,]+\}\|\|\|$/ ],
 	);
 	# rightly, too
 	my ($id, $now) = ('evt_1', time);
@@ -401,12 +401,12 @@ SQL
 		[ 'to one that does not fit', "UPDATE webhook.profile SET secret_encoding = 'whsec' WHERE name = 'raw'", qr/does not have the form/ ],
 		[ 'ed25519 to HMAC', "UPDATE webhook.profile SET signature_algorithm = 'hmac-sha256' WHERE name = 'ed'", qr/does not have the form/ ],
 		[ 'a secret in a file', "SELECT webhook.rotate_secret('$p-made', 'file:$dir/given_given', '0')", qr/^file:/ ],
-		[ 'the door by hand', "UPDATE webhook.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
+		[ 'the door by hand', "UPDATE webhook_internal.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
 		(map { [ 'what is behind the door', "SELECT webhook.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
 			"rotate_secret_as_owner($id, $v{lost}, '1 s')", "set_credential_as_owner($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
 			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
 			"wrapped($v{lost})"),
-		[ 'and behind verify', "SELECT webhook.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/was not given as it must be/ ],
+		[ 'and behind verify', "SELECT webhook_internal.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/was not given as it must be/ ],
 		[ 'reseal', 'SELECT webhook.reseal() > 5', qr/^t$/ ],
 	);
 	return;
@@ -434,7 +434,7 @@ sub format_is
 sub shown_elsewhere
 {
 	return join "\n", map { $t->sql($_) } 'SELECT query FROM pg_stat_statements', 'SELECT a::text FROM pg_stat_activity a', 'SELECT s::text FROM pg_settings s',
-	  'SELECT s::text FROM webhook.status s', 'SELECT l::text FROM webhook.log l', 'SELECT o::text FROM webhook.privileged_call o',
+	  'SELECT s::text FROM webhook.status s', 'SELECT l::text FROM webhook.log l', 'SELECT o::text FROM webhook_internal.privileged_call o',
 	  'SELECT s::text FROM webhook.subscription s', 'SELECT pg_get_triggerdef(oid) FROM pg_trigger';
 }
 

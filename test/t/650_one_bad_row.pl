@@ -109,7 +109,7 @@ for my $set (@odd)
 others('rows of pending with anything in them');
 $node->restart;
 others('the same, after a restart');
-$t->sql("INSERT INTO webhook.outbox SELECT nextval('webhook.event_number_seq'), x.xid, 'odd', x.type, x.action, '{}', NULL, NULL, NULL, NULL, x.at, webhook.current_segment()
+$t->sql("INSERT INTO webhook.outbox SELECT nextval('webhook.event_number_seq'), x.xid, 'odd', x.type, x.action, '{}', NULL, NULL, NULL, NULL, x.at, webhook_internal.current_segment()
 	FROM (VALUES (NULL::xid8, NULL, NULL, NULL::timestamptz), ('9000000000000000000', 'u', 'new', '290000-01-01'), ('3', 'u', 'new', 'infinity'), ('1', 'u', 'new', '-infinity'),
 		(NULL, 'u', NULL, NULL), ('4', NULL, 'update', now())) x(xid, type, action, at)");
 others('events with anything in them');

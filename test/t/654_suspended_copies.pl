@@ -160,7 +160,7 @@ like($err, qr/moved and since cannot be used together/, 'moved and since: refuse
 ($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable_delivery(since => now() + interval '1 day')");
 like($err, qr/since is in the future/, 'since of tomorrow: refused');
 $started = $starts->();
-$node->safe_psql('zc1', 'SELECT webhook.request_worker()');
+$node->safe_psql('zc1', 'SELECT webhook_internal.request_worker()');
 poll_until('a worker looks when it is asked to', sub { $starts->() > $started });
 $node->safe_psql('zc4', "UPDATE webhook.identity SET database_oid = (SELECT oid FROM pg_database WHERE datname = 'zc4')");
 wait_for_status('zc4', qr/^running/);

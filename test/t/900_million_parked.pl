@@ -72,7 +72,7 @@ sub defer
 	my ($n) = @_;
 	insert($n);
 	return wait_for("$n are deferred", sub {
-		return $t->sql('SELECT events_read FROM webhook.worker_status()') >= $seen
+		return $t->sql('SELECT events_read FROM webhook_internal.worker_status()') >= $seen
 		  && $t->sql("SELECT coalesce((SELECT hi FROM webhook.checkpoint WHERE kind = 'settled' ORDER BY id DESC LIMIT 1), 0)") >= $seen;
 	});
 }

@@ -176,7 +176,7 @@ SQL
 sub worker_pid
 {
 	my ($self) = @_;
-	return $self->sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'");
+	return $self->sql("SELECT pid FROM webhook_internal.worker_status() WHERE state = 'running'");
 }
 
 # Wait for a running worker (another one than PID, if given); returns its pid.
@@ -187,7 +187,7 @@ sub wait_for_worker
 	poll_until(
 		'a worker runs',
 		sub {
-			$pid = $self->try_sql("SELECT pid FROM webhook.worker_status() WHERE state = 'running'") // '';
+			$pid = $self->try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE state = 'running'") // '';
 			return $pid ne '' && $pid ne ($not // '');
 		},
 		$seconds);

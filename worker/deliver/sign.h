@@ -5,7 +5,7 @@
  *
  * Called by deliver.c for every request and deliver_endpoint.c when a
  * subscription's secrets are read, and by api.c and verify.c (webhook.verify,
- * webhook.check_secret, webhook.generate_secret). All of it runs in one
+ * webhook_internal.check_secret, webhook_internal.generate_secret). All of it runs in one
  * thread: keyed contexts are kept between calls.
  *
  * sign.c has the header's text, sign_digest.c the arithmetic (HMAC of RFC

@@ -1,0 +1,130 @@
+--
+-- Whether this database delivers.
+--
+
+CREATE FUNCTION webhook_internal.request_worker() RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_request_worker';
+COMMENT ON FUNCTION webhook_internal.request_worker() IS
+	'asks the launcher for a worker in this database when this transaction commits; nothing '
+	'happens where there is no launcher';
+
+CREATE FUNCTION webhook_internal.timeline() RETURNS integer
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_timeline';
+COMMENT ON FUNCTION webhook_internal.timeline() IS 'the timeline that this cluster writes';
+
+CREATE FUNCTION webhook_internal.next_xid() RETURNS xid8
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_next_xid';
+COMMENT ON FUNCTION webhook_internal.next_xid() IS
+	'the transaction id that will be given next; gives none. Part of webhook.enable_delivery()';
+
+-- The position from which an enabled database reads on is a checkpoint's: so nothing need be deleted, and no table
+-- that the application writes is locked. What lies before it goes with its segment.
+CREATE FUNCTION webhook.enable_delivery_preview(
+	moved boolean DEFAULT false, since timestamptz DEFAULT NULL,
+	OUT events bigint, OUT deliveries bigint, OUT oldest timestamptz, OUT events_left bigint, OUT deliveries_left bigint, OUT after bigint
+)
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	settled webhook.checkpoint;
+	pending CONSTANT bigint := (SELECT count(*) FROM webhook.pending);
+BEGIN
+	IF enable_delivery_preview.moved AND enable_delivery_preview.since IS NOT NULL THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'moved and since cannot be used together',
+			DETAIL = 'What was moved goes on where it stopped; since is for a copy, which begins anew.',
+			HINT = 'Give one of them.';
+	END IF;
+	IF enable_delivery_preview.since > clock_timestamp() THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'since is in the future',
+			DETAIL = format('It is %s, and now is %s.', enable_delivery_preview.since, clock_timestamp()),
+			HINT = 'Leave it out to deliver what is committed from now on.';
+	END IF;
+	SELECT * INTO settled FROM webhook.checkpoint c WHERE c.kind = 'settled' ORDER BY c.id DESC LIMIT 1;
+	-- by ids, which ascend whatever the clock does
+	after := CASE
+		WHEN enable_delivery_preview.moved THEN 0
+		WHEN enable_delivery_preview.since IS NULL THEN
+			greatest((SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM webhook.event_number_seq q), (SELECT max(o.event_number) FROM webhook.outbox o))
+		ELSE greatest(0, settled.hi, (SELECT max(o.event_number) FROM webhook.outbox o WHERE o.created_at < enable_delivery_preview.since)) END;
+	SELECT count(*) FILTER (WHERE o.event_number > after), count(*) FILTER (WHERE o.event_number <= after), min(o.created_at) FILTER (WHERE o.event_number > after)
+		INTO events, events_left, oldest
+		FROM webhook.outbox o
+		WHERE settled.hi IS NULL OR o.event_number > settled.hi OR NOT pg_visible_in_snapshot(o.xid, settled.snapshot);
+	deliveries := CASE WHEN enable_delivery_preview.moved THEN pending ELSE 0 END;
+	deliveries_left := pending - deliveries;
+END
+$$;
+COMMENT ON FUNCTION webhook.enable_delivery_preview(boolean, timestamptz) IS
+	'what webhook.enable_delivery() with these arguments would send from a database that is '
+	'suspended, without changing anything. events: captured and not yet read, to be sent to whom '
+	'they match; deliveries: pending; oldest: when the first of these events was captured; '
+	'events_left, deliveries_left: what would not be sent; after: only events with higher numbers'
+	' go out';
+
+CREATE FUNCTION webhook.enable_delivery(moved boolean DEFAULT false, since timestamptz DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	sysid bigint := (SELECT system_identifier FROM pg_control_system());
+	dboid oid    := (SELECT oid FROM pg_database WHERE datname = current_database());
+	tli   integer := webhook_internal.timeline();
+	is_suspended CONSTANT boolean := NOT EXISTS (SELECT FROM webhook.identity) OR EXISTS (SELECT FROM webhook.identity i
+		WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0);
+	-- CREATE EXTENSION has just made all this
+	is_new CONSTANT boolean := NOT (SELECT q.is_called FROM webhook.event_number_seq q)
+		AND NOT EXISTS (SELECT FROM webhook.identity) AND NOT EXISTS (SELECT FROM webhook.checkpoint);
+	sent record;
+BEGIN
+	IF is_suspended OR enable_delivery.since IS NOT NULL THEN
+		sent := webhook.enable_delivery_preview(enable_delivery.moved, enable_delivery.since);
+	END IF;
+	IF enable_delivery.moved AND is_suspended AND (SELECT count(*) FROM webhook.identity) > 1 THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'this database was not moved',
+			DETAIL = 'It is a restored dump: it knows a subscription''s settings, but nothing of what was pending.',
+			HINT = 'Call webhook.enable_delivery() if it shall deliver new events in its own name.';
+	END IF;
+	IF is_suspended AND enable_delivery.moved THEN
+		UPDATE webhook.identity SET system_identifier = sysid, database_oid = dboid, timeline = tli, enabled_at = clock_timestamp();
+	ELSIF is_suspended AND NOT is_new THEN
+		DELETE FROM webhook.identity i WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0;
+		TRUNCATE webhook.pending, webhook_internal.breaker_notice, webhook.checkpoint;
+		-- what is committed later with a lower number is a straggler of this snapshot, and read
+		INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi)
+			VALUES (1, 'settled', pg_current_snapshot(), webhook_internal.next_xid(), sent.after);
+	END IF;
+	IF NOT EXISTS (SELECT FROM webhook.identity) THEN
+		INSERT INTO webhook.identity (instance, system_identifier, database_oid, timeline)
+			VALUES (left(translate(gen_random_uuid()::text, '-', ''), 8), sysid, dboid, tli);
+	END IF;
+	PERFORM webhook_internal.request_worker();
+	IF is_suspended AND NOT is_new THEN
+		RAISE NOTICE USING
+			MESSAGE = format('from the commit of this on, this database delivers: %s captured events%s and %s pending deliveries are sent',
+				sent.events, ' since ' || sent.oldest, sent.deliveries),
+			DETAIL = format('%s captured events and %s pending deliveries are not sent.', sent.events_left, sent.deliveries_left),
+			HINT = 'Roll back if that is not what you want. webhook.enable_delivery_preview() tells it without changing anything.';
+	ELSIF enable_delivery.since IS NOT NULL AND NOT is_suspended THEN
+		RAISE NOTICE USING
+			MESSAGE = 'this database delivers already: nothing was changed',
+			DETAIL = 'since is for a database that is suspended.',
+			HINT = 'webhook.replay() sends events again.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION webhook.enable_delivery(boolean, timestamptz) IS
+	'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it '
+	'again in a copy that shall deliver in its own name: it sends what is committed from then on,'
+	' and with since also what was captured since then and not read by the original. moved: it is'
+	' no copy, but the one database, moved (by pg_upgrade, or recovered because the original is '
+	'lost): what was captured or pending is delivered, under the same event ids. A NOTICE tells '
+	'how much is sent, and how much is not. Changes nothing where the database delivers already';
+
+CREATE FUNCTION webhook.start_worker() RETURNS void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_start_worker';
+COMMENT ON FUNCTION webhook.start_worker() IS
+	'starts delivery for this server''s lifetime where webhook is not in '
+	'shared_preload_libraries; does nothing where delivery runs already. Superuser only';
