@@ -14,13 +14,17 @@ EXTENSION = extension/webhook
 DATA = $(filter-out $(DATA_built),$(wildcard sql/webhook--*.sql))
 DATA_built = sql/webhook--1.0.sql
 MODULE_big = webhook
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard extension/*.c worker/*.c worker/deliver/*.c)))
+# every folder of the sources; base names of files are unique, so that includes need no paths
+FOLDERS = engine $(addprefix engine/,common policy queue template http secret) \
+	extension $(addprefix extension/,shared capture) \
+	worker $(addprefix worker/,process store route transform)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard $(addsuffix /*.c,$(FOLDERS)))))
 
-C_FILES = $(sort $(wildcard $(addsuffix /*.[ch],extension worker worker/deliver test/unit test/fuzz test/bench)))
+C_FILES = $(sort $(wildcard $(addsuffix /*.[ch],$(FOLDERS) test/unit test/fuzz test/bench)))
 
 # PostgreSQL's own headers count as system headers, so that the warnings below
 # judge this project's code and nobody else's.
-PG_CPPFLAGS = -Iextension -Iworker -Iworker/deliver \
+PG_CPPFLAGS = $(addprefix -I,$(FOLDERS)) \
 	-isystem $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
 # Every PG_FUNCTION_ARGS, hook and callback has parameters it must take and need
 # not use; that warning says nothing here. All others are errors.
@@ -41,7 +45,7 @@ REGRESS_OPTS = --inputdir=test --outputdir=test/results
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=test/results
 
-EXTRA_CLEAN = test/results tmp_check $(addsuffix /*.o,extension worker worker/deliver)
+EXTRA_CLEAN = test/results tmp_check $(addsuffix /*.o,$(FOLDERS))
 
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
@@ -59,7 +63,7 @@ $(DATA_built): $(sort $(wildcard sql/src/*.sql))
 
 # A header changed: rebuild everything. A whole build takes seconds, so nothing
 # finer is worth its upkeep.
-$(OBJS): $(wildcard extension/*.h worker/*.h worker/deliver/*.h) Makefile
+$(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
 .PHONY: demo test test-long unit lint asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
 

@@ -30,7 +30,7 @@
 #include "counters.h"
 #include "json_depth.h"
 #include "settings.h"
-#include "target.h"
+#include "address_policy.h"
 #include "template.h"
 #include "wake.h"
 

@@ -21,10 +21,10 @@
 #include "credential.h"
 #include "credentials.h"
 #include "json_text.h"
-#include "key_file.h"
+#include "secret_store.h"
 #include "settings.h"
 #include "sql_call.h"
-#include "target.h"
+#include "address_policy.h"
 #include "wrap.h"
 
 PG_FUNCTION_INFO_V1(webhook_before_credential);

@@ -5,7 +5,7 @@
  *
  * Run in users' backends. What is given is wrapped (wrap.h) before any
  * statement of ours runs, and stays so until a trigger, in C, writes the row
- * as it is kept (key_file.h). No function returns a secret but to who made it,
+ * as it is kept (secret_store.h). No function returns a secret but to who made it,
  * none raises an error that quotes one, and copies are wiped.
  */
 #include "postgres.h"
@@ -17,7 +17,7 @@
 
 #include "check_url.h"
 #include "credentials.h"
-#include "key_file.h"
+#include "secret_store.h"
 #include "sql_call.h"
 #include "verify.h"
 #include "wrap.h"

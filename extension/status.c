@@ -1,12 +1,11 @@
 /*
  * status.c
- *	  How this database's worker is, for people; and where nothing delivers, why.
+ *	  How this database's worker is, for people.
  *
  * Runs in users' backends. What a worker says of itself is in its slot
  * (wake.c); where there is no worker, the reason is looked for from what rules
  * delivery out altogether to what merely takes a moment. Whoever may not read
- * a segment may know how large it is. Keeps nothing but whether this session has
- * been warned.
+ * a segment may know how large it is. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -25,94 +24,12 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "recovered.h"
+#include "timeline.h"
 #include "settings.h"
-#include "status.h"
+#include "undelivered.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(webhook_worker_status);
-PG_FUNCTION_INFO_V1(webhook_warn_undelivered);
-
-#define NOT_PRELOADED "webhook is not in shared_preload_libraries, and webhook.start_worker() was not called"
-#define PRELOAD_HINT                                                                                         \
-	"Add webhook to shared_preload_libraries and restart the server, or call webhook.start_worker() for this "      \
-	"server's lifetime."
-
-static bool warned = false; /* this session knows */
-
-/*
- * What the outbox takes on disk; -1: nobody knows, because somebody holds a
- * lock on it for which a look at the status is no reason to wait.
- */
-static int64
-outbox_bytes(void)
-{
-	Oid schema = get_namespace_oid("webhook", true);
-	int64 sum = 0;
-
-	for (int i = 0; i < WH_SEGMENTS; i++)
-	{
-		LOCAL_FCINFO(call, 1);
-		char name[NAMEDATALEN];
-		Oid segment;
-		Datum size;
-
-		snprintf(name, sizeof(name), "outbox_%d", i);
-		segment = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-		if (!OidIsValid(segment) || !ConditionalLockRelationOid(segment, AccessShareLock))
-			return -1;
-		InitFunctionCallInfoData(*call, NULL, 1, InvalidOid, NULL, NULL);
-		call->args[0].value = ObjectIdGetDatum(segment);
-		call->args[0].isnull = false;
-		size = pg_total_relation_size(call);
-		if (!call->isnull)
-			sum += DatumGetInt64(size);
-		UnlockRelationOid(segment, AccessShareLock);
-	}
-	return sum;
-}
-
-/* "webhook.outbox takes 12 MB", or that nobody knows. */
-static const char *
-outbox_takes(void)
-{
-	int64 bytes = outbox_bytes();
-
-	if (bytes < 0)
-		return "the size of webhook.outbox cannot be told, as somebody has locked it";
-	return psprintf("webhook.outbox takes %s",
-					TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
-}
-
-/*
- * Nobody delivers
- */
-
-void
-wh_log_undelivered(void)
-{
-	ereport(LOG,
-			errmsg("events of database \"%s\" are captured and kept, and nothing delivers them",
-				   get_database_name(MyDatabaseId)),
-			errdetail("%s; %s.", NOT_PRELOADED, outbox_takes()), errhint(PRELOAD_HINT));
-}
-
-Datum
-webhook_warn_undelivered(PG_FUNCTION_ARGS)
-{
-	if (warned || wh_preloaded || wh_launcher_running())
-		PG_RETURN_VOID();
-	warned = true;
-	ereport(WARNING, errmsg("webhook is not in shared_preload_libraries"),
-			errdetail("Events are captured and kept, and nothing is delivered; %s, and is never emptied.",
-					  outbox_takes()),
-			errhint(PRELOAD_HINT));
-	PG_RETURN_VOID();
-}
-
-/*
- * Status
- */
 
 /* Why this database can have no worker, whatever the launcher does; NULL: it can. */
 static const char *
@@ -156,7 +73,7 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 	if (*reason == NULL && !wh_launcher_running())
 		*reason = wh_preloaded ? "the launcher is not running: the server starts it again a second after it "
 								 "ended; the server's log says why, as where max_worker_processes is too low"
-							   : NOT_PRELOADED;
+							   : WH_NOT_PRELOADED;
 	if (*reason == NULL && slot == NULL && wh_slots_full())
 		*reason =
 			psprintf("all %d places for databases with webhook are taken: no worker can be started here "
@@ -204,7 +121,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 		state = state_without_worker(have_slot ? &slot : NULL, &reason);
 	if (!RecoveryInProgress())
 	{
-		int64 bytes = outbox_bytes();
+		int64 bytes = wh_outbox_bytes();
 
 		values[9] = Int64GetDatum(bytes);
 		nulls[9] = bytes < 0;

@@ -16,9 +16,9 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
-#include "aside.h"
+#include "database_ddl.h"
 #include "outbox.h"
-#include "recovered.h"
+#include "timeline.h"
 #include "settings.h"
 #include "wake.h"
 

@@ -15,7 +15,7 @@ while (my $json = <STDIN>)
 	next unless $json =~ /^\{/;
 	for my $file (@{ JSON::PP::decode_json($json)->{files} })
 	{
-		my ($name) = $file->{file} =~ m{((?:extension|worker)/.*\.c)$} or next;
+		my ($name) = $file->{file} =~ m{((?:engine|extension|worker)/.*\.c)$} or next;
 		for my $line (@{ $file->{lines} })
 		{
 			my $count = \$lines{$name}{ $line->{line_number} };
@@ -27,14 +27,13 @@ while (my $json = <STDIN>)
 # What has to be reached: in these files every line that matches. In retry.c the table of outcomes is data; the
 # unit test of it goes through all rows.
 my %must = (
-	'worker/deliver/http_outcome.c' => qr/\breturn\b.*WH_OUT_/,
-	'worker/deliver/retry.c'        => qr/\breturn\b/,
-	'worker/deliver/deliver.c'      => qr/= WH_DO_/,
-	'worker/store_settle.c'         => qr/./,
-	'worker/worker_settle.c'        => qr/./);
+	'engine/http/http_outcome.c'  => qr/\breturn\b.*WH_OUT_/,
+	'engine/policy/retry.c'       => qr/\breturn\b/,
+	'engine/engine.c'             => qr/= WH_DO_/,
+	'worker/store/store_settle.c' => qr/./,
+	'worker/worker_settle.c'      => qr/./);
 # outcomes of which libcurl knows nothing
-$must{"worker/deliver/$_.c"} = qr/\bkind = .*\bWH_OUT_/
-  for qw(deliver_access deliver_batch deliver_oauth deliver_profile deliver_request deliver_transform http);
+$must{"engine/$_.c"} = qr/\bkind = .*\bWH_OUT_/ for qw(request_auth batch oauth profile request transform http/http);
 # but not these, which are for what no test can bring about from outside
 my $errors = qr/\b(ereport|elog|errcode|errmsg|errdetail|errhint|Assert|PANIC|out of memory)\b/;
 

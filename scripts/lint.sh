@@ -51,10 +51,28 @@ names() {
 # Includes of these headers, with whatever path before them.
 includes_of() { printf '%s"([^"]*/)?(%s)"' "$include" "$(names "$@")"; }
 
-extension=(extension/*.[ch])
-engine=(worker/deliver/*.[ch])
-c_files=(extension/*.[ch] worker/*.[ch] worker/deliver/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
-sources=(extension/*.[ch] worker/*.[ch] worker/deliver/*.[ch])
+# the folders of the sources, each with those whose headers it may include besides its own
+folders=(
+  'engine/common:'
+  'engine/policy: engine/common'
+  'engine/queue: engine/common'
+  'engine/template: engine/common'
+  'engine/http: engine/common'
+  'engine/secret: engine/common'
+  'engine: engine/common engine/policy engine/queue engine/template engine/http engine/secret'
+  'extension/shared:'
+  'extension/capture: extension/shared'
+  'extension: extension/shared extension/capture engine/common engine/policy engine/template engine/secret'
+  'worker/process: extension/shared engine/http'
+  'worker/store: worker/process extension extension/shared extension/capture engine/common'
+  'worker/route: worker/store worker/process extension/shared'
+  'worker/transform: worker/store worker/process extension/shared engine/common'
+  'worker: worker/process worker/store worker/route worker/transform extension extension/shared engine engine/common'
+)
+folder_names=("${folders[@]%%:*}")
+engine=(engine/*.[ch] engine/*/*.[ch])
+sources=("${engine[@]}" extension/*.[ch] extension/*/*.[ch] worker/*.[ch] worker/*/*.[ch])
+c_files=("${sources[@]}" test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
 # without NAME... -- FILE...: the files whose base names are not among the names
 without() {
@@ -77,57 +95,72 @@ outside() {
 
 # ------------------------------------------------------------ who knows whom
 
-# the files of extension/ that may call the engine's leaves
-on_leaves=(api.c credentials.c key_file.c secrets.c verify.c verify.h wrap.c)
-
-extension_knows_no_worker() {
-  local headers=(worker/*.h worker/deliver/*.h) leaves refused files
-  mapfile -t files < <(without "${on_leaves[@]}" -- "${extension[@]}")
-  search "$include[\"<]([^\">]*/)?(worker|deliver)/" "${files[@]}"
-  [ ${#headers[@]} -gt 0 ] || return 0
-  search "$(includes_of "${headers[@]}")" "${files[@]}"
-  # these may use the engine's leaves that need no worker, and nothing else
-  leaves='credential.h sign.h target.h template.h seal.h types.h buffer.h json_text.h'
-  # shellcheck disable=SC2086
-  mapfile -t refused < <(without $leaves -- "${headers[@]}")
-  [ ${#refused[@]} = 0 ] || search "$(includes_of "${refused[@]}")" "${on_leaves[@]/#/extension/}"
-}
-
-engine_knows_no_postgres() {
-  # Quoted includes may name the engine's own headers only, which covers the
-  # rest of the project too; and PostgreSQL's are not to come in by <...> either.
-  search "$include\"" "${engine[@]}" | grep -vE "include[[:space:]]*\"($(names worker/deliver/*.h))\"" || true
-  search "$include<(postgres|fmgr|miscadmin|pgstat|libpq|c\.h|(utils|storage|executor|access|catalog|postmaster|commands|lib|nodes|port|common|mb)/)" "${engine[@]}"
-}
-
-leaves_know_no_leaf() {
-  local leaf file
-  for leaf in answer credential queue template sign http target retry breaker rate seal; do
-    # a leaf may have several files, and a header that they share
-    for file in worker/deliver/$leaf.[ch] worker/deliver/${leaf}_*.[ch]; do
-      search "$include\"" "$file" | grep -vE "\"(types|buffer|json_text|$leaf|${leaf}_internal)\.h\"" || true
+# Who includes what that it may not: each folder's list is the whole of what it may know.
+folders_keep_to_their_lists() {
+  local line folder allowed others found
+  for line in "${folders[@]}"; do
+    folder=${line%%:*}
+    # the headers of every folder that is neither this one nor in its list
+    others=()
+    for found in "${folder_names[@]}"; do
+      allowed=" $folder ${line#*:} "
+      [[ $allowed == *" $found "* ]] || others+=("$found"/*.h)
     done
+    search "$include\"([^\"]*/)?($(names "${others[@]}"))\"" "$folder"/*.[ch]
   done
 }
 
-store_and_deliver_apart() {
-  search "$include\"([^\"]*/)?(answer|credential|deliver|json_text|queue|template|sign|http|target|retry|breaker|rate)(_[a-z]+)?\.h\"" worker/store*.[ch]
-  search "$include\"([^\"]*/)?store[^\"]*\.h\"" "${engine[@]}"
+# A folder that is in no list would be free to do anything.
+folders_have_lists() {
+  local folder
+  while IFS= read -r folder; do
+    [[ " ${folder_names[*]} " == *" $folder "* ]] || echo "$folder: not in the list of folders in scripts/lint.sh"
+  done < <(find engine extension worker -name '*.[ch]' -printf '%h\n' | sort -u)
+}
+
+# Each list names only folders that come before: so there is no way round in a circle.
+folders_in_order() {
+  local line known=' ' other
+  for line in "${folders[@]}"; do
+    for other in ${line#*:}; do
+      [[ $known == *" $other "* ]] || echo "${line%%:*} may include $other, which does not come before it"
+    done
+    known+="${line%%:*} "
+  done
+}
+
+# each of these decides one thing, and knows nothing of the others
+policies_apart() {
+  local file name
+  for file in engine/policy/*.[ch]; do
+    name=${file##*/}
+    name=${name%.*}
+    search "$include\"" "$file" | grep -E "\"($(names engine/policy/*.h))\"" | grep -vE "\"(${name%_after})\.h\"" || true
+  done
+}
+
+names_are_unique() { find engine extension worker -name '*.[ch]' -printf '%f\n' | sort | uniq -d; }
+
+engine_knows_no_postgres() {
+  search "$include<(postgres|fmgr|miscadmin|pgstat|libpq|c\.h|(utils|storage|executor|access|catalog|postmaster|commands|lib|nodes|port|common|mb)/)" "${engine[@]}"
+  search "$include\"(postgres|c|fmgr|miscadmin|funcapi|pgstat)\.h\"|$include\"(utils|storage|executor|access|catalog|postmaster|commands|lib|nodes|port|mb)/" "${engine[@]}"
 }
 
 spi_in_its_places() {
-  outside "(${include}[\"<]executor/spi\.h)|\bSPI_[a-z]" 'store*.c' 'store*.h' api.c sample.c
+  outside "(${include}[\"<]executor/spi\.h)|\bSPI_[a-z]" 'store*.c' 'store*.h' tx_guard.c schema_check.c api.c sample.c
 }
 
-rule "extension/ includes nothing of worker/ (${on_leaves[*]}: only leaves of the engine)" extension_knows_no_worker
-rule 'worker/deliver/ includes only its own and system headers, none of PostgreSQL' engine_knows_no_postgres
-rule 'leaves of worker/deliver/ know types.h, buffer.h, json_text.h and themselves; only deliver.c composes' leaves_know_no_leaf
-rule 'store and deliver do not know each other' store_and_deliver_apart
-rule '<curl/...> only in worker/deliver/http*.[ch] and target.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h target.c
+rule 'every folder includes only what scripts/lint.sh lists for it' folders_keep_to_their_lists
+rule 'every folder of sources is in that list' folders_have_lists
+rule 'no two folders of that list know each other, directly or around' folders_in_order
+rule 'files of engine/policy/ do not know each other' policies_apart
+rule 'base names of sources are unique' names_are_unique
+rule 'engine/ includes no header of PostgreSQL' engine_knows_no_postgres
+rule '<curl/...> only in engine/http/ and engine/policy/address_policy.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h address_policy.c
 # credential.c: nobody else can tell whether a certificate is one, and whether a key is its key
-rule '<openssl/...> only in worker/deliver/sign*.c, seal.c and credential.c' outside "${include}[<\"]openssl/" 'sign*.c' seal.c credential.c
-rule 'SPI only in worker/store*.c, extension/api.c and extension/sample.c' spi_in_its_places
-rule 'PG_VERSION_NUM only in extension/compat.h' outside '\bPG_VERSION_NUM\b' compat.h
+rule '<openssl/...> only in engine/secret/' outside "${include}[<\"]openssl/" 'sign*.c' seal.c credential.c
+rule 'SPI only in worker/store/, extension/api.c and extension/sample.c' spi_in_its_places
+rule 'PG_VERSION_NUM only in extension/shared/compat.h' outside '\bPG_VERSION_NUM\b' compat.h
 
 # ------------------------------------------------------------ how files look
 
@@ -189,15 +222,15 @@ node_parses() {
 }
 
 cppcheck_clean() {
-  local c=(extension/*.c worker/*.c worker/deliver/*.c)
-  [ ${#c[@]} -gt 0 ] || return 0
+  local c f
+  mapfile -t c < <(printf '%s\n' "${sources[@]}" | grep '\.c$')
   # PostgreSQL's headers are not shown to it: it would check them. Their macros
   # that are no statement or expression are made known here instead.
   cppcheck --quiet --error-exitcode=1 --std=c11 --language=c -j2 --inline-suppr \
     --enable=warning,performance,portability \
     --suppress=missingInclude --suppress=missingIncludeSystem --suppress=unknownMacro \
     --template='{file}:{line}: {severity}: {message} [{id}]' \
-    -Iextension -Iworker -Iworker/deliver \
+    "${folder_names[@]/#/-I}" \
     -DPG_VERSION_NUM=150000 '-DPG_MODULE_MAGIC=' '-DPG_FUNCTION_INFO_V1(x)=' '-DPGDLLEXPORT=' '-DPG_FUNCTION_ARGS=void *fcinfo' \
     '-DPG_TRY(...)=if (1) {' '-DPG_CATCH(...)=} else {' '-DPG_FINALLY(...)=} {' '-DPG_END_TRY(...)=}' \
     '-DPG_RE_THROW()=abort()' \

@@ -14,7 +14,7 @@
  *				some subscriptions' bodies, and take what came of it
  *	  settle	what has ended: log, pending, dead letters, checkpoint
  *
- * A step that fails is rolled back and tried again later (worker_attempt.c).
+ * A step that fails is rolled back and tried again later (worker_step.c).
  * An error outside of one ends the process; the launcher starts it again, after
  * longer and longer while that goes on, and it goes on from its checkpoint. A
  * clean stop writes down what was not sent and breaks off what
@@ -37,7 +37,7 @@
 
 #include "compat.h"
 #include "counters.h"
-#include "deliver.h"
+#include "engine.h"
 #include "fault.h"
 #include "memory_limit.h"
 #include "settings.h"
@@ -46,6 +46,7 @@
 #include "suspect.h"
 #include "time_limit.h"
 #include "wake.h"
+#include "transform_pool.h"
 #include "worker.h"
 
 #define REPORT_EVERY_MS 200   /* status is no older than this while busy */
@@ -82,7 +83,7 @@ wh_report(void)
 {
 	const char *suspended = wh_suspended_reason();
 	const char *attempt = wh_attempt_failing(wh_now());
-	const char *failing = attempt ? attempt : wh_transform_problem();
+	const char *failing = attempt ? attempt : wh_pool_problem();
 	WhWorkerReport r = {.suspended = suspended != NULL,
 						.failing = failing != NULL,
 						.reason = suspended ? suspended : failing,
@@ -154,7 +155,7 @@ wh_gone(WhPresence presence, const char *why)
 {
 	/* the tables that what is in memory belongs to are gone: nothing to settle */
 	ereport(LOG, errmsg("webhook worker ends: %s", why));
-	wh_transform_end();
+	wh_pool_end();
 	wh_worker_detach(presence == WH_ABSENT);
 	proc_exit(0);
 }
@@ -260,7 +261,7 @@ set_up(Oid dboid)
 
 	wh_store_watch_config(wh_gone);
 	wh_time_limit_set_up();
-	wh_transform_set_up();
+	wh_pool_set_up();
 	cycle_context = AllocSetContextCreate(TopMemoryContext, "webhook cycle", ALLOCSET_DEFAULT_SIZES);
 	begin_waiting();
 }

@@ -5,15 +5,15 @@
  * worker.c has the loop; each step has a file of its own, which owns the state
  * that it needs and nobody else writes:
  *
- *	  worker_attempt.c	which steps failed, and when they are tried again
+ *	  worker_step.c	which steps failed, and when they are tried again
  *	  worker_config.c	the engine's settings, the routes
  *	  worker_read.c		the position: how far has been read
  *	  worker_settle.c	what has ended and is not settled yet, the checkpoint
  *	  worker_apart.c	what cannot be settled, and is set apart from the rest
  *	  worker_rotate.c	when the next segment is emptied
- *	  worker_take.c		when pending deliveries are due
- *	  worker_ops.c		which breakers were told to be open
- *	  worker_asked.c	what people have asked for and is not deferred yet
+ *	  worker_fetch.c		when pending deliveries are due
+ *	  worker_notices.c		which breakers were told to be open
+ *	  worker_requeue.c	what people have asked for and is not deferred yet
  *	  worker_transform.c	the processes that call transforms
  *
  *	  worker_suspended.c	why nothing is delivered here
@@ -33,25 +33,10 @@
 
 #include "clock.h"
 #include "compat.h"
-#include "deliver.h"
+#include "engine.h"
 #include "route.h"
 #include "store.h"
 #include "suspect.h"
-
-#define WH_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
-/* A time as microseconds since the Unix epoch and back; 0 stands for "never" in both. */
-static inline int64
-wh_unix_of(TimestampTz at)
-{
-	return at == 0 ? 0 : at + WH_UNIX_EPOCH_US;
-}
-
-static inline TimestampTz
-wh_timestamp_of(int64 unix_us)
-{
-	return unix_us == 0 ? 0 : unix_us - WH_UNIX_EPOCH_US;
-}
 
 /*
  * worker.c
@@ -86,7 +71,7 @@ wh_noreturn extern void wh_suspended_rest(const char *reason, uint32 generation)
 wh_noreturn extern void wh_suspended_wait(const char *reason);
 
 /*
- * worker_attempt.c
+ * worker_step.c
  */
 
 /* Run a step; false where it failed: it is rolled back. So it is, and not run, until it may be tried again. */
@@ -208,7 +193,7 @@ extern void wh_apart_try(void);
 extern TimestampTz wh_apart_due(void); /* DT_NOEND: there are none */
 
 /*
- * worker_take.c
+ * worker_fetch.c
  */
 
 /* Take what is due, what a free lane has left, what a subscription that catches up has deferred. */
@@ -217,7 +202,7 @@ extern void wh_take_look_at(TimestampTz due); /* something may be due then */
 extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
 
 /*
- * worker_ops.c
+ * worker_notices.c
  */
 
 /* What the worker before this one has told: in a transaction, which may fail and be run again. */
@@ -228,7 +213,7 @@ extern void wh_ops_see(int64 subscription_id, const WhCounts *counts);
 extern void wh_ops_tell(void);
 
 /*
- * worker_asked.c
+ * worker_requeue.c
  */
 
 /* This subscription has rows that people have asked for: from now on it is catching up. */
@@ -240,10 +225,7 @@ extern bool wh_asked_left(int64 subscription_id); /* are there any that are not 
  * worker_transform.c
  */
 
-extern void wh_transform_set_up(void);         /* once per process, when it is connected and has its slot */
 extern bool wh_transform_run(void);            /* give and take; true: something came of it */
 extern TimestampTz wh_transform_due(void);     /* DT_NOEND: nothing is under way */
-extern const char *wh_transform_problem(void); /* why deliveries wait for a process; NULL: none does */
-extern void wh_transform_end(void);            /* end the processes; also done when this one exits */
 
 #endif /* WEBHOOK_WORKER_H */

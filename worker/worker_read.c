@@ -21,7 +21,7 @@
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
 
-#include "books.h"
+#include "page_tracker.h"
 #include "compat.h"
 #include "fault.h"
 #include "route.h"

@@ -11,7 +11,7 @@
 
 #include "nodes/pg_list.h"
 
-#include "deliver.h"
+#include "engine.h"
 #include "store.h"
 #include "worker.h"
 

@@ -3,7 +3,7 @@
  *	  Settling: what has ended is written down, and the checkpoint moves.
  *
  * Called by the loop in worker.c and, before rows are fetched that it may
- * concern, by worker_take.c. Owns the deliveries taken from the engine until
+ * concern, by worker_fetch.c. Owns the deliveries taken from the engine until
  * they are written, and the settled position. A settle that failed is made
  * again with all that has come since; while much has, nothing more is started.
  */
@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "books.h"
+#include "page_tracker.h"
 #include "fault.h"
 #include "store.h"
 #include "suspect.h"

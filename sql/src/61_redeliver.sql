@@ -17,7 +17,7 @@ CREATE FUNCTION webhook_internal.is_current_xid(xid) RETURNS boolean
 COMMENT ON FUNCTION webhook_internal.is_current_xid(xid) IS
 	'is it the xid of the current transaction, or of a part of it? Part of webhook.replay()';
 
--- The rule itself is in worker/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
+-- The rule itself is in worker/route/route.c, which has no SQL at hand; test/t/170_tools.pl holds the two together.
 CREATE FUNCTION webhook_internal.matches_content(subscription webhook.subscription, event webhook.outbox) RETURNS boolean
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

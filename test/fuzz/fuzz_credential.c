@@ -16,7 +16,7 @@
 #include <curl/curl.h>
 
 #include "credential.h"
-#include "target.h"
+#include "address_policy.h"
 #include "must.h"
 
 static bool

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "deliver_oauth.c"
+#include "oauth.c"
 #include "must.h"
 
 #define NOW (INT64_C(1700000000) * 1000000)

@@ -5,8 +5,8 @@
  *
  * Included by each of them. Owns nothing.
  */
-#ifndef WEBHOOK_FUZZ_MUST_H
-#define WEBHOOK_FUZZ_MUST_H
+#ifndef WEBHOOK_MUST_H
+#define WEBHOOK_MUST_H
 
 #include <stdint.h>
 #include <stdio.h>
@@ -24,4 +24,4 @@ extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                                                    \
 	} while (0)
 
-#endif /* WEBHOOK_FUZZ_MUST_H */
+#endif /* WEBHOOK_MUST_H */

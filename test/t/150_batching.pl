@@ -3,7 +3,7 @@
 # same id and with the same body, whatever else changes; and nothing is lost by
 # a crash in its midst. (That a batch waits no longer than 50 ms for more is
 # shown with a clock of its own in test/unit/test_queue_batch.c and
-# test_deliver_batch.c.)
+# test_batch.c.)
 #
 # Covers T29 (the same id on a repeat), T31, T32 (order per entity).
 use strict;

@@ -4,7 +4,7 @@
 # has named their network.
 #
 # Which addresses, and names whose answer changes between look-ups:
-# test/unit/test_target.c, test_deliver_address.c. Covers T62.
+# test/unit/test_address_policy.c, test_engine_address.c. Covers T62.
 use strict;
 use warnings;
 

@@ -1,7 +1,7 @@
 /*
  * queue_model.c
  *	  The model's engine and network: deliveries are pushed, started and ended
- *	  as deliver.c does it, and looked at whenever one is started.
+ *	  as engine.c does it, and looked at whenever one is started.
  *
  * The queue is compiled in, with limits of its own and to look into it.
  */
@@ -11,7 +11,7 @@
 #include "queue_batch.c"
 #include "queue_flight.c"
 #include "queue_lanes.c"
-#include "queue_rest.c"
+#include "queue_delayed.c"
 #include "queue_room.c"
 
 Model m;

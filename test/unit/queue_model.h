@@ -3,7 +3,7 @@
  *	  A model of everything around the queue, for test_queue_model.c: what is
  *	  in tables, what has really happened, what the worker and the engine hold.
  *
- * queue_model.c does what deliver.c and the network do, test_queue_model.c
+ * queue_model.c does what engine.c and the network do, test_queue_model.c
  * what the worker and its store do.
  */
 #ifndef QUEUE_MODEL_H

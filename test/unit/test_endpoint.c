@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "deliver_endpoint.h"
+#include "endpoint.h"
 #include "profile_unit.h"
 
 #define SECRET_1 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

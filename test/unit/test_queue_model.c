@@ -4,7 +4,7 @@
  *	  pending, the worker's steps, endpoints that fail and are slow, breakers
  *	  that open and close, pauses, clean stops and crashes.
  *
- * The driver does what worker.c, deliver.c and the store do, with arrays for
+ * The driver does what worker.c, engine.c and the store do, with arrays for
  * tables; a crash takes away what no flushed commit has made durable. All is
  * random but follows from the seed, which a failure names. What must hold:
  *

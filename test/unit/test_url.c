@@ -1,7 +1,7 @@
 /*
  * test_url.c
  *	  Which URLs may be subscribed: good ones, bad ones, and every spelling of an
- *	  address that may not be dialled. Addresses are in test_target.c.
+ *	  address that may not be dialled. Addresses are in test_address_policy.c.
  */
 #include "unit.h"
 
@@ -9,7 +9,7 @@
 
 #include <curl/curl.h>
 
-#include "target.h"
+#include "address_policy.h"
 
 static WhNetworks
 networks(const char *list)

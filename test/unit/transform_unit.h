@@ -5,7 +5,7 @@
 #ifndef TRANSFORM_UNIT_H
 #define TRANSFORM_UNIT_H
 
-#include "deliver_unit.h"
+#include "engine_unit.h"
 
 /* The body of the i-th request, from 0. */
 static inline const char *

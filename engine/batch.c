@@ -1,0 +1,200 @@
+/*
+ * batch.c
+ *	  The deliveries of one request: how they are made and come together; they
+ *	  have an id together, begin together and share how it ends.
+ *
+ * Part of the pipeline: called by engine.c and request.c. A single
+ * delivery is a batch without others here. Which deliveries go together is the
+ * queue's to say.
+ */
+#include "batch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "retry.h"
+
+WhDelivery *
+wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint)
+{
+	WhDelivery *d = calloc(1, sizeof(WhDelivery));
+
+	if (d == NULL)
+		return NULL;
+	d->event = submit->event;
+	d->subscription_id = submit->subscription_id;
+	d->page = submit->page;
+	d->keep = submit->keep;
+	d->unjudged = submit->unjudged;
+	d->stored = submit->from == WH_FROM_STORED || submit->from == WH_FROM_DEFERRED;
+	d->lane = d->stored ? submit->lane : wh_endpoint_lane(endpoint, submit->event);
+	d->attempts = d->stored ? submit->attempts : 1;
+	d->first_us = submit->first_us;
+	d->batch = submit->batch;
+	submit->event->refs++;
+	return d;
+}
+
+bool
+wh_batch_assemble(WhDelivery **coming, WhDelivery *d, bool more, WhDelivery **lead)
+{
+	*lead = NULL;
+	if (*coming == NULL && d->event->id == d->batch)
+		*coming = d;
+	else if (*coming && (*coming)->batch == d->batch && (*coming)->subscription_id == d->subscription_id)
+		wh_list_push(&(*coming)->others, d);
+	else
+		return false;
+	if (!more)
+	{
+		*lead = *coming;
+		*coming = NULL;
+	}
+	return true;
+}
+
+void
+wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_MAX])
+{
+	uint64_t hash = 0;
+
+	/* each step is one to one and mixes well (the finalizer of splitmix64), so the order counts too */
+	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		hash = (hash ^ (uint64_t) d->event->id) + UINT64_C(0x9e3779b97f4a7c15);
+		hash = (hash ^ (hash >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+		hash = (hash ^ (hash >> 27)) * UINT64_C(0x94d049bb133111eb);
+		hash ^= hash >> 31;
+	}
+	snprintf(out, WH_BATCH_ID_MAX, "bat_%.*s_%" PRId64 "_%016" PRIx64, WH_INSTANCE_LEN, instance,
+			 lead->event->id, hash);
+}
+
+void
+wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us)
+{
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		d->started_us = now_us;
+		d->wall_us = wall_us;
+		if (d->first_us == 0)
+			d->first_us = now_us;
+	}
+}
+
+/*
+ * What becomes of it. A batch is judged by the member that was tried least, and
+ * first tried last, so that none is given up before its time.
+ */
+static void
+decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t asked_us, double rand)
+{
+	WhVerdict verdict = {WH_CLASS_RETRY, 0};
+	int attempts = lead->attempts;
+	int64_t first_us = lead->first_us;
+
+	for (const WhDelivery *d = lead->others.head; d; d = d->next)
+	{
+		attempts = d->attempts < attempts ? d->attempts : attempts;
+		first_us = d->first_us > first_us ? d->first_us : first_us;
+	}
+	if (policy)
+		verdict = wh_retry_verdict(policy, lead->kind, attempts, first_us, now_us, asked_us, rand);
+	else if (lead->kind == WH_OUT_DELIVERED)
+		verdict.class = WH_CLASS_DELIVERED;
+	lead->class = verdict.class;
+	switch (verdict.class)
+	{
+		case WH_CLASS_DELIVERED:
+			lead->disposal = WH_DO_FORGET;
+			break;
+		case WH_CLASS_GIVE_UP:
+			lead->disposal = WH_DO_BURY;
+			break;
+		case WH_CLASS_RETRY:
+		case WH_CLASS_ENDPOINT:
+		case WH_CLASS_DISABLE:
+		case WH_CLASS_ABORTED:
+			lead->disposal = WH_DO_RETRY;
+			lead->due_us = now_us + verdict.delay_us;
+			break;
+	}
+}
+
+/* The request was a success, but this one was not in it. */
+static void
+leave_out(WhDelivery *d)
+{
+	d->word = wh_outcome_word(WH_OUT_SKIPPED);
+	d->http_status = 0;
+	free(d->response);
+	d->response = NULL;
+}
+
+/*
+ * The log has a row for each delivery. The response is in all of them where it
+ * tells what went wrong, because people look for it by the entity that did not
+ * arrive; where all is well it is in the lead's row alone, not a hundred times.
+ */
+static void
+share_end(WhDelivery *lead)
+{
+	bool well = lead->class == WH_CLASS_DELIVERED;
+
+	for (WhDelivery *d = lead->others.head; d; d = d->next)
+	{
+		d->attempted = lead->attempted;
+		d->kind = lead->kind;
+		d->word = lead->word;
+		d->class = lead->class;
+		d->disposal = lead->disposal;
+		d->http_status = lead->http_status;
+		d->duration_us = lead->duration_us;
+		d->response =
+			well || lead->response == NULL ? NULL : strdup(lead->response); /* or none, without memory */
+		memcpy(d->error, lead->error, sizeof(d->error));
+	}
+	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))
+		if (d->transformed == WH_LEFT_OUT)
+			leave_out(d);
+}
+
+void
+wh_batch_ended(WhDelivery *lead, WhTransfer *t, const WhRetryPolicy *policy, int64_t now_us, int64_t asked_us,
+			   double rand)
+{
+	lead->attempted = true;
+	lead->kind = t->kind == WH_OUT_HTTP_ERROR ? wh_outcome_of_status(t->http_status) : t->kind;
+	lead->word = wh_outcome_word(lead->kind);
+	lead->http_status = t->http_status;
+	lead->duration_us = t->duration_us;
+	lead->response = t->response;
+	t->response = NULL;
+	memcpy(lead->error, t->error, sizeof(lead->error));
+	decide(lead, policy, now_us, asked_us, rand);
+	share_end(lead);
+}
+
+void
+wh_batch_list(WhList *list, WhDelivery *lead)
+{
+	WhList others = lead->others;
+
+	lead->others = (WhList){0};
+	for (WhDelivery *d = lead; d; d = wh_list_pop(&others))
+		wh_list_push(list, d);
+}
+
+void
+wh_batch_free(WhDelivery *lead)
+{
+	WhList all = {0};
+	WhDelivery *d;
+
+	if (lead)
+		wh_batch_list(&all, lead);
+	while ((d = wh_list_pop(&all)) != NULL)
+		wh_delivery_free(d);
+}

@@ -1,0 +1,238 @@
+/*
+ * endpoint.c
+ *	  A subscription as the engine holds it: a copy of its row, its keys, its
+ *	  lanes, and what has been counted of it.
+ *
+ * Part of the pipeline: called by engine.c, which owns the endpoints. Keys
+ * are decoded once and wiped when they are replaced or freed, and so are the
+ * copies of credentials; the secrets as text stay with whoever brought them.
+ */
+#include "endpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "oauth.h"
+#include "sign.h"
+
+void
+wh_endpoint_free_copy(WhSubscription *copy)
+{
+	free(copy->name);
+	free(copy->url);
+	for (int i = 0; i < copy->n_headers; i++)
+		free(copy->headers[i]);
+	free(copy->headers);
+	free(copy->params);
+	for (int i = 0; i < copy->n_credentials; i++)
+	{
+		free(copy->credentials[i].kind);
+		if (copy->credentials[i].value)
+			explicit_bzero(copy->credentials[i].value, strlen(copy->credentials[i].value));
+		free(copy->credentials[i].value);
+	}
+	free(copy->credentials);
+	memset(copy, 0, sizeof(*copy));
+}
+
+/* What has been copied is counted, so that it can be freed again. */
+static bool
+copy_credentials(WhSubscription *to, const WhSubscription *from)
+{
+	bool ok;
+
+	to->n_credentials = 0;
+	to->credentials = calloc((size_t) from->n_credentials + 1, sizeof(WhCredential));
+	ok = to->credentials != NULL;
+	for (int i = 0; ok && i < from->n_credentials; i++)
+	{
+		const WhCredential *c = &from->credentials[i];
+		WhCredential *copy = &to->credentials[to->n_credentials++];
+
+		copy->kind = strdup(c->kind);
+		copy->value = c->value ? strdup(c->value) : NULL;
+		ok = copy->kind && (copy->value || c->value == NULL);
+	}
+	return ok;
+}
+
+static bool
+same_credentials(const WhSubscription *a, const WhSubscription *b)
+{
+	bool same = a->n_credentials == b->n_credentials;
+
+	for (int i = 0; same && i < a->n_credentials; i++)
+	{
+		const WhCredential *x = &a->credentials[i];
+		const WhCredential *y = &b->credentials[i];
+
+		same = strcmp(x->kind, y->kind) == 0 && (x->value == NULL) == (y->value == NULL) &&
+			   (x->value == NULL || strcmp(x->value, y->value) == 0);
+	}
+	return same;
+}
+
+bool
+wh_endpoint_mended(const WhSubscription *was, const WhSubscription *is)
+{
+	return strcmp(was->url, is->url) != 0 || (was->paused && !is->paused) || !same_credentials(was, is);
+}
+
+bool
+wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
+{
+	bool ok;
+
+	*to = *from;
+	to->n_headers = to->n_secrets = 0;
+	to->profile = NULL;
+	memset(to->secrets, 0, sizeof(to->secrets));
+	to->name = strdup(from->name);
+	to->url = strdup(from->url);
+	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
+	to->params = from->params ? strdup(from->params) : NULL;
+	ok = copy_credentials(to, from) && to->name && to->url && to->headers &&
+		 (to->params || from->params == NULL);
+	for (int i = 0; ok && i < from->n_headers; i++)
+	{
+		to->headers[i] = strdup(from->headers[i]);
+		ok = to->headers[i] != NULL;
+		to->n_headers += ok;
+	}
+	if (!ok)
+		wh_endpoint_free_copy(to);
+	return ok;
+}
+
+bool
+wh_endpoint_discard(WhSubscription *copy, Profile *profile)
+{
+	wh_endpoint_free_copy(copy);
+	wh_profile_let_go(profile);
+	return false;
+}
+
+static void
+wipe_keys(Endpoint *endpoint)
+{
+	for (int i = 0; i < endpoint->n_keys; i++)
+		wh_key_wipe(&endpoint->keys[i]);
+	endpoint->n_keys = 0;
+}
+
+void
+wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, const WhSubscription *from)
+{
+	const char *why;
+
+	if (!same_credentials(&endpoint->sub, copy))
+	{
+		wh_oauth_let_go(endpoint->oauth);
+		endpoint->oauth = NULL;
+	}
+	wh_endpoint_free_copy(&endpoint->sub);
+	endpoint->sub = *copy;
+	memset(copy, 0, sizeof(*copy));
+	wh_profile_let_go(endpoint->profile);
+	endpoint->profile = profile;
+	wipe_keys(endpoint);
+	for (int i = 0; i < from->n_secrets; i++)
+		if (wh_secret_decode(&profile->signing, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
+			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
+}
+
+int
+wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKey *live[WH_SECRETS_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < endpoint->n_keys; i++)
+		if (endpoint->key_expires_us[i] == 0 || endpoint->key_expires_us[i] > now_us)
+			live[n++] = &endpoint->keys[i];
+	return n;
+}
+
+void
+wh_endpoint_free(Endpoint *endpoint)
+{
+	wh_endpoint_free_copy(&endpoint->sub);
+	wh_profile_let_go(endpoint->profile);
+	wh_oauth_let_go(endpoint->oauth);
+	wipe_keys(endpoint);
+	free(endpoint);
+}
+
+static uint64_t
+fnv1a(uint64_t hash, const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+uint64_t
+wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	switch (endpoint->sub.ordering)
+	{
+		case WH_ORDER_STRICT:
+			return fnv1a(hash, &endpoint->sub.id, sizeof(endpoint->sub.id));
+		case WH_ORDER_NONE:
+			return fnv1a(hash, &event->id, sizeof(event->id));
+		case WH_ORDER_ENTITY:
+			break;
+	}
+	hash = fnv1a(hash, event->entity_type, strlen(event->entity_type) + 1);
+	return event->entity_id ? fnv1a(hash, event->entity_id, strlen(event->entity_id)) : hash;
+}
+
+void
+wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
+{
+	if (d->disposal == WH_DO_FORGET && d->transformed == WH_LEFT_OUT)
+		return; /* nothing has happened */
+	if (d->disposal == WH_DO_FORGET)
+	{
+		endpoint->delivered++;
+		endpoint->last_success_us = now_us;
+	}
+	else
+	{
+		endpoint->failed++;
+		endpoint->last_failure_us = now_us;
+		endpoint->last_error = d->word;
+	}
+}
+
+void
+wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out)
+{
+	out->breaker = endpoint->breaker.state;
+	out->delivered = endpoint->delivered;
+	out->failed = endpoint->failed;
+	out->last_success_us = endpoint->last_success_us;
+	out->last_failure_us = endpoint->last_failure_us;
+	out->last_error = endpoint->last_error;
+}
+
+bool
+wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint)
+{
+	if (*n == *cap)
+	{
+		int larger = *cap ? *cap * 2 : 64;
+		Endpoint **grown = realloc(*list, (size_t) larger * sizeof(Endpoint *));
+
+		if (grown == NULL)
+			return false;
+		*list = grown;
+		*cap = larger;
+	}
+	endpoint->index = *n;
+	(*list)[(*n)++] = endpoint;
+	return true;
+}

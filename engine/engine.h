@@ -1,0 +1,152 @@
+/*
+ * engine.h
+ *	  The engine's public face: given deliveries, a clock and randomness, it
+ *	  makes requests and hands back outcomes. It knows no SQL.
+ */
+#ifndef WEBHOOK_ENGINE_H
+#define WEBHOOK_ENGINE_H
+
+#include "types.h"
+
+typedef struct WhDeliver WhDeliver;
+
+typedef struct WhDeliverConfig
+{
+	char instance[WH_INSTANCE_LEN + 1];
+	int max_in_flight; /* requests at once; at most max_transfers */
+	int max_transfers; /* what wh_deliver_create makes room for; later ignored */
+	/* bytes; 0: the engine's own limits */
+	size_t waiting_max;           /* of the events that wait */
+	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
+	size_t batch_max;             /* of the events of one batch, but that one always fits */
+	size_t body_max;              /* of a request's body */
+	const char *ca_file;          /* NULL or "": the system's */
+	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
+	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
+	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
+	double (*random)(void);       /* uniform in [0, 1) */
+} WhDeliverConfig;
+
+/* NULL where memory or descriptors are out. Strings are copied. Once per process. */
+extern WhDeliver *wh_deliver_create(const WhDeliverConfig *config);
+extern void wh_deliver_free(WhDeliver *e);
+
+/* Change settings for requests from now on; false, and nothing changed, where they cannot be used. */
+extern bool wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config);
+
+/* Add or change a subscription (everything is copied), or remove one. False without memory. */
+extern bool wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription);
+extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
+
+/* At start, after the subscriptions: what webhook.pending holds. */
+extern void wh_deliver_restore_deferred(WhDeliver *e, int64_t subscription_id, int64_t rows);
+extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
+
+/* The lane an event would be in, for a row of pending that somebody else made; 0: no such subscription. */
+extern uint64_t wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event);
+
+/*
+ * Take over one delivery. It comes back through wh_deliver_take in any case,
+ * but: false without memory or where the subscription is unknown, then
+ * nothing was taken over.
+ *
+ * A batch that was sent before is submitted one after the other, in order of
+ * event ids, beginning with its lead, and is taken over with the last of them.
+ */
+typedef struct WhSubmit
+{
+	WhEvent *event; /* the delivery takes a reference of its own */
+	int64_t subscription_id;
+	WhPushFrom from;
+	uint64_t page;
+	bool keep;     /* of one that is not from pending: it is deferred in any case */
+	bool unjudged; /* see types.h */
+	/* for those from pending: */
+	uint64_t lane;
+	int attempts;     /* the one about to be made included */
+	int64_t first_us; /* 0: not tried yet */
+	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
+	bool more;        /* another one of this batch follows */
+} WhSubmit;
+extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
+
+/* Move everything on without waiting. */
+extern void wh_deliver_run(WhDeliver *e);
+
+/*
+ * Bodies that the host makes, for subscriptions that say so (transform). The
+ * engine puts a delivery that it is about to start aside. The host asks for one
+ * of a subscription that it is ready for, under a token, and says under that
+ * token what has become of it, whenever it knows and in any order: with
+ * WH_OUT_DELIVERED a body, JSON; with WH_OUT_SKIPPED nothing is sent; with
+ * WH_OUT_TRANSFORM, WH_OUT_TRANSFORM_TIMEOUT and others the text says why not;
+ * with WH_OUT_ABORTED it has not been tried, and is to be asked for again.
+ * Then the delivery has ended, its request starts, which nobody may ask for in a
+ * transaction, or the next of its batch is to be asked for. Of a subscription
+ * one is asked for at a time. The delivery may be gone before the host answers:
+ * what it needs of it, it takes a reference to (the event) or copies. An answer
+ * for one that is gone, or was put back, is ignored.
+ */
+typedef bool (*WhReady)(void *arg, int64_t subscription_id);
+
+/* NULL: there is none now. */
+extern const WhDelivery *wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token);
+/* The text, which may be NULL, is malloc'd; it is the engine's from now on. */
+extern void wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len);
+/* When there will be one, if nothing comes before; 0: at once, INT64_MAX: nobody knows. */
+extern int64_t wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg);
+
+/* A delivery that has ended or must be kept in pending, in the order in which it happened. */
+extern WhDelivery *wh_deliver_take(WhDeliver *e);
+extern int wh_deliver_outcomes(const WhDeliver *e);
+
+/* May more events be read? May hand back what a slow subscription cannot take. */
+extern bool wh_deliver_has_room(WhDeliver *e);
+
+/*
+ * What is to be fetched from pending: see queue.h. Nothing while there are
+ * outcomes to be taken; and those taken must have been written to the table.
+ */
+extern bool wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane);
+extern void wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane);
+extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane);
+extern int64_t wh_deliver_deferred_to_fetch(WhDeliver *e, int *room);
+extern void wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id);
+
+/*
+ * Breakers. While that of a subscription is not closed, rows of pending must
+ * not be taken for it, but for one that is asked for as a probe: its oldest,
+ * retry, behind or deferred, nothing of it being under way. When it closes its
+ * retries are to be made due. The same conditions as for fetching hold.
+ */
+extern int64_t wh_deliver_to_probe(WhDeliver *e); /* 0: none */
+extern void wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id);
+extern int64_t wh_deliver_to_hurry(WhDeliver *e); /* 0: none */
+extern void wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id);
+
+/*
+ * Subscriptions of which no row of pending shall be taken because it is due:
+ * those whose breaker is not closed, and those that have enough to do. Returns
+ * how many. Hungry: one that had enough then has no longer (asked once).
+ */
+extern int wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max);
+extern bool wh_deliver_hungry(WhDeliver *e);
+
+/* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
+extern void wh_deliver_drain(WhDeliver *e);
+
+/* Start nothing more until it is told otherwise: what has ended cannot be written down at the moment. */
+extern void wh_deliver_hold(WhDeliver *e, bool held);
+
+/* Break off everything: all deliveries come back as outcomes, none of them attempted. */
+extern void wh_deliver_stop(WhDeliver *e);
+
+extern int wh_deliver_fd(const WhDeliver *e);           /* readable: call wh_deliver_run */
+extern int64_t wh_deliver_deadline(const WhDeliver *e); /* call it then even so; INT64_MAX: no need */
+
+extern int wh_deliver_in_flight(const WhDeliver *e);
+extern int wh_deliver_queued(const WhDeliver *e);
+/* Counts of the i-th subscription (any order, stable between changes); false: there are no more. */
+extern bool wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts *out);
+
+#endif /* WEBHOOK_ENGINE_H */

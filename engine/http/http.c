@@ -1,0 +1,451 @@
+/*
+ * http.c
+ *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
+ *	  pool of transfers that are used again and again.
+ *
+ * libcurl tells us through callbacks which sockets to watch and when its next
+ * timeout is; the sockets are members of one epoll descriptor, which the
+ * worker's loop waits on among its other events. Connections, name look-ups
+ * and the authorities' certificates are kept by the multi handle and shared by
+ * all transfers; easy handles are made for one request each (http_easy.c).
+ *
+ * Called by engine.c only, from one thread. Rules beneath libcurl: a
+ * callback allocates nothing that is not bounded, never calls back into the
+ * server, and only notes what it saw (see also http_easy.c). libcurl starts a thread per name
+ * look-up; all signals are blocked around calls into it, so that such a
+ * thread inherits a full mask and the process's handlers run in the main
+ * thread alone.
+ */
+#include "http_internal.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS_AT_ONCE 128
+
+void
+wh_http_enter(WhHttp *http)
+{
+	sigset_t all;
+
+	if (http->entered++ > 0)
+		return;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &http->signals);
+}
+
+void
+wh_http_leave(WhHttp *http)
+{
+	if (--http->entered == 0)
+		pthread_sigmask(SIG_SETMASK, &http->signals, NULL);
+}
+
+/*
+ * libcurl's callbacks
+ */
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	WhHttp *http = arg;
+	struct epoll_event event = {0};
+
+	(void) easy;
+	event.data.fd = fd;
+	if (what == CURL_POLL_REMOVE)
+	{
+		epoll_ctl(http->epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (known == NULL)
+		curl_multi_assign(http->multi, fd, http); /* any pointer: "we know this one" */
+	return epoll_ctl(http->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
+}
+
+static int
+on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	WhHttp *http = arg;
+
+	(void) multi;
+	http->timer_ms = timeout_ms;
+	http->timer_changed = true;
+	return 0;
+}
+
+/*
+ * Making and freeing
+ */
+
+WhHttp *
+wh_http_create(const WhHttpConfig *config)
+{
+	WhHttp *http = calloc(1, sizeof(WhHttp));
+
+	if (http == NULL)
+		return NULL;
+	http->config = *config;
+	http->config.ca_file = NULL;
+	http->epoll_fd = -1;
+	http->body_max = WH_BODY_MAX;
+	http->deadline_us = INT64_MAX;
+	http->timer_ms = -1;
+	if (config->ca_file && config->ca_file[0] && (http->ca_file = strdup(config->ca_file)) == NULL)
+		goto failed;
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		goto failed;
+	http->multi = curl_multi_init();
+	http->nobody = curl_easy_init();
+	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	http->slots = calloc((size_t) config->max_transfers, sizeof(Slot));
+	if (http->multi == NULL || http->nobody == NULL || http->epoll_fd < 0 || http->slots == NULL)
+		goto failed;
+
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) config->max_transfers);
+	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_transfers);
+
+	for (int i = config->max_transfers - 1; i >= 0; i--)
+	{
+		Slot *slot = &http->slots[i];
+
+		slot->http = http;
+		wh_buffer_init(&slot->transfer.body, WH_BODY_MAX);
+		wh_buffer_init(&slot->transfer.answer, WH_PRIVATE_MAX);
+		slot->next = http->free_list;
+		http->free_list = slot;
+	}
+	return http;
+
+failed:
+	wh_http_free(http);
+	return NULL;
+}
+
+/* What must not stay in memory. */
+static void
+forget(WhTransfer *transfer)
+{
+	if (!transfer->private)
+		return;
+	if (transfer->body.data)
+		explicit_bzero(transfer->body.data, transfer->body.cap);
+	if (transfer->answer.data)
+		explicit_bzero(transfer->answer.data, transfer->answer.cap);
+	wh_buffer_free(&transfer->answer);
+	transfer->private = false;
+}
+
+static void
+forget_proxy(Slot *slot)
+{
+	for (struct curl_slist *line = slot->proxy_headers; line; line = line->next)
+		explicit_bzero(line->data, strlen(line->data));
+	curl_slist_free_all(slot->proxy_headers);
+	slot->proxy_headers = NULL;
+	free(slot->proxy);
+	slot->proxy = NULL;
+}
+
+static void
+free_slot(WhHttp *http, Slot *slot)
+{
+	if (slot->under_way)
+		curl_multi_remove_handle(http->multi, slot->easy);
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	curl_slist_free_all(slot->headers);
+	forget_proxy(slot);
+	forget(&slot->transfer);
+	wh_buffer_free(&slot->transfer.body);
+	free(slot->transfer.response);
+}
+
+void
+wh_http_free(WhHttp *http)
+{
+	if (http == NULL)
+		return;
+	wh_http_enter(http);
+	for (int i = 0; http->slots && i < http->config.max_transfers; i++)
+		free_slot(http, &http->slots[i]);
+	curl_easy_cleanup(http->nobody);
+	if (http->multi)
+		curl_multi_cleanup(http->multi);
+	wh_http_leave(http);
+	if (http->epoll_fd >= 0)
+		close(http->epoll_fd);
+	free(http->slots);
+	free(http->ca_file);
+	free(http);
+}
+
+bool
+wh_http_configure(WhHttp *http, const char *ca_file)
+{
+	char *copy = ca_file && ca_file[0] ? strdup(ca_file) : NULL;
+
+	if (ca_file && ca_file[0] && copy == NULL)
+		return false;
+	if ((copy == NULL) == (http->ca_file == NULL) && (copy == NULL || strcmp(copy, http->ca_file) == 0))
+	{
+		free(copy);
+		return true;
+	}
+	free(http->ca_file);
+	http->ca_file = copy;
+	return true;
+}
+
+void
+wh_http_body_max(WhHttp *http, size_t bytes)
+{
+	http->body_max = bytes < WH_BODY_MAX ? bytes : WH_BODY_MAX;
+}
+
+/*
+ * One request
+ */
+
+WhTransfer *
+wh_http_acquire(WhHttp *http)
+{
+	Slot *slot = http->free_list;
+
+	if (slot == NULL)
+		return NULL;
+	http->free_list = slot->next;
+	http->in_use++;
+	slot->address_refused = slot->too_large = slot->headers_ended = false;
+	slot->received = slot->header_received = slot->kept = 0;
+	slot->message[0] = '\0';
+	wh_buffer_reset(&slot->transfer.body);
+	slot->transfer.body.limit = http->body_max;
+	slot->transfer.owner = NULL;
+	slot->transfer.http_status = 0;
+	slot->transfer.retry_after[0] = '\0';
+	slot->transfer.duration_us = 0;
+	slot->transfer.error[0] = '\0';
+	return &slot->transfer;
+}
+
+void
+wh_http_release(WhHttp *http, WhTransfer *transfer)
+{
+	Slot *slot = (Slot *) transfer;
+
+	if (slot->easy)
+		curl_easy_cleanup(slot->easy);
+	slot->easy = NULL;
+	curl_slist_free_all(slot->headers);
+	slot->headers = NULL;
+	forget_proxy(slot);
+	free(transfer->response);
+	transfer->response = NULL;
+	forget(transfer);
+	/* a body of unusual size is not kept for the next request */
+	if (transfer->body.cap > 64 * 1024)
+		wh_buffer_free(&transfer->body);
+	slot->next = http->free_list;
+	http->free_list = slot;
+	http->in_use--;
+}
+
+bool
+wh_http_header(WhTransfer *transfer, const char *line)
+{
+	Slot *slot = (Slot *) transfer;
+	struct curl_slist *longer = curl_slist_append(slot->headers, line);
+
+	if (longer == NULL)
+		return false;
+	slot->headers = longer;
+	return true;
+}
+
+bool
+wh_http_proxy(WhTransfer *transfer, const char *address, const char *authorization)
+{
+	Slot *slot = (Slot *) transfer;
+
+	slot->proxy = strdup(address);
+	if (*authorization)
+		slot->proxy_headers = curl_slist_append(NULL, authorization);
+	return slot->proxy && (slot->proxy_headers || *authorization == '\0');
+}
+
+static bool
+cannot_start(WhTransfer *transfer, const char *why)
+{
+	transfer->kind = WH_OUT_INTERNAL;
+	snprintf(transfer->error, sizeof(transfer->error), "%s", why);
+	return false;
+}
+
+bool
+wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us,
+			  const WhHttpAccess *access)
+{
+	Slot *slot = (Slot *) transfer;
+	CURLMcode rc;
+
+	if (!wh_http_easy(slot, url, timeout_us, access))
+		return cannot_start(transfer, "libcurl has no memory, or does not take the request");
+	wh_http_enter(http);
+	rc = curl_multi_add_handle(http->multi, slot->easy);
+	wh_http_leave(http);
+	if (rc != CURLM_OK)
+		return cannot_start(transfer, curl_multi_strerror(rc));
+	slot->under_way = true;
+	return true;
+}
+
+/* libcurl is done with it: how did it end? */
+static void
+finish(WhHttp *http, Slot *slot, CURLcode rc)
+{
+	wh_http_outcome(slot, rc);
+	curl_multi_remove_handle(http->multi, slot->easy);
+	slot->under_way = false;
+	slot->next = NULL;
+	if (http->finished_tail)
+		http->finished_tail->next = slot;
+	else
+		http->finished_head = slot;
+	http->finished_tail = slot;
+}
+
+/*
+ * Moving on
+ */
+
+/* The deadline, from what libcurl last asked for. A clock that was set back does not put it off. */
+static void
+look_at_timer(WhHttp *http, int64_t now_us)
+{
+	if (http->timer_ms < 0)
+		http->deadline_us = INT64_MAX;
+	else if (http->timer_changed ||
+			 (http->deadline_us != INT64_MAX && http->deadline_us > now_us + http->timer_ms * 1000))
+		http->deadline_us = now_us + http->timer_ms * 1000;
+	http->timer_changed = false;
+}
+
+/*
+ * Requests that wait for a connection (PIPEWAIT) look again. libcurl 8.14 tells
+ * them of a new connection only if it is HTTP/2; of another, they would learn
+ * when a request ends: never, at an endpoint that hangs. It has all of them
+ * look whenever a handle is removed, whichever that is.
+ */
+static void
+wake_waiting(WhHttp *http)
+{
+	if (http->connected && curl_multi_add_handle(http->multi, http->nobody) == CURLM_OK)
+		curl_multi_remove_handle(http->multi, http->nobody);
+	http->connected = false;
+}
+
+void
+wh_http_run(WhHttp *http, int64_t now_us)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	CURLMsg *msg;
+	int running;
+	int left;
+	int n;
+
+	wh_http_enter(http);
+	look_at_timer(http, now_us);
+	if (http->deadline_us <= now_us)
+	{
+		http->deadline_us = INT64_MAX;
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	}
+	n = epoll_wait(http->epoll_fd, events, EVENTS_AT_ONCE, 0);
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t ready = events[i].events;
+		int what = 0;
+
+		if (ready & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (ready & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (ready & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(http->multi, events[i].data.fd, what, &running);
+	}
+	while ((msg = curl_multi_info_read(http->multi, &left)) != NULL)
+	{
+		Slot *slot = NULL;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &slot);
+		finish(http, slot, msg->data.result);
+	}
+	wake_waiting(http);
+	look_at_timer(http, now_us);
+	wh_http_leave(http);
+}
+
+WhTransfer *
+wh_http_finished(WhHttp *http)
+{
+	Slot *slot = http->finished_head;
+
+	if (slot == NULL)
+		return NULL;
+	http->finished_head = slot->next;
+	if (http->finished_head == NULL)
+		http->finished_tail = NULL;
+	return &slot->transfer;
+}
+
+WhTransfer *
+wh_http_abort_one(WhHttp *http)
+{
+
+	for (int i = 0; i < http->config.max_transfers; i++)
+	{
+		Slot *slot = &http->slots[i];
+
+		if (!slot->under_way)
+			continue;
+		wh_http_enter(http);
+		curl_multi_remove_handle(http->multi, slot->easy);
+		wh_http_leave(http);
+		slot->under_way = false;
+		return &slot->transfer;
+	}
+	return NULL;
+}
+
+int
+wh_http_fd(const WhHttp *http)
+{
+	return http->epoll_fd;
+}
+
+int64_t
+wh_http_deadline(const WhHttp *http)
+{
+	/* a timer just set by wh_http_start is looked at by the next run, which is due at once */
+	return http->timer_changed ? 0 : http->deadline_us;
+}
+
+int
+wh_http_in_use(const WhHttp *http)
+{
+	return http->in_use;
+}

@@ -1,0 +1,66 @@
+/*
+ * oauth.h
+ *	  OAuth 2 client credentials (RFC 6749, section 4.4): an endpoint's token,
+ *	  and the deliveries that wait for one.
+ *
+ * Called by engine.c, endpoint.c and request.c only.
+ *
+ * The credential "oauth2" is a JSON object of strings: token_url, client_id,
+ * client_secret and, where they are wanted, scope, audience, resource, and auth:
+ * how the client proves who it is, "basic" (so by default) or "post".
+ */
+#ifndef WEBHOOK_OAUTH_H
+#define WEBHOOK_OAUTH_H
+
+#include "engine.h"
+#include "endpoint.h"
+#include "http.h"
+#include "types.h"
+
+/* A token, held by its endpoint and by the request that asks for one. */
+typedef struct Oauth
+{
+	int refs;
+	int64_t subscription_id;
+	bool asking;              /* a request for a token is under way */
+	uint32_t number;          /* of the last token; 0: there has been none */
+	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;         /* when it is too old to be used */
+	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
+	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
+	WhOutcomeKind
+		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
+	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
+} Oauth;
+
+extern void wh_oauth_let_go(Oauth *oauth);
+
+/* Does a delivery to it have to wait for a token? */
+extern bool wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us);
+
+/* It does, and so it waits; the first one asks, with this transfer, else that is released. */
+extern void wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
+
+/* A private transfer has ended: there is a token, or none and what waited for it ends with that. */
+extern void wh_oauth_answered(WhDeliver *e, WhTransfer *t);
+
+/* The same for one that was taken back unfinished. */
+extern void wh_oauth_broken_off(WhDeliver *e, WhTransfer *t);
+
+/*
+ * A response has come. True: it was the first 401 for a delivery sent with a
+ * token, which is then not used any more; the delivery waits for another. Not
+ * so where another has been of no use lately.
+ */
+extern bool wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t);
+
+/* One of those that wait which may be sent now, or has to ask; NULL: none. */
+extern WhDelivery *wh_oauth_next(WhDeliver *e);
+
+/* When the next of them may be sent, later than now; INT64_MAX: no need to look. */
+extern int64_t wh_oauth_due(const WhDeliver *e);
+
+/* Those of a subscription (0: of all) do not wait any more: they are back in the queue; tests are dropped. */
+extern void wh_oauth_put_back(WhDeliver *e, int64_t subscription_id);
+
+#endif /* WEBHOOK_OAUTH_H */

@@ -1,0 +1,88 @@
+/*
+ * pending.c
+ *	  The engine's public face, as far as rows of webhook.pending are concerned:
+ *	  which are to be fetched, and which are not.
+ *
+ * The queue knows, and the breakers; what is here is when they may be asked.
+ * Called by worker/worker_fetch.c, from the one thread.
+ */
+#include "engine_internal.h"
+
+bool
+wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane)
+{
+	/* rows that are among the outcomes are not in the table yet */
+	return e->outcomes.n == 0 && wh_queue_lane_to_fetch(e->queue, subscription_id, lane);
+}
+
+void
+wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane)
+{
+	wh_queue_lane_fetch_again(e->queue, subscription_id, lane);
+}
+
+void
+wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane)
+{
+	wh_queue_lane_is_empty(e->queue, subscription_id, lane);
+}
+
+int64_t
+wh_deliver_deferred_to_fetch(WhDeliver *e, int *room)
+{
+	return e->outcomes.n == 0 ? wh_queue_deferred_to_fetch(e->queue, room) : 0;
+}
+
+void
+wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id)
+{
+	wh_queue_deferred_is_empty(e->queue, subscription_id);
+}
+
+int
+wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max)
+{
+	int n = 0;
+
+	if (e->breakers.n_held == 0 && !wh_queue_any_sated(e->queue))
+		return 0;
+	for (int i = 0; i < e->n_endpoints && n < max; i++)
+		if (e->endpoints[i]->breaker.state != WH_BREAKER_CLOSED ||
+			wh_queue_sated(e->queue, e->endpoints[i]->sub.id))
+			subscription_ids[n++] = e->endpoints[i]->sub.id;
+	return n;
+}
+
+bool
+wh_deliver_hungry(WhDeliver *e)
+{
+	return wh_queue_hungry(e->queue);
+}
+
+int64_t
+wh_deliver_to_probe(WhDeliver *e)
+{
+	return e->outcomes.n == 0 ? wh_breakers_to_probe(&e->breakers, e->endpoints, e->n_endpoints) : 0;
+}
+
+void
+wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id)
+{
+	wh_queue_nothing_stored(e->queue, subscription_id);
+	wh_breakers_look_soon(&e->breakers);
+}
+
+int64_t
+wh_deliver_to_hurry(WhDeliver *e)
+{
+	return e->outcomes.n == 0 ? wh_breakers_to_hurry(&e->breakers, e->endpoints, e->n_endpoints) : 0;
+}
+
+void
+wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id)
+{
+	Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
+
+	if (endpoint)
+		wh_breakers_hurry(&e->breakers, endpoint);
+}

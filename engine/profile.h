@@ -1,0 +1,44 @@
+/*
+ * profile.h
+ *	  A profile as the engine holds it: its templates compiled, once for all
+ *	  the subscriptions that use it.
+ *
+ * Called by engine.c, endpoint.c and request.c only.
+ */
+#ifndef WEBHOOK_PROFILE_H
+#define WEBHOOK_PROFILE_H
+
+#include "http.h"
+#include "sign.h"
+#include "template.h"
+#include "types.h"
+
+#define WH_HEADERS_MAX 32 /* headers of one profile */
+
+/* Not changed once it is made: a row that differs makes another one. */
+typedef struct Profile
+{
+	struct Profile *next;
+	struct Profile **list; /* the engine's, which it is in */
+	int refs;
+	WhProfile row;     /* a copy */
+	WhSigning signing; /* its strings are the row's */
+	WhTemplate *envelope;
+	WhTemplate *batch_envelope;
+	int n_headers;
+	WhTemplate *headers[WH_HEADERS_MAX]; /* each a whole line, "Name: value" */
+	char problem[WH_ERROR_MAX];          /* why it cannot be used; "": it can */
+} Profile;
+
+/*
+ * The profile of such a row: one that is in the list, or a new one, of which
+ * everything is copied. The caller holds it until it lets go; the last one
+ * frees it. NULL: no memory.
+ */
+extern Profile *wh_profile_hold(Profile **list, const WhProfile *row);
+extern void wh_profile_let_go(Profile *profile);
+
+/* A 2xx whose body is what the profile takes for a failure becomes one, with its text. */
+extern void wh_profile_judge(const Profile *profile, WhTransfer *t);
+
+#endif /* WEBHOOK_PROFILE_H */

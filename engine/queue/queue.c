@@ -1,0 +1,533 @@
+/*
+ * queue.c
+ *	  Which delivery goes next: order within a lane, limits of a subscription,
+ *	  fairness between subscriptions.
+ *
+ * A lane holds what must go one after the other: the deliveries of one entity
+ * for one subscription (or, by the subscription's ordering, a single delivery
+ * or all of them). At most one of a lane is in flight, or several of it that go
+ * in order with one request: a batch (queue_batch.c). A subscription keeps
+ * its lanes that could start one in a FIFO, and the queue keeps the
+ * subscriptions that could start one in a round-robin; so a step costs the
+ * same whatever waits. Two things keep a subscription from its turn. One whose
+ * rate limit is used up rests until it may start the next. And a subscription
+ * may only have as many requests under way as there are places left free (one
+ * it may have in any case): so one alone takes half of all places at most, two
+ * that hang leave a third to all others, n of them 1 / (n + 1), and this
+ * without anybody having to find out who hangs. One that has its share keeps
+ * its place in the round-robin; it has f requests under way where f places are
+ * free, so a step passes by fewer than (all places / f) such subscriptions.
+ * The same holds of the bytes of what is under way (queue_flight.c).
+ *
+ * What cannot stay in memory is given back to be kept in webhook.pending:
+ *
+ *	 retry	 it failed; its lane is blocked until it is delivered or dead
+ *	 behind	 its lane is blocked by an earlier one, or its batch is to be sent
+ *			 again, whose lead is 'retry'
+ *	 deferred	 its subscription is catching up: paused, held by its breaker, full
+ *			 and too slow, or with deferred deliveries that must go first
+ *
+ * Counts keep order across that border. Of a lane: `stored`, its rows in
+ * pending that are not 'deferred'; `held`, those of them that are in memory now.
+ * Of a subscription: `deferred`, its deferred rows; `fresh`, the deliveries in
+ * memory that have no row, being straight from the log. The rules that follow:
+ *
+ *	 - what may have been lost with a worker is deferred, so that all after it
+ *	   queues up behind it;
+ *	 - an event just read is deferred while its subscription is catching up,
+ *	   else goes behind while its lane has stored rows, else waits here;
+ *	 - so deferred rows are always younger than the stored rows of their lane,
+ *	   and may enter memory only when all of those are in memory too;
+ *	 - deferred rows are fetched only when nothing fresh is left in memory: they
+ *	   become stored rows, and a crash defers the fresh ones as lost, which must
+ *	   not be older than a stored row of their lane;
+ *	 - a lane with stored rows but none in memory either has a row that is due
+ *	   by itself or with its batch, or is asked for by wh_queue_lane_to_fetch, but while its
+ *	   subscription is paused or held;
+ *	 - the rows of a batch that failed come before all others of their lanes,
+ *	   which are 'blocked' them: a lane has no more than one such batch, and no
+ *	   other row of it is due;
+ *	 - while it is held one delivery, or batch, at a time is let in, its oldest row
+ *	   or, where it has none, the next event; and only when nothing else of it is
+ *	   in memory, so that no earlier one of its lane can be.
+ *
+ * What this relies on: whatever has been given back is in pending, and what
+ * was delivered is in the log, before rows are fetched; and after a crash no
+ * deferred rows are fetched until all that may have been lost has been pushed.
+ *
+ * Called by engine.c only. Owns the deliveries it holds; nothing in here
+ * blocks, does I/O or looks at a clock. How much may be in memory, and what is
+ * fetched when there is room, is in queue_room.c; the lists, and the invariants
+ * in wh_lane_sane(), are in queue_lanes.c.
+ */
+#include "queue_internal.h"
+
+#include <assert.h>
+
+/*
+ * Give back what waits in a lane, as pending must keep it. Where the lane has
+ * stored rows, its first delivery stays due (unless it is not the `first`: one
+ * is in flight or in a batch that waits, and will say how to go on) and the
+ * others stay behind it; else all is deferred.
+ */
+static void
+give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
+{
+	Sub *sub = lane->sub;
+	bool stored = lane->stored > 0;
+	WhDelivery *d;
+
+	while ((d = wh_lane_pop(q, lane)) != NULL)
+	{
+		d->attempts--; /* it was counted when it was put here, and has not been made */
+		d->attempted = false;
+		if (d->stored)
+			lane->held--;
+		else
+			sub->fresh--;
+		if (sub->gone)
+			d->disposal = WH_DO_DROP;
+		else if (stored)
+		{
+			d->disposal = first ? WH_DO_RETRY : WH_DO_BLOCK;
+			d->due_us = 0;
+			if (!d->stored)
+				wh_lane_set_stored(q, lane, lane->stored + 1);
+			first = false;
+		}
+		else
+		{
+			d->disposal = WH_DO_DEFER;
+			wh_sub_set_deferred(q, sub, sub->deferred + 1);
+		}
+		wh_list_push(out, d);
+	}
+	wh_sub_note(q, sub);
+	wh_lane_sane(lane);
+}
+
+void
+wh_sub_give_back(WhQueue *q, Sub *sub, WhList *out)
+{
+	Link *next;
+	WhDelivery *lead;
+
+	sub->admit = ADMIT_NONE;
+	for (Link *link = sub->lanes.next; link != &sub->lanes && sub->queued > 0; link = next)
+	{
+		Lane *lane = LINKED(Lane, of_sub, link);
+
+		next = link->next;
+		if (lane->waiting.n == 0)
+			continue;
+		give_back_lane(q, lane, lane->n_bound == 0, out);
+		wh_lane_free_if_idle(q, lane);
+	}
+	while ((lead = wh_list_pop(&sub->batches)) != NULL)
+		wh_batch_give_back(q, sub, lead, out);
+}
+
+bool
+wh_queue_subscribe(WhQueue *q, int64_t id, void *owner, bool paused, int max_in_flight, int batch_size,
+				   WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	if (sub == NULL && (sub = wh_sub_make(q, id)) == NULL)
+		return false;
+	sub->gone = false;
+	sub->owner = owner;
+	sub->max_in_flight = max_in_flight;
+	sub->batch_size = batch_size;
+	sub->paused = paused;
+	if (paused)
+		wh_sub_give_back(q, sub, given_back);
+	wh_sub_note(q, sub);
+	return true;
+}
+
+void
+wh_queue_hold(WhQueue *q, int64_t id, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	sub->held = true;
+	wh_sub_give_back(q, sub, given_back);
+}
+
+void
+wh_queue_give_back(WhQueue *q, int64_t id, WhList *given_back)
+{
+	wh_sub_give_back(q, wh_sub_find(q, id), given_back);
+}
+
+void
+wh_queue_release(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	sub->held = false;
+	sub->admit = ADMIT_NONE;
+	wh_sub_note(q, sub);
+}
+
+WhAdmit
+wh_queue_admit(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	assert(sub->held);
+	if (sub->queued > 0 || sub->in_flight > 0)
+		return WH_ADMIT_NOT_YET;
+	sub->admit = sub->deferred > 0 || sub->blocked > 0 ? ADMIT_NONE : ADMIT_NEXT;
+	return sub->admit == ADMIT_NEXT ? WH_ADMIT_EVENT : WH_ADMIT_ROW;
+}
+
+void
+wh_queue_nothing_stored(WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+	Link *next;
+
+	if (sub == NULL)
+		return;
+	wh_sub_set_deferred(q, sub, 0);
+	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
+	{
+		Lane *lane = LINKED(Lane, of_sub, link);
+
+		next = link->next;
+		wh_lane_set_stored(q, lane, lane->held);
+		wh_lane_free_if_idle(q, lane);
+	}
+}
+
+void *
+wh_queue_owner(const WhQueue *q, int64_t id)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	return sub && !sub->gone ? sub->owner : NULL;
+}
+
+void
+wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, id);
+	Link *next;
+
+	if (sub == NULL || sub->gone)
+		return;
+	sub->gone = true;
+	sub->held = false;
+	sub->owner = NULL;
+	wh_sub_set_deferred(q, sub, 0);
+	wh_sub_give_back(q, sub, given_back);
+	for (Link *link = sub->lanes.next; link != &sub->lanes; link = next)
+	{
+		Lane *lane = LINKED(Lane, of_sub, link);
+
+		next = link->next;
+		/* its rows are gone, also those of what is in flight */
+		for (WhDelivery *d = lane->bound; d; d = d->bound_next)
+			if (d->stored)
+			{
+				d->stored = false;
+				sub->fresh++;
+			}
+		lane->held = 0;
+		wh_lane_set_stored(q, lane, 0);
+		link_remove(&lane->fetch);
+		wh_lane_free_if_idle(q, lane);
+	}
+	wh_sub_free_if_idle(q, sub);
+}
+
+void
+wh_queue_restore_deferred(WhQueue *q, int64_t id, int64_t deferred)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	if (sub == NULL)
+		return;
+	wh_sub_set_deferred(q, sub, sub->deferred + deferred);
+	wh_sub_note(q, sub);
+}
+
+bool
+wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t key, int rows)
+{
+	Sub *sub = wh_sub_find(q, id);
+	Lane *lane;
+
+	if (sub == NULL)
+		return true;
+	lane = wh_lane_find(q, sub, key);
+	if (lane == NULL && (lane = wh_lane_make(q, sub, key)) == NULL)
+		return false;
+	wh_lane_set_stored(q, lane, rows);
+	return true;
+}
+
+/* Something of it waits now that did not before. */
+static void
+note_pushed(WhQueue *q, Sub *sub, int64_t now_us)
+{
+	wh_sub_note(q, sub);
+	if (is_linked(&sub->full) || sub->queued < WH_QUEUE_FULL)
+		return;
+	sub->full_since_us = now_us;
+	link_last(&q->full, &sub->full);
+}
+
+WhPushed
+wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
+{
+	Sub *sub = wh_sub_find(q, d->subscription_id);
+	Lane *lane;
+	bool admitted;
+
+	if (sub == NULL || sub->gone)
+		return WH_PUSH_UNKNOWN;
+	/* what comes while it is held is what it has admitted */
+	admitted = sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0);
+	if (d->batch != 0)
+	{
+		WhPushed pushed = wh_batch_push(q, sub, d, now_us);
+
+		if (pushed == WH_PUSHED)
+		{
+			sub->admit = admitted ? ADMIT_ONE : sub->admit;
+			note_pushed(q, sub, now_us);
+		}
+		return pushed;
+	}
+	lane = wh_lane_find(q, sub, d->lane);
+
+	if (from == WH_FROM_INTERRUPTED || (from == WH_FROM_LOG && (d->keep || catching_up(sub))))
+	{
+		wh_sub_set_deferred(q, sub, sub->deferred + 1);
+		wh_sub_note(q, sub);
+		return WH_PUSH_DEFER;
+	}
+	if (lane &&
+		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_DEFERRED && lane->stored > lane->held)))
+	{
+		wh_lane_set_stored(q, lane, lane->stored + 1);
+		if (from == WH_FROM_DEFERRED)
+			wh_sub_set_deferred(q, sub, sub->deferred - 1);
+		return WH_PUSH_BEHIND;
+	}
+	if (lane && from == WH_FROM_STORED && wh_lane_has(lane, d->event->id))
+		return WH_PUSH_DUPLICATE;
+	if (lane == NULL && (lane = wh_lane_make(q, sub, d->lane)) == NULL)
+		return WH_PUSH_NO_MEMORY;
+
+	if (from == WH_FROM_DEFERRED)
+	{
+		wh_sub_set_deferred(q, sub, sub->deferred - 1);
+		wh_lane_set_stored(q, lane, lane->stored + 1);
+	}
+	if (from == WH_FROM_LOG)
+		sub->fresh++;
+	else
+	{
+		lane->held++;
+		if (lane->stored < lane->held) /* a row nobody told us of at start */
+			wh_lane_set_stored(q, lane, lane->held);
+	}
+	if (admitted)
+		sub->admit = ADMIT_ONE;
+	/* counted before it is appended, which looks whether all is sane */
+	d->queued_us = now_us;
+	wh_lane_append(q, lane, d);
+	note_pushed(q, sub, now_us);
+	return WH_PUSHED;
+}
+
+void
+wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
+{
+	Sub *sub = wh_sub_find(q, id);
+
+	if (sub == NULL || sub->not_before_us == at_us)
+		return;
+	sub->not_before_us = at_us;
+	wh_sub_rouse(q, sub); /* it rests again, until the right time, when it is its turn */
+}
+
+/* When may it start something, as far as waiting goes? A clock that was set back must not keep it waiting. */
+static int64_t
+start_at(const Sub *sub, int64_t now_us)
+{
+	int64_t at = sub->not_before_us;
+
+	if (waits_for_more(sub))
+	{
+		/* the lane that has been ready for longest; those after it have not waited for more that long */
+		Lane *lane = LINKED(Lane, ready, sub->ready.next);
+		int64_t more_until = lane->waiting.head->queued_us + WH_BATCH_WAIT_US;
+
+		if (more_until > at && more_until <= now_us + WH_BATCH_WAIT_US)
+			at = more_until;
+	}
+	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
+}
+
+/* Its next request, now in flight. */
+static WhDelivery *
+start(WhQueue *q, Sub *sub)
+{
+	WhDelivery *lead = wh_batch_take(q, sub);
+
+	if (lead == NULL && is_linked(&sub->ready))
+		lead = wh_batch_gather(q, sub);
+	if (lead == NULL)
+		return NULL;
+	sub->in_flight++;
+	wh_flight_begin(q, sub, lead);
+	sub->admit = ADMIT_NONE;
+	wh_sub_note(q, sub);
+	return lead;
+}
+
+/*
+ * Those that wait for bytes: the first of each size, if there are enough now.
+ * One that is kept from its turn by something else goes back to the others.
+ */
+static WhDelivery *
+next_heavy(WhQueue *q, int64_t now_us, int free)
+{
+	for (Size size = WH_SMALL; size < WH_SIZES; size++)
+		while (is_linked(&q->heavy[size]))
+		{
+			Sub *sub = LINKED(Sub, runnable, q->heavy[size].next);
+			size_t bytes = wh_batch_bytes(q, sub);
+			bool may = could_start(sub) && sub->in_flight < free && start_at(sub, now_us) <= now_us &&
+					   bytes > 0 && wh_flight_size(q, bytes) == size;
+			Flight flight = may ? wh_flight_may(q, sub, bytes) : FLIGHT_HAS_ITS_SHARE;
+			WhDelivery *lead;
+
+			if (flight == FLIGHT_NO_ROOM)
+				break;
+			link_remove(&sub->runnable);
+			if (flight != FLIGHT_MAY)
+				link_last(&q->runnable, &sub->runnable);
+			else if ((lead = start(q, sub)) != NULL)
+				return lead;
+		}
+	return NULL;
+}
+
+WhDelivery *
+wh_queue_next(WhQueue *q, int64_t now_us, int free)
+{
+	WhDelivery *lead;
+	Link *next;
+
+	wh_queue_wake(q, now_us);
+	if (free > 0 && (lead = next_heavy(q, now_us, free)) != NULL)
+		return lead;
+	for (Link *link = q->runnable.next; free > 0 && link != &q->runnable; link = next)
+	{
+		Sub *sub = LINKED(Sub, runnable, link);
+		size_t bytes;
+		Flight flight;
+
+		next = link->next;
+		if (sub->in_flight >= free && could_start(sub))
+			continue; /* it keeps its turn */
+		link_remove(link);
+		/* it may have lost what made it runnable since it was put here */
+		if (!could_start(sub))
+			continue;
+		if (start_at(sub, now_us) > now_us)
+		{
+			wh_sub_rest(q, sub, start_at(sub, now_us));
+			continue;
+		}
+		if ((bytes = wh_batch_bytes(q, sub)) == 0)
+			continue; /* a batch whose lane is not free: it comes back when that is */
+		flight = wh_flight_may(q, sub, bytes);
+		if (flight == FLIGHT_HAS_ITS_SHARE)
+			link_before(next, link); /* it keeps its turn, too */
+		else if (flight == FLIGHT_NO_ROOM || is_linked(&q->heavy[wh_flight_size(q, bytes)]))
+			link_last(&q->heavy[wh_flight_size(q, bytes)], link);
+		else if ((lead = start(q, sub)) != NULL)
+			return lead;
+	}
+	return NULL;
+}
+
+/* One of those that went with a request has ended, as the lead did; the last one of its lane says how that goes on. */
+static void
+land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
+{
+	Lane *lane = wh_lane_find(q, sub, d->lane);
+	bool again = d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY && !sub->gone;
+
+	wh_lane_unbind(lane, d);
+	lane->flying--;
+	sub->flying--;
+	if (sub->gone && d->disposal != WH_DO_FORGET)
+		d->disposal = WH_DO_DROP;
+	if (d->stored)
+		lane->held--;
+	else
+		sub->fresh--;
+	if (again != d->stored)
+		wh_lane_set_stored(q, lane, lane->stored + (again ? 1 : -1));
+	if (lane->n_bound > 0)
+		return;
+	if (again)
+		give_back_lane(q, lane, false, given_back);
+	else if (lane->waiting.n > 0)
+		wh_lane_note_ready(q, lane);
+	else
+		wh_lane_note_fetch(q, lane);
+	wh_lane_sane(lane);
+	wh_lane_free_if_idle(q, lane);
+}
+
+void
+wh_queue_done(WhQueue *q, WhDelivery *lead, WhList *given_back)
+{
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+	WhDisposal disposal = lead->disposal;
+
+	sub->in_flight--;
+	wh_flight_end(q, sub, lead);
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		d->disposal = d != lead && disposal == WH_DO_RETRY ? WH_DO_BLOCK : disposal;
+		land(q, sub, d, given_back);
+	}
+	wh_sub_note(q, sub);
+	wh_sub_free_if_idle(q, sub);
+}
+
+void
+wh_queue_abort(WhQueue *q, WhDelivery *lead)
+{
+	Sub *sub = wh_sub_find(q, lead->subscription_id);
+
+	sub->in_flight--;
+	wh_flight_end(q, sub, lead);
+	wh_batch_put_back(q, sub, lead);
+}
+
+void
+wh_queue_give_back_all(WhQueue *q, WhList *given_back)
+{
+	for (size_t i = 0; i < SUB_BUCKETS; i++)
+	{
+		Sub *next;
+
+		for (Sub *sub = q->subs[i]; sub; sub = next)
+		{
+			next = sub->hash_next;
+			wh_sub_give_back(q, sub, given_back);
+			wh_sub_free_if_idle(q, sub);
+		}
+	}
+}

@@ -1,0 +1,147 @@
+/*
+ * sign.h
+ *	  Signatures of requests, as data describes them: how to make one, how to
+ *	  check one, and secrets as text.
+ *
+ * Called by engine.c for every request and endpoint.c when a
+ * subscription's secrets are read, and by api.c and verify.c (webhook.verify,
+ * webhook_internal.check_secret, webhook_internal.generate_secret). All of it runs in one
+ * thread: keyed contexts are kept between calls.
+ *
+ * sign.c has the header's text, sign_digest.c the arithmetic (HMAC of RFC
+ * 2104, SHA of FIPS 180-4, ed25519 of RFC 8032), sign_key.c the secrets.
+ * Base64 is that of RFC 4648, section 4, padded, and accepted only as it would
+ * be written; hex is in lower case.
+ *
+ * No reason given by these functions quotes any part of a secret.
+ */
+#ifndef WEBHOOK_SIGN_H
+#define WEBHOOK_SIGN_H
+
+#include "types.h"
+
+#define WH_SIGNATURE_FORMAT_MAX 128 /* bytes of a format */
+#define WH_SEPARATOR_MAX 8          /* bytes of a separator */
+#define WH_SIGNATURE_MAX 1024       /* a header's value with WH_SECRETS_MAX signatures, with NUL */
+
+#define WH_SECRET_TEXT_MAX 128 /* a secret that we write, with NUL */
+#define WH_SECRET_BYTES_MIN 24 /* bytes of a whsec_ secret, decoded */
+#define WH_SECRET_BYTES_MAX 64
+#define WH_ED25519_SEED_LEN 32
+#define WH_ED25519_PUBLIC_LEN 32
+
+typedef enum WhAlgorithm
+{
+	WH_ALGORITHM_NONE, /* no signature */
+	WH_ALGORITHM_HMAC_SHA256,
+	WH_ALGORITHM_HMAC_SHA1,
+	WH_ALGORITHM_SHA1,   /* of the content and, behind it, the secret (Xsolla's) */
+	WH_ALGORITHM_ED25519 /* receivers hold the public half only */
+} WhAlgorithm;
+
+typedef enum WhEncoding
+{
+	WH_ENCODING_HEX,
+	WH_ENCODING_BASE64
+} WhEncoding;
+
+typedef enum WhSecretEncoding
+{
+	WH_SECRET_RAW,  /* the key is the secret's text, all of it */
+	WH_SECRET_WHSEC /* base64 after whsec_; with ed25519 after whsk_, or whpk_ for the public half */
+} WhSecretEncoding;
+
+/*
+ * How requests are signed: the signature columns of a row of webhook.profile.
+ * The strings are the caller's and must outlive the struct.
+ *
+ * `content` is what is signed, text with {id}, {timestamp} and {body}.
+ * `format` is the header's value, text with {signature} and perhaps
+ * {timestamp}. Where there is a separator, the format is a list divided by
+ * it, and the entry with {signature} is repeated for each key; so
+ * "t={timestamp},v1={signature}" with "," becomes "t=...,v1=...,v1=...".
+ * Without one the header has room for a single signature.
+ */
+typedef struct WhSigning
+{
+	WhAlgorithm algorithm;
+	WhEncoding encoding;
+	WhSecretEncoding secret_encoding;
+	const char *content;
+	const char *format;
+	const char *separator; /* "": the header holds one signature */
+} WhSigning;
+
+/* What a signature is about. */
+typedef struct WhMessage
+{
+	const char *id;
+	int64_t timestamp; /* Unix seconds */
+	const char *body;  /* may be NULL where body_len is 0 */
+	size_t body_len;
+} WhMessage;
+
+/* Standard Webhooks 1.0.0, v1: HMAC-SHA256 of id.timestamp.body in the header webhook-signature. */
+extern const WhSigning wh_signing_standard;
+
+/*
+ * Read the columns, all of them text; separator NULL counts as "". Returns
+ * false and a reason (a constant string) where they describe no way to sign;
+ * the algorithm is then 'none'. With algorithm 'none' the others are not
+ * looked at and may be NULL.
+ */
+extern bool wh_signing_parse(const char *algorithm, const char *encoding, const char *secret_encoding,
+							 const char *content, const char *format, const char *separator,
+							 WhSigning *signing, const char **why);
+
+/*
+ * The value of the signature header. Keys are in order, the newest first. A
+ * header with room for one signature only is signed with the *oldest*: while
+ * secrets overlap, receivers that have not yet been given the new one must not
+ * refuse everything, or the overlap would be of no use to them.
+ *
+ * Returns false, with an empty `out`, where there is no key or one is not as
+ * wh_secret_decode makes them, OpenSSL or memory fails, or `out` is too small
+ * (WH_SIGNATURE_MAX is enough). With algorithm 'none': true, and an empty `out`.
+ */
+extern bool wh_sign(const WhSigning *signing, const WhKey *const *keys, int n_keys, const WhMessage *message,
+					char *out, size_t out_size);
+
+/*
+ * True if any signature in the header's value is right; entries that the
+ * format does not know are passed over. How long it takes depends on lengths
+ * and on what was sent, never on how near a wrong signature was.
+ */
+extern bool wh_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message,
+					  const char *header);
+
+/* Does the format hold the timestamp? And which one does this header's value hold; false: none, or several. */
+extern bool wh_signature_has_timestamp(const WhSigning *signing);
+extern bool wh_signature_timestamp(const WhSigning *signing, const char *header, int64_t *timestamp);
+
+/* Unix seconds as they would be written: digits, no sign, no blank, no leading zero. */
+extern bool wh_timestamp_parse(const char *text, size_t len, int64_t *timestamp);
+
+/*
+ * Decode a secret for signing, or for verifying (which a public key whpk_ is
+ * enough for). Returns false and a reason (a constant string that quotes no
+ * part of the secret) where it is not of the form that is wanted; the key is
+ * then empty.
+ */
+extern bool wh_secret_decode(const WhSigning *signing, const char *text, WhKey *key, const char **why);
+extern bool wh_verifier_decode(const WhSigning *signing, const char *text, WhKey *key, const char **why);
+
+/*
+ * Write whsec_ and the base64 of `len` random bytes (24 to 64), or whsk_ and
+ * the base64 of a seed and its public half; the caller brings the random
+ * bytes. Return false, with an empty `out`, where the length is another,
+ * OpenSSL fails or `out` is too small; WH_SECRET_TEXT_MAX is always enough.
+ */
+extern bool wh_secret_encode(const unsigned char *bytes, size_t len, char *out, size_t out_size);
+extern bool wh_secret_encode_ed25519(const unsigned char seed[WH_ED25519_SEED_LEN], char *out,
+									 size_t out_size);
+
+/* Overwrite a key, and what OpenSSL keeps of the last ones used, so that neither is left in freed memory. */
+extern void wh_key_wipe(WhKey *key);
+
+#endif /* WEBHOOK_SIGN_H */

@@ -1,0 +1,63 @@
+/*
+ * test_events.c
+ *	  Test events: sent at once, one attempt, past everything else.
+ *
+ * Part of the pipeline: called by engine.c. Somebody waits for the answer to
+ * a test (webhook.test), perhaps to find out whether a subscription that is
+ * paused, disabled or held by its breaker may be resumed. So a test never
+ * enters the queue: it waits behind nothing but the worker's limit of requests
+ * under way, holds up nothing, and counts neither for the breaker nor in the
+ * subscription's figures. However it ends, that is the end of it: it is in the
+ * log, and neither in webhook.pending nor in webhook.dead_letter.
+ */
+#include "test_events.h"
+
+#include <string.h>
+
+bool
+wh_event_is_test(const WhEvent *event)
+{
+	return event->subscription_id != 0 && strcmp(event->action_type, "test") == 0;
+}
+
+void
+wh_tests_drop(WhDelivery *d, WhList *outcomes)
+{
+	d->disposal = WH_DO_DROP;
+	d->attempted = false;
+	wh_list_push(outcomes, d);
+}
+
+void
+wh_tests_add(WhList *tests, WhDelivery *d, WhPushFrom from, WhList *outcomes)
+{
+	d->test = true;
+	if (from == WH_FROM_INTERRUPTED)
+		wh_tests_drop(d, outcomes);
+	else
+		wh_list_push(tests, d);
+}
+
+void
+wh_tests_ended(WhDelivery *d)
+{
+	bool delivered = d->kind == WH_OUT_DELIVERED;
+
+	/* no class but these two: a test disables nothing */
+	d->class = delivered ? WH_CLASS_DELIVERED : WH_CLASS_GIVE_UP;
+	d->disposal = delivered ? WH_DO_FORGET : WH_DO_DROP;
+}
+
+WhDelivery *
+wh_tests_next(WhList *tests, const WhQueue *queue, WhList *outcomes)
+{
+	WhDelivery *d;
+
+	while ((d = wh_list_pop(tests)) != NULL)
+	{
+		if (wh_queue_owner(queue, d->subscription_id))
+			return d;
+		wh_tests_drop(d, outcomes);
+	}
+	return NULL;
+}

@@ -1,0 +1,11 @@
+/*
+ * database_ddl.h
+ *	  The worker steps aside for commands that need its database to themselves.
+ */
+#ifndef WEBHOOK_DATABASE_DDL_H
+#define WEBHOOK_DATABASE_DDL_H
+
+/* Called by _PG_init in the postmaster: look at utility commands from now on. */
+extern void wh_aside_install(void);
+
+#endif /* WEBHOOK_DATABASE_DDL_H */

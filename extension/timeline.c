@@ -1,0 +1,124 @@
+/*
+ * timeline.c
+ *	  Is this cluster a promoted standby, or recovered from a backup?
+ *
+ * Both write a new timeline. A promoted standby goes on as the primary: it
+ * delivers. A cluster recovered from a backup, into a staging area or to an
+ * earlier point in time, must be suspended until somebody says that it is the one
+ * to deliver. PostgreSQL tells them apart by two files in the data directory
+ * (standby.signal, recovery.signal), which it removes when recovery has ended;
+ * so they are looked at when the library is loaded into the postmaster, and
+ * every process inherits the answer. After a further restart only the
+ * timeline's history is left, which says whether recovery had a target.
+ *
+ * Called by webhook.c, and by the worker when the timeline is not the one it
+ * knows. Keeps nothing but the answer.
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "fmgr.h"
+#include "storage/fd.h"
+
+#include "timeline.h"
+
+PG_FUNCTION_INFO_V1(webhook_timeline);
+
+/* what PostgreSQL writes into a history file for a promotion, or a recovery to the end of the archive */
+#define NO_TARGET "no recovery target specified"
+
+typedef enum Started
+{
+	AS_PRIMARY, /* or nobody has looked */
+	AS_STANDBY,
+	FROM_BACKUP
+} Started;
+
+static Started started = AS_PRIMARY;
+
+void
+wh_note_recovery(void)
+{
+	struct stat st;
+
+	/* PostgreSQL, too, takes it for a standby where both are there */
+	if (stat("standby.signal", &st) == 0)
+		started = AS_STANDBY;
+	else if (stat("recovery.signal", &st) == 0)
+		started = FROM_BACKUP;
+}
+
+const char *
+wh_recovering(void)
+{
+	switch (started)
+	{
+		case AS_STANDBY:
+			return "this server is a standby: delivery begins when it is promoted";
+		case FROM_BACKUP:
+			return "this server is being recovered from a backup: when that has ended, nothing is delivered "
+				   "until webhook.enable_delivery() is called";
+		case AS_PRIMARY:
+			break;
+	}
+	return "this server is in recovery: delivery begins when that has ended";
+}
+
+TimeLineID
+wh_timeline(void)
+{
+	return GetWALInsertionTimeLine();
+}
+
+Datum
+webhook_timeline(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32((int32) wh_timeline());
+}
+
+/* Did every switch from `from` on end without a recovery target? A line: parent timeline, LSN, reason. */
+static const char *
+look_at_history(TimeLineID from, TimeLineID to)
+{
+	char path[MAXPGPATH];
+	char line[1024];
+	const char *why = NULL;
+	bool any = false;
+	FILE *file;
+
+	TLHistoryFilePath(path, to);
+	if ((file = AllocateFile(path, "r")) == NULL)
+		return psprintf("this cluster's timeline is %u and not %u, and there is no history of how that came",
+						to, from);
+	while (fgets(line, sizeof(line), file) && why == NULL)
+	{
+		unsigned int parent;
+
+		if (sscanf(line, "%u", &parent) != 1 || parent < from)
+			continue;
+		any = true;
+		if (strstr(line, NO_TARGET) == NULL)
+			why = psprintf("this cluster was recovered to a point in time (timeline %u)", to);
+	}
+	FreeFile(file);
+	if (why == NULL && !any)
+		why = psprintf("this cluster's timeline is %u, which does not descend from timeline %u", to, from);
+	return why;
+}
+
+const char *
+wh_not_promoted_since(TimeLineID from)
+{
+	TimeLineID to = wh_timeline();
+
+	if (to == from)
+		return NULL;
+	if (from == 0)
+		return "this cluster was recovered from a backup";
+	if (to > from && started == FROM_BACKUP)
+		return "this cluster was recovered from a backup";
+	return look_at_history(from, to);
+}

@@ -1,0 +1,28 @@
+/*
+ * page_tracker.h
+ *	  Which pages have been read and not yet settled.
+ */
+#ifndef WEBHOOK_PAGE_TRACKER_H
+#define WEBHOOK_PAGE_TRACKER_H
+
+#include "postgres.h"
+
+#include "store.h"
+
+/* Open a page that ends at this position (copied); returns its number. */
+extern uint64 wh_books_open(const WhPosition *end);
+
+/* One more delivery of this page is on its way; one has ended. */
+extern void wh_books_add(uint64 page);
+extern void wh_books_ended(uint64 page);
+
+/*
+ * The end of the last page before which everything has ended, and forget
+ * those pages; NULL: nothing new. The caller frees it.
+ */
+extern WhPosition *wh_books_settled(void);
+
+/* Has every page ended? */
+extern bool wh_books_all_ended(void);
+
+#endif /* WEBHOOK_PAGE_TRACKER_H */

@@ -1,0 +1,25 @@
+/*
+ * filter.h
+ *	  Running a subscription's filter, in bounded time and memory.
+ */
+#ifndef WEBHOOK_FILTER_H
+#define WEBHOOK_FILTER_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "store.h"
+
+#define WH_FILTER_MEMORY (64 * 1024 * 1024) /* by which judging may make the process grow */
+
+extern WhFilterShape wh_filter_shape(struct varlena *filter);
+
+/*
+ * As jsonb_path_match in silent mode: what is neither true nor false is not
+ * true. `n_values`: of the event. An error where it takes longer than
+ * webhook.filter_timeout has the code WH_TIME_EXCEEDED.
+ */
+extern bool wh_filter_is_true(struct varlena *filter, WhFilterShape shape, const Jsonb *event);
+
+#endif /* WEBHOOK_FILTER_H */

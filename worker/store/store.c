@@ -1,0 +1,311 @@
+/*
+ * store.c
+ *	  The worker's transactions, and whether the extension and the identity are
+ *	  what they were.
+ *
+ * Called by worker.c and worker_*.c. Plans are kept per process; configuration is read into
+ * plain structs. Invalidation callbacks only raise a flag, which is looked at
+ * inside the next transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "common/string.h"
+#include "mb/pg_wchar.h"
+
+#include "timeline.h"
+#include "store.h"
+#include "wake.h"
+
+MemoryContext wh_tx_results = NULL;
+const char *wh_tx_label = "";
+
+static bool config_stale = true;
+static uint32 generation_read = 0;
+static Oid subscription_oid = InvalidOid;
+static Oid outbox_oid = InvalidOid;
+static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
+
+/*
+ * Transactions
+ */
+
+/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+static void
+look_at_extension(void)
+{
+	const char *why;
+	WhPresence presence = wh_store_find_extension(&why);
+
+	if (presence == WH_BROKEN)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", why));
+	if (presence != WH_PRESENT)
+		extension_gone(presence, why);
+}
+
+void
+wh_tx_begin(const char *label)
+{
+	wh_tx_results = CurrentMemoryContext;
+	wh_tx_label = label;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	wh_rights_begin();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, label);
+	if (OidIsValid(outbox_oid) && wh_store_config_stale())
+		look_at_extension();
+}
+
+void
+wh_tx_commit(bool flush)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	wh_rights_end();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	/*
+	 * With synchronous_commit = off an event is visible before it is durable.
+	 * It must not be announced before a crash can no longer undo it. Our own
+	 * commit record was inserted after those of all that our snapshot saw.
+	 */
+	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
+		XLogFlush(XactLastCommitEnd);
+}
+
+/* Replace every byte that is not part of a well-formed character of the encoding. */
+static void
+question_marks(char *text, int encoding)
+{
+	for (char *at = text; *at;)
+	{
+		int len = pg_encoding_mblen(encoding, at);
+
+		if ((int) strnlen(at, len) == len && pg_encoding_verifymbchar(encoding, at, len) == len)
+			at += len;
+		else
+			*at++ = '?';
+	}
+}
+
+char *
+wh_to_utf8(char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	int len = strlen(text);
+	unsigned char *out;
+	Oid proc;
+	int done = 0;
+	int filled = 0;
+
+	if (encoding == PG_UTF8 || pg_is_ascii(text))
+		return text;
+	if (encoding == PG_SQL_ASCII)
+	{
+		/* nobody knows what it is; most often it is UTF-8 */
+		question_marks(text, PG_UTF8);
+		return text;
+	}
+	proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(proc))
+	{
+		for (char *c = text; *c; c++)
+			if (IS_HIGHBIT_SET(*c))
+				*c = '?';
+		return text;
+	}
+	out = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len * MAX_CONVERSION_GROWTH + 1);
+	while (done < len)
+	{
+		done += pg_do_encoding_conversion_buf(
+			proc, encoding, PG_UTF8, (unsigned char *) text + done, len - done, out + filled,
+			(int) Min(INT_MAX, (Size) (len - done) * MAX_CONVERSION_GROWTH + 1), true);
+		filled += strlen((char *) out + filled);
+		if (done < len)
+		{
+			/* this character has no place in UTF-8 */
+			done += Max(1, Min(pg_encoding_mblen(encoding, text + done), len - done));
+			out[filled++] = '?';
+			out[filled] = '\0';
+		}
+	}
+	return (char *) out;
+}
+
+void
+wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
+{
+	int rc;
+
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->n_args, plan->args);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
+		plan->plan = prepared;
+	}
+	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
+	wh_shape_check();
+	if (rc != expected)
+		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
+}
+
+/*
+ * Is the extension here?
+ */
+
+static void
+on_relcache_invalidation(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
+		config_stale = true;
+	wh_shape_changed(relid);
+}
+
+void
+wh_store_watch_config(void (*gone)(WhPresence presence, const char *why))
+{
+	extension_gone = gone;
+	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
+	wh_shape_guard();
+}
+
+bool
+wh_store_config_stale(void)
+{
+	AcceptInvalidationMessages();
+	return wh_store_config_hint();
+}
+
+bool
+wh_store_config_hint(void)
+{
+	return config_stale || wh_worker_generation() != generation_read;
+}
+
+void
+wh_store_config_reread(void)
+{
+	config_stale = true;
+}
+
+void
+wh_store_config_fresh(uint32 generation)
+{
+	config_stale = false;
+	wh_store_deferred_anywhere(); /* who changed it may have put rows there as well */
+	generation_read = generation;
+}
+
+WhPresence
+wh_store_find_extension(const char **why_not)
+{
+	Oid schema = get_namespace_oid("webhook", true);
+	Oid outbox;
+
+	*why_not = NULL;
+	if (!OidIsValid(wh_rights_owner()) || !OidIsValid(schema))
+	{
+		*why_not = "the extension is not installed in this database";
+		return WH_ABSENT;
+	}
+	*why_not = wh_shape_problem(schema);
+	if (*why_not)
+		return WH_BROKEN;
+	outbox = get_relname_relid("outbox", schema);
+	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
+	{
+		*why_not = "the extension was created anew";
+		return WH_ANEW;
+	}
+	outbox_oid = outbox;
+	subscription_oid = get_relname_relid("subscription", schema);
+	return WH_PRESENT;
+}
+
+/*
+ * Configuration
+ */
+
+/*
+ * The cluster's timeline is not the one that was known: a standby was promoted,
+ * or a backup was recovered. Either way it is written down, so that a restart
+ * does not change the answer. NULL, or why this database may not deliver.
+ */
+static const char *
+look_at_timeline(TimeLineID known)
+{
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1", 1, {INT4OID}};
+	const char *why = wh_not_promoted_since(known);
+	Datum timeline = Int32GetDatum(why ? 0 : (int32) wh_timeline());
+
+	if (known != 0 && known != wh_timeline())
+		wh_plan_run(&plan, &timeline, NULL, SPI_OK_UPDATE);
+	return why;
+}
+
+bool
+wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
+{
+	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
+								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
+						  2,
+						  {INT8OID, OIDOID}};
+	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
+	const char *why = NULL;
+	TimeLineID timeline = 0;
+	uint64 rows;
+
+	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
+	rows = SPI_processed;
+	for (uint64 i = 0; i < rows; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		bool isnull;
+
+		if (!DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+			why = "this database is a copy of another";
+		if (i == 0)
+		{
+			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+
+			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
+			{
+				*reason = "webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
+				return false;
+			}
+			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
+			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+		}
+	}
+	if (rows > 0 && why == NULL)
+		why = look_at_timeline(timeline);
+	if (rows == 0)
+		*reason = "delivery is not enabled in this database: call webhook.enable_delivery()";
+	else if (why)
+		*reason = MemoryContextStrdup(
+			wh_tx_results,
+			psprintf("%s: call webhook.enable_delivery() if this copy shall deliver in its own name, or "
+					 "webhook.enable_delivery(moved => true) if it is the original, moved",
+					 why));
+	else
+		*reason = NULL;
+	return *reason == NULL;
+}

@@ -1,0 +1,463 @@
+/*
+ * store_settle.c
+ *	  What is written about deliveries that have ended or must be kept:
+ *	  attempts, pending, dead letters.
+ *
+ * Called by worker_settle.c. A settle is one short transaction for many outcomes,
+ * each table written by one statement: over a relation made for it where that is
+ * every delivery, over arrays where few deliveries have anything for it. A
+ * delivery that simply succeeded costs one row of webhook.attempt and nothing
+ * else. The statements leave the planner no choice: see store_pending.c.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/queryenvironment.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "clock.h"
+#include "settings.h"
+#include "store.h"
+
+/* A column of a statement over arrays, as it is filled. */
+typedef struct Column
+{
+	Oid type;
+	int16 len;
+	bool byval;
+	char align;
+	int n;
+	Datum *values;
+	bool *nulls;
+} Column;
+
+static void
+column_init(Column *c, Oid type, int cap)
+{
+	*c = (Column){.type = type};
+	get_typlenbyvalalign(type, &c->len, &c->byval, &c->align);
+	c->values = palloc(Max(1, cap) * sizeof(Datum));
+	c->nulls = palloc(Max(1, cap) * sizeof(bool));
+}
+
+static void
+column_add(Column *c, Datum value, bool isnull)
+{
+	c->values[c->n] = value;
+	c->nulls[c->n++] = isnull;
+}
+
+static Datum
+column_array(Column *c)
+{
+	int dims[1] = {c->n};
+	int lower[1] = {1};
+
+	return PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims, lower, c->type,
+											  c->len, c->byval, c->align));
+}
+
+/* UTF-8 text from the engine as a text datum; in another encoding, what is not ASCII becomes "?". */
+static Datum
+text_datum(const char *utf8)
+{
+	char *copy;
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return CStringGetTextDatum(utf8);
+	copy = pstrdup(utf8);
+	for (unsigned char *c = (unsigned char *) copy; *c; c++)
+		if (*c >= 0x80)
+			*c = '?';
+	return CStringGetTextDatum(copy);
+}
+
+/*
+ * Settling
+ */
+
+/* What the log keeps of an entity's id: as much as an index surely takes. */
+#define ENTITY_ID_KEPT 500
+
+static Datum
+entity_id_datum(const char *entity_id)
+{
+	Datum datum = text_datum(entity_id);
+
+	if (strlen(entity_id) <= ENTITY_ID_KEPT)
+		return datum;
+	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_KEPT));
+}
+
+/* The rows to be written, as the statement sees them: a relation that is there while it runs. */
+#define ATTEMPTS "new_attempts"
+
+static const struct
+{
+	const char *name;
+	Oid type;
+} attempt_columns[] = {
+	{"event_number", INT8OID}, {"subscription_id", INT8OID}, {"attempt_number", INT4OID}, {"started_at", TIMESTAMPTZOID},
+	{"outcome", TEXTOID},  {"http_status", INT4OID},     {"error", TEXTOID},     {"duration_ms", FLOAT4OID},
+	{"response", TEXTOID}, {"entity_type", TEXTOID},     {"entity_id", TEXTOID}, {"action_type", TEXTOID},
+};
+#define ATTEMPT_COLUMNS lengthof(attempt_columns)
+
+static TupleDesc
+attempt_row(void)
+{
+	TupleDesc row = CreateTemplateTupleDesc(ATTEMPT_COLUMNS);
+
+	for (int i = 0; i < (int) ATTEMPT_COLUMNS; i++)
+		TupleDescInitEntry(row, (AttrNumber) (i + 1), attempt_columns[i].name, attempt_columns[i].type, -1,
+						   0);
+	return row;
+}
+
+static void
+put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
+{
+	const char *entity_id = d->event->entity_id;
+	Datum values[ATTEMPT_COLUMNS] = {
+		Int64GetDatum(d->event->id),
+		Int64GetDatum(d->subscription_id),
+		Int32GetDatum(d->attempts),
+		TimestampTzGetDatum(wh_timestamp_of(d->wall_us)),
+		CStringGetTextDatum(d->word),
+		Int32GetDatum(d->http_status),
+		d->error[0] ? text_datum(d->error) : (Datum) 0,
+		Float4GetDatum((float) d->duration_us / 1000),
+		d->response ? text_datum(d->response) : (Datum) 0,
+		text_datum(d->event->entity_type),
+		entity_id ? entity_id_datum(entity_id) : (Datum) 0,
+		text_datum(d->event->action_type),
+	};
+	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
+								   [6] = d->error[0] == '\0',
+								   [8] = d->response == NULL,
+								   [10] = entity_id == NULL};
+
+	tuplestore_putvalues(rows, row, values, nulls);
+}
+
+static void
+write_attempts(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, outcome, http_status, "
+			   "error, duration_ms,"
+			   " response, entity_type, entity_id, action_type, subscription, segment)"
+			   " SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome, a.http_status, a.error, "
+			   "a.duration_ms,"
+			   " a.response, a.entity_type, a.entity_id, a.action_type,"
+			   " (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
+			   " FROM " ATTEMPTS " a",
+		1,
+		{INT2OID}};
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	TupleDesc row = attempt_row();
+	EphemeralNamedRelationData relation = {
+		.md = {.name = ATTEMPTS, .tupdesc = row, .enrtype = ENR_NAMED_TUPLESTORE}, .reldata = rows};
+	int n_rows = 0;
+	int current = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	Datum segment = Int16GetDatum((int16) current);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!deliveries[i]->attempted)
+			continue;
+		put_attempt(rows, row, deliveries[i]);
+		n_rows++;
+	}
+	if (n_rows > 0)
+	{
+		relation.md.enrtuples = n_rows;
+		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
+		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
+			elog(ERROR, "could not register the rows of webhook.attempt");
+		wh_shape_hold_segment("attempt", current);
+		wh_plan_run(&plan, &segment, NULL, SPI_OK_INSERT);
+		SPI_unregister_relation(ATTEMPTS);
+	}
+	tuplestore_end(rows);
+}
+
+#define PENDING_COLUMNS                                                                                      \
+	"subscription_id, event_number, lane, state, attempts, next_attempt_at, first_attempt_at, last_error, segment, size, batch, "  \
+	"judged"
+/* What is to be kept: not where subscription or event are gone; the event may be in another segment by now. */
+#define KEPT                                                                                                 \
+	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at, k.first_attempt_at, k.last_error," \
+	" o.segment, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"    \
+	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF(                                               \
+		"k.event_number",                                                                                        \
+		"k.segment") " o"                                                                                     \
+					" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+#define PENDING_TYPES                                                                                        \
+	{                                                                                                        \
+		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,           \
+			TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID        \
+	}
+
+/* Is the index there by which a second row of a delivery is noticed? People drop what they do not know. */
+static bool
+has_unique_index(void)
+{
+	Oid index = get_relname_relid("pending_idx", get_namespace_oid("webhook", false));
+	HeapTuple row = OidIsValid(index) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index)) : NULL;
+	bool unique;
+
+	if (!HeapTupleIsValid(row))
+		return false;
+	unique = ((Form_pg_index) GETSTRUCT(row))->indisunique && ((Form_pg_index) GETSTRUCT(row))->indisvalid;
+	ReleaseSysCache(row);
+	return unique;
+}
+
+static bool
+is_kept(const WhDelivery *d)
+{
+	return d->disposal == WH_DO_RETRY || d->disposal == WH_DO_BLOCK || d->disposal == WH_DO_DEFER;
+}
+
+typedef struct Kept
+{
+	WhPair pair;
+	int at;
+} Kept;
+
+static int
+kept_compare(const void *a, const void *b)
+{
+	const Kept *p = a;
+	const Kept *q = b;
+	int order = wh_pair_compare(&p->pair, &q->pair);
+
+	return order != 0 ? order : p->at - q->at;
+}
+
+/* Those to be kept, each pair once: where a delivery was made twice, as it ended last. */
+static const WhDelivery **
+kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
+{
+	Kept *kept = palloc(Max(1, n) * sizeof(Kept));
+	const WhDelivery **once = palloc(Max(1, n) * sizeof(WhDelivery *));
+	int n_all = 0;
+
+	for (int i = 0; i < n; i++)
+		if (is_kept(deliveries[i]))
+			kept[n_all++] = (Kept){.pair = {.event_number = deliveries[i]->event->id,
+											.subscription_id = deliveries[i]->subscription_id},
+								   .at = i};
+	qsort(kept, n_all, sizeof(Kept), kept_compare);
+	*n_kept = 0;
+	for (int i = 0; i < n_all; i++)
+		if (i + 1 == n_all || wh_pair_compare(&kept[i].pair, &kept[i + 1].pair) != 0)
+			once[(*n_kept)++] = deliveries[kept[i].at];
+	return once;
+}
+
+/* Deliveries to be kept: a new row of pending, or a change of the one there is. */
+static void
+write_pending(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.pending (" PENDING_COLUMNS ") " KEPT
+			   " ON CONFLICT (subscription_id, event_number) WHERE subscription_id IS NOT NULL DO UPDATE SET "
+			   "state = excluded.state, attempts = excluded.attempts,"
+			   " next_attempt_at = excluded.next_attempt_at, first_attempt_at = excluded.first_attempt_at, segment = excluded.segment,"
+			   " last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
+		12,
+		PENDING_TYPES};
+	static WhPlan without_index = {
+		.sql = "WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
+			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, next_attempt_at = c.next_attempt_at, "
+			   "first_attempt_at = "
+			   "c.first_attempt_at,"
+			   " segment = c.segment, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
+			   " FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_number = p.event_number)"
+			   " INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
+			   " WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
+			   " AND p.event_number = c.event_number) ON CONFLICT DO NOTHING",
+		12,
+		PENDING_TYPES};
+	static const Oid types[12] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID, BOOLOID};
+	Column c[12];
+	Datum values[12];
+	int n_kept;
+	const WhDelivery **kept = kept_once(deliveries, n, &n_kept);
+
+	if (n_kept == 0)
+		return;
+	for (int i = 0; i < 12; i++)
+		column_init(&c[i], types[i], n_kept);
+	for (int i = 0; i < n_kept; i++)
+	{
+		const WhDelivery *d = kept[i];
+		const char *state;
+		TimestampTz due;
+
+		if (d->disposal == WH_DO_RETRY)
+		{
+			state = "retry";
+			due = wh_table_time(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
+		}
+		else if (d->disposal == WH_DO_BLOCK)
+		{
+			state = "blocked";
+			due = DT_NOEND;
+		}
+		else if (d->disposal == WH_DO_DEFER)
+		{
+			state = "deferred";
+			due = wh_table_time(wh_now());
+			wh_store_deferred_at(d->subscription_id, d->event->id);
+		}
+		else
+			elog(ERROR, "a delivery that is not kept");
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+		column_add(&c[2], Int64GetDatum((int64) d->lane), false);
+		column_add(&c[3], CStringGetTextDatum(state), false);
+		column_add(&c[4], Int32GetDatum(d->attempts), false);
+		column_add(&c[5], TimestampTzGetDatum(due), false);
+		column_add(&c[6],
+				   d->first_us && d->attempts > 0
+					   ? TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us)))
+					   : (Datum) 0,
+				   d->first_us == 0 || d->attempts == 0);
+		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
+		column_add(&c[8], Int16GetDatum(d->event->segment), false);
+		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
+		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_DEFER);
+		column_add(&c[11], BoolGetDatum(!d->unjudged), false);
+	}
+	for (int i = 0; i < 12; i++)
+		values[i] = column_array(&c[i]);
+	wh_plan_run(has_unique_index() ? &plan : &without_index, values, NULL, SPI_OK_INSERT);
+}
+
+/* Given up: the event is copied whole, because its segment will be emptied one day. */
+static void
+write_dead_letters(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, "
+			   "first_attempt_at, xid, entity_id,"
+			   " entity_type, action_type, result, previous, tenant, context, created_at)"
+			   " SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at, coalesce(o.xid, "
+			   "'0'), "
+			   "o.entity_id,"
+			   " coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
+			   " o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
+			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_number, reason, attempts, "
+			   "first_attempt_at, segment)"
+			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
+			   "k.subscription_id OFFSET 0) s"
+			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
+																			" ON CONFLICT DO NOTHING",
+		6,
+		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
+	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
+	Column c[6];
+	Datum values[6];
+
+	for (int i = 0; i < 6; i++)
+		column_init(&c[i], types[i], n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+
+		if (d->disposal != WH_DO_BURY)
+			continue;
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
+		column_add(&c[3], Int32GetDatum(d->attempts), false);
+		column_add(&c[4], TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us))), d->first_us == 0);
+		column_add(&c[5], Int16GetDatum(d->event->segment), false);
+	}
+	if (c[0].n == 0)
+		return;
+	for (int i = 0; i < 6; i++)
+		values[i] = column_array(&c[i]);
+	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
+}
+
+/* Delivered or dead, and they had a row in pending. */
+static void
+delete_pending(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {
+		.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
+			   " FROM unnest($1, $2) k(subscription_id, event_number) CROSS JOIN LATERAL (SELECT p.ctid FROM"
+			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_number = k.event_number"
+			   " OFFSET 0) q))",
+		2,
+		{INT8ARRAYOID, INT8ARRAYOID}};
+	Column c[2];
+	Datum values[2];
+
+	column_init(&c[0], INT8OID, n);
+	column_init(&c[1], INT8OID, n);
+	for (int i = 0; i < n; i++)
+	{
+		const WhDelivery *d = deliveries[i];
+
+		if (!d->stored || (d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY))
+			continue;
+		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
+		column_add(&c[1], Int64GetDatum(d->event->id), false);
+	}
+	if (c[0].n == 0)
+		return;
+	values[0] = column_array(&c[0]);
+	values[1] = column_array(&c[1]);
+	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
+}
+
+/* An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it. */
+static void
+disable_subscriptions(WhDelivery *const *deliveries, int n)
+{
+	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled',"
+								 " state_reason = 'the endpoint answered 410 Gone'"
+								 " WHERE id = ANY ($1) AND state = 'active'",
+						  1,
+						  {INT8ARRAYOID}};
+	Column c;
+	Datum value;
+
+	column_init(&c, INT8OID, n);
+	for (int i = 0; i < n; i++)
+		if (deliveries[i]->attempted && deliveries[i]->class == WH_CLASS_DISABLE)
+			column_add(&c, Int64GetDatum(deliveries[i]->subscription_id), false);
+	if (c.n == 0)
+		return;
+	value = column_array(&c);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE);
+}
+
+void
+wh_store_settle(WhDelivery *const *deliveries, int n, bool logged)
+{
+	if (logged)
+		write_attempts(deliveries, n);
+	write_pending(deliveries, n);
+	write_dead_letters(deliveries, n);
+	delete_pending(deliveries, n);
+	disable_subscriptions(deliveries, n);
+}

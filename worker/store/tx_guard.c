@@ -1,0 +1,144 @@
+/*
+ * tx_guard.c
+ *	  Steps that may fail: what becomes of an error in a transaction.
+ *
+ * Called by worker_step.c and worker.c, which decide when a step is tried
+ * again, and by route.c, which judges an event. A step may be cancelled by SIGTERM (stop.c); what is
+ * guarded may besides have limits of time and memory, which end with it. An error is caught, its
+ * transaction rolled back, and what it said is handed to the caller as text:
+ * nothing here knows what the step was for. Only where the server wants the
+ * process to end does an error go on.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "memory_limit.h"
+#include "stop.h"
+#include "store.h"
+#include "time_limit.h"
+
+/* Does the server, or somebody, want this process to end? To cancel a statement is to want that alone. */
+static bool
+wants_the_end(int code)
+{
+	return ERRCODE_TO_CATEGORY(code) == ERRCODE_OPERATOR_INTERVENTION && code != ERRCODE_QUERY_CANCELED;
+}
+
+/* As much of a text as fits, in whole characters. */
+static void
+clip(char *to, int size, const char *from)
+{
+	int len = from ? pg_mbcliplen(from, (int) strlen(from), size - 1) : 0;
+
+	memcpy(to, from ? from : "", len);
+	to[len] = '\0';
+}
+
+bool
+wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ok = true;
+
+	wh_stop_may_cancel();
+	PG_TRY();
+	{
+		step(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		wh_stop_may_not_cancel();
+		if (wants_the_end(geterrcode()))
+			PG_RE_THROW();
+		/* it may be memory that it was for want of; and whatever was narrowed is so no longer */
+		wh_memory_limit_use_reserve();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		wh_rights_release();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		failure->code = error->sqlerrcode;
+		/* not its detail, which may show a whole row, with what is secret in it */
+		clip(failure->message, sizeof(failure->message), error->message);
+		FreeErrorData(error);
+		wh_memory_limit_restore();
+		ok = false;
+	}
+	PG_END_TRY();
+	wh_stop_may_not_cancel();
+	MemoryContextSwitchTo(context);
+	return ok;
+}
+
+bool
+wh_failure_is_lock(const WhFailure *failure)
+{
+	return failure->code == ERRCODE_LOCK_NOT_AVAILABLE || failure->code == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+bool
+wh_tx_try_or_warn(void (*step)(void *), void *arg, const char *what, const char *hint)
+{
+	WhFailure failure;
+
+	if (wh_tx_try(step, arg, &failure))
+		return true;
+	if (ShutdownRequestPending)
+		return false;
+	ereport(WARNING, errcode(failure.code), errmsg("webhook worker could not %s", what),
+			errdetail_internal("%s", failure.message), errhint("%s", hint));
+	return false;
+}
+
+bool
+wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+		/* its limits are not those of what is to be done about it */
+		bool exceeded = wh_time_limit_end();
+
+		wh_memory_limit_use_reserve();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		wh_memory_limit_restore();
+		exceeded = exceeded && error->sqlerrcode == ERRCODE_QUERY_CANCELED && !ShutdownRequestPending;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !exceeded)
+			ReThrowError(error);
+		*code = exceeded ? WH_TIME_EXCEEDED : error->sqlerrcode;
+		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
+								   error->detail ? error->detail : ""));
+		FreeErrorData(error);
+		ok = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return ok;
+}

@@ -1,0 +1,130 @@
+/*
+ * worker_notices.c
+ *	  Operational events: a breaker has opened, or closed again.
+ *
+ * Breakers are in the engine's memory only; what it counts is looked at
+ * whenever the loop reports its status, and a subscription whose breaker
+ * differs from what was told last is told of, in a transaction of its own.
+ * However often a breaker moves between two looks, at most one event is made
+ * of it, and moves between open and half-open are none.
+ *
+ * What was told outlives the worker, in webhook_internal.breaker_notice, written with the event.
+ * A worker that starts begins with closed breakers, which says nothing of the
+ * endpoints: one that was told to be open is told to be closed when something
+ * has been delivered, or its breaker has opened and closed again.
+ *
+ * Whether anybody listens, and all other operational events (disabled,
+ * resumed, dead letters, which are rows of tables), is decided in SQL: see
+ * webhook_internal.announce and the triggers that call it.
+ *
+ * Owns the table of subscriptions whose breaker was told to be open.
+ */
+#include "postgres.h"
+
+#include "utils/hsearch.h"
+
+#include "store.h"
+#include "worker.h"
+
+typedef struct Trouble
+{
+	int64 subscription_id;
+	bool open;          /* as last seen */
+	bool told_open;     /* as last told */
+	bool inherited;     /* told by the worker before this one; nothing is known of it yet */
+	const char *reason; /* the word of the last failure: a constant of the engine's */
+	uint32 seen;        /* the look in which it was last seen */
+} Trouble;
+
+static HTAB *troubles = NULL;
+static uint32 look = 0;
+static bool untold = false;
+
+static Trouble *
+find(int64 subscription_id, bool enter)
+{
+	Trouble *t;
+	bool found;
+
+	if (troubles == NULL)
+	{
+		HASHCTL how = {.keysize = sizeof(int64), .entrysize = sizeof(Trouble)};
+
+		troubles = hash_create("webhook subscriptions in trouble", 64, &how, HASH_ELEM | HASH_BLOBS);
+	}
+	t = hash_search(troubles, &subscription_id, enter ? HASH_ENTER : HASH_FIND, &found);
+	if (t && !found)
+		*t = (Trouble){.subscription_id = subscription_id};
+	return t;
+}
+
+static void
+inherit(void *arg, int64 subscription_id)
+{
+	*find(subscription_id, true) =
+		(Trouble){.subscription_id = subscription_id, .open = true, .told_open = true, .inherited = true};
+}
+
+void
+wh_ops_inherit(void)
+{
+	wh_store_troubles(inherit, NULL);
+}
+
+void
+wh_ops_look(void)
+{
+	look++;
+}
+
+void
+wh_ops_see(int64 subscription_id, const WhCounts *counts)
+{
+	bool open = counts->breaker != WH_BREAKER_CLOSED;
+	Trouble *t;
+
+	if (!open && (troubles == NULL || hash_get_num_entries(troubles) == 0))
+		return;
+	if ((t = find(subscription_id, open)) == NULL)
+		return;
+	if (open || counts->last_success_us != 0)
+		t->inherited = false;
+	t->seen = look;
+	t->open = open || t->inherited;
+	t->reason = counts->last_error;
+	untold = untold || t->open != t->told_open;
+}
+
+static void
+tell_step(void *arg)
+{
+	HASH_SEQ_STATUS scan;
+	Trouble *t;
+
+	wh_tx_begin("webhook: telling of subscriptions in trouble");
+	hash_seq_init(&scan, troubles);
+	while ((t = hash_seq_search(&scan)) != NULL)
+		if (t->open != t->told_open)
+			wh_store_announce(t->subscription_id, t->open ? "breaker_opened" : "breaker_closed",
+								 t->open ? t->reason : NULL);
+	wh_tx_commit(false);
+}
+
+void
+wh_ops_tell(void)
+{
+	HASH_SEQ_STATUS scan;
+	Trouble *t;
+
+	if (!untold || !wh_attempt(tell_step, NULL))
+		return;
+	untold = false;
+	hash_seq_init(&scan, troubles);
+	while ((t = hash_seq_search(&scan)) != NULL)
+	{
+		t->told_open = t->open;
+		/* well again, or removed */
+		if (!t->open || t->seen != look)
+			(void) hash_search(troubles, &t->subscription_id, HASH_REMOVE, NULL);
+	}
+}

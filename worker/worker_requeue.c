@@ -1,0 +1,123 @@
+/*
+ * worker_requeue.c
+ *	  Deliveries that people have asked for: redeliver, replay.
+ *
+ * SQL writes them into webhook.pending as 'requested', and tells the worker as
+ * for a change of its configuration: it sees them with its subscriptions,
+ * before it routes any event that is committed later (worker_config.c calls
+ * wh_asked_note). From then on the subscription is catching up: what is read
+ * goes behind what was asked for. The rows are deferred step by step, however
+ * many there are, each step a short transaction that the loop has time for;
+ * only when all of a subscription are deferred are its deferred rows taken, in the
+ * order of their ids (worker_fetch.c). A worker that dies on the way leaves
+ * rows that are deferred and rows that are asked for, and the next one finds
+ * both.
+ *
+ * Owns the list of subscriptions with rows that are not deferred yet.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "store.h"
+#include "worker.h"
+
+#define DEFER_AT_ONCE 500 /* rows deferred in one transaction */
+
+typedef struct Noted
+{
+	int64 subscription_id;
+	int64 after; /* rows up to this event are deferred: not to pass again what is dead in the index */
+} Noted;
+
+static Noted *noted = NULL; /* each subscription once */
+static int n_noted = 0;
+static int cap_noted = 0;
+
+static Noted *
+find(int64 subscription_id)
+{
+	for (int i = 0; i < n_noted; i++)
+		if (noted[i].subscription_id == subscription_id)
+			return &noted[i];
+	return NULL;
+}
+
+bool
+wh_asked_left(int64 subscription_id)
+{
+	return find(subscription_id) != NULL;
+}
+
+void
+wh_asked_note(int64 subscription_id)
+{
+	Noted *n = find(subscription_id);
+
+	if (n)
+	{
+		n->after = 0; /* what has come since may be older */
+		return;
+	}
+	if (n_noted == cap_noted)
+	{
+		cap_noted = Max(16, cap_noted * 2);
+		noted = noted ? repalloc(noted, cap_noted * sizeof(Noted))
+					  : MemoryContextAlloc(TopMemoryContext, cap_noted * sizeof(Noted));
+	}
+	noted[n_noted++] = (Noted){.subscription_id = subscription_id};
+	/*
+	 * One more than there are, so that it is catching up from this moment on.
+	 * When no deferred row is found any more, the count is put right.
+	 */
+	wh_deliver_restore_deferred(wh_engine, subscription_id, 1);
+}
+
+typedef struct Parking
+{
+	Noted noted;
+	int n;
+	int64 deferred;
+} Parking;
+
+static void
+defer_step(void *arg)
+{
+	Parking *p = arg;
+	int64 id = p->noted.subscription_id;
+	WhAsked *rows = palloc(DEFER_AT_ONCE * sizeof(WhAsked));
+
+	wh_tx_begin("webhook: taking in what was asked for");
+	p->n = wh_store_asked(id, p->noted.after, rows, DEFER_AT_ONCE);
+	for (int i = 0; i < p->n; i++)
+	{
+		if (rows[i].event)
+			rows[i].lane = wh_deliver_lane(wh_engine, id, rows[i].event);
+		wh_event_release(rows[i].event);
+		p->noted.after = rows[i].event_number;
+	}
+	if (p->n > 0)
+		p->deferred = wh_store_defer_asked(id, rows, p->n);
+	wh_tx_commit(false);
+}
+
+bool
+wh_asked_defer(void)
+{
+	Parking p = {0};
+
+	if (n_noted == 0)
+		return false;
+	wh_take_look_at(wh_now()); /* there will be more to do */
+	p.noted = noted[0];
+	if (!wh_attempt(defer_step, &p))
+		return false;
+	if (p.deferred > 0)
+		wh_deliver_restore_deferred(wh_engine, p.noted.subscription_id, p.deferred);
+	/* to the end of the list, or out of it */
+	n_noted--;
+	memmove(noted, noted + 1, n_noted * sizeof(Noted));
+	if (p.n == DEFER_AT_ONCE)
+		noted[n_noted++] = p.noted;
+	return true;
+}

@@ -1,0 +1,178 @@
+/*
+ * worker_step.c
+ *	  Steps that failed are tried again.
+ *
+ * Called by every step of the loop. A step whose transaction cannot be had is
+ * rolled back, and nothing that it was to write is forgotten: what has ended
+ * stays in memory, what is to be read stays in the outbox. So it is tried
+ * again, in this process: after a moment where it was a lock, else (a trigger
+ * of somebody's that raises, a disk that is full, a row that is malformed)
+ * after a second, two, four, up to ten. To end the process instead would be to
+ * send again all that is not settled, each time.
+ *
+ * Each step has a memory of its own, so that one which fails for hours does not
+ * keep the others from going on. What is wrong is logged when it begins, not
+ * each time, and shown in webhook.status until it is over.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+
+#include "store.h"
+#include "worker.h"
+
+#define LOCK_AGAIN_MS 500        /* as long as a lock is waited for: half of the time is the engine's */
+#define ERROR_AGAIN_MS 1000      /* doubled each time */
+#define ERROR_AGAIN_MAX_MS 10000 /* mended tables are noticed within this */
+#define SAY_AGAIN_MS 60000       /* the same error, gone in between */
+#define FORGOTTEN_AFTER_MS 5000  /* a step that failed, and that nobody has wanted since */
+
+typedef struct Failing
+{
+	void (*step)(void *);
+	int failures; /* in a row */
+	bool lock;    /* the last one was for want of a lock */
+	int code;     /* its SQLSTATE */
+	TimestampTz not_before;
+	TimestampTz said_at; /* when `message` was logged */
+	char message[sizeof(((WhFailure *) 0)->message)];
+} Failing;
+
+static Failing all[32]; /* more than there are steps */
+static int n_all = 0;
+
+static Failing *
+find(void (*step)(void *))
+{
+	for (int i = 0; i < n_all; i++)
+		if (all[i].step == step)
+			return &all[i];
+	if (n_all == (int) lengthof(all))
+		elog(ERROR, "there are more than %d steps", n_all);
+	all[n_all] = (Failing){.step = step};
+	return &all[n_all++];
+}
+
+/* Labels say "webhook: settling". */
+static const char *
+doing(void)
+{
+	const char *colon = strchr(wh_tx_label, ' ');
+
+	return colon ? colon + 1 : wh_tx_label;
+}
+
+static void
+say(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
+{
+	if (f->lock)
+	{
+		if (f->failures == 1 || !was_lock)
+			ereport(LOG, errmsg("webhook worker is waiting for a lock on its tables"),
+					errdetail("Somebody holds one that conflicts; deliveries go on as soon as it is "
+							  "released."));
+		return;
+	}
+	if (strcmp(f->message, failure->message) == 0 && f->said_at != 0 &&
+		(f->failures > 1 || now < TimestampTzPlusMilliseconds(f->said_at, SAY_AGAIN_MS)))
+		return;
+	ereport(WARNING, errcode(failure->code), errmsg("webhook worker met an error while %s", doing()),
+			errdetail_internal("%s", failure->message),
+			errhint("It is tried again at least every %d seconds; nothing is lost meanwhile. Mend what the "
+					"error is about.",
+					ERROR_AGAIN_MAX_MS / 1000));
+	strlcpy(f->message, failure->message, sizeof(f->message));
+	f->said_at = now;
+}
+
+static void
+succeeded(Failing *f)
+{
+	if (f->failures > 0 && !f->lock)
+		ereport(LOG, errmsg("webhook worker goes on %s", doing()));
+	f->failures = 0;
+	f->lock = false;
+	f->not_before = 0;
+}
+
+bool
+wh_attempt(void (*step)(void *), void *arg)
+{
+	Failing *f = find(step);
+	WhFailure failure;
+	TimestampTz now;
+	bool was_lock = f->lock;
+	int delay;
+
+	if (f->not_before != 0 && wh_now() < f->not_before)
+		return false;
+	if (wh_tx_try(step, arg, &failure))
+	{
+		if (f->failures > 0)
+			succeeded(f);
+		return true;
+	}
+	if (ShutdownRequestPending)
+		return false; /* it was cancelled for that, as a rule; and whatever it was, what is to be written down then is not to wait */
+	now = wh_now();
+	f->lock = wh_failure_is_lock(&failure);
+	f->code = failure.code;
+	f->failures = was_lock == f->lock ? f->failures + 1 : 1;
+	delay = f->lock ? LOCK_AGAIN_MS : Min(ERROR_AGAIN_MAX_MS, ERROR_AGAIN_MS << Min(f->failures - 1, 10));
+	f->not_before = TimestampTzPlusMilliseconds(now, delay);
+	say(f, &failure, was_lock, now);
+	return false;
+}
+
+bool
+wh_attempt_met_content(void (*step)(void *))
+{
+	switch (ERRCODE_TO_CATEGORY(find(step)->code))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYSTEM_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+void
+wh_attempt_forget(void (*step)(void *))
+{
+	Failing *f = find(step);
+
+	f->failures = 0;
+	f->not_before = 0;
+}
+
+TimestampTz
+wh_attempt_from(void (*step)(void *))
+{
+	return find(step)->not_before;
+}
+
+TimestampTz
+wh_attempt_again(TimestampTz now)
+{
+	TimestampTz again = DT_NOEND;
+
+	for (int i = 0; i < n_all; i++)
+		if (all[i].failures > 0 && all[i].not_before > now)
+			again = Min(again, all[i].not_before);
+	return again;
+}
+
+const char *
+wh_attempt_failing(TimestampTz now)
+{
+	for (int i = 0; i < n_all; i++)
+		if (all[i].failures > 0 && !all[i].lock &&
+			now < TimestampTzPlusMilliseconds(all[i].not_before, FORGOTTEN_AFTER_MS))
+			return all[i].message;
+	return NULL;
+}
