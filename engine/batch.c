@@ -108,10 +108,10 @@ decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t as
 	switch (verdict.class)
 	{
 		case WH_CLASS_DELIVERED:
-			lead->disposal = WH_DO_FORGET;
+			lead->disposal = WH_DO_DONE;
 			break;
 		case WH_CLASS_GIVE_UP:
-			lead->disposal = WH_DO_BURY;
+			lead->disposal = WH_DO_DEAD_LETTER;
 			break;
 		case WH_CLASS_RETRY:
 		case WH_CLASS_ENDPOINT:

@@ -37,7 +37,7 @@ want_probe(Breakers *all, Endpoint *endpoint, bool wanted)
 }
 
 static void
-want_hurry(Breakers *all, Endpoint *endpoint, bool wanted)
+want_expedite(Breakers *all, Endpoint *endpoint, bool wanted)
 {
 	all->n_to_hurry += wanted - endpoint->to_hurry;
 	endpoint->to_hurry = wanted;
@@ -49,7 +49,7 @@ release(Breakers *all, Endpoint *endpoint)
 {
 	all->n_held--;
 	want_probe(all, endpoint, false);
-	want_hurry(all, endpoint, true);
+	want_expedite(all, endpoint, true);
 	wh_queue_release(all->queue, endpoint->sub.id);
 }
 
@@ -96,7 +96,7 @@ wh_breakers_ended(Breakers *all, Endpoint *endpoint, const WhDelivery *d, int64_
 	if (changed && was_closed)
 	{
 		all->n_held++;
-		want_hurry(all, endpoint, false);
+		want_expedite(all, endpoint, false);
 		wh_queue_hold(all->queue, endpoint->sub.id, given_back);
 	}
 	else if (changed && endpoint->breaker.state == WH_BREAKER_CLOSED)
@@ -111,7 +111,7 @@ wh_breakers_reset(Breakers *all, Endpoint *endpoint)
 	if (wh_breaker_reset(&endpoint->breaker))
 		release(all, endpoint);
 	else
-		want_hurry(all, endpoint, true);
+		want_expedite(all, endpoint, true);
 }
 
 void
@@ -119,7 +119,7 @@ wh_breakers_forget(Breakers *all, Endpoint *endpoint)
 {
 	all->n_held -= endpoint->breaker.state != WH_BREAKER_CLOSED;
 	want_probe(all, endpoint, false);
-	want_hurry(all, endpoint, false);
+	want_expedite(all, endpoint, false);
 }
 
 void
@@ -171,18 +171,18 @@ wh_breakers_to_probe(Breakers *all, Endpoint **endpoints, int n)
 }
 
 void
-wh_breakers_hurry(Breakers *all, Endpoint *endpoint)
+wh_breakers_expedite(Breakers *all, Endpoint *endpoint)
 {
-	want_hurry(all, endpoint, true);
+	want_expedite(all, endpoint, true);
 }
 
 int64_t
-wh_breakers_to_hurry(Breakers *all, Endpoint **endpoints, int n)
+wh_breakers_to_expedite(Breakers *all, Endpoint **endpoints, int n)
 {
 	for (int i = 0; i < n && all->n_to_hurry > 0; i++)
 		if (endpoints[i]->to_hurry)
 		{
-			want_hurry(all, endpoints[i], false);
+			want_expedite(all, endpoints[i], false);
 			return endpoints[i]->sub.id;
 		}
 	return 0;

@@ -39,7 +39,7 @@ extern void wh_breakers_look(Breakers *all, Endpoint **endpoints, int n, int64_t
 
 /* A subscription of which one row shall be taken as a probe; whose retries shall be made due; 0: none. */
 extern int64_t wh_breakers_to_probe(Breakers *all, Endpoint **endpoints, int n);
-extern void wh_breakers_hurry(Breakers *all, Endpoint *endpoint); /* ask for it again */
-extern int64_t wh_breakers_to_hurry(Breakers *all, Endpoint **endpoints, int n);
+extern void wh_breakers_expedite(Breakers *all, Endpoint *endpoint); /* ask for it again */
+extern int64_t wh_breakers_to_expedite(Breakers *all, Endpoint **endpoints, int n);
 
 #endif /* WEBHOOK_BREAKERS_H */

@@ -193,9 +193,9 @@ wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event)
 void
 wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
 {
-	if (d->disposal == WH_DO_FORGET && d->transformed == WH_LEFT_OUT)
+	if (d->disposal == WH_DO_DONE && d->transformed == WH_LEFT_OUT)
 		return; /* nothing has happened */
-	if (d->disposal == WH_DO_FORGET)
+	if (d->disposal == WH_DO_DONE)
 	{
 		endpoint->delivered++;
 		endpoint->last_success_us = now_us;

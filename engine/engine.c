@@ -36,7 +36,7 @@
 static bool
 address_ok(void *arg, const struct sockaddr *address)
 {
-	WhDeliver *e = arg;
+	WhEngine *e = arg;
 
 	return wh_target_address_ok(address, &e->allowed);
 }
@@ -44,15 +44,15 @@ address_ok(void *arg, const struct sockaddr *address)
 static bool
 ip_ok(void *arg, const char *ip)
 {
-	WhDeliver *e = arg;
+	WhEngine *e = arg;
 
 	return wh_target_ip_ok(ip, &e->allowed);
 }
 
-WhDeliver *
-wh_deliver_create(const WhDeliverConfig *config)
+WhEngine *
+wh_engine_create(const WhEngineConfig *config)
 {
-	WhDeliver *e = calloc(1, sizeof(WhDeliver));
+	WhEngine *e = calloc(1, sizeof(WhEngine));
 	WhHttpConfig http = {.max_transfers = config->max_transfers,
 						 .ca_file = config->ca_file,
 						 .address_ok = address_ok,
@@ -64,16 +64,16 @@ wh_deliver_create(const WhDeliverConfig *config)
 	e->queue = wh_queue_create();
 	wh_breakers_init(&e->breakers, e->queue);
 	e->http = wh_http_create(&http);
-	if (e->queue == NULL || e->http == NULL || !wh_deliver_configure(e, config))
+	if (e->queue == NULL || e->http == NULL || !wh_engine_configure(e, config))
 	{
-		wh_deliver_free(e);
+		wh_engine_free(e);
 		return NULL;
 	}
 	return e;
 }
 
 bool
-wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
+wh_engine_configure(WhEngine *e, const WhEngineConfig *config)
 {
 	WhNetworks allowed;
 	char bad[64];
@@ -104,7 +104,7 @@ wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config)
 
 /* What the queue gave back goes to the outcomes. */
 void
-wh_engine_take_back(WhDeliver *e, WhList *given_back)
+wh_engine_take_back(WhEngine *e, WhList *given_back)
 {
 	WhDelivery *d;
 
@@ -115,7 +115,7 @@ wh_engine_take_back(WhDeliver *e, WhList *given_back)
 }
 
 bool
-wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
+wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription->id);
 	Profile *profile = wh_profile_hold(&e->profiles, subscription->profile);
@@ -154,7 +154,7 @@ wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription)
 }
 
 void
-wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
+wh_engine_unsubscribe(WhEngine *e, int64_t subscription_id)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
 	WhList given_back = {0};
@@ -171,19 +171,19 @@ wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id)
 }
 
 void
-wh_deliver_restore_deferred(WhDeliver *e, int64_t subscription_id, int64_t rows)
+wh_engine_restore_deferred(WhEngine *e, int64_t subscription_id, int64_t rows)
 {
 	wh_queue_restore_deferred(e->queue, subscription_id, rows);
 }
 
 bool
-wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows)
+wh_engine_restore_lane(WhEngine *e, int64_t subscription_id, uint64_t lane, int rows)
 {
 	return wh_queue_restore_lane(e->queue, subscription_id, lane, rows);
 }
 
 uint64_t
-wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event)
+wh_engine_lane(const WhEngine *e, int64_t subscription_id, const WhEvent *event)
 {
 	const Endpoint *endpoint = wh_queue_owner(e->queue, subscription_id);
 
@@ -196,7 +196,7 @@ wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *even
 
 /* What of a batch has come will not become whole. */
 static bool
-refuse(WhDeliver *e, WhDelivery *d)
+refuse(WhEngine *e, WhDelivery *d)
 {
 	wh_batch_free(d);
 	wh_batch_free(e->coming);
@@ -205,7 +205,7 @@ refuse(WhDeliver *e, WhDelivery *d)
 }
 
 bool
-wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
+wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
 	WhDelivery *d = endpoint ? wh_batch_delivery(submit, endpoint) : NULL;
@@ -236,8 +236,7 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 				wh_breakers_look_soon(&e->breakers);
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
-				snprintf(d->error, sizeof(d->error),
-						 "the worker ended while this may have been under way");
+				snprintf(d->error, sizeof(d->error), "the worker ended while this may have been under way");
 			}
 			else
 				d->attempts--;
@@ -253,7 +252,7 @@ wh_deliver_submit(WhDeliver *e, const WhSubmit *submit)
 
 /* A request has ended: decide, tell the queue, hand the outcomes back. */
 void
-wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t)
+wh_engine_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
@@ -290,7 +289,7 @@ wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead)
 }
 
 int64_t
-wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint)
+wh_engine_may_go_at(const WhEngine *e, const Endpoint *endpoint)
 {
 	int64_t at = wh_rate_next(&endpoint->rate);
 
@@ -298,7 +297,7 @@ wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint)
 }
 
 void
-wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead)
+wh_engine_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead)
 {
 	WhList given_back = {0};
 
@@ -317,7 +316,7 @@ wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead)
 
 /* What there is goes out: a request starts, or, where there is no token for it, waits for one. */
 void
-wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
+wh_engine_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 {
 	if (wh_oauth_must_wait(endpoint, e->now_us))
 	{
@@ -341,9 +340,9 @@ wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 
 /* Start one more, if one may be started. */
 static bool
-start_one(WhDeliver *e)
+start_one(WhEngine *e)
 {
-	int free = e->config.max_in_flight - wh_deliver_in_flight(e);
+	int free = e->config.max_in_flight - wh_engine_in_flight(e);
 	WhTransfer *t = free > 0 ? wh_http_acquire(e->http) : NULL;
 	Endpoint *endpoint;
 	WhDelivery *d;
@@ -375,7 +374,7 @@ start_one(WhDeliver *e)
 }
 
 static void
-start_what_may_start(WhDeliver *e)
+start_what_may_start(WhEngine *e)
 {
 	wh_queue_wake(e->queue, e->now_us); /* even if there is no place for it */
 	while (!e->draining && !e->held && start_one(e))
@@ -383,7 +382,7 @@ start_what_may_start(WhDeliver *e)
 }
 
 void
-wh_deliver_run(WhDeliver *e)
+wh_engine_run(WhEngine *e)
 {
 	WhTransfer *t;
 
@@ -405,19 +404,19 @@ wh_deliver_run(WhDeliver *e)
 }
 
 WhDelivery *
-wh_deliver_take(WhDeliver *e)
+wh_engine_take(WhEngine *e)
 {
 	return wh_list_pop(&e->outcomes);
 }
 
 int
-wh_deliver_outcomes(const WhDeliver *e)
+wh_engine_outcomes(const WhEngine *e)
 {
 	return e->outcomes.n;
 }
 
 bool
-wh_deliver_has_room(WhDeliver *e)
+wh_engine_has_room(WhEngine *e)
 {
 	WhList given_back = {0};
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
@@ -427,7 +426,7 @@ wh_deliver_has_room(WhDeliver *e)
 }
 
 void
-wh_deliver_drain(WhDeliver *e)
+wh_engine_drain(WhEngine *e)
 {
 	WhList given_back = {0};
 
@@ -439,13 +438,13 @@ wh_deliver_drain(WhDeliver *e)
 }
 
 void
-wh_deliver_hold(WhDeliver *e, bool held)
+wh_engine_hold(WhEngine *e, bool held)
 {
 	e->held = held;
 }
 
 void
-wh_deliver_stop(WhDeliver *e)
+wh_engine_stop(WhEngine *e)
 {
 	WhList given_back = {0};
 	WhDelivery *d;
@@ -471,14 +470,14 @@ wh_deliver_stop(WhDeliver *e)
 }
 
 void
-wh_deliver_free(WhDeliver *e)
+wh_engine_free(WhEngine *e)
 {
 	WhDelivery *d;
 
 	if (e == NULL)
 		return;
 	if (e->queue && e->http)
-		wh_deliver_stop(e);
+		wh_engine_stop(e);
 	while ((d = wh_list_pop(&e->outcomes)) != NULL)
 		wh_delivery_free(d);
 	wh_batch_free(e->coming);
@@ -492,13 +491,13 @@ wh_deliver_free(WhDeliver *e)
 }
 
 int
-wh_deliver_fd(const WhDeliver *e)
+wh_engine_fd(const WhEngine *e)
 {
 	return wh_http_fd(e->http);
 }
 
 int64_t
-wh_deliver_deadline(const WhDeliver *e)
+wh_engine_deadline(const WhEngine *e)
 {
 	int64_t deadline = wh_http_deadline(e->http);
 
@@ -510,20 +509,20 @@ wh_deliver_deadline(const WhDeliver *e)
 }
 
 int
-wh_deliver_in_flight(const WhDeliver *e)
+wh_engine_in_flight(const WhEngine *e)
 {
 	/* in the end nobody waits for a token any more, so nobody waits for who asks for one */
 	return wh_http_in_use(e->http) + e->transforming.n - (e->draining ? e->asking : 0);
 }
 
 int
-wh_deliver_queued(const WhDeliver *e)
+wh_engine_queued(const WhEngine *e)
 {
 	return wh_queue_total(e->queue);
 }
 
 bool
-wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts *out)
+wh_engine_counts(const WhEngine *e, int i, int64_t *subscription_id, WhCounts *out)
 {
 	const Endpoint *endpoint;
 

@@ -8,13 +8,13 @@
 
 #include "types.h"
 
-typedef struct WhDeliver WhDeliver;
+typedef struct WhEngine WhEngine;
 
-typedef struct WhDeliverConfig
+typedef struct WhEngineConfig
 {
 	char instance[WH_INSTANCE_LEN + 1];
 	int max_in_flight; /* requests at once; at most max_transfers */
-	int max_transfers; /* what wh_deliver_create makes room for; later ignored */
+	int max_transfers; /* what wh_engine_create makes room for; later ignored */
 	/* bytes; 0: the engine's own limits */
 	size_t waiting_max;           /* of the events that wait */
 	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
@@ -25,28 +25,28 @@ typedef struct WhDeliverConfig
 	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
 	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
 	double (*random)(void);       /* uniform in [0, 1) */
-} WhDeliverConfig;
+} WhEngineConfig;
 
 /* NULL where memory or descriptors are out. Strings are copied. Once per process. */
-extern WhDeliver *wh_deliver_create(const WhDeliverConfig *config);
-extern void wh_deliver_free(WhDeliver *e);
+extern WhEngine *wh_engine_create(const WhEngineConfig *config);
+extern void wh_engine_free(WhEngine *e);
 
 /* Change settings for requests from now on; false, and nothing changed, where they cannot be used. */
-extern bool wh_deliver_configure(WhDeliver *e, const WhDeliverConfig *config);
+extern bool wh_engine_configure(WhEngine *e, const WhEngineConfig *config);
 
 /* Add or change a subscription (everything is copied), or remove one. False without memory. */
-extern bool wh_deliver_subscribe(WhDeliver *e, const WhSubscription *subscription);
-extern void wh_deliver_unsubscribe(WhDeliver *e, int64_t subscription_id);
+extern bool wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription);
+extern void wh_engine_unsubscribe(WhEngine *e, int64_t subscription_id);
 
 /* At start, after the subscriptions: what webhook.pending holds. */
-extern void wh_deliver_restore_deferred(WhDeliver *e, int64_t subscription_id, int64_t rows);
-extern bool wh_deliver_restore_lane(WhDeliver *e, int64_t subscription_id, uint64_t lane, int rows);
+extern void wh_engine_restore_deferred(WhEngine *e, int64_t subscription_id, int64_t rows);
+extern bool wh_engine_restore_lane(WhEngine *e, int64_t subscription_id, uint64_t lane, int rows);
 
 /* The lane an event would be in, for a row of pending that somebody else made; 0: no such subscription. */
-extern uint64_t wh_deliver_lane(const WhDeliver *e, int64_t subscription_id, const WhEvent *event);
+extern uint64_t wh_engine_lane(const WhEngine *e, int64_t subscription_id, const WhEvent *event);
 
 /*
- * Take over one delivery. It comes back through wh_deliver_take in any case,
+ * Take over one delivery. It comes back through wh_engine_take in any case,
  * but: false without memory or where the subscription is unknown, then
  * nothing was taken over.
  *
@@ -68,10 +68,10 @@ typedef struct WhSubmit
 	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
 	bool more;        /* another one of this batch follows */
 } WhSubmit;
-extern bool wh_deliver_submit(WhDeliver *e, const WhSubmit *submit);
+extern bool wh_engine_submit(WhEngine *e, const WhSubmit *submit);
 
 /* Move everything on without waiting. */
-extern void wh_deliver_run(WhDeliver *e);
+extern void wh_engine_run(WhEngine *e);
 
 /*
  * Bodies that the host makes, for subscriptions that say so (transform). The
@@ -90,28 +90,28 @@ extern void wh_deliver_run(WhDeliver *e);
 typedef bool (*WhReady)(void *arg, int64_t subscription_id);
 
 /* NULL: there is none now. */
-extern const WhDelivery *wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token);
+extern const WhDelivery *wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token);
 /* The text, which may be NULL, is malloc'd; it is the engine's from now on. */
-extern void wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len);
+extern void wh_engine_transformed(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len);
 /* When there will be one, if nothing comes before; 0: at once, INT64_MAX: nobody knows. */
-extern int64_t wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg);
+extern int64_t wh_engine_transform_due(const WhEngine *e, WhReady ready, void *arg);
 
 /* A delivery that has ended or must be kept in pending, in the order in which it happened. */
-extern WhDelivery *wh_deliver_take(WhDeliver *e);
-extern int wh_deliver_outcomes(const WhDeliver *e);
+extern WhDelivery *wh_engine_take(WhEngine *e);
+extern int wh_engine_outcomes(const WhEngine *e);
 
 /* May more events be read? May hand back what a slow subscription cannot take. */
-extern bool wh_deliver_has_room(WhDeliver *e);
+extern bool wh_engine_has_room(WhEngine *e);
 
 /*
  * What is to be fetched from pending: see queue.h. Nothing while there are
  * outcomes to be taken; and those taken must have been written to the table.
  */
-extern bool wh_deliver_lane_to_fetch(WhDeliver *e, int64_t *subscription_id, uint64_t *lane);
-extern void wh_deliver_lane_fetch_again(WhDeliver *e, int64_t subscription_id, uint64_t lane);
-extern void wh_deliver_lane_is_empty(WhDeliver *e, int64_t subscription_id, uint64_t lane);
-extern int64_t wh_deliver_deferred_to_fetch(WhDeliver *e, int *room);
-extern void wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id);
+extern bool wh_engine_lane_to_fetch(WhEngine *e, int64_t *subscription_id, uint64_t *lane);
+extern void wh_engine_lane_fetch_again(WhEngine *e, int64_t subscription_id, uint64_t lane);
+extern void wh_engine_lane_is_empty(WhEngine *e, int64_t subscription_id, uint64_t lane);
+extern int64_t wh_engine_deferred_to_fetch(WhEngine *e, int *room);
+extern void wh_engine_deferred_is_empty(WhEngine *e, int64_t subscription_id);
 
 /*
  * Breakers. While that of a subscription is not closed, rows of pending must
@@ -119,34 +119,34 @@ extern void wh_deliver_deferred_is_empty(WhDeliver *e, int64_t subscription_id);
  * retry, behind or deferred, nothing of it being under way. When it closes its
  * retries are to be made due. The same conditions as for fetching hold.
  */
-extern int64_t wh_deliver_to_probe(WhDeliver *e); /* 0: none */
-extern void wh_deliver_probe_is_empty(WhDeliver *e, int64_t subscription_id);
-extern int64_t wh_deliver_to_hurry(WhDeliver *e); /* 0: none */
-extern void wh_deliver_hurry_again(WhDeliver *e, int64_t subscription_id);
+extern int64_t wh_engine_to_probe(WhEngine *e); /* 0: none */
+extern void wh_engine_probe_is_empty(WhEngine *e, int64_t subscription_id);
+extern int64_t wh_engine_to_expedite(WhEngine *e); /* 0: none */
+extern void wh_engine_expedite_again(WhEngine *e, int64_t subscription_id);
 
 /*
  * Subscriptions of which no row of pending shall be taken because it is due:
  * those whose breaker is not closed, and those that have enough to do. Returns
  * how many. Hungry: one that had enough then has no longer (asked once).
  */
-extern int wh_deliver_not_due(WhDeliver *e, int64_t *subscription_ids, int max);
-extern bool wh_deliver_hungry(WhDeliver *e);
+extern int wh_engine_not_due(WhEngine *e, int64_t *subscription_ids, int max);
+extern bool wh_engine_wants_more(WhEngine *e);
 
 /* Start nothing more: what waits comes back at once, what is in flight when it has ended. */
-extern void wh_deliver_drain(WhDeliver *e);
+extern void wh_engine_drain(WhEngine *e);
 
 /* Start nothing more until it is told otherwise: what has ended cannot be written down at the moment. */
-extern void wh_deliver_hold(WhDeliver *e, bool held);
+extern void wh_engine_hold(WhEngine *e, bool held);
 
 /* Break off everything: all deliveries come back as outcomes, none of them attempted. */
-extern void wh_deliver_stop(WhDeliver *e);
+extern void wh_engine_stop(WhEngine *e);
 
-extern int wh_deliver_fd(const WhDeliver *e);           /* readable: call wh_deliver_run */
-extern int64_t wh_deliver_deadline(const WhDeliver *e); /* call it then even so; INT64_MAX: no need */
+extern int wh_engine_fd(const WhEngine *e);           /* readable: call wh_engine_run */
+extern int64_t wh_engine_deadline(const WhEngine *e); /* call it then even so; INT64_MAX: no need */
 
-extern int wh_deliver_in_flight(const WhDeliver *e);
-extern int wh_deliver_queued(const WhDeliver *e);
+extern int wh_engine_in_flight(const WhEngine *e);
+extern int wh_engine_queued(const WhEngine *e);
 /* Counts of the i-th subscription (any order, stable between changes); false: there are no more. */
-extern bool wh_deliver_counts(const WhDeliver *e, int i, int64_t *subscription_id, WhCounts *out);
+extern bool wh_engine_counts(const WhEngine *e, int i, int64_t *subscription_id, WhCounts *out);
 
 #endif /* WEBHOOK_ENGINE_H */

@@ -24,9 +24,9 @@ typedef struct Ask
 	WhDelivery *lead; /* NULL: none */
 } Ask;
 
-struct WhDeliver
+struct WhEngine
 {
-	WhDeliverConfig config; /* its strings are not kept */
+	WhEngineConfig config; /* its strings are not kept */
 	WhNetworks allowed;
 	WhQueue *queue;
 	WhHttp *http;
@@ -53,10 +53,10 @@ struct WhDeliver
  * What there is goes out: a request starts, or has failed to, or waits for a
  * token. The transfer is one that was acquired for it.
  */
-extern void wh_engine_send(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
+extern void wh_engine_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
 
 /* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
-extern void wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t);
+extern void wh_engine_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t);
 
 /*
  * What waits, for its body or its token, must it not go out any more? Its
@@ -65,19 +65,19 @@ extern void wh_engine_conclude(WhDeliver *e, WhDelivery *d, WhTransfer *t);
 extern bool wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead);
 
 /* When its rate limit lets the next request go; 0: at once, also where a clock that was set back says otherwise. */
-extern int64_t wh_engine_may_go_at(const WhDeliver *e, const Endpoint *endpoint);
+extern int64_t wh_engine_may_go_at(const WhEngine *e, const Endpoint *endpoint);
 
 /* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
-extern void wh_engine_put_back(WhDeliver *e, Endpoint *endpoint, WhDelivery *lead);
+extern void wh_engine_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead);
 
 /* The time as people and receivers see it. */
 static inline int64_t
-wh_engine_wall(const WhDeliver *e)
+wh_engine_wall(const WhEngine *e)
 {
 	return e->config.wall_us ? e->config.wall_us() : e->config.now_us();
 }
 
 /* What the queue gave back goes to the outcomes. */
-extern void wh_engine_take_back(WhDeliver *e, WhList *given_back);
+extern void wh_engine_take_back(WhEngine *e, WhList *given_back);
 
 #endif /* WEBHOOK_ENGINE_INTERNAL_H */

@@ -190,7 +190,7 @@ start(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 
 /* Ask with this transfer, unless that is under way. False: it is not used; problem says why, unless it is. */
 static bool
-ask(WhDeliver *e, WhTransfer *t, Endpoint *endpoint)
+ask(WhEngine *e, WhTransfer *t, Endpoint *endpoint)
 {
 	Oauth *oauth = endpoint->oauth;
 
@@ -366,7 +366,7 @@ take_of(WhList *waiting, int64_t subscription_id)
 }
 
 static void
-end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t duration_us)
+end_one_without(WhEngine *e, const Endpoint *endpoint, WhDelivery *d, int64_t duration_us)
 {
 	WhTransfer none = {.kind = endpoint->oauth ? endpoint->oauth->kind : WH_OUT_INTERNAL,
 					   .duration_us = duration_us};
@@ -383,7 +383,7 @@ end_one_without(WhDeliver *e, const Endpoint *endpoint, WhDelivery *d, int64_t d
  * do; the others have not been attempted.
  */
 static void
-end_without(WhDeliver *e, Endpoint *endpoint, int64_t duration_us)
+end_without(WhEngine *e, Endpoint *endpoint, int64_t duration_us)
 {
 	WhList others = {0};
 	WhDelivery *ended = NULL;
@@ -409,7 +409,7 @@ end_without(WhDeliver *e, Endpoint *endpoint, int64_t duration_us)
 }
 
 void
-wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
+wh_oauth_wait(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 {
 	wh_list_push(&e->waiting, d);
 	/* no others meanwhile, or hardly any: they would only wait in here, where they count as in flight */
@@ -422,7 +422,7 @@ wh_oauth_wait(WhDeliver *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 }
 
 void
-wh_oauth_answered(WhDeliver *e, WhTransfer *t)
+wh_oauth_answered(WhEngine *e, WhTransfer *t)
 {
 	Oauth *oauth = t->owner;
 	Endpoint *endpoint = wh_queue_owner(e->queue, oauth->subscription_id);
@@ -442,7 +442,7 @@ wh_oauth_answered(WhDeliver *e, WhTransfer *t)
 }
 
 void
-wh_oauth_broken_off(WhDeliver *e, WhTransfer *t)
+wh_oauth_broken_off(WhEngine *e, WhTransfer *t)
 {
 	Oauth *oauth = t->owner;
 
@@ -482,7 +482,7 @@ learn(Oauth *oauth, const WhDelivery *d, int status, int64_t now_us)
 }
 
 bool
-wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t)
+wh_oauth_refused(WhEngine *e, WhDelivery *d, const WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 
@@ -502,7 +502,7 @@ wh_oauth_refused(WhDeliver *e, WhDelivery *d, const WhTransfer *t)
 
 /* When it may be sent, or ask; INT64_MAX: it waits for an answer. */
 static int64_t
-due(const WhDeliver *e, const WhDelivery *d)
+due(const WhEngine *e, const WhDelivery *d)
 {
 	const Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 
@@ -512,7 +512,7 @@ due(const WhDeliver *e, const WhDelivery *d)
 }
 
 WhDelivery *
-wh_oauth_next(WhDeliver *e)
+wh_oauth_next(WhEngine *e)
 {
 	WhList others = {0};
 	WhDelivery *found = NULL;
@@ -534,7 +534,7 @@ wh_oauth_next(WhDeliver *e)
 }
 
 int64_t
-wh_oauth_due(const WhDeliver *e)
+wh_oauth_due(const WhEngine *e)
 {
 	int64_t first = INT64_MAX;
 
@@ -549,7 +549,7 @@ wh_oauth_due(const WhDeliver *e)
 }
 
 void
-wh_oauth_put_back(WhDeliver *e, int64_t subscription_id)
+wh_oauth_put_back(WhEngine *e, int64_t subscription_id)
 {
 	WhDelivery *d;
 

@@ -45,7 +45,7 @@ wh_tests_ended(WhDelivery *d)
 
 	/* no class but these two: a test disables nothing */
 	d->class = delivered ? WH_CLASS_DELIVERED : WH_CLASS_GIVE_UP;
-	d->disposal = delivered ? WH_DO_FORGET : WH_DO_DROP;
+	d->disposal = delivered ? WH_DO_DONE : WH_DO_DROP;
 }
 
 WhDelivery *

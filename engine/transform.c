@@ -36,7 +36,7 @@
 #define BODIES_MAX ((size_t) 2 * WH_TRANSFORM_MAX)
 
 static int64_t
-may_start_at(const WhDelivery *lead, const WhDeliver *e)
+may_start_at(const WhDelivery *lead, const WhEngine *e)
 {
 	const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 
@@ -46,7 +46,7 @@ may_start_at(const WhDelivery *lead, const WhDeliver *e)
 
 /* What the host is asked for; of a token, a subscription, or NULL: a free one. */
 static Ask *
-ask_of(WhDeliver *e, uint64_t token)
+ask_of(WhEngine *e, uint64_t token)
 {
 	for (Ask *ask = e->asks; ask < e->asks + WH_ASKS_MAX; ask++)
 		if (ask->lead && ask->token == token)
@@ -55,7 +55,7 @@ ask_of(WhDeliver *e, uint64_t token)
 }
 
 static Ask *
-free_ask(WhDeliver *e)
+free_ask(WhEngine *e)
 {
 	for (Ask *ask = e->asks; ask < e->asks + WH_ASKS_MAX; ask++)
 		if (ask->lead == NULL)
@@ -64,7 +64,7 @@ free_ask(WhDeliver *e)
 }
 
 static bool
-is_asked_for(const WhDeliver *e, int64_t subscription_id)
+is_asked_for(const WhEngine *e, int64_t subscription_id)
 {
 	for (int i = 0; i < WH_ASKS_MAX; i++)
 		if (e->asks[i].lead && e->asks[i].lead->subscription_id == subscription_id)
@@ -82,7 +82,7 @@ typedef struct Readiness
 } Readiness;
 
 static bool
-is_ready(const WhDeliver *e, Readiness *r, const WhDelivery *lead)
+is_ready(const WhEngine *e, Readiness *r, const WhDelivery *lead)
 {
 	if (lead->transformed == WH_NOT_TRANSFORMED && wh_bodies_held() >= BODIES_MAX)
 		return false;
@@ -96,7 +96,7 @@ is_ready(const WhDeliver *e, Readiness *r, const WhDelivery *lead)
 
 /* Of those that may start the subscription's whose turn is next: in a round, by their ids. */
 static WhDelivery *
-next_lead(const WhDeliver *e, Readiness *readiness)
+next_lead(const WhEngine *e, Readiness *readiness)
 {
 	WhDelivery *first = NULL;
 	uint64_t least = UINT64_MAX;
@@ -118,7 +118,7 @@ next_lead(const WhDeliver *e, Readiness *readiness)
 
 /* It is not to be found here any more; nor is what the host is asked for of it. */
 static void
-take_out(WhDeliver *e, WhDelivery *lead)
+take_out(WhEngine *e, WhDelivery *lead)
 {
 	WhList all = e->transforming;
 	WhDelivery *d;
@@ -207,7 +207,7 @@ take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, char *text, s
 }
 
 void
-wh_transform_put_aside(WhDeliver *e, Endpoint *endpoint, WhDelivery *d)
+wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d)
 {
 	wh_list_push(&e->transforming, d);
 	/* what has a rate limit is to wait for this one, and not to take further places */
@@ -217,7 +217,7 @@ wh_transform_put_aside(WhDeliver *e, Endpoint *endpoint, WhDelivery *d)
 
 /* Its subscription has gone while it waited for its body. */
 static void
-drop(WhDeliver *e, WhDelivery *lead)
+drop(WhEngine *e, WhDelivery *lead)
 {
 	WhList given_back = {0};
 
@@ -234,7 +234,7 @@ drop(WhDeliver *e, WhDelivery *lead)
 
 /* It has ended without a request. */
 static void
-end_unsent(WhDeliver *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *t)
+end_unsent(WhEngine *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *t)
 {
 	t->duration_us = e->config.now_us() - lead->started_us;
 	if (!lead->test)
@@ -244,7 +244,7 @@ end_unsent(WhDeliver *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer 
 
 /* Is the host to be asked for it no longer? Then it goes where it belongs. */
 static bool
-leaves(WhDeliver *e, WhDelivery *lead)
+leaves(WhEngine *e, WhDelivery *lead)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 	bool held = endpoint && wh_engine_held(endpoint, lead);
@@ -263,7 +263,7 @@ leaves(WhDeliver *e, WhDelivery *lead)
 }
 
 static void
-let_leave(WhDeliver *e)
+let_leave(WhEngine *e)
 {
 	WhDelivery *lead = e->transforming.head;
 
@@ -273,7 +273,7 @@ let_leave(WhDeliver *e)
 }
 
 const WhDelivery *
-wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token)
+wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
 {
 	Readiness readiness = {.ready = ready, .arg = arg};
 	Ask *ask = free_ask(e);
@@ -292,7 +292,7 @@ wh_deliver_to_transform(WhDeliver *e, WhReady ready, void *arg, uint64_t *token)
 }
 
 void
-wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
+wh_engine_transformed(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
 {
 	Ask *ask = ask_of(e, token);
 	WhDelivery *lead = ask ? ask->lead : NULL;
@@ -332,7 +332,7 @@ wh_deliver_transformed(WhDeliver *e, uint64_t token, WhOutcomeKind kind, char *t
 }
 
 int64_t
-wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg)
+wh_engine_transform_due(const WhEngine *e, WhReady ready, void *arg)
 {
 	Readiness readiness = {.ready = ready, .arg = arg};
 	int64_t due = INT64_MAX;
@@ -352,7 +352,7 @@ wh_deliver_transform_due(const WhDeliver *e, WhReady ready, void *arg)
 }
 
 void
-wh_transform_put_back(WhDeliver *e)
+wh_transform_put_back(WhEngine *e)
 {
 	WhDelivery *lead;
 

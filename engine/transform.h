@@ -10,10 +10,10 @@
 #include "engine_internal.h"
 
 /* It is about to be started, for the queue it is: the host is to make its bodies first. */
-extern void wh_transform_put_aside(WhDeliver *e, Endpoint *endpoint, WhDelivery *d);
+extern void wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d);
 
 /* Those put aside are not to be sent now: they wait in the queue again, tests are dropped. */
-extern void wh_transform_put_back(WhDeliver *e);
+extern void wh_transform_put_back(WhEngine *e);
 
 /* Its bodies, as far as they are made, are not needed. */
 extern void wh_transform_forget(WhDelivery *lead);

@@ -300,7 +300,8 @@ webhook_start_worker(PG_FUNCTION_ARGS)
 		ereport(
 			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
 			errdetail("Its processes are connected as a superuser."),
-			errhint("Have a superuser call webhook.start_worker(), or add webhook to shared_preload_libraries."));
+			errhint(
+				"Have a superuser call webhook.start_worker(), or add webhook to shared_preload_libraries."));
 	wh_want_worker_at_commit();
 	if (wh_launcher_running())
 		PG_RETURN_VOID();

@@ -246,7 +246,7 @@ guard(FunctionCallInfo fcinfo, Datum subscription_id, Datum kind)
 	FmgrInfo function;
 	bool isnull;
 
-	fmgr_info(wh_sibling(fcinfo, "guard_credentials", 2, (Oid[]){INT8OID, TEXTOID}), &function);
+	fmgr_info(wh_internal_function("guard_credentials", 2, (Oid[]){INT8OID, TEXTOID}), &function);
 	(void) wh_call(&function, DEFAULT_COLLATION_OID, 2, args, &isnull);
 }
 

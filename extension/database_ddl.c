@@ -106,7 +106,7 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 }
 
 void
-wh_aside_install(void)
+wh_database_ddl_install(void)
 {
 	previous_hook = ProcessUtility_hook;
 	ProcessUtility_hook = step_aside_and_run;

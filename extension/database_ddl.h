@@ -6,6 +6,6 @@
 #define WEBHOOK_DATABASE_DDL_H
 
 /* Called by _PG_init in the postmaster: look at utility commands from now on. */
-extern void wh_aside_install(void);
+extern void wh_database_ddl_install(void);
 
 #endif /* WEBHOOK_DATABASE_DDL_H */

@@ -161,11 +161,11 @@ split_id(const char *entity_id)
 {
 	IdParts id = {0};
 	JsonSemAction action_types = {.semstate = &id,
-							 .object_start = open_container,
-							 .object_end = close_container,
-							 .array_start = open_container,
-							 .array_end = close_container,
-							 .scalar = take_scalar};
+								  .object_start = open_container,
+								  .object_end = close_container,
+								  .array_start = open_container,
+								  .array_end = close_container,
+								  .scalar = take_scalar};
 
 	if (entity_id[0] != '[' || wh_json_depth(entity_id) > DEEPEST_KEY ||
 		pg_parse_json(wh_make_json_lex(entity_id, strlen(entity_id), GetDatabaseEncoding(), true),

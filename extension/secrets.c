@@ -48,7 +48,7 @@ function_behind(FunctionCallInfo fcinfo, const char *name)
 	if (behind)
 		return behind;
 	(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &n_args);
-	oid = wh_sibling(fcinfo, name, n_args, types);
+	oid = wh_internal_function(name, n_args, types);
 	behind = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(FmgrInfo));
 	fmgr_info_cxt(oid, behind, fcinfo->flinfo->fn_mcxt);
 	fcinfo->flinfo->fn_extra = behind;
@@ -198,7 +198,7 @@ row_to_keep(FunctionCallInfo fcinfo, Relation relation, HeapTuple row, const cha
 		Datum profile;
 		bool isnull;
 
-		fmgr_info(wh_sibling(fcinfo, "profile_of", 1, (Oid[]){INT8OID}), &function);
+		fmgr_info(wh_internal_function("profile_of", 1, (Oid[]){INT8OID}), &function);
 		profile = wh_call(&function, InvalidOid, 1, &subscription_id, &isnull);
 		if (!isnull) /* else the foreign key says what is wrong */
 			wh_check_secret(DatumGetHeapTupleHeader(profile), secret);
@@ -235,7 +235,7 @@ before_secret(FunctionCallInfo fcinfo, const TriggerData *trigger)
 		room[1].value = wh_column(relation, old, "id", &isnull);
 	room[2].value = wh_column(relation, row, "expires_at", &room[2].isnull);
 	wh_forget(given);
-	fmgr_info(wh_sibling(fcinfo, "room_for_secret", 3, (Oid[]){INT8OID, INT4OID, TIMESTAMPTZOID}), &function);
+	fmgr_info(wh_internal_function("room_for_secret", 3, (Oid[]){INT8OID, INT4OID, TIMESTAMPTZOID}), &function);
 	(void) wh_call(&function, InvalidOid, 3, room, &isnull);
 	return row;
 }

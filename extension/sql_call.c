@@ -10,6 +10,7 @@
 #include "sql_call.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -17,16 +18,16 @@
 #include "utils/syscache.h"
 
 Oid
-wh_sibling(FunctionCallInfo fcinfo, const char *name, int n_args, const Oid *types)
+wh_internal_function(const char *name, int n_args, const Oid *types)
 {
-	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Oid schema = get_namespace_oid("webhook_internal", true);
 	oidvector *vector = buildoidvector(types, n_args);
 	Oid oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
 							  PointerGetDatum(vector), ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(oid))
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
-				errmsg("the extension's function webhook.%s is not there", name),
+				errmsg("the extension's function webhook_internal.%s is not there", name),
 				errdetail("The library is of another version than the extension in this database."),
 				errhint("ALTER EXTENSION webhook UPDATE."));
 	pfree(vector);
@@ -55,7 +56,7 @@ wh_row_trigger(FunctionCallInfo fcinfo, const char *name)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook.%s was not called as a trigger", name),
+				errmsg("webhook_internal.%s was not called as a trigger", name),
 				errdetail("It is called before a row is inserted or updated."),
 				errhint("The tables of this extension have it already."));
 	return trigger;

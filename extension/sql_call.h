@@ -12,8 +12,8 @@
 #include "fmgr.h"
 #include "utils/rel.h"
 
-/* The function of this name and of these types of arguments, in the schema of the function that asks. */
-extern Oid wh_sibling(FunctionCallInfo fcinfo, const char *name, int n_args, const Oid *types);
+/* The function of this name and of these types of arguments, in the schema webhook_internal. */
+extern Oid wh_internal_function(const char *name, int n_args, const Oid *types);
 
 /* Call it; nulls: which arguments are null, or NULL for none. */
 extern Datum wh_call(FmgrInfo *function, Oid collation, int n_args, const NullableDatum *args, bool *isnull);

@@ -67,7 +67,8 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 	*reason = why_never();
 	if (*reason == NULL && slot && slot->suspended)
 	{
-		*reason = psprintf("%s; webhook.enable_delivery_preview() tells what either would send", slot->reason);
+		*reason =
+			psprintf("%s; webhook.enable_delivery_preview() tells what either would send", slot->reason);
 		return "suspended";
 	}
 	if (*reason == NULL && !wh_launcher_running())

@@ -94,7 +94,7 @@ webhook_event_now(PG_FUNCTION_ARGS)
 	Datum event;
 
 	fmgr_info(
-		LookupFuncName(list_make2(makeString("webhook"), makeString("event_in_outbox")), 1, &type, false),
+		LookupFuncName(list_make2(makeString("webhook_internal"), makeString("event_in_outbox")), 1, &type, false),
 		&function);
 	InitFunctionCallInfoData(*look, &function, 1, InvalidOid, NULL, NULL);
 	look->args[0].value = PG_GETARG_DATUM(0);

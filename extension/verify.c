@@ -56,7 +56,8 @@ wh_profile_signing(HeapTupleHeader profile)
 
 	if (!wh_signing_parse(column(profile, "signature_algorithm"), column(profile, "signature_encoding"),
 						  column(profile, "secret_encoding"), column(profile, "signed_content"),
-						  column(profile, "signature_format"), column(profile, "signature_separator"), &signing, &why))
+						  column(profile, "signature_format"), column(profile, "signature_separator"),
+						  &signing, &why))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("the signature of profile \"%s\" is not usable", column(profile, "name")),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),

@@ -142,7 +142,7 @@ _PG_init(void)
 	/* pg_upgrade's temporary servers must send nothing */
 	if (IsBinaryUpgrade)
 		return;
-	wh_aside_install();
+	wh_database_ddl_install();
 	wh_describe_launcher(&launcher);
 	RegisterBackgroundWorker(&launcher);
 }

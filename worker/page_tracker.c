@@ -50,7 +50,7 @@ grow(void)
 }
 
 uint64
-wh_books_open(const WhPosition *end)
+wh_pages_open(const WhPosition *end)
 {
 	MemoryContext old;
 	uint64 number;
@@ -65,13 +65,13 @@ wh_books_open(const WhPosition *end)
 }
 
 void
-wh_books_add(uint64 page)
+wh_pages_add(uint64 page)
 {
 	page_of(page)->outstanding++;
 }
 
 void
-wh_books_ended(uint64 page)
+wh_pages_ended(uint64 page)
 {
 	if (page == 0)
 		return;
@@ -80,7 +80,7 @@ wh_books_ended(uint64 page)
 }
 
 WhPosition *
-wh_books_settled(void)
+wh_pages_settled(void)
 {
 	WhPosition *end = NULL;
 
@@ -95,7 +95,7 @@ wh_books_settled(void)
 }
 
 bool
-wh_books_all_ended(void)
+wh_pages_all_ended(void)
 {
 	return n_pages == 0;
 }

@@ -10,19 +10,19 @@
 #include "store.h"
 
 /* Open a page that ends at this position (copied); returns its number. */
-extern uint64 wh_books_open(const WhPosition *end);
+extern uint64 wh_pages_open(const WhPosition *end);
 
 /* One more delivery of this page is on its way; one has ended. */
-extern void wh_books_add(uint64 page);
-extern void wh_books_ended(uint64 page);
+extern void wh_pages_add(uint64 page);
+extern void wh_pages_ended(uint64 page);
 
 /*
  * The end of the last page before which everything has ended, and forget
  * those pages; NULL: nothing new. The caller frees it.
  */
-extern WhPosition *wh_books_settled(void);
+extern WhPosition *wh_pages_settled(void);
 
 /* Has every page ended? */
-extern bool wh_books_all_ended(void);
+extern bool wh_pages_all_ended(void);
 
 #endif /* WEBHOOK_PAGE_TRACKER_H */

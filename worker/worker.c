@@ -56,7 +56,7 @@
 
 PGDLLEXPORT void webhook_worker_main(Datum arg);
 
-WhDeliver *wh_engine = NULL;
+WhEngine *wh_engine = NULL;
 
 static WaitEventSet *wait_set = NULL;
 static MemoryContext cycle_context = NULL; /* reset after each turn */
@@ -71,7 +71,7 @@ wh_start_over(void)
 		return;
 	start_over = true;
 	/* what is under way shall end as it ends: others' requests are not to be repeated for this */
-	wh_deliver_drain(wh_engine);
+	wh_engine_drain(wh_engine);
 	drained_by = TimestampTzPlusMilliseconds(wh_now(), DRAIN_WITHIN_MS);
 }
 
@@ -82,7 +82,7 @@ void
 wh_report(void)
 {
 	const char *suspended = wh_suspended_reason();
-	const char *attempt = wh_attempt_failing(wh_now());
+	const char *attempt = wh_step_failing(wh_now());
 	const char *failing = attempt ? attempt : wh_pool_problem();
 	WhWorkerReport r = {.suspended = suspended != NULL,
 						.failing = failing != NULL,
@@ -102,14 +102,14 @@ wh_report(void)
 	{
 		WhCounts c;
 
-		wh_ops_look();
-		r.queued = wh_deliver_queued(wh_engine);
-		r.in_flight = wh_deliver_in_flight(wh_engine);
-		while (filled < n && wh_deliver_counts(wh_engine, filled, &rows[filled].subscription_id, &c))
+		wh_notices_look();
+		r.queued = wh_engine_queued(wh_engine);
+		r.in_flight = wh_engine_in_flight(wh_engine);
+		while (filled < n && wh_engine_counts(wh_engine, filled, &rows[filled].subscription_id, &c))
 		{
 			WhCounter *row = &rows[filled++];
 
-			wh_ops_see(row->subscription_id, &c);
+			wh_notices_see(row->subscription_id, &c);
 			row->queued = c.queued;
 			row->in_flight = c.in_flight;
 			row->catching_up = c.catching_up;
@@ -138,7 +138,7 @@ clean_stop(void)
 {
 	if (wh_engine == NULL)
 		return;
-	wh_deliver_stop(wh_engine);
+	wh_engine_stop(wh_engine);
 	wh_settle_collect();
 	if (wh_settle_due() != DT_NOEND)
 	{
@@ -210,13 +210,13 @@ wh_wait_until(TimestampTz now, TimestampTz deadline)
 		wh_leave();
 	if (ConfigReloadPending)
 	{
-		WhDeliverConfig config;
+		WhEngineConfig config;
 
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		wh_config_limit_memory();
 		config = wh_config_engine();
-		if (wh_engine && !wh_deliver_configure(wh_engine, &config))
+		if (wh_engine && !wh_engine_configure(wh_engine, &config))
 			ereport(LOG, errmsg("webhook worker keeps its old settings"),
 					errdetail("webhook.ca_file or webhook.allowed_networks could not be used."));
 		wh_rotate_soon();
@@ -233,16 +233,16 @@ begin_waiting(void)
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	if (wh_engine)
-		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, wh_deliver_fd(wh_engine), NULL, NULL);
+		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, wh_engine_fd(wh_engine), NULL, NULL);
 }
 
 void
-wh_insist(void (*step)(void *), void *arg)
+wh_run_until_success(void (*step)(void *), void *arg)
 {
-	while (!wh_attempt(step, arg))
+	while (!wh_run_step(step, arg))
 	{
 		wh_report();
-		wh_wait_until(wh_now(), wh_attempt_from(step));
+		wh_wait_until(wh_now(), wh_step_not_before(step));
 	}
 }
 
@@ -271,12 +271,12 @@ start(void)
 {
 	Starting s = {0};
 	List *pending;
-	WhDeliverConfig config;
+	WhEngineConfig config;
 	uint32 generation = wh_worker_generation();
 
-	wh_insist(start_step, &s);
+	wh_run_until_success(start_step, &s);
 	if (s.loaded.presence == WH_BROKEN)
-		wh_suspended_wait(s.loaded.why_not);
+		wh_wait_suspended(s.loaded.why_not);
 	if (s.loaded.presence != WH_PRESENT)
 	{
 		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
@@ -288,7 +288,7 @@ start(void)
 		wh_suspended_rest(s.loaded.why_not, generation);
 
 	config = wh_config_engine();
-	wh_engine = wh_deliver_create(&config);
+	wh_engine = wh_engine_create(&config);
 	if (wh_engine == NULL)
 		ereport(
 			ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start the webhook engine"),
@@ -296,7 +296,7 @@ start(void)
 	begin_waiting();
 	wh_config_apply(&s.loaded);
 	MemoryContextSwitchTo(cycle_context);
-	wh_insist(wh_restore_step, &pending);
+	wh_run_until_success(wh_restore_step, &pending);
 	wh_restore(pending);
 	MemoryContextSwitchTo(TopMemoryContext);
 
@@ -319,7 +319,7 @@ reload(void)
 {
 	WhLoaded loaded = {0};
 
-	if (wh_attempt(reload_step, &loaded))
+	if (wh_run_step(reload_step, &loaded))
 		wh_config_apply(&loaded);
 	else if (loaded.context)
 		MemoryContextDelete(loaded.context);
@@ -348,11 +348,11 @@ turn(void)
 		else if (wh_store_config_hint())
 			reload(); /* what holds up reading may be a subscription that was paused just now */
 	}
-	wh_deliver_hold(wh_engine, wh_settle_behind());
-	wh_deliver_run(wh_engine);
+	wh_engine_hold(wh_engine, wh_settle_behind());
+	wh_engine_run(wh_engine);
 	if (wh_transform_run())
-		wh_deliver_run(wh_engine);
-	if (wh_deliver_in_flight(wh_engine) > 0)
+		wh_engine_run(wh_engine);
+	if (wh_engine_in_flight(wh_engine) > 0)
 		WH_FAULT("sending");
 	wh_settle_collect();
 	now = wh_now();
@@ -361,12 +361,12 @@ turn(void)
 	if (wh_settle_due() <= now)
 		wh_settle();
 	wh_apart_try();
-	if (!start_over && wh_take_pending(now))
+	if (!start_over && wh_fetch_pending(now))
 	{
-		wh_deliver_run(wh_engine);
+		wh_engine_run(wh_engine);
 		wh_settle_collect();
 	}
-	if (start_over && (wh_deliver_in_flight(wh_engine) == 0 || now >= drained_by))
+	if (start_over && (wh_engine_in_flight(wh_engine) == 0 || now >= drained_by))
 		wh_leave();
 	if (now >= next_report)
 		wh_report();
@@ -385,11 +385,11 @@ turn(void)
 		else if (wh_read_wanted(now) && wh_read_due() <= now)
 			deadline = now;
 		else
-			deadline = Min(deadline, wh_take_due());
+			deadline = Min(deadline, wh_fetch_due());
 		deadline = Min(deadline, wh_rotate_due());
 	}
-	deadline = Min(deadline, wh_attempt_again(now));
-	engine_us = wh_deliver_deadline(wh_engine);
+	deadline = Min(deadline, wh_step_again(now));
+	engine_us = wh_engine_deadline(wh_engine);
 	if (engine_us != INT64_MAX)
 		deadline = Min(deadline, wh_timestamp_of(Max(1, engine_us)));
 	return deadline;
@@ -410,7 +410,7 @@ work(void)
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			wh_report();
-		wh_ops_tell();
+		wh_notices_tell();
 		MemoryContextReset(cycle_context);
 		wh_wait_until(now, deadline);
 	}
@@ -428,7 +428,7 @@ webhook_worker_main(Datum arg)
 	{
 		/* so that webhook.status can say why, and the launcher wait for longer the more often it happens */
 		MemoryContextSwitchTo(TopMemoryContext);
-		wh_worker_last_words(CopyErrorData()->message);
+		wh_worker_exit_error(CopyErrorData()->message);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -42,7 +42,7 @@
  * worker.c
  */
 
-extern WhDeliver *wh_engine; /* NULL until the worker knows that it may deliver */
+extern WhEngine *wh_engine; /* NULL until the worker knows that it may deliver */
 
 /* End this process in order. */
 wh_noreturn extern void wh_leave(void);
@@ -57,7 +57,7 @@ extern void wh_start_over(void);
 extern void wh_report(void);
 extern void wh_wait_until(TimestampTz now, TimestampTz deadline);
 /* A step that must succeed: wait for whoever holds the lock, or mends what is wrong. */
-extern void wh_insist(void (*step)(void *), void *arg);
+extern void wh_run_until_success(void (*step)(void *), void *arg);
 
 /*
  * worker_suspended.c
@@ -68,22 +68,22 @@ extern const char *wh_suspended_reason(void);
 /* This database may not deliver: do what is to be done in one that does not, and leave. */
 wh_noreturn extern void wh_suspended_rest(const char *reason, uint32 generation);
 /* Its tables are not as they were made: stay until they are. */
-wh_noreturn extern void wh_suspended_wait(const char *reason);
+wh_noreturn extern void wh_wait_suspended(const char *reason);
 
 /*
  * worker_step.c
  */
 
 /* Run a step; false where it failed: it is rolled back. So it is, and not run, until it may be tried again. */
-extern bool wh_attempt(void (*step)(void *), void *arg);
-extern TimestampTz wh_attempt_from(void (*step)(void *)); /* when it may be; 0: at any time */
+extern bool wh_run_step(void (*step)(void *), void *arg);
+extern TimestampTz wh_step_not_before(void (*step)(void *)); /* when it may be; 0: at any time */
 /* It failed for what it found or was to write, not for want of a lock, memory or disk. */
-extern bool wh_attempt_met_content(void (*step)(void *));
+extern bool wh_step_met_content(void (*step)(void *));
 /* What it was to do was done in another way. */
-extern void wh_attempt_forget(void (*step)(void *));
-extern TimestampTz wh_attempt_again(TimestampTz now); /* the next time that holds of one; or DT_NOEND */
+extern void wh_step_forget(void (*step)(void *));
+extern TimestampTz wh_step_again(TimestampTz now); /* the next time that holds of one; or DT_NOEND */
 /* The error of a step that fails, other than for want of a lock; NULL: none does. */
-extern const char *wh_attempt_failing(TimestampTz now);
+extern const char *wh_step_failing(TimestampTz now);
 
 /*
  * worker_settings.c
@@ -115,7 +115,7 @@ typedef struct WhLoaded
 } WhLoaded;
 
 extern void wh_config_limit_memory(void); /* webhook.worker_memory, as it is now */
-extern WhDeliverConfig wh_config_engine(void);
+extern WhEngineConfig wh_config_engine(void);
 extern void wh_config_load(WhLoaded *loaded);          /* in a transaction */
 extern void wh_config_apply(WhLoaded *loaded);         /* may end the process */
 extern List *wh_config_routes(void);                   /* of WhRoute, ordered by id */
@@ -142,7 +142,8 @@ extern void wh_read_checkpoint_written(void);
 /* Is what a worker that died may have sent still being read? */
 extern bool wh_read_recovering(void);
 /* Make an event a dead letter of a subscription. `number`: of its page; 0: it has a row in pending. False without memory. */
-extern bool wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts);
+extern bool wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint64 number,
+								int attempts);
 /* Write down what may end the worker and is to be done next: see suspect.h. */
 extern bool wh_read_note_step(WhSuspectAt at);
 extern void wh_read_disable(void);     /* subscriptions whose filters exceed their limits again and again */
@@ -197,35 +198,35 @@ extern TimestampTz wh_apart_due(void); /* DT_NOEND: there are none */
  */
 
 /* Take what is due, what a free lane has left, what a subscription that catches up has deferred. */
-extern bool wh_take_pending(TimestampTz now); /* true: something was taken */
-extern void wh_take_look_at(TimestampTz due); /* something may be due then */
-extern TimestampTz wh_take_due(void);         /* DT_NOEND: nothing */
+extern bool wh_fetch_pending(TimestampTz now); /* true: something was taken */
+extern void wh_fetch_look_at(TimestampTz due); /* something may be due then */
+extern TimestampTz wh_fetch_due(void);         /* DT_NOEND: nothing */
 
 /*
  * worker_notices.c
  */
 
 /* What the worker before this one has told: in a transaction, which may fail and be run again. */
-extern void wh_ops_inherit(void);
+extern void wh_notices_inherit(void);
 /* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
-extern void wh_ops_look(void);
-extern void wh_ops_see(int64 subscription_id, const WhCounts *counts);
-extern void wh_ops_tell(void);
+extern void wh_notices_look(void);
+extern void wh_notices_see(int64 subscription_id, const WhCounts *counts);
+extern void wh_notices_tell(void);
 
 /*
  * worker_requeue.c
  */
 
 /* This subscription has rows that people have asked for: from now on it is catching up. */
-extern void wh_asked_note(int64 subscription_id);
-extern bool wh_asked_defer(void);                  /* defer some; true: there were any */
-extern bool wh_asked_left(int64 subscription_id); /* are there any that are not deferred? */
+extern void wh_requeue_note(int64 subscription_id);
+extern bool wh_requeue_defer(void);                 /* defer some; true: there were any */
+extern bool wh_requeue_left(int64 subscription_id); /* are there any that are not deferred? */
 
 /*
  * worker_transform.c
  */
 
-extern bool wh_transform_run(void);            /* give and take; true: something came of it */
-extern TimestampTz wh_transform_due(void);     /* DT_NOEND: nothing is under way */
+extern bool wh_transform_run(void);        /* give and take; true: something came of it */
+extern TimestampTz wh_transform_due(void); /* DT_NOEND: nothing is under way */
 
 #endif /* WEBHOOK_WORKER_H */

@@ -180,9 +180,9 @@ wh_apart_try(void)
 	Trying t = {.committed = false};
 	int left = 0;
 
-	if (n_kept == 0 || wh_attempt_from(try_step) > wh_now())
+	if (n_kept == 0 || wh_step_not_before(try_step) > wh_now())
 		return;
-	(void) wh_attempt(try_step, &t);
+	(void) wh_run_step(try_step, &t);
 	if (!t.committed)
 		return;
 	for (int i = 0; i < n_kept; i++)
@@ -193,7 +193,7 @@ wh_apart_try(void)
 			continue;
 		}
 		if (kept[i].delivery->disposal == WH_DO_RETRY)
-			wh_take_look_at(wh_now());
+			wh_fetch_look_at(wh_now());
 		wh_delivery_free(kept[i].delivery);
 	}
 	n_kept = left;
@@ -204,5 +204,5 @@ wh_apart_try(void)
 TimestampTz
 wh_apart_due(void)
 {
-	return n_kept == 0 ? DT_NOEND : Max(next_try, wh_attempt_from(try_step));
+	return n_kept == 0 ? DT_NOEND : Max(next_try, wh_step_not_before(try_step));
 }

@@ -75,16 +75,16 @@ wh_config_limit_memory(void)
 		ereport(WARNING, errmsg("could not limit the memory of a webhook worker: %m"));
 }
 
-WhDeliverConfig
+WhEngineConfig
 wh_config_engine(void)
 {
 	static int reserved = 0;
-	WhDeliverConfig config = {.max_transfers = WH_MAX_MAX_IN_FLIGHT,
-							  .ca_file = wh_ca_file,
-							  .allowed_networks = wh_allowed_networks,
-							  .now_us = unix_now,
-							  .wall_us = unix_wall,
-							  .random = random_fraction};
+	WhEngineConfig config = {.max_transfers = WH_MAX_MAX_IN_FLIGHT,
+							 .ca_file = wh_ca_file,
+							 .allowed_networks = wh_allowed_networks,
+							 .now_us = unix_now,
+							 .wall_us = unix_wall,
+							 .random = random_fraction};
 
 	config.waiting_max = wh_memory_part(4, SIZE_MAX);
 	config.flight_max = wh_memory_part(8, SIZE_MAX);
@@ -120,7 +120,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	{
 		WhRoute *route = lfirst(lc);
 
-		if (!wh_deliver_subscribe(wh_engine, &route->sub))
+		if (!wh_engine_subscribe(wh_engine, &route->sub))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 		for (int i = 0; i < route->sub.n_secrets; i++)
 			explicit_bzero(route->sub.secrets[i], strlen(route->sub.secrets[i]));
@@ -139,7 +139,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 		while (lf && ((WhRoute *) lfirst(lf))->sub.id < id)
 			lf = lnext(fresh->all, lf);
 		if (lf == NULL || ((WhRoute *) lfirst(lf))->sub.id != id)
-			wh_deliver_unsubscribe(wh_engine, id);
+			wh_engine_unsubscribe(wh_engine, id);
 	}
 	if (config_context)
 		MemoryContextDelete(config_context);
@@ -147,7 +147,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	routes = fresh;
 	foreach (lc, fresh->all)
 		if (((WhRoute *) lfirst(lc))->asked)
-			wh_asked_note(((WhRoute *) lfirst(lc))->sub.id);
+			wh_requeue_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
 void
@@ -197,7 +197,7 @@ wh_config_apply(WhLoaded *loaded)
 	apply_routes(loaded->routes, loaded->context);
 	wh_memory_limit_restore();
 	/* a subscription that is live again may have deliveries that came due meanwhile: look */
-	wh_take_look_at(wh_now());
+	wh_fetch_look_at(wh_now());
 }
 
 List *

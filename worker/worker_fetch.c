@@ -26,15 +26,15 @@ static TimestampTz next_due = DT_NOEND;
 static void take_step(void *arg);
 
 void
-wh_take_look_at(TimestampTz due)
+wh_fetch_look_at(TimestampTz due)
 {
 	next_due = Min(next_due, due);
 }
 
 TimestampTz
-wh_take_due(void)
+wh_fetch_due(void)
 {
-	return next_due == DT_NOEND ? DT_NOEND : Max(next_due, wh_attempt_from(take_step));
+	return next_due == DT_NOEND ? DT_NOEND : Max(next_due, wh_step_not_before(take_step));
 }
 
 typedef enum TakeWhat
@@ -59,8 +59,8 @@ typedef struct Taking
 	int n_held;
 	List *taken;
 	bool deferred; /* what was taken as a probe was deferred */
-	int n_found; /* rows, those included that are not taken after all */
-	int64 last;  /* the event of the last row that is not left where it was */
+	int n_found;   /* rows, those included that are not taken after all */
+	int64 last;    /* the event of the last row that is not left where it was */
 	TimestampTz next_due;
 } Taking;
 
@@ -211,8 +211,8 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 		return;
 	}
 	/* no memory; or its subscription was removed since, and with it the row */
-	if (!(row->why ? wh_read_bury(row->event, row->subscription_id, row->why, 0, row->attempts - 1)
-				   : wh_deliver_submit(wh_engine, &submit)))
+	if (!(row->why ? wh_read_dead_letter(row->event, row->subscription_id, row->why, 0, row->attempts - 1)
+				   : wh_engine_submit(wh_engine, &submit)))
 		wh_start_over();
 	wh_event_release(row->event);
 }
@@ -234,11 +234,11 @@ submit_taken(const Taking *t)
 static bool
 take_once(Taking *t)
 {
-	if (!wh_attempt(take_step, t))
+	if (!wh_run_step(take_step, t))
 	{
 		wh_store_taken_in_vain();
 		for (int i = 0; i < t->n_lanes; i++)
-			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
+			wh_engine_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		return false;
 	}
 	wh_store_taken_over();
@@ -250,17 +250,17 @@ take_once(Taking *t)
 	for (int i = 0; t->what == TAKE_LANES && i < t->n_lanes; i++)
 	{
 		if (i >= t->n_asked)
-			wh_deliver_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
+			wh_engine_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		else if (t->lane_empty[i])
-			wh_deliver_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
+			wh_engine_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
 	}
 	if (t->what == TAKE_DEFERRED && t->n_found == 0)
-		wh_deliver_deferred_is_empty(wh_engine, t->subscriptions[0]);
+		wh_engine_deferred_is_empty(wh_engine, t->subscriptions[0]);
 	else if (t->what == TAKE_DEFERRED &&
 			 t->last != 0) /* not before it is committed; they come in the order of ids */
 		wh_store_deferred_taken(t->subscriptions[0], t->last);
 	if (t->what == TAKE_PROBE && t->n_found == 0)
-		wh_deliver_probe_is_empty(wh_engine, t->subscriptions[0]);
+		wh_engine_probe_is_empty(wh_engine, t->subscriptions[0]);
 	wh_read_disable();
 	return true;
 }
@@ -292,24 +292,24 @@ look_at_breakers(void)
 	int64 subscription_id;
 	bool any = false;
 
-	while ((subscription_id = wh_deliver_to_hurry(wh_engine)) != 0)
+	while ((subscription_id = wh_engine_to_expedite(wh_engine)) != 0)
 	{
 		Taking hurry = {.what = MAKE_DUE, .subscriptions = {subscription_id}};
 
 		if (!take(&hurry))
 		{
-			wh_deliver_hurry_again(wh_engine, subscription_id);
+			wh_engine_expedite_again(wh_engine, subscription_id);
 			return any;
 		}
-		wh_take_look_at(wh_now());
+		wh_fetch_look_at(wh_now());
 		any = true;
 	}
 	/* as with what is deferred: while recovering, the oldest row may not be there yet */
-	while (!wh_read_recovering() && (subscription_id = wh_deliver_to_probe(wh_engine)) != 0)
+	while (!wh_read_recovering() && (subscription_id = wh_engine_to_probe(wh_engine)) != 0)
 	{
 		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
 
-		if (wh_asked_left(subscription_id)) /* its oldest may not be deferred yet; the engine asks again */
+		if (wh_requeue_left(subscription_id)) /* its oldest may not be deferred yet; the engine asks again */
 			continue;
 		if (!take(&probe)) /* the engine asks again */
 			return any;
@@ -319,32 +319,32 @@ look_at_breakers(void)
 }
 
 bool
-wh_take_pending(TimestampTz now)
+wh_fetch_pending(TimestampTz now)
 {
 	Taking lanes = {.what = TAKE_LANES};
 	int64 subscription_id;
 	int room;
 	bool any = false;
 
-	if (wh_deliver_hungry(wh_engine))
-		wh_take_look_at(now);
+	if (wh_engine_wants_more(wh_engine))
+		wh_fetch_look_at(now);
 	if (next_due <= now && wh_read_may())
 	{
 		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
 		int n = list_length(wh_config_routes());
 
 		due.held = palloc(Max(1, n) * sizeof(int64));
-		due.n_held = wh_deliver_not_due(wh_engine, due.held, n);
+		due.n_held = wh_engine_not_due(wh_engine, due.held, n);
 		take(&due);
 		any = due.taken != NIL;
 	}
 	if (!wh_settle_clear())
 		return any;
-	any = wh_asked_defer() || any;
+	any = wh_requeue_defer() || any;
 	any = look_at_breakers() || any;
 	while (
 		lanes.n_lanes < LANES_AT_ONCE &&
-		wh_deliver_lane_to_fetch(wh_engine, &lanes.subscriptions[lanes.n_lanes], &lanes.lanes[lanes.n_lanes]))
+		wh_engine_lane_to_fetch(wh_engine, &lanes.subscriptions[lanes.n_lanes], &lanes.lanes[lanes.n_lanes]))
 		lanes.n_lanes++;
 	if (lanes.n_lanes > 0)
 	{
@@ -352,8 +352,8 @@ wh_take_pending(TimestampTz now)
 		any = true;
 	}
 	/* what is deferred while recovering may be older than what is deferred already: wait until all is there */
-	subscription_id = wh_read_recovering() ? 0 : wh_deliver_deferred_to_fetch(wh_engine, &room);
-	if (subscription_id != 0 && !wh_asked_left(subscription_id))
+	subscription_id = wh_read_recovering() ? 0 : wh_engine_deferred_to_fetch(wh_engine, &room);
+	if (subscription_id != 0 && !wh_requeue_left(subscription_id))
 	{
 		Taking deferred = {.what = TAKE_DEFERRED, .subscriptions = {subscription_id}, .max = room};
 

@@ -66,19 +66,19 @@ inherit(void *arg, int64 subscription_id)
 }
 
 void
-wh_ops_inherit(void)
+wh_notices_inherit(void)
 {
 	wh_store_troubles(inherit, NULL);
 }
 
 void
-wh_ops_look(void)
+wh_notices_look(void)
 {
 	look++;
 }
 
 void
-wh_ops_see(int64 subscription_id, const WhCounts *counts)
+wh_notices_see(int64 subscription_id, const WhCounts *counts)
 {
 	bool open = counts->breaker != WH_BREAKER_CLOSED;
 	Trouble *t;
@@ -106,17 +106,17 @@ tell_step(void *arg)
 	while ((t = hash_seq_search(&scan)) != NULL)
 		if (t->open != t->told_open)
 			wh_store_announce(t->subscription_id, t->open ? "breaker_opened" : "breaker_closed",
-								 t->open ? t->reason : NULL);
+							  t->open ? t->reason : NULL);
 	wh_tx_commit(false);
 }
 
 void
-wh_ops_tell(void)
+wh_notices_tell(void)
 {
 	HASH_SEQ_STATUS scan;
 	Trouble *t;
 
-	if (!untold || !wh_attempt(tell_step, NULL))
+	if (!untold || !wh_run_step(tell_step, NULL))
 		return;
 	untold = false;
 	hash_seq_init(&scan, troubles);

@@ -40,7 +40,7 @@ static uint64 completions_seen = 0;
 static uint64 events_read = 0;
 static TimestampTz last_read = 0;
 static TimestampTz unwritten_since = 0; /* 0: the checkpoint covers all that was sent */
-static TimestampTz careful_until = 0;
+static TimestampTz checkpoint_first_until = 0;
 
 #define CAREFUL_MS 10000
 #define DELIVERY_BYTES 1024 /* what one takes in the engine, with its lane */
@@ -62,13 +62,13 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
-	careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+	checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 }
 
 static bool
-is_careful(void)
+is_checkpoint_first(void)
 {
-	return read_before != NULL || wh_suspect_doubts() || wh_now() < careful_until;
+	return read_before != NULL || wh_suspect_doubts() || wh_now() < checkpoint_first_until;
 }
 
 typedef struct Reading
@@ -223,7 +223,7 @@ read_step(void *arg)
 		r->n_events = r->matches.n_events;
 		r->to_send = r->matches.n > 0;
 		/* also where nothing is to be sent: it says that the page was survived */
-		r->written = r->n_events > 0 && is_careful();
+		r->written = r->n_events > 0 && is_checkpoint_first();
 	}
 	r->next = wh_store_position(position, &page, r->n_events);
 	r->all = r->n_events == page.n;
@@ -246,7 +246,7 @@ dealt_with(const Reading *r, int64 event_number, int64 subscription_id)
 
 /* It can neither be sent nor left out: it is kept for people, with no attempt made. False without memory. */
 bool
-wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts)
+wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts)
 {
 	WhDelivery *d = calloc(1, sizeof(WhDelivery));
 
@@ -258,7 +258,7 @@ wh_read_bury(WhEvent *event, int64 subscription_id, const char *why, uint64 numb
 	d->page = number;
 	d->attempts = attempts;
 	d->stored = number == 0;
-	d->disposal = WH_DO_BURY;
+	d->disposal = WH_DO_DEAD_LETTER;
 	d->kind = WH_OUT_INTERNAL;
 	d->class = WH_CLASS_GIVE_UP;
 	memcpy(d->error, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), sizeof(d->error) - 1));
@@ -283,9 +283,9 @@ submit(const Reading *r, uint64 number)
 
 		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
 			continue;
-		wh_books_add(number);
-		if (!(match->why ? wh_read_bury(event, match->route->sub.id, match->why, number, 0)
-						 : wh_deliver_submit(wh_engine, &submit)))
+		wh_pages_add(number);
+		if (!(match->why ? wh_read_dead_letter(event, match->route->sub.id, match->why, number, 0)
+						 : wh_engine_submit(wh_engine, &submit)))
 		{
 			/* the page is never settled without it; what the engine has is, and the next worker goes on from there */
 			ereport(WARNING, errcode(ERRCODE_OUT_OF_MEMORY),
@@ -336,7 +336,7 @@ note_step(void *arg)
 bool
 wh_read_note_step(WhSuspectAt at)
 {
-	if (!wh_attempt(note_step, &at))
+	if (!wh_run_step(note_step, &at))
 		return false;
 	wh_suspect_noted(at);
 	return true;
@@ -364,7 +364,7 @@ wh_read_disable(void)
 {
 	const char *why;
 
-	while (wh_strikes_next(&why) != 0 && wh_attempt(disable_step, NULL))
+	while (wh_strikes_next(&why) != 0 && wh_run_step(disable_step, NULL))
 		;
 }
 
@@ -376,10 +376,10 @@ wh_read_page(void)
 	uint64 seen = completions();
 	uint64 number;
 
-	wh_suspect_careful(is_careful());
-	if (is_careful() && !wh_attempt(note_page_step, NULL))
+	wh_suspect_checkpoint_first(is_checkpoint_first());
+	if (is_checkpoint_first() && !wh_run_step(note_page_step, NULL))
 		return;
-	if (!wh_attempt(read_step, &r))
+	if (!wh_run_step(read_step, &r))
 	{
 		release_page();
 		if (r.loaded.context)
@@ -390,7 +390,7 @@ wh_read_page(void)
 	{
 		release_page();
 		more_to_read = true;
-		(void) wh_attempt(mend_step, NULL);
+		(void) wh_run_step(mend_step, NULL);
 		return;
 	}
 	wh_sequence_read_on(r.next);
@@ -403,7 +403,7 @@ wh_read_page(void)
 	{
 		WH_FAULT("read");
 		wh_memory_limit_use_reserve();
-		number = wh_books_open(r.next);
+		number = wh_pages_open(r.next);
 		submit(&r, number);
 		wh_memory_limit_restore();
 		events_read += r.n_events;
@@ -430,7 +430,7 @@ wh_read_page(void)
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
-		careful_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+		checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
 	}
 	if (r.written)
 		unwritten_since = 0;
@@ -445,7 +445,8 @@ wh_read_wanted(TimestampTz now)
 {
 	if (wh_worker_woken())
 		more_to_read = true;
-	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_poll_interval) && completions() != completions_seen)
+	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_poll_interval) &&
+			 completions() != completions_seen)
 		more_to_read = true;
 	return more_to_read;
 }
@@ -460,13 +461,13 @@ bool
 wh_read_may(void)
 {
 	/* in this order: what the engine has no room for it may hand back, to be settled as well */
-	return !wh_settle_behind() && wh_deliver_has_room(wh_engine);
+	return !wh_settle_behind() && wh_engine_has_room(wh_engine);
 }
 
 TimestampTz
 wh_read_due(void)
 {
-	return Max(wh_attempt_from(read_step), wh_attempt_from(mend_step));
+	return Max(wh_step_not_before(read_step), wh_step_not_before(mend_step));
 }
 
 TimestampTz

@@ -5,7 +5,7 @@
  * SQL writes them into webhook.pending as 'requested', and tells the worker as
  * for a change of its configuration: it sees them with its subscriptions,
  * before it routes any event that is committed later (worker_config.c calls
- * wh_asked_note). From then on the subscription is catching up: what is read
+ * wh_requeue_note). From then on the subscription is catching up: what is read
  * goes behind what was asked for. The rows are deferred step by step, however
  * many there are, each step a short transaction that the loop has time for;
  * only when all of a subscription are deferred are its deferred rows taken, in the
@@ -44,13 +44,13 @@ find(int64 subscription_id)
 }
 
 bool
-wh_asked_left(int64 subscription_id)
+wh_requeue_left(int64 subscription_id)
 {
 	return find(subscription_id) != NULL;
 }
 
 void
-wh_asked_note(int64 subscription_id)
+wh_requeue_note(int64 subscription_id)
 {
 	Noted *n = find(subscription_id);
 
@@ -70,7 +70,7 @@ wh_asked_note(int64 subscription_id)
 	 * One more than there are, so that it is catching up from this moment on.
 	 * When no deferred row is found any more, the count is put right.
 	 */
-	wh_deliver_restore_deferred(wh_engine, subscription_id, 1);
+	wh_engine_restore_deferred(wh_engine, subscription_id, 1);
 }
 
 typedef struct Parking
@@ -85,35 +85,35 @@ defer_step(void *arg)
 {
 	Parking *p = arg;
 	int64 id = p->noted.subscription_id;
-	WhAsked *rows = palloc(DEFER_AT_ONCE * sizeof(WhAsked));
+	WhRequested *rows = palloc(DEFER_AT_ONCE * sizeof(WhRequested));
 
 	wh_tx_begin("webhook: taking in what was asked for");
-	p->n = wh_store_asked(id, p->noted.after, rows, DEFER_AT_ONCE);
+	p->n = wh_store_requested(id, p->noted.after, rows, DEFER_AT_ONCE);
 	for (int i = 0; i < p->n; i++)
 	{
 		if (rows[i].event)
-			rows[i].lane = wh_deliver_lane(wh_engine, id, rows[i].event);
+			rows[i].lane = wh_engine_lane(wh_engine, id, rows[i].event);
 		wh_event_release(rows[i].event);
 		p->noted.after = rows[i].event_number;
 	}
 	if (p->n > 0)
-		p->deferred = wh_store_defer_asked(id, rows, p->n);
+		p->deferred = wh_store_defer_requested(id, rows, p->n);
 	wh_tx_commit(false);
 }
 
 bool
-wh_asked_defer(void)
+wh_requeue_defer(void)
 {
 	Parking p = {0};
 
 	if (n_noted == 0)
 		return false;
-	wh_take_look_at(wh_now()); /* there will be more to do */
+	wh_fetch_look_at(wh_now()); /* there will be more to do */
 	p.noted = noted[0];
-	if (!wh_attempt(defer_step, &p))
+	if (!wh_run_step(defer_step, &p))
 		return false;
 	if (p.deferred > 0)
-		wh_deliver_restore_deferred(wh_engine, p.noted.subscription_id, p.deferred);
+		wh_engine_restore_deferred(wh_engine, p.noted.subscription_id, p.deferred);
 	/* to the end of the list, or out of it */
 	n_noted--;
 	memmove(noted, noted + 1, n_noted * sizeof(Noted));

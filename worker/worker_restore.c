@@ -55,8 +55,8 @@ wh_restore_step(void *arg)
 	*list = NIL;
 	wh_tx_begin("webhook: restoring pending deliveries");
 	wh_store_restore(restored_deferred, restored_lane, list);
-	wh_take_look_at(wh_store_next_due(NULL, 0));
-	wh_ops_inherit();
+	wh_fetch_look_at(wh_store_next_due(NULL, 0));
+	wh_notices_inherit();
 	wh_tx_commit(false);
 }
 
@@ -70,8 +70,8 @@ wh_restore(List *list)
 		const Restored *row = lfirst(lc);
 
 		if (row->deferred)
-			wh_deliver_restore_deferred(wh_engine, row->subscription_id, row->rows);
-		else if (!wh_deliver_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
+			wh_engine_restore_deferred(wh_engine, row->subscription_id, row->rows);
+		else if (!wh_engine_restore_lane(wh_engine, row->subscription_id, row->lane, (int) row->rows))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 	}
 }

@@ -118,7 +118,7 @@ wh_follow_clock(void)
 {
 	int64 jump = wh_clock_jump();
 
-	if (jump == 0 || !wh_attempt(follow_clock_step, &jump))
+	if (jump == 0 || !wh_run_step(follow_clock_step, &jump))
 		return;
 	wh_clock_adopt(jump);
 	ereport(LOG, errmsg("webhook worker follows the clock, which was set %s by %.0f seconds",

@@ -64,7 +64,7 @@ wh_settle_collect(void)
 {
 	WhDelivery *d;
 
-	while ((d = wh_deliver_take(wh_engine)) != NULL)
+	while ((d = wh_engine_take(wh_engine)) != NULL)
 		wh_settle_add(d);
 }
 
@@ -86,7 +86,7 @@ settle_step(void *arg)
 	all = to_settle && !wh_apart_any();
 	for (int i = 0; apart && i < n_ended; i++)
 		all = all && apart[i];
-	if (wh_read_unwritten_since() != 0 && !(all && wh_books_all_ended()))
+	if (wh_read_unwritten_since() != 0 && !(all && wh_pages_all_ended()))
 		wh_read_write_checkpoint();
 	if (n_ended > 0)
 		WH_FAULT("settling");
@@ -101,7 +101,7 @@ settle_step(void *arg)
 void
 wh_settle_pages(void)
 {
-	WhPosition *end = wh_books_settled();
+	WhPosition *end = wh_pages_settled();
 
 	if (end == NULL)
 		return;
@@ -123,14 +123,14 @@ settle_what_can_be(bool **apart)
 	WhFailure failure;
 
 	*apart = NULL;
-	if (wh_attempt(settle_step, NULL))
+	if (wh_run_step(settle_step, NULL))
 		return true;
-	if (n_ended < 2 || wh_attempt_from(settle_step) <= wh_now() || !wh_attempt_met_content(settle_step))
+	if (n_ended < 2 || wh_step_not_before(settle_step) <= wh_now() || !wh_step_met_content(settle_step))
 		return false;
 	*apart = palloc0(n_ended * sizeof(bool));
 	if (!wh_tx_try(settle_step, *apart, &failure))
 		return false;
-	wh_attempt_forget(settle_step);
+	wh_step_forget(settle_step);
 	return true;
 }
 
@@ -142,7 +142,7 @@ wh_settle(void)
 
 	/* the books first: which pages do these outcomes complete? */
 	while (n_booked < n_ended)
-		wh_books_ended(ended[n_booked++]->page);
+		wh_pages_ended(ended[n_booked++]->page);
 	wh_settle_pages();
 	/* what is written down gets free, and nothing else does: so it has what is kept back */
 	wh_memory_limit_use_reserve();
@@ -163,7 +163,7 @@ wh_settle(void)
 			continue;
 		}
 		if (d->disposal == WH_DO_RETRY)
-			wh_take_look_at(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
+			wh_fetch_look_at(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
 		wh_delivery_free(d);
 	}
 	n_ended = n_booked = 0;
@@ -198,7 +198,7 @@ wh_settle_due(void)
 		due = TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
 	else
 		return DT_NOEND;
-	return Max(due, wh_attempt_from(settle_step));
+	return Max(due, wh_step_not_before(settle_step));
 }
 
 bool
@@ -212,7 +212,7 @@ wh_settle_caught_up(const WhPosition *position)
 {
 	MemoryContext old;
 
-	if (n_ended > 0 || to_settle || wh_apart_any() || !wh_books_all_ended())
+	if (n_ended > 0 || to_settle || wh_apart_any() || !wh_pages_all_ended())
 		return;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	wh_position_free(settled);

@@ -97,7 +97,7 @@ succeeded(Failing *f)
 }
 
 bool
-wh_attempt(void (*step)(void *), void *arg)
+wh_run_step(void (*step)(void *), void *arg)
 {
 	Failing *f = find(step);
 	WhFailure failure;
@@ -126,7 +126,7 @@ wh_attempt(void (*step)(void *), void *arg)
 }
 
 bool
-wh_attempt_met_content(void (*step)(void *))
+wh_step_met_content(void (*step)(void *))
 {
 	switch (ERRCODE_TO_CATEGORY(find(step)->code))
 	{
@@ -142,7 +142,7 @@ wh_attempt_met_content(void (*step)(void *))
 }
 
 void
-wh_attempt_forget(void (*step)(void *))
+wh_step_forget(void (*step)(void *))
 {
 	Failing *f = find(step);
 
@@ -151,13 +151,13 @@ wh_attempt_forget(void (*step)(void *))
 }
 
 TimestampTz
-wh_attempt_from(void (*step)(void *))
+wh_step_not_before(void (*step)(void *))
 {
 	return find(step)->not_before;
 }
 
 TimestampTz
-wh_attempt_again(TimestampTz now)
+wh_step_again(TimestampTz now)
 {
 	TimestampTz again = DT_NOEND;
 
@@ -168,7 +168,7 @@ wh_attempt_again(TimestampTz now)
 }
 
 const char *
-wh_attempt_failing(TimestampTz now)
+wh_step_failing(TimestampTz now)
 {
 	for (int i = 0; i < n_all; i++)
 		if (all[i].failures > 0 && !all[i].lock &&

@@ -129,7 +129,7 @@ look_again_step(void *arg)
 }
 
 void
-wh_suspended_wait(const char *reason)
+wh_wait_suspended(const char *reason)
 {
 	bool mended = false;
 
@@ -145,7 +145,7 @@ wh_suspended_wait(const char *reason)
 			wh_wait_until(now, until);
 			now = wh_now();
 		}
-		wh_insist(look_again_step, &mended);
+		wh_run_until_success(look_again_step, &mended);
 	}
 	wh_leave();
 }

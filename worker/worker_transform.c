@@ -78,7 +78,7 @@ say(uint64 token, WhOutcomeKind kind, const char *text)
 {
 	char *copy = text ? strdup(text) : NULL;
 
-	wh_deliver_transformed(wh_engine, token, kind, copy, copy ? strlen(copy) : 0);
+	wh_engine_transformed(wh_engine, token, kind, copy, copy ? strlen(copy) : 0);
 }
 
 static void
@@ -155,7 +155,7 @@ ended(Process *p, int64 now)
 	int64 took = now - p->since;
 
 	snprintf(words, sizeof(words), "the process of the transform has ended%s%s",
-			 wh_link_last_words(&p->link)[0] ? ": " : "", wh_link_last_words(&p->link));
+			 wh_link_exit_error(&p->link)[0] ? ": " : "", wh_link_exit_error(&p->link));
 	for (char *c = words; GetDatabaseEncoding() != PG_UTF8 && *c; c++)
 		if (IS_HIGHBIT_SET(*c))
 			*c = '?';
@@ -190,7 +190,7 @@ answered(Process *p, int64 now)
 		say(take_back(p), WH_OUT_INTERNAL, "out of memory");
 	else
 	{
-		wh_deliver_transformed(wh_engine, take_back(p), a->outcome, text, a->len);
+		wh_engine_transformed(wh_engine, take_back(p), a->outcome, text, a->len);
 		text = NULL;
 	}
 	free(text);
@@ -347,7 +347,7 @@ wh_transform_run(void)
 	const WhDelivery *d;
 	uint64 token;
 
-	while ((d = wh_deliver_to_transform(wh_engine, ready, &others_wait, &token)) != NULL)
+	while ((d = wh_engine_to_transform(wh_engine, ready, &others_wait, &token)) != NULL)
 	{
 		any = true;
 		if (!hand_over(d, token))
@@ -368,7 +368,7 @@ wh_transform_due(void)
 	/* once more: what has set the latch may have been waited for by something else in between */
 	if (look_at_all())
 		return now;
-	engine_us = wh_deliver_transform_due(wh_engine, ready, &others_wait);
+	engine_us = wh_engine_transform_due(wh_engine, ready, &others_wait);
 	if (engine_us == 0)
 		return now;
 	due = wh_pool_due(here);

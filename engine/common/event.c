@@ -32,7 +32,8 @@ copy(char **at, const char *string)
 WhEvent *
 wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size_t context_len)
 {
-	const char *strings[] = {from->entity_id, from->entity_type, from->action_type, from->tenant, from->problem};
+	const char *strings[] = {from->entity_id, from->entity_type, from->action_type, from->tenant,
+							 from->problem};
 	size_t json[] = {result_len, previous_len, context_len};
 	size_t size = sizeof(WhEvent);
 	WhEvent *event;

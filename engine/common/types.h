@@ -59,10 +59,10 @@ extern void wh_event_release(WhEvent *event);
 /* Where a delivery comes from when it is given to the engine. */
 typedef enum WhPushFrom
 {
-	WH_FROM_LOG,    /* just read from the outbox; no row in pending */
-	WH_FROM_STORED, /* taken from pending, where it was 'retry' or 'blocked': its lane counts it already */
+	WH_FROM_LOG,      /* just read from the outbox; no row in pending */
+	WH_FROM_STORED,   /* taken from pending, where it was 'retry' or 'blocked': its lane counts it already */
 	WH_FROM_DEFERRED, /* taken from pending, where it was 'deferred' */
-	WH_FROM_INTERRUPTED,   /* read from the outbox again: it may have been under way when a worker died */
+	WH_FROM_INTERRUPTED, /* read from the outbox again: it may have been under way when a worker died */
 } WhPushFrom;
 
 /* Is its endpoint worth trying? See breaker.h. */
@@ -79,7 +79,7 @@ typedef struct WhCounts
 	int queued;
 	int in_flight;
 	int64_t deferred; /* rows of pending that are 'deferred', or will be */
-	int blocked;    /* lanes that wait for rows of pending */
+	int blocked;      /* lanes that wait for rows of pending */
 	bool catching_up;
 	WhBreakerState breaker;
 	int64_t delivered;
@@ -133,7 +133,7 @@ typedef struct WhProfile
 	const char *signature_header;
 	const char *signature_format;
 	const char *separator;
-	const char *failure;      /* a JSON object: see response_rule.h */
+	const char *failure;        /* a JSON object: see response_rule.h */
 	const char *failure_fields; /* names, a line each */
 } WhProfile;
 
@@ -219,7 +219,7 @@ typedef enum WhOutcomeKind
 	WH_OUT_TRANSFORM,          /* the subscription's transform failed */
 	WH_OUT_TRANSFORM_TIMEOUT,  /* it took too long */
 	WH_OUT_INTERNAL,           /* could not be rendered, signed or started */
-	WH_OUT_INTERRUPTED,               /* the worker died while it was under way */
+	WH_OUT_INTERRUPTED,        /* the worker died while it was under way */
 	WH_OUT_ABORTED,            /* not sent, or taken back; no attempt counted */
 	WH_OUT_COUNT
 } WhOutcomeKind;
@@ -247,12 +247,12 @@ typedef struct WhVerdict
  */
 typedef enum WhDisposal
 {
-	WH_DO_FORGET, /* delivered: nothing is left to do */
-	WH_DO_RETRY,  /* try again at due_us */
-	WH_DO_BLOCK, /* keep behind an earlier delivery of its lane */
-	WH_DO_DEFER,   /* keep until the subscription has caught up */
-	WH_DO_BURY,   /* give up: dead letter */
-	WH_DO_DROP    /* its subscription is gone, or it was a test: no more of it */
+	WH_DO_DONE,        /* delivered: nothing is left to do */
+	WH_DO_RETRY,       /* try again at due_us */
+	WH_DO_BLOCK,       /* keep behind an earlier delivery of its lane */
+	WH_DO_DEFER,       /* keep until the subscription has caught up */
+	WH_DO_DEAD_LETTER, /* give up: dead letter */
+	WH_DO_DROP         /* its subscription is gone, or it was a test: no more of it */
 } WhDisposal;
 
 /* What a subscription's transform has made of a delivery. */

@@ -63,7 +63,7 @@
 	ROW(WH_OUT_TRANSFORM, "transform_failed", WH_CLASS_RETRY, 0)                                             \
 	ROW(WH_OUT_TRANSFORM_TIMEOUT, "transform_timeout", WH_CLASS_ENDPOINT, 0)                                 \
 	ROW(WH_OUT_INTERNAL, "internal", WH_CLASS_RETRY, 0)                                                      \
-	ROW(WH_OUT_INTERRUPTED, "interrupted", WH_CLASS_RETRY, 0)                                                              \
+	ROW(WH_OUT_INTERRUPTED, "interrupted", WH_CLASS_RETRY, 0)                                                \
 	ROW(WH_OUT_ABORTED, "aborted", WH_CLASS_ABORTED, 0)
 
 typedef struct OutcomeRow

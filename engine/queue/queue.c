@@ -310,8 +310,8 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 		wh_sub_note(q, sub);
 		return WH_PUSH_DEFER;
 	}
-	if (lane &&
-		((from == WH_FROM_LOG && lane->stored > 0) || (from == WH_FROM_DEFERRED && lane->stored > lane->held)))
+	if (lane && ((from == WH_FROM_LOG && lane->stored > 0) ||
+				 (from == WH_FROM_DEFERRED && lane->stored > lane->held)))
 	{
 		wh_lane_set_stored(q, lane, lane->stored + 1);
 		if (from == WH_FROM_DEFERRED)
@@ -353,7 +353,7 @@ wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
 	if (sub == NULL || sub->not_before_us == at_us)
 		return;
 	sub->not_before_us = at_us;
-	wh_sub_rouse(q, sub); /* it rests again, until the right time, when it is its turn */
+	wh_sub_wake(q, sub); /* it rests again, until the right time, when it is its turn */
 }
 
 /* When may it start something, as far as waiting goes? A clock that was set back must not keep it waiting. */
@@ -464,12 +464,12 @@ static void
 land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
 {
 	Lane *lane = wh_lane_find(q, sub, d->lane);
-	bool again = d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY && !sub->gone;
+	bool again = d->disposal != WH_DO_DONE && d->disposal != WH_DO_DEAD_LETTER && !sub->gone;
 
 	wh_lane_unbind(lane, d);
-	lane->flying--;
-	sub->flying--;
-	if (sub->gone && d->disposal != WH_DO_FORGET)
+	lane->n_in_flight--;
+	sub->n_in_flight--;
+	if (sub->gone && d->disposal != WH_DO_DONE)
 		d->disposal = WH_DO_DROP;
 	if (d->stored)
 		lane->held--;

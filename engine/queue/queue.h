@@ -45,7 +45,7 @@ typedef enum WhPushed
 {
 	WH_PUSHED,         /* it waits in memory, or will be handed back later */
 	WH_PUSH_BEHIND,    /* keep it behind an earlier one of its lane */
-	WH_PUSH_DEFER,      /* keep it until the subscription has caught up */
+	WH_PUSH_DEFER,     /* keep it until the subscription has caught up */
 	WH_PUSH_DUPLICATE, /* it is in memory already */
 	WH_PUSH_UNKNOWN,   /* no such subscription */
 	WH_PUSH_NO_MEMORY  /* nothing has changed */
@@ -143,9 +143,9 @@ extern int64_t wh_queue_deferred_to_fetch(WhQueue *q, int *room);
  * Has it so much in memory that no rows of it shall be taken because they are
  * due? And (once): has one of which that was said no longer?
  */
-extern bool wh_queue_any_sated(const WhQueue *q); /* false: none of them */
-extern bool wh_queue_sated(WhQueue *q, int64_t id);
-extern bool wh_queue_hungry(WhQueue *q);
+extern bool wh_queue_any_saturated(const WhQueue *q); /* false: none of them */
+extern bool wh_queue_saturated(WhQueue *q, int64_t id);
+extern bool wh_queue_wants_more(WhQueue *q);
 
 /* The fetch could not be made now: ask for it again later. */
 extern void wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t lane);

@@ -73,8 +73,8 @@ wh_batch_gather(WhQueue *q, Sub *sub)
 		{
 			bytes += weight(d);
 			wh_lane_bind(lane, wh_lane_pop(q, lane));
-			lane->flying++;
-			sub->flying++;
+			lane->n_in_flight++;
+			sub->n_in_flight++;
 			insert_by_event(&all, d);
 			d = lane->waiting.head;
 		} while (d && all.n < sub->batch_size && bytes + weight(d) <= q->batch_bytes);
@@ -92,7 +92,7 @@ static bool
 lanes_are_free(const WhQueue *q, const Sub *sub, const WhDelivery *lead)
 {
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
-		if (its_lane(q, sub, d)->flying > 0)
+		if (its_lane(q, sub, d)->n_in_flight > 0)
 			return false;
 	return true;
 }
@@ -133,8 +133,8 @@ wh_batch_take(WhQueue *q, Sub *sub)
 	wh_list_pop(&sub->batches);
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
-		its_lane(q, sub, d)->flying++;
-		sub->flying++;
+		its_lane(q, sub, d)->n_in_flight++;
+		sub->n_in_flight++;
 		wh_sub_count_out(q, sub, d);
 	}
 	return lead;
@@ -185,8 +185,8 @@ put_back_kept(WhQueue *q, Sub *sub, WhDelivery *lead)
 {
 	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 	{
-		its_lane(q, sub, d)->flying--;
-		sub->flying--;
+		its_lane(q, sub, d)->n_in_flight--;
+		sub->n_in_flight--;
 		wh_sub_count_in(q, sub, d);
 	}
 	wh_list_push(&sub->batches, lead);
@@ -213,8 +213,8 @@ put_back_singly(WhQueue *q, Sub *sub, WhDelivery *lead)
 		reversed = d->next;
 		d->batch = 0;
 		wh_lane_unbind(lane, d);
-		lane->flying--;
-		sub->flying--;
+		lane->n_in_flight--;
+		sub->n_in_flight--;
 		wh_lane_put_back(q, lane, d);
 	}
 }

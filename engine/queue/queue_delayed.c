@@ -59,7 +59,7 @@ wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us)
 }
 
 void
-wh_sub_rouse(WhQueue *q, Sub *sub)
+wh_sub_wake(WhQueue *q, Sub *sub)
 {
 	int place = sub->rests;
 	Sub *last;
@@ -84,5 +84,5 @@ wh_queue_wake(WhQueue *q, int64_t now_us)
 {
 	while (q->n_resting > 0 && (q->resting[0]->rests_until_us <= now_us ||
 								q->resting[0]->rests_until_us > now_us + WH_QUEUE_REST_MAX_US))
-		wh_sub_rouse(q, q->resting[0]);
+		wh_sub_wake(q, q->resting[0]);
 }

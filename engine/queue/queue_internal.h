@@ -84,7 +84,7 @@ typedef struct Lane
 	WhDelivery *bound; /* in flight, or in a batch that waits: by bound_next, in order */
 	WhDelivery *bound_last;
 	int n_bound;
-	int flying; /* of those, in flight */
+	int n_in_flight; /* of those, in flight */
 	int stored;
 	int held;
 } Lane;
@@ -125,7 +125,7 @@ typedef struct Sub
 	int batch_size;
 	WhList batches;                /* leads of those that were tried and wait to be tried again */
 	int in_flight;                 /* requests */
-	int flying;                    /* deliveries in them */
+	int n_in_flight;               /* deliveries in them */
 	size_t flight_bytes[WH_SIZES]; /* which they count for */
 	int queued;
 	int n_ready;  /* of the queued, those in lanes that could start one */
@@ -160,7 +160,7 @@ struct WhQueue
 		[WH_SIZES]; /* subscriptions that could start one if there were bytes for it: a FIFO of each size */
 	Link runnable;  /* subscriptions that could start one: the round-robin */
 	Link full;      /* those whose queue is full */
-	Link deferring;   /* those with deferred rows; some that have none any more */
+	Link deferring; /* those with deferred rows; some that have none any more */
 	Link fetching;  /* those with lanes that may be fetched; some that no longer have or may */
 	Sub **resting;  /* those that rest: a heap, the first one's time first; room for all subscriptions */
 	int n_resting;
@@ -252,7 +252,7 @@ extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
 /* queue_delayed.c: out of the round-robin until a time; back before it; back whose time has come. */
 extern bool wh_rest_reserve(WhQueue *q); /* room for one subscription more; false without memory */
 extern void wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us);
-extern void wh_sub_rouse(WhQueue *q, Sub *sub);
+extern void wh_sub_wake(WhQueue *q, Sub *sub);
 
 /* queue_batch.c: what goes with one request; a batch that waits */
 extern WhDelivery *wh_batch_gather(WhQueue *q, Sub *sub);

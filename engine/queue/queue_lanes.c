@@ -133,7 +133,7 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 	if (!sub->gone || sub->in_flight > 0)
 		return;
 	assert(!is_linked(&sub->lanes) && sub->queued == 0);
-	wh_sub_rouse(q, sub);
+	wh_sub_wake(q, sub);
 	wh_sub_set_deferred(q, sub, 0);
 	link_remove(&sub->runnable);
 	link_remove(&sub->full);
@@ -151,7 +151,7 @@ wh_sub_note(WhQueue *q, Sub *sub)
 {
 	/* it rests only so that its batch becomes larger, and that has come about */
 	if (sub->rests > 0 && sub->rests_until_us > sub->not_before_us && !waits_for_more(sub))
-		wh_sub_rouse(q, sub);
+		wh_sub_wake(q, sub);
 	if (!is_linked(&sub->runnable) && sub->rests == 0 && could_start(sub))
 		link_last(&q->runnable, &sub->runnable);
 	if (!is_linked(&sub->deferring) && sub->deferred > 0)
@@ -244,11 +244,11 @@ wh_lane_sane(const Lane *lane)
 {
 	assert(lane->stored >= 0 && lane->held >= 0 && lane->held <= lane->stored);
 	assert(lane->held <= lane->waiting.n + lane->n_bound);
-	assert(lane->flying >= 0 && lane->flying <= lane->n_bound);
+	assert(lane->n_in_flight >= 0 && lane->n_in_flight <= lane->n_bound);
 	assert((lane->n_bound > 0) == (lane->bound != NULL));
 	assert(is_linked(&lane->ready) == (lane->waiting.n > 0 && lane->n_bound == 0));
 	assert(lane->sub->n_ready >= 0 && lane->sub->n_ready <= lane->sub->queued);
-	assert(lane->sub->fresh >= 0 && lane->sub->fresh <= lane->sub->queued + lane->sub->flying);
+	assert(lane->sub->fresh >= 0 && lane->sub->fresh <= lane->sub->queued + lane->sub->n_in_flight);
 	(void) lane;
 }
 

@@ -9,8 +9,8 @@
  * will not be quicker than that. What is in pending comes back in portions,
  * small enough that those of all subscriptions together leave half of the
  * memory to others: nothing is taken only to be given back. That goes for what
- * is deferred, and for what is due: a subscription that has a portion is sated,
- * and says by wh_queue_hungry when it is no longer.
+ * is deferred, and for what is due: a subscription that has a portion is saturated,
+ * and says by wh_queue_wants_more when it is no longer.
  *
  * The other half of queue.c, whose top tells the rules of order. Called by
  * engine.c only.
@@ -141,13 +141,13 @@ wh_queue_deferred_to_fetch(WhQueue *q, int *room)
 }
 
 bool
-wh_queue_any_sated(const WhQueue *q)
+wh_queue_any_saturated(const WhQueue *q)
 {
 	return q->n_large > 0 || q->total > WH_QUEUE_TOTAL / 4;
 }
 
 bool
-wh_queue_sated(WhQueue *q, int64_t id)
+wh_queue_saturated(WhQueue *q, int64_t id)
 {
 	Sub *sub = wh_sub_find(q, id);
 
@@ -157,7 +157,7 @@ wh_queue_sated(WhQueue *q, int64_t id)
 }
 
 bool
-wh_queue_hungry(WhQueue *q)
+wh_queue_wants_more(WhQueue *q)
 {
 	bool hungry = q->hungry;
 

@@ -68,7 +68,8 @@ static const struct
 	[OPTION_EXCLUDE] = {"exclude_columns", OPTION_STRINGS, true, "an array of column names"},
 	[OPTION_TENANT] = {"tenant", OPTION_STRING, true, "a column name"},
 	[OPTION_PREVIOUS] = {"keep_previous", OPTION_BOOLEAN, false, "true or false"},
-	[OPTION_ACTIONS] = {"action_types", OPTION_STRINGS, false, "an array of new, update, delete and truncate"},
+	[OPTION_ACTIONS] = {"action_types", OPTION_STRINGS, false,
+						"an array of new, update, delete and truncate"},
 };
 
 typedef struct OptionValue
@@ -203,12 +204,12 @@ parse_object(OptionParse *parse, const char *text)
 {
 	JsonLexContext *lex;
 	JsonSemAction action_types = {.semstate = parse,
-							 .object_start = open_object,
-							 .object_end = close_container,
-							 .array_start = open_array,
-							 .array_end = close_container,
-							 .object_field_start = start_member,
-							 .scalar = take_scalar};
+								  .object_start = open_object,
+								  .object_end = close_container,
+								  .array_start = open_array,
+								  .array_end = close_container,
+								  .object_field_start = start_member,
+								  .scalar = take_scalar};
 
 	/* the server's parser raises an error where nesting is deeper than its stack */
 	if (wh_json_depth(text) > ARGUMENT_DEPTH)

@@ -27,7 +27,7 @@ typedef struct CaptureOptions
 	const char *tenant;
 	bool previous;
 	bool only_actions; /* action_types was given, be it empty */
-	int action_types;       /* CAPTURE_... */
+	int action_types;  /* CAPTURE_... */
 } CaptureOptions;
 
 /*

@@ -13,8 +13,8 @@ typedef struct OutboxEvent
 	const char *entity_id;
 	const char *entity_type;
 	const char *action_type; /* "new", "update", "delete", "truncate", "test" */
-	text *result;       /* JSON */
-	text *previous;     /* JSON */
+	text *result;            /* JSON */
+	text *previous;          /* JSON */
 	const char *tenant;
 	int64 subscription_id; /* 0: for every matching subscription */
 } OutboxEvent;

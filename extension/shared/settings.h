@@ -26,7 +26,7 @@
 #define WH_CONTEXT_MAX (64 * 1024)
 #define WH_CONTEXT_DEPTH 100
 
-extern int wh_poll_interval;        /* webhook.poll_interval, milliseconds: the safety look */
+extern int wh_poll_interval;  /* webhook.poll_interval, milliseconds: the safety look */
 extern int wh_retention;      /* webhook.retention, seconds */
 extern int wh_max_in_flight;  /* webhook.max_in_flight, requests under way at once, whole worker */
 extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds: of one event for one subscription */

@@ -68,7 +68,7 @@ static Aside aside[8]; /* more in one transaction than anybody has a use for */
 static int n_aside = 0;
 
 static WorkerSlot *my_slot = NULL;     /* in a worker: the slot it holds */
-static char last_words[WH_REASON_MAX]; /* in a worker: the error it ends with */
+static char exit_error[WH_REASON_MAX]; /* in a worker: the error it ends with */
 static TimestampTz attached_at = 0;    /* in a worker: when it began, by wh_monotonic() */
 
 int
@@ -329,8 +329,8 @@ wh_want_worker_at_commit(void)
 static void
 worker_exit(int code, Datum arg)
 {
-	if (code != 0 && last_words[0] == '\0')
-		wh_worker_last_words("the worker met a fatal error: see the server's log");
+	if (code != 0 && exit_error[0] == '\0')
+		wh_worker_exit_error("the worker met a fatal error: see the server's log");
 	wh_worker_detach(false);
 }
 
@@ -367,20 +367,20 @@ wh_worker_attach(void)
 }
 
 void
-wh_worker_last_words(const char *error)
+wh_worker_exit_error(const char *error)
 {
-	int len = error ? pg_mbcliplen(error, (int) strlen(error), sizeof(last_words) - 1) : 0;
+	int len = error ? pg_mbcliplen(error, (int) strlen(error), sizeof(exit_error) - 1) : 0;
 
-	strlcpy(last_words, error ? error : "", len + 1);
+	strlcpy(exit_error, error ? error : "", len + 1);
 }
 
 /* How long is the next worker to wait? The caller holds the lock; the slot is still as it was. */
 static int
 restart_delay(WorkerSlot *slot)
 {
-	if (last_words[0] == '\0' || wh_monotonic() >= TimestampTzPlusMilliseconds(attached_at, HEALTHY_AFTER_MS))
+	if (exit_error[0] == '\0' || wh_monotonic() >= TimestampTzPlusMilliseconds(attached_at, HEALTHY_AFTER_MS))
 		slot->failures = 0;
-	if (last_words[0] != '\0')
+	if (exit_error[0] != '\0')
 		slot->failures++;
 	return Min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MS << Min(Max(slot->failures - 1, 0), 10));
 }
@@ -408,7 +408,7 @@ wh_worker_detach(bool absent)
 		my_slot->view.aside = still_aside;
 		my_slot->view.not_before = TimestampTzPlusMilliseconds(wh_monotonic(), delay);
 		my_slot->view.failing = my_slot->failures > 0;
-		strlcpy(my_slot->view.reason, last_words, WH_REASON_MAX);
+		strlcpy(my_slot->view.reason, exit_error, WH_REASON_MAX);
 	}
 	if (shared->launcher)
 		SetLatch(&shared->launcher->procLatch);

@@ -31,8 +31,8 @@ typedef struct WhSlotView
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
-	bool suspended;  /* events are captured and not delivered: see reason; while WANTED: so it was found */
-	bool failing; /* it meets errors, while WANTED: it has ended because of one; see reason */
+	bool suspended; /* events are captured and not delivered: see reason; while WANTED: so it was found */
+	bool failing;   /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
 	TimestampTz last_read;
@@ -128,7 +128,7 @@ extern void wh_worker_detach(bool absent);
  */
 extern void wh_worker_rest(int64 ms, uint32 generation);
 /* The error that this process is about to end with: the more often, the later is it started again. */
-extern void wh_worker_last_words(const char *error);
+extern void wh_worker_exit_error(const char *error);
 /* Have transactions with events committed since the last call? */
 extern bool wh_worker_woken(void);
 /* Counts the commits that changed the configuration. Read it before reading the configuration. */

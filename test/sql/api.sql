@@ -478,7 +478,7 @@ CALL wrong($$ SELECT * FROM webhook.subscription $$);
 CALL wrong($$ SELECT * FROM webhook.secret $$);
 RESET ROLE;
 -- an operator may grant: who owns a table may then watch it, and no other; secrets stay the owner's
-GRANT USAGE ON SCHEMA webhook TO regress_webhook_app;
+GRANT USAGE ON SCHEMA webhook, webhook_internal TO regress_webhook_app;
 GRANT EXECUTE ON FUNCTION webhook.watch, webhook_internal.watched, webhook_internal.lock_source, webhook.capture, webhook.start_worker TO regress_webhook_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook.subscription, webhook.profile TO regress_webhook_app;
 GRANT CREATE ON SCHEMA public TO regress_webhook_app;
@@ -498,38 +498,38 @@ DROP ROLE regress_webhook_app;
 -- The schema: every table, view, sequence, function and column has a comment
 --
 SELECT c.oid::regclass AS no_comment FROM pg_class c
-	WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND obj_description(c.oid, 'pg_class') IS NULL ORDER BY 1;
+	WHERE c.relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm') AND obj_description(c.oid, 'pg_class') IS NULL ORDER BY 1;
 SELECT p.oid::regprocedure AS no_comment FROM pg_proc p
-	WHERE p.pronamespace = 'webhook'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL ORDER BY 1;
+	WHERE p.pronamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND obj_description(p.oid, 'pg_proc') IS NULL ORDER BY 1;
 -- (a segment's columns are those of the table it is a partition of)
 SELECT c.oid::regclass::text AS relation, a.attname AS no_comment FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-	WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
+	WHERE c.relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped
 		AND col_description(c.oid, a.attnum) IS NULL
 	ORDER BY 1, a.attnum;
-SELECT c.relkind, count(*) > 0 AS some FROM pg_class c WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v') GROUP BY 1 ORDER BY 1;
+SELECT c.relkind, count(*) > 0 AS some FROM pg_class c WHERE c.relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v') GROUP BY 1 ORDER BY 1;
 -- nothing is granted to everybody
 SELECT 'schema' AS what, nspname::text AS name, a.privilege_type FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
-	WHERE n.nspname = 'webhook' AND a.grantee = 0
+	WHERE n.nspname IN ('webhook', 'webhook_internal') AND a.grantee = 0
 UNION ALL
 SELECT 'function', p.oid::regprocedure::text, a.privilege_type FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-	WHERE p.pronamespace = 'webhook'::regnamespace AND a.grantee = 0
+	WHERE p.pronamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND a.grantee = 0
 UNION ALL
 SELECT 'relation', c.oid::regclass::text, a.privilege_type FROM pg_class c,
 	aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, c.relowner))) a
-	WHERE c.relnamespace = 'webhook'::regnamespace AND a.grantee = 0
+	WHERE c.relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND a.grantee = 0
 UNION ALL
 SELECT 'column', t.attrelid::regclass || '.' || t.attname, a.privilege_type FROM pg_attribute t, aclexplode(t.attacl) a
-	WHERE t.attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'webhook'::regnamespace) AND a.grantee = 0
+	WHERE t.attrelid IN (SELECT oid FROM pg_class WHERE relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace)) AND a.grantee = 0
 ORDER BY 1, 2;
 -- functions resolve names where they mean to; a procedure that commits cannot, nor matches(), which is to be inlined: they name all in full
 SELECT p.oid::regprocedure AS search_path_is_the_callers FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-	WHERE p.pronamespace = 'webhook'::regnamespace AND l.lanname <> 'c' AND p.prosqlbody IS NULL AND p.prokind <> 'p' AND p.proname <> 'matches' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
+	WHERE p.pronamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND l.lanname <> 'c' AND p.prosqlbody IS NULL AND p.prokind <> 'p' AND p.proname <> 'matches' AND NOT coalesce(array_to_string(p.proconfig, ',') LIKE 'search_path=%', false) ORDER BY 1;
 -- a parsed body that uses a table's row type would let nobody add columns to it, on newer servers
 SELECT d.objid::regprocedure AS holds_on_to, d.refobjid::regtype AS row_type FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
 	WHERE p.prosqlbody IS NOT NULL AND d.refclassid = 'pg_type'::regclass
-		AND d.refobjid IN (SELECT reltype FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p', 'v')) ORDER BY 1, 2;
+		AND d.refobjid IN (SELECT reltype FROM pg_class WHERE relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND relkind IN ('r', 'p', 'v')) ORDER BY 1, 2;
 -- all of it belongs to the extension
-SELECT c.oid::regclass AS not_a_member FROM pg_class c WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+SELECT c.oid::regclass AS not_a_member FROM pg_class c WHERE c.relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND c.relkind IN ('r', 'p', 'v', 'S')
 	AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i', 'a')) ORDER BY 1;
 
 --
@@ -541,7 +541,7 @@ DECLARE
 BEGIN
 	FOR thing IN
 		SELECT 'extension' FROM pg_extension WHERE extname = 'webhook'
-		UNION ALL SELECT 'schema' FROM pg_namespace WHERE nspname = 'webhook'
+		UNION ALL SELECT 'schema' FROM pg_namespace WHERE nspname LIKE 'webhook%'
 		UNION ALL SELECT 'relation ' || relname FROM pg_class c WHERE NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid = c.relnamespace)
 		UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgname LIKE 'webhook%'
 		UNION ALL SELECT 'function ' || proname FROM pg_proc WHERE probin LIKE '%webhook%' OR prosrc LIKE '%webhook.%' AND proname NOT IN ('left_behind', 'wrong_secret')

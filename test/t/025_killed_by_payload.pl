@@ -5,7 +5,7 @@
 # A worker that has run for a while does not write its read checkpoint before it
 # sends. Here a lock keeps it from writing at all, and it is killed while the
 # request is under way: that attempt nobody can count. The next worker is
-# careful, and when it is killed the same way, the attempt is counted.
+# checkpoint_first, and when it is killed the same way, the attempt is counted.
 #
 # Such a worker has nothing to flush for itself, but an event that was committed
 # asynchronously must be on disk before it is announced. The WAL writer is made

@@ -25,8 +25,8 @@
 #define INSTANCE "0123abcd"
 #define SECRET "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" /* 0123456789abcdef twice */
 
-static WhDeliver *e;
-static WhDeliverConfig config;
+static WhEngine *e;
+static WhEngineConfig config;
 static int port;
 static int64_t skew;       /* of the engine's clock */
 static int64_t clock_last; /* the time it was last told */
@@ -64,13 +64,13 @@ set_up(void **state)
 	(void) state;
 	skew = 0;
 	port = server_start();
-	config = (WhDeliverConfig){.instance = INSTANCE,
-							   .max_in_flight = 8,
-							   .max_transfers = 8,
-							   .allowed_networks = "127.0.0.1",
-							   .now_us = now_us,
-							   .random = no_jitter};
-	e = wh_deliver_create(&config);
+	config = (WhEngineConfig){.instance = INSTANCE,
+							  .max_in_flight = 8,
+							  .max_transfers = 8,
+							  .allowed_networks = "127.0.0.1",
+							  .now_us = now_us,
+							  .random = no_jitter};
+	e = wh_engine_create(&config);
 	assert_non_null(e);
 	return 0;
 }
@@ -79,7 +79,7 @@ static inline int
 tear_down(void **state)
 {
 	(void) state;
-	wh_deliver_free(e);
+	wh_engine_free(e);
 	server_stop();
 	return 0;
 }
@@ -112,7 +112,7 @@ subscribe(int64_t id, const char *to)
 {
 	WhSubscription sub = subscription(id, to);
 
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 static inline bool
@@ -129,7 +129,7 @@ submit_as(const WhSubmit *submit, int64_t id, const char *entity)
 
 	if ((copy.event = wh_event_make(&from)) == NULL)
 		return false;
-	taken = wh_deliver_submit(e, &copy);
+	taken = wh_engine_submit(e, &copy);
 	wh_event_release(copy.event);
 	return taken;
 }
@@ -148,10 +148,10 @@ run_until(bool (*enough)(int n), int n)
 {
 	int64_t deadline = real_us() + PATIENCE;
 
-	for (wh_deliver_run(e); !enough(n); wh_deliver_run(e))
+	for (wh_engine_run(e); !enough(n); wh_engine_run(e))
 	{
-		struct pollfd fd = {.fd = wh_deliver_fd(e), .events = POLLIN};
-		int64_t wait = wh_deliver_deadline(e);
+		struct pollfd fd = {.fd = wh_engine_fd(e), .events = POLLIN};
+		int64_t wait = wh_engine_deadline(e);
 
 		if (wait != INT64_MAX)
 			wait = wait > now_us() ? (wait - clock_last + 999) / 1000 : 0;
@@ -159,14 +159,14 @@ run_until(bool (*enough)(int n), int n)
 		poll(&fd, 1, wait > 20 ? 20 : (int) wait);
 		if (real_us() > deadline)
 			fail_msg("nothing happens any more: %d outcomes, %d in flight, %d requests",
-					 wh_deliver_outcomes(e), wh_deliver_in_flight(e), server_requests());
+					 wh_engine_outcomes(e), wh_engine_in_flight(e), server_requests());
 	}
 }
 
 static inline bool
 outcomes_are(int n)
 {
-	return wh_deliver_outcomes(e) >= n;
+	return wh_engine_outcomes(e) >= n;
 }
 
 static inline bool
@@ -180,7 +180,7 @@ static inline WhDelivery *
 outcome(void)
 {
 	run_until(outcomes_are, 1);
-	return wh_deliver_take(e);
+	return wh_engine_take(e);
 }
 
 static inline void
@@ -191,7 +191,7 @@ delivered(int64_t id)
 	assert_int_equal(d->event->id, id);
 	assert_string_equal(d->error, "");
 	assert_int_equal(d->kind, WH_OUT_DELIVERED);
-	assert_int_equal(d->disposal, WH_DO_FORGET);
+	assert_int_equal(d->disposal, WH_DO_DONE);
 	wh_delivery_free(d);
 }
 

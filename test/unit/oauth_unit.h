@@ -26,7 +26,7 @@ subscribe_with(int64_t id, const char *path, const char *token_path, const char 
 	sub = subscription(id, to);
 	sub.credentials = credentials;
 	sub.n_credentials = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 static inline const char *

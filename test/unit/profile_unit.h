@@ -10,7 +10,7 @@
 #include "types.h"
 
 #define ENTITY_MEMBERS                                                                                       \
-	"\"entity_id\": \"$entity_id\", \"entity_type\": \"$entity_type\", \"action_type\": \"$action_type\", "       \
+	"\"entity_id\": \"$entity_id\", \"entity_type\": \"$entity_type\", \"action_type\": \"$action_type\", "  \
 	"\"result\": \"$result?\"}"
 
 static const WhProfile profile_entity = {.name = "entity",

@@ -150,7 +150,8 @@ look_at_started(const WhDelivery *lead, const WhDelivery *d)
 			fail_msg("seed %u: subscription %d, event %d is started before %d has ended", m.seed, s, e,
 					 earlier);
 	for (int i = 0; i < m.n_flying; i++)
-		for (const WhDelivery *other = m.flying[i]; other; other = wh_batch_next(m.flying[i], other))
+		for (const WhDelivery *other = m.n_in_flight[i]; other;
+			 other = wh_batch_next(m.n_in_flight[i], other))
 			check(other->subscription_id != d->subscription_id || (other->lane != d->lane && !m.held[s]));
 	check(!m.db.exists[s] || (m.db.rows[s][e].state == SENDING) == d->stored);
 }
@@ -207,7 +208,7 @@ start_some(void)
 			wh_queue_not_before(m.q, s + 1, m.not_before[s]);
 		}
 		d->probe = m.held[s];
-		m.flying[m.n_flying++] = d;
+		m.n_in_flight[m.n_flying++] = d;
 	}
 }
 
@@ -255,18 +256,18 @@ end_some(void)
 {
 	for (int i = m.n_flying - 1; i >= 0; i--)
 	{
-		WhDelivery *d = m.flying[i];
+		WhDelivery *d = m.n_in_flight[i];
 		int s = sub_of(d);
 		WhList given_back = {0};
 
 		if (!m.calm && !percent(m.end_percent[s]))
 			continue;
-		m.flying[i] = m.flying[--m.n_flying];
+		m.n_in_flight[i] = m.n_in_flight[--m.n_flying];
 		m.under_way[s]--;
 		if (m.calm || !percent(m.fail_percent[s]))
-			d->disposal = WH_DO_FORGET;
+			d->disposal = WH_DO_DONE;
 		else if (d->attempts >= 4 && percent(30))
-			d->disposal = WH_DO_BURY;
+			d->disposal = WH_DO_DEAD_LETTER;
 		else
 		{
 			d->disposal = WH_DO_RETRY;
@@ -300,7 +301,7 @@ stop_engine(void)
 	memset(m.under_way, 0, sizeof(m.under_way));
 	memset(m.not_before, 0, sizeof(m.not_before));
 	while (m.n_flying > 0)
-		wh_queue_abort(m.q, m.flying[--m.n_flying]);
+		wh_queue_abort(m.q, m.n_in_flight[--m.n_flying]);
 	wh_queue_give_back_all(m.q, &given_back);
 	take_back(&given_back);
 	assert_int_equal(wh_queue_total(m.q), 0);

@@ -107,7 +107,7 @@ typedef struct Model
 	int kept;    /* of those, again */
 	int leads_lost;
 	WhList outcomes;
-	WhDelivery *flying[IN_FLIGHT_MAX];
+	WhDelivery *n_in_flight[IN_FLIGHT_MAX];
 	int n_flying;
 } Model;
 

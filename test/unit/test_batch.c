@@ -17,7 +17,7 @@ subscribe_batches(int64_t id, const char *to, int batch_size)
 	WhSubscription sub = subscription(id, to);
 
 	sub.batch_size = batch_size;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 /* An id as seen by the receiver of the i-th request; kept, since the next look overwrites it. */
@@ -121,13 +121,13 @@ test_wait(void **state)
 	subscribe_batches(1, at("/status/200"), 2);
 	since = now_us();
 	submit(1, 1, "a");
-	wh_deliver_run(e);
-	assert_in_range(wh_deliver_deadline(e), since + 50000, clock_last + 50000);
+	wh_engine_run(e);
+	assert_in_range(wh_engine_deadline(e), since + 50000, clock_last + 50000);
 	if (clock_last < since + 50000)
-		assert_int_equal(wh_deliver_in_flight(e), 0);
+		assert_int_equal(wh_engine_in_flight(e), 0);
 	skew += 50000;
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e) + wh_deliver_outcomes(e), 1);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e) + wh_engine_outcomes(e), 1);
 	delivered(1);
 	r = server_request(0);
 	assert_string_equal(r.body, "[" ELEMENT("1", "a") "]");
@@ -174,7 +174,7 @@ test_retry(void **state)
 		wh_delivery_free(d);
 	}
 	assert_int_equal(server_requests(), 1);
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	assert_int_equal(c.failed, N); /* deliveries */
 	assert_int_equal(c.breaker, WH_BREAKER_CLOSED);
 	before = server_request(0);
@@ -201,7 +201,7 @@ test_retry(void **state)
 		WhDelivery *d = outcome();
 
 		assert_int_equal(d->event->id, i);
-		assert_int_equal(d->disposal, WH_DO_FORGET);
+		assert_int_equal(d->disposal, WH_DO_DONE);
 		assert_int_equal(d->attempts, 2);
 		assert_true((d->response != NULL) == (i == 1)); /* once is enough where all is well */
 		wh_delivery_free(d);
@@ -211,7 +211,7 @@ test_retry(void **state)
 	assert_string_equal(id_of(1, second), first);
 	assert_int_equal(after.body_len, before.body_len);
 	assert_string_equal(after.body, before.body);
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	assert_int_equal(c.delivered, N);
 }
 
@@ -230,7 +230,7 @@ test_give_up_and_breaker(void **state)
 	{
 		WhDelivery *d = outcome();
 
-		assert_int_equal(d->disposal, WH_DO_BURY);
+		assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 		wh_delivery_free(d);
 	}
 	/* one of them has time left */
@@ -255,13 +255,13 @@ test_give_up_and_breaker(void **state)
 	}
 	for (int n = 3; n <= 10; n++) /* with the two before, ten in a row */
 	{
-		assert_true(wh_deliver_counts(e, 0, &id, &c));
+		assert_true(wh_engine_counts(e, 0, &id, &c));
 		assert_int_equal(c.breaker, WH_BREAKER_CLOSED);
 		assert_true(submit_batch(100 * n, 100 * n + 2, now_us()));
 		for (int i = 0; i < 3; i++)
 			wh_delivery_free(outcome());
 	}
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	assert_int_equal(c.breaker, WH_BREAKER_OPEN);
 }
 
@@ -273,14 +273,14 @@ test_stop(void **state)
 	subscribe_batches(1, at("/hang"), 2);
 	submit(1, 1, "a");
 	submit(1, 2, "a");
-	assert_true(wh_deliver_restore_lane(e, 1, 10 % 7, 1));
+	assert_true(wh_engine_restore_lane(e, 1, 10 % 7, 1));
 	assert_true(submit_batch(10, 11, START));
 	run_until(requests_are, 2);
-	wh_deliver_stop(e);
-	assert_int_equal(wh_deliver_outcomes(e), 4);
+	wh_engine_stop(e);
+	assert_int_equal(wh_engine_outcomes(e), 4);
 	for (int i = 0; i < 4; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 		int64_t id = d->event->id;
 
 		assert_false(d->attempted);
@@ -307,9 +307,9 @@ test_half_a_batch(void **state)
 	assert_false(submit_as(&other, 6, "b"));
 	other.batch = 5;
 	assert_false(submit_as(&other, 6, "b"));
-	assert_int_equal(wh_deliver_queued(e), 0);
+	assert_int_equal(wh_engine_queued(e), 0);
 	assert_true(submit_as(&lead, 5, "a"));
-	wh_deliver_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
 	assert_false(submit_as(&other, 6, "b"));
 	subscribe_batches(1, at("/status/200"), 2);
 	assert_true(submit_as(&lead, 5, "a")); /* freed with the engine */

@@ -204,7 +204,7 @@ test_any_sequence(void **state)
 {
 	WhBreaker b = {0};
 	int64_t now = NOW;
-	bool flying = false;
+	bool n_in_flight = false;
 	int moves = 0;
 
 	(void) state;
@@ -212,17 +212,17 @@ test_any_sequence(void **state)
 	for (int i = 0; i < 200000; i++)
 	{
 		WhClass class = random() % 8 ? WH_CLASS_ENDPOINT : (WhClass) (random() % (WH_CLASS_ABORTED + 1));
-		bool probe = flying && random() % 2;
+		bool probe = n_in_flight && random() % 2;
 
 		now += random() % (60 * SECOND);
 		if (wh_breaker_probe_due(&b, now))
 		{
 			wh_breaker_probe(&b);
-			flying = true;
+			n_in_flight = true;
 		}
 		moves +=
 			wh_breaker_ended(&b, class, probe, now, random() % 64 ? -1 : random(), (random() % 1000) / 1e3);
-		flying = flying && b.state == WH_BREAKER_HALF_OPEN;
+		n_in_flight = n_in_flight && b.state == WH_BREAKER_HALF_OPEN;
 		if (random() % 1000 == 0)
 			moves += wh_breaker_reset(&b);
 		if (b.state == WH_BREAKER_OPEN)

@@ -15,7 +15,7 @@ counts(void)
 	WhCounts c;
 	int64_t id;
 
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	return c;
 }
 
@@ -25,7 +25,7 @@ forget_outcomes(WhDisposal disposal)
 	WhDelivery *d;
 	int n = 0;
 
-	while ((d = wh_deliver_take(e)) != NULL)
+	while ((d = wh_engine_take(e)) != NULL)
 	{
 		n += d->disposal == disposal;
 		wh_delivery_free(d);
@@ -51,7 +51,7 @@ open_it(void)
 	run_until(outcomes_are, ENTITIES);
 	failed = server_requests();
 	assert_in_range(failed, WH_BREAKER_FAILURES, WH_BREAKER_FAILURES + 8);
-	while ((d = wh_deliver_take(e)) != NULL)
+	while ((d = wh_engine_take(e)) != NULL)
 	{
 		assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_DEFER);
 		assert_int_equal(d->attempts, d->attempted ? 1 : 0);
@@ -71,22 +71,22 @@ test_open(void **state)
 	int room;
 
 	(void) state;
-	assert_int_equal(wh_deliver_not_due(e, (int64_t[2]){0}, 2), 0);
+	assert_int_equal(wh_engine_not_due(e, (int64_t[2]){0}, 2), 0);
 	open_it();
-	assert_int_equal(wh_deliver_not_due(e, held, 2), 1);
+	assert_int_equal(wh_engine_not_due(e, held, 2), 1);
 	assert_int_equal(held[0], 1);
-	assert_int_equal(wh_deliver_not_due(e, held, 0), 0);
-	wh_deliver_run(e);
-	assert_true(wh_deliver_deadline(e) > now_us() + 3 * SECOND);
-	assert_true(wh_deliver_deadline(e) < now_us() + 6 * SECOND);
+	assert_int_equal(wh_engine_not_due(e, held, 0), 0);
+	wh_engine_run(e);
+	assert_true(wh_engine_deadline(e) > now_us() + 3 * SECOND);
+	assert_true(wh_engine_deadline(e) < now_us() + 6 * SECOND);
 
 	/* what comes now is kept; nothing is fetched; nothing is sent; no probe yet */
 	submit(1, 100, "new");
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_int_equal(forget_outcomes(WH_DO_DEFER), 1);
-	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	assert_int_equal(wh_engine_deferred_to_fetch(e, &room), 0);
+	assert_int_equal(wh_engine_to_probe(e), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
 	assert_int_equal(server_requests(), 0);
 }
 
@@ -120,11 +120,11 @@ test_retry_after(void **state)
 		run_until(outcomes_are, WH_BREAKER_FAILURES);
 		assert_int_equal(forget_outcomes(WH_DO_RETRY), WH_BREAKER_FAILURES);
 		assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
-		wh_deliver_run(e); /* it looks when that is */
-		wait_us = wh_deliver_deadline(e) - now_us();
+		wh_engine_run(e); /* it looks when that is */
+		wait_us = wh_engine_deadline(e) - now_us();
 		if (wait_us > asked[i].wait_us * 11 / 10 || wait_us < asked[i].wait_us * 8 / 10)
 			fail_msg("%s: the probe is due in %" PRId64 " us", asked[i].path, wait_us);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 }
 
@@ -133,12 +133,12 @@ probe(int64_t id, WhPushFrom from)
 {
 	WhSubmit row = {.subscription_id = 1, .from = from, .lane = 77, .attempts = 2, .first_us = START};
 
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 1);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 1);
+	assert_int_equal(wh_engine_to_probe(e), 0);
 	assert_true(submit_as(&row, id, "B"));
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
-	wh_deliver_run(e); /* it is started, and may have ended too */
+	wh_engine_run(e); /* it is started, and may have ended too */
 }
 
 static void
@@ -150,7 +150,7 @@ test_probe(void **state)
 
 	(void) state;
 	open_it();
-	assert_true(wh_deliver_restore_lane(e, 1, 77, 2));
+	assert_true(wh_engine_restore_lane(e, 1, 77, 2));
 	skew += 6 * SECOND;
 	probe(1, WH_FROM_STORED);
 	d = outcome();
@@ -162,17 +162,17 @@ test_probe(void **state)
 
 	/* the next one not before ten seconds */
 	skew += 6 * SECOND;
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 0);
 	skew += 6 * SECOND;
 	server_release();
 	probe(1, WH_FROM_STORED);
 	delivered(1);
 	assert_int_equal(counts().breaker, WH_BREAKER_CLOSED);
-	assert_int_equal(wh_deliver_not_due(e, (int64_t[2]){0}, 2), 0);
-	assert_int_equal(wh_deliver_to_hurry(e), 1);
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
-	assert_true(wh_deliver_lane_to_fetch(e, &sub, &lane));
+	assert_int_equal(wh_engine_not_due(e, (int64_t[2]){0}, 2), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 1);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
+	assert_true(wh_engine_lane_to_fetch(e, &sub, &lane));
 	assert_true(sub == 1 && lane == 77);
 }
 
@@ -185,7 +185,7 @@ test_given_up(void **state)
 
 	(void) state;
 	sub.retry.give_up_us = 0;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	for (int i = 1; i <= WH_BREAKER_FAILURES; i++)
 	{
 		char entity[] = {(char) ('A' + i), '\0'};
@@ -193,19 +193,19 @@ test_given_up(void **state)
 		submit(1, i, entity);
 	}
 	run_until(outcomes_are, WH_BREAKER_FAILURES);
-	assert_int_equal(forget_outcomes(WH_DO_BURY), WH_BREAKER_FAILURES);
+	assert_int_equal(forget_outcomes(WH_DO_DEAD_LETTER), WH_BREAKER_FAILURES);
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	submit(1, 100, "kept");
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_int_equal(forget_outcomes(WH_DO_DEFER), 1);
 	skew += 6 * SECOND;
 	probe(100, WH_FROM_DEFERRED);
 	d = outcome();
 	assert_true(d->probe);
-	assert_int_equal(d->disposal, WH_DO_BURY);
+	assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 	wh_delivery_free(d);
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
 }
 
 /* A probe that could not be fetched is asked for again; and there may be no row at all. */
@@ -215,16 +215,16 @@ test_probe_is_empty(void **state)
 	(void) state;
 	open_it();
 	skew += 6 * SECOND;
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 1);
-	assert_true(wh_deliver_deadline(e) <= now_us() + SECOND);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 1);
+	assert_true(wh_engine_deadline(e) <= now_us() + SECOND);
 	skew += SECOND;
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 1);
-	wh_deliver_probe_is_empty(e, 1);
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
-	assert_true(wh_deliver_deadline(e) > now_us() + SECOND);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 1);
+	wh_engine_probe_is_empty(e, 1);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 0);
+	assert_true(wh_engine_deadline(e) > now_us() + SECOND);
 
 	/* then the next event is it, and the one after that must wait */
 	server_release();
@@ -245,21 +245,21 @@ test_reset(void **state)
 
 	(void) state;
 	open_it();
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	skew += 6 * SECOND;
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 0);
 	sub.paused = false;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	assert_int_equal(counts().breaker, WH_BREAKER_CLOSED);
-	assert_int_equal(wh_deliver_to_hurry(e), 1);
-	wh_deliver_hurry_again(e, 1);
-	wh_deliver_unsubscribe(e, 1);
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 1);
+	wh_engine_expedite_again(e, 1);
+	wh_engine_unsubscribe(e, 1);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
 
 	server_forget();
 	open_it();
@@ -276,8 +276,8 @@ test_unsubscribe(void **state)
 	open_it();
 	skew += 6 * SECOND;
 	probe(1, WH_FROM_DEFERRED);
-	wh_deliver_unsubscribe(e, 1);
-	assert_int_equal(wh_deliver_not_due(e, (int64_t[2]){0}, 2), 0);
+	wh_engine_unsubscribe(e, 1);
+	assert_int_equal(wh_engine_not_due(e, (int64_t[2]){0}, 2), 0);
 	/* the same again, while the probe of before is under way */
 	subscribe(1, at("/status/200"));
 	d = outcome();

@@ -14,7 +14,7 @@ discard(void)
 {
 	WhDelivery *d;
 
-	while ((d = wh_deliver_take(e)) != NULL)
+	while ((d = wh_engine_take(e)) != NULL)
 		wh_delivery_free(d);
 }
 
@@ -35,7 +35,7 @@ test_request(void **state)
 	(void) state;
 	sub.n_headers = 2;
 	sub.headers = headers;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 42, "a \"b\"");
 	delivered(42);
 	r = server_request(0);
@@ -74,7 +74,7 @@ test_wall_clock(void **state)
 {
 	(void) state;
 	config.wall_us = a_year_later;
-	assert_true(wh_deliver_configure(e, &config));
+	assert_true(wh_engine_configure(e, &config));
 	subscribe(1, at("/status/200"));
 	submit(1, 42, "a");
 	delivered(42);
@@ -133,7 +133,7 @@ test_in_flight(void **state)
 	(void) state;
 	subscribe(1, sub.url);
 	sub.max_in_flight = 2;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	for (int i = 0; i < 20; i++)
 	{
 		char entity[] = {(char) ('a' + i), '\0'};
@@ -143,15 +143,15 @@ test_in_flight(void **state)
 	}
 	/* the first may have as many as there are places left, of eight */
 	run_until(requests_are, 3 + 2);
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e), 3 + 2);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 3 + 2);
 	assert_int_equal(server_requests(), 3 + 2);
 	for (int i = 0; i < 2; i++)
 	{
 		int64_t id;
 		WhCounts c;
 
-		assert_true(wh_deliver_counts(e, i, &id, &c));
+		assert_true(wh_engine_counts(e, i, &id, &c));
 		assert_int_equal(c.in_flight, id == 1 ? 3 : 2);
 	}
 	server_release();
@@ -169,7 +169,7 @@ test_rate_limit(void **state)
 
 	(void) state;
 	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	subscribe(2, sub.url);
 	for (int i = 1; i <= 60; i++)
 	{
@@ -179,25 +179,25 @@ test_rate_limit(void **state)
 		submit(1, i, entity);
 	}
 	delivered(1);
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
-	assert_int_equal(wh_deliver_queued(e), 59);
-	assert_in_range(wh_deliver_deadline(e), clock_last, clock_last + SECOND + SECOND / 50);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 0);
+	assert_int_equal(wh_engine_queued(e), 59);
+	assert_in_range(wh_engine_deadline(e), clock_last, clock_last + SECOND + SECOND / 50);
 	submit(2, 100, "a"); /* nobody else waits */
 	delivered(100);
-	assert_true(wh_deliver_subscribe(e, &sub)); /* no change, no request */
+	assert_true(wh_engine_subscribe(e, &sub)); /* no change, no request */
 	skew += SECOND + SECOND / 50;
 	delivered(2);
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	sub.rate_limit = 50;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	delivered(3);
 	skew += 3600 * SECOND; /* what was not used is lost */
-	wh_deliver_run(e);
-	assert_in_range(wh_deliver_in_flight(e) + wh_deliver_outcomes(e), 1, 3);
+	wh_engine_run(e);
+	assert_in_range(wh_engine_in_flight(e) + wh_engine_outcomes(e), 1, 3);
 	sub.rate_limit = 0;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	run_until(outcomes_are, 57);
 	assert_int_equal(server_requests(), 61);
 	discard();
@@ -217,7 +217,7 @@ test_lanes(void **state)
 
 		server_forget();
 		sub.ordering = orderings[i];
-		assert_true(wh_deliver_subscribe(e, &sub));
+		assert_true(wh_engine_subscribe(e, &sub));
 		submit(sub.id, 1, "a");
 		submit(sub.id, 2, "a");
 		submit(sub.id, 3, NULL);
@@ -225,7 +225,7 @@ test_lanes(void **state)
 		assert_int_equal(server_requests(), sent[i]);
 		for (int k = 0; k < 3; k++)
 		{
-			WhDelivery *d = wh_deliver_take(e);
+			WhDelivery *d = wh_engine_take(e);
 
 			assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_BLOCK);
 			assert_int_equal(d->attempts, d->attempted ? 1 : 0);
@@ -237,7 +237,7 @@ test_lanes(void **state)
 static void
 test_configure(void **state)
 {
-	WhDeliverConfig other = config;
+	WhEngineConfig other = config;
 	WhDelivery *d;
 
 	(void) state;
@@ -246,13 +246,13 @@ test_configure(void **state)
 	delivered(1);
 
 	other.allowed_networks = "10.0.0.0/8, nonsense";
-	assert_false(wh_deliver_configure(e, &other));
+	assert_false(wh_engine_configure(e, &other));
 	submit(1, 2, "a");
 	delivered(2);
 
 	/* also the connection that is there already may not be used */
 	other.allowed_networks = "10.0.0.0/8";
-	assert_true(wh_deliver_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
 	submit(1, 3, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_ADDRESS);
@@ -260,7 +260,7 @@ test_configure(void **state)
 	assert_int_equal(server_requests(), 2);
 
 	other.allowed_networks = "127.0.0.0/8";
-	assert_true(wh_deliver_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
 	submit(1, 4, "b");
 	delivered(4);
 	assert_int_equal(server_requests(), 3);
@@ -270,18 +270,18 @@ test_configure(void **state)
 static void
 test_configure_ca_file(void **state)
 {
-	WhDeliverConfig other = config;
+	WhEngineConfig other = config;
 	WhDelivery *d;
 
 	(void) state;
 	other.max_in_flight = 1;
-	assert_true(wh_deliver_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
 	subscribe(1, at("/wait"));
 	submit(1, 1, "a");
 	run_until(requests_are, 1);
 	other.ca_file = "no/such/file.pem";
-	assert_true(wh_deliver_configure(e, &other));
-	assert_true(wh_deliver_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
 	server_release();
 	delivered(1);
 
@@ -293,7 +293,7 @@ test_configure_ca_file(void **state)
 	assert_non_null(strstr(d->error, "no/such/file.pem"));
 	wh_delivery_free(d);
 	other.ca_file = "";
-	assert_true(wh_deliver_configure(e, &other));
+	assert_true(wh_engine_configure(e, &other));
 	submit(1, 3, "b");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_TLS);
@@ -310,21 +310,21 @@ test_stop(void **state)
 	(void) state;
 	subscribe(1, at("/hang"));
 	subscribe(2, url);
-	assert_true(wh_deliver_restore_lane(e, 2, 9, 2));
+	assert_true(wh_engine_restore_lane(e, 2, 9, 2));
 	submit(1, 1, "a");
 	submit(1, 2, "a");
 	assert_true(submit_as(&stored, 1, "a"));
 	assert_true(submit_as(&stored, 2, "a"));
 	run_until(requests_are, 2);
 	before = real_us();
-	wh_deliver_stop(e);
+	wh_engine_stop(e);
 	assert_true(real_us() - before < SECOND);
-	assert_int_equal(wh_deliver_outcomes(e), 4);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
-	assert_int_equal(wh_deliver_queued(e), 0);
+	assert_int_equal(wh_engine_outcomes(e), 4);
+	assert_int_equal(wh_engine_in_flight(e), 0);
+	assert_int_equal(wh_engine_queued(e), 0);
 	for (int i = 0; i < 4; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 
 		assert_false(d->attempted);
 		assert_int_equal(d->attempts, d->stored ? 2 : 0);
@@ -337,8 +337,8 @@ test_stop(void **state)
 		}
 		wh_delivery_free(d);
 	}
-	wh_deliver_stop(e);
-	assert_int_equal(wh_deliver_outcomes(e), 0);
+	wh_engine_stop(e);
+	assert_int_equal(wh_engine_outcomes(e), 0);
 }
 
 /* All that it holds is freed with it. */
@@ -366,9 +366,9 @@ test_unsubscribe(void **state)
 	submit(1, 1, "a");
 	submit(1, 2, "a");
 	run_until(requests_are, 1);
-	wh_deliver_unsubscribe(e, 1);
-	wh_deliver_unsubscribe(e, 1);
-	d = wh_deliver_take(e);
+	wh_engine_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
+	d = wh_engine_take(e);
 	assert_int_equal(d->event->id, 2);
 	assert_int_equal(d->disposal, WH_DO_DROP);
 	assert_false(d->attempted);
@@ -382,7 +382,7 @@ test_unsubscribe(void **state)
 	subscribe(2, at("/wait"));
 	submit(2, 4, "a");
 	run_until(requests_are, 1);
-	wh_deliver_unsubscribe(e, 2);
+	wh_engine_unsubscribe(e, 2);
 	server_forget(); /* breaks the connection */
 	d = outcome();
 	assert_int_equal(d->disposal, WH_DO_DROP);
@@ -392,13 +392,13 @@ test_unsubscribe(void **state)
 	subscribe(3, at("/hang"));
 	submit(3, 6, "a");
 	run_until(requests_are, 1);
-	wh_deliver_unsubscribe(e, 3);
+	wh_engine_unsubscribe(e, 3);
 	subscribe(3, at("/status/200"));
 	submit(3, 7, "b");
 	delivered(7);
-	wh_deliver_unsubscribe(e, 3);
-	wh_deliver_stop(e);
-	d = wh_deliver_take(e);
+	wh_engine_unsubscribe(e, 3);
+	wh_engine_stop(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->event->id, 6);
 	assert_int_equal(d->disposal, WH_DO_DROP);
 	wh_delivery_free(d);
@@ -415,35 +415,35 @@ test_pending(void **state)
 	int room;
 
 	(void) state;
-	assert_true(wh_deliver_subscribe(e, &sub));
-	wh_deliver_restore_deferred(e, 1, 1);
-	assert_true(submit_as(&submit_it, 1, "a"));                /* lost: it counts as tried */
-	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0); /* its row is not written yet */
-	d = wh_deliver_take(e);
+	assert_true(wh_engine_subscribe(e, &sub));
+	wh_engine_restore_deferred(e, 1, 1);
+	assert_true(submit_as(&submit_it, 1, "a"));                 /* lost: it counts as tried */
+	assert_int_equal(wh_engine_deferred_to_fetch(e, &room), 0); /* its row is not written yet */
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_DEFER);
 	assert_int_equal(d->attempts, 1);
 	assert_true(d->first_us > START && !d->attempted && d->error[0] != '\0');
 	lane = d->lane;
 	wh_delivery_free(d);
-	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 1);
+	assert_int_equal(wh_engine_deferred_to_fetch(e, &room), 1);
 
 	submit_it = (WhSubmit){
 		.subscription_id = 1, .from = WH_FROM_DEFERRED, .lane = lane, .attempts = 2, .first_us = START};
 	assert_true(submit_as(&submit_it, 1, "a"));
 	submit_it.from = WH_FROM_LOG;
 	assert_true(submit_as(&submit_it, 2, "a"));
-	d = wh_deliver_take(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_DEFER);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
 	delivered(1);
-	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 1);
-	wh_deliver_deferred_is_empty(e, 1);
-	assert_int_equal(wh_deliver_deferred_to_fetch(e, &room), 0);
+	assert_int_equal(wh_engine_deferred_to_fetch(e, &room), 1);
+	wh_engine_deferred_is_empty(e, 1);
+	assert_int_equal(wh_engine_deferred_to_fetch(e, &room), 0);
 
-	assert_true(wh_deliver_restore_lane(e, 1, lane, 2));
+	assert_true(wh_engine_restore_lane(e, 1, lane, 2));
 	submit(1, 3, "a");
-	d = wh_deliver_take(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_BLOCK);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
@@ -451,22 +451,22 @@ test_pending(void **state)
 	assert_true(submit_as(&submit_it, 1, "a"));
 	assert_false(submit_as(&submit_it, 1, "a"));
 	run_until(outcomes_are, 1);
-	assert_false(wh_deliver_lane_to_fetch(e, &id, &lane));
+	assert_false(wh_engine_lane_to_fetch(e, &id, &lane));
 	delivered(1);
-	assert_true(wh_deliver_lane_to_fetch(e, &id, &lane));
-	wh_deliver_lane_fetch_again(e, id, lane);
-	assert_true(wh_deliver_lane_to_fetch(e, &id, &lane));
-	wh_deliver_lane_is_empty(e, id, lane);
+	assert_true(wh_engine_lane_to_fetch(e, &id, &lane));
+	wh_engine_lane_fetch_again(e, id, lane);
+	assert_true(wh_engine_lane_to_fetch(e, &id, &lane));
+	wh_engine_lane_is_empty(e, id, lane);
 	submit(1, 4, "a");
 	delivered(4);
 
 	submit(1, 5, "a");
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
-	d = wh_deliver_take(e);
+	assert_true(wh_engine_subscribe(e, &sub));
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_DEFER);
 	wh_delivery_free(d);
-	assert_true(wh_deliver_has_room(e));
+	assert_true(wh_engine_has_room(e));
 }
 
 /* Whichever allocation fails: no crash, no leak, and nothing is lost. */
@@ -477,7 +477,7 @@ test_no_memory(void **state)
 	int succeeded = 0;
 
 	(void) state;
-	wh_deliver_free(e);
+	wh_engine_free(e);
 	for (long n = 1; failed; n++)
 	{
 		WhSubscription sub = subscription(1, at("/status/200"));
@@ -487,23 +487,23 @@ test_no_memory(void **state)
 		sub.n_headers = 1;
 		sub.headers = headers;
 		fail_malloc_at(n);
-		e = wh_deliver_create(&config);
-		if (e != NULL && wh_deliver_subscribe(e, &sub))
+		e = wh_engine_create(&config);
+		if (e != NULL && wh_engine_subscribe(e, &sub))
 		{
 			WhSubmit one = {.subscription_id = 1, .from = WH_FROM_LOG};
 
 			for (int i = 1; i <= 3; i++)
 				taken += submit_as(&one, i, "a");
 			run_until(outcomes_are, taken > 0);
-			while (wh_deliver_queued(e) > 0 || wh_deliver_in_flight(e) > 0)
-				run_until(outcomes_are, wh_deliver_outcomes(e) + 1);
-			assert_int_equal(wh_deliver_outcomes(e), taken);
+			while (wh_engine_queued(e) > 0 || wh_engine_in_flight(e) > 0)
+				run_until(outcomes_are, wh_engine_outcomes(e) + 1);
+			assert_int_equal(wh_engine_outcomes(e), taken);
 			succeeded++;
 		}
 		failed = malloc_has_failed();
 		assert_true(failed || taken == 3);
 		if (failed)
-			wh_deliver_free(e);
+			wh_engine_free(e);
 		assert_true(n < 1000);
 	}
 	assert_true(succeeded > 10);
@@ -515,15 +515,15 @@ test_hold(void **state)
 {
 	(void) state;
 	subscribe(1, at("/status/200"));
-	wh_deliver_hold(e, true);
+	wh_engine_hold(e, true);
 	for (int64_t id = 1; id <= 3; id++)
 		submit(1, id, "a");
 	for (int i = 0; i < 10; i++)
-		wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
-	assert_int_equal(wh_deliver_queued(e), 3);
+		wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 0);
+	assert_int_equal(wh_engine_queued(e), 3);
 	assert_int_equal(server_requests(), 0);
-	wh_deliver_hold(e, false);
+	wh_engine_hold(e, false);
 	for (int64_t id = 1; id <= 3; id++)
 		delivered(id);
 	assert_int_equal(server_requests(), 3);
@@ -551,14 +551,14 @@ test_many(void **state)
 	{
 		WhDelivery *d = outcome();
 
-		assert_int_equal(d->disposal, WH_DO_FORGET);
+		assert_int_equal(d->disposal, WH_DO_DONE);
 		assert_false(seen[d->event->id]);
 		assert_true(d->event->id <= 50 || seen[d->event->id - 50]);
 		seen[d->event->id] = true;
 		wh_delivery_free(d);
 	}
 	assert_true(server_connections() <= 8);
-	assert_int_equal(wh_deliver_queued(e), 0);
+	assert_int_equal(wh_engine_queued(e), 0);
 }
 
 int

@@ -93,10 +93,10 @@ resolve_to(int n, const char *const *rows)
 static void
 allow(const char *networks)
 {
-	WhDeliverConfig changed = config;
+	WhEngineConfig changed = config;
 
 	changed.allowed_networks = networks;
-	assert_true(wh_deliver_configure(e, &changed));
+	assert_true(wh_engine_configure(e, &changed));
 }
 
 static void
@@ -119,7 +119,7 @@ expect(WhOutcomeKind kind)
 	if (kind == WH_OUT_ADDRESS)
 		assert_string_equal(d->error, "the endpoint's address may not be dialled");
 	wh_delivery_free(d);
-	wh_deliver_unsubscribe(e, 1); /* forgets that the lane is blocked */
+	wh_engine_unsubscribe(e, 1); /* forgets that the lane is blocked */
 }
 
 /* Each as the answer to a look-up, with nothing allowed: none is dialled. */

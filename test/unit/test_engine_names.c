@@ -151,7 +151,7 @@ test_addresses(void **state)
 		/* there is but one server, at the address that may be dialled */
 		check_row(rows[i].name, server_requests() == requests);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 	assert_true(n_look_ups >= (int) lengthof(rows)); /* it was this resolver that was asked */
 }
@@ -175,7 +175,7 @@ test_hanging(void **state)
 		WhSubscription sub = subscription(i, url_of("hang.test"));
 
 		sub.timeout_us = SECOND;
-		assert_true(wh_deliver_subscribe(e, &sub));
+		assert_true(wh_engine_subscribe(e, &sub));
 		submit(i, i, "a");
 	}
 	run_until(look_ups_hang, n);
@@ -199,11 +199,11 @@ test_hanging(void **state)
 	/* and again, under way when the engine ends: it leaves them behind */
 	submit(9, 20, "a");
 	delivered(20);
-	wh_deliver_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
 	subscribe(1, url_of("hang.test"));
 	submit(1, 21, "a");
 	run_until(look_ups_hang, n + 1);
-	wh_deliver_free(e);
+	wh_engine_free(e);
 	e = NULL;
 	assert_int_equal(look_ups_hanging(), n + 1);
 

@@ -104,13 +104,13 @@ test_outcomes(void **state)
 		check_row(name, d->first_us == d->started_us);
 		check_row(name, d->duration_us >= 0 && d->duration_us <= clock_last - before);
 		if (rows[i].class == WH_CLASS_DELIVERED)
-			check_row(name, d->disposal == WH_DO_FORGET);
+			check_row(name, d->disposal == WH_DO_DONE);
 		else if (rows[i].class == WH_CLASS_GIVE_UP)
-			check_row(name, d->disposal == WH_DO_BURY);
+			check_row(name, d->disposal == WH_DO_DEAD_LETTER);
 		else
 			check_row(name, d->disposal == WH_DO_RETRY && d->due_us == clock_last + SECOND);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1); /* forgets that the lane is blocked */
+		wh_engine_unsubscribe(e, 1); /* forgets that the lane is blocked */
 	}
 }
 
@@ -144,13 +144,13 @@ test_folded_header(void **state)
 		subscribe(1, at("/status/200"));
 		submit(1, 1, "a");
 		delivered(1);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 		subscribe(1, at("/folded"));
 		submit(1, 2, "a");
 		d = outcome();
 		assert_true(d->kind == WH_OUT_RESET || d->kind == WH_OUT_DELIVERED);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 }
 
@@ -216,7 +216,7 @@ test_connect_timeout(void **state)
 	snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(address.sin_port));
 	sub = subscription(1, url);
 	sub.timeout_us = SECOND / 5;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_CONNECT_TIMEOUT);
@@ -239,12 +239,12 @@ test_body_too_large(void **state)
 	(void) state;
 	subscribe(1, at("/status/200"));
 	large.event->size = WH_BODY_MAX + 1; /* not really: it would take a while */
-	assert_true(wh_deliver_submit(e, &large));
+	assert_true(wh_engine_submit(e, &large));
 	wh_event_release(large.event);
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
 	assert_string_equal(d->word, "body_too_large");
-	assert_int_equal(d->disposal, WH_DO_BURY);
+	assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 	assert_int_equal(server_requests(), 0);
 	wh_delivery_free(d);
 }
@@ -257,17 +257,17 @@ test_body_beyond_the_limit(void **state)
 
 	(void) state;
 	config.body_max = 300;
-	assert_true(wh_deliver_configure(e, &config));
+	assert_true(wh_engine_configure(e, &config));
 	subscribe(1, at("/status/200"));
 	submit(1, 1, "short");
 	delivered(1);
 	config.body_max = 20;
-	assert_true(wh_deliver_configure(e, &config));
+	assert_true(wh_engine_configure(e, &config));
 	submit(1, 2, "short");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
 	assert_non_null(strstr(d->error, "larger than 20 bytes"));
-	assert_int_equal(d->disposal, WH_DO_BURY);
+	assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 	assert_int_equal(server_requests(), 1);
 	wh_delivery_free(d);
 }
@@ -323,7 +323,7 @@ test_retry_after(void **state)
 		int64_t difference;
 
 		sub.retry.give_up_us = 7200 * SECOND;
-		assert_true(wh_deliver_subscribe(e, &sub));
+		assert_true(wh_engine_subscribe(e, &sub));
 		submit(1, 1, "a");
 		d = outcome();
 		/* a date is an absolute time, and giving up counts from the start of the request */
@@ -331,7 +331,7 @@ test_retry_after(void **state)
 		if (d->disposal != WH_DO_RETRY || difference > 0 || difference < -5 * SECOND)
 			fail_msg("%s: due %" PRId64 " us off", asked[i].path, difference);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 }
 
@@ -343,7 +343,7 @@ test_timeout(void **state)
 
 	(void) state;
 	sub.timeout_us = SECOND / 10;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_TIMEOUT);
@@ -363,7 +363,7 @@ test_timeout_when_clock_is_set_back(void **state)
 
 	(void) state;
 	sub.timeout_us = SECOND / 5;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	run_until(requests_are, 1);
 	skew = -3600 * SECOND;
@@ -386,7 +386,7 @@ test_schedule(void **state)
 		{2, 10 * SECOND, WH_DO_RETRY, 2 * SECOND},
 		{3, 10 * SECOND, WH_DO_RETRY, 5 * SECOND},
 		{50, 3590 * SECOND, WH_DO_RETRY, 5 * SECOND},
-		{51, 3597 * SECOND, WH_DO_BURY, 0},
+		{51, 3597 * SECOND, WH_DO_DEAD_LETTER, 0},
 	};
 
 	(void) state;
@@ -426,7 +426,7 @@ test_secrets(void **state)
 
 		sub.n_secrets = secrets[i] ? 1 : 0;
 		sub.secrets[0] = secrets[i];
-		assert_true(wh_deliver_subscribe(e, &sub));
+		assert_true(wh_engine_subscribe(e, &sub));
 		submit(1, 1, "a");
 		d = outcome();
 		assert_true(d->attempted);
@@ -434,7 +434,7 @@ test_secrets(void **state)
 		assert_int_equal(d->disposal, WH_DO_RETRY);
 		assert_non_null(strstr(d->error, "no usable secret"));
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 	assert_int_equal(server_requests(), 0);
 }
@@ -453,35 +453,35 @@ test_counts(void **state)
 	delivered(1);
 	submit(2, 2, "a");
 	submit(2, 3, "a");
-	assert_true(wh_deliver_queued(e) > 0);
-	assert_int_equal(wh_deliver_queued(e), 2);
+	assert_true(wh_engine_queued(e) > 0);
+	assert_int_equal(wh_engine_queued(e), 2);
 	run_until(outcomes_are, 2);
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	assert_int_equal(id, 1);
 	assert_int_equal(c.delivered, 1);
 	assert_int_equal(c.failed, 0);
 	assert_true(c.last_success_us > START && c.last_failure_us == 0);
 	assert_null(c.last_error);
-	assert_true(wh_deliver_counts(e, 1, &id, &c));
+	assert_true(wh_engine_counts(e, 1, &id, &c));
 	assert_int_equal(id, 2);
 	assert_int_equal(c.delivered, 0);
 	assert_int_equal(c.failed, 1);
 	assert_int_equal(c.blocked, 1);
 	assert_int_equal(c.queued, 0);
 	assert_string_equal(c.last_error, "server_error");
-	assert_false(wh_deliver_counts(e, 2, &id, &c));
-	assert_false(wh_deliver_counts(e, -1, &id, &c));
+	assert_false(wh_engine_counts(e, 2, &id, &c));
+	assert_false(wh_engine_counts(e, -1, &id, &c));
 
-	d = wh_deliver_take(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_RETRY);
 	wh_delivery_free(d);
-	d = wh_deliver_take(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->disposal, WH_DO_BLOCK);
 	assert_int_equal(d->attempts, 0);
 	wh_delivery_free(d);
-	assert_null(wh_deliver_take(e));
-	assert_int_equal(wh_deliver_queued(e), 0);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_null(wh_engine_take(e));
+	assert_int_equal(wh_engine_queued(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 }
 
 int

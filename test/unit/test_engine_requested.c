@@ -32,12 +32,12 @@ test_timeouts(void **state)
 	}
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	wh_delivery_free(ended(WH_BREAKER_FAILURES, "transform_timeout", WH_DO_RETRY));
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_null(to_transform());
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	for (int i = 0; i < 3; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 
 		assert_non_null(d);
 		assert_true(d->event->id > WH_BREAKER_FAILURES);
@@ -46,7 +46,7 @@ test_timeouts(void **state)
 		assert_int_equal(d->disposal, WH_DO_DEFER);
 		wh_delivery_free(d);
 	}
-	assert_null(wh_deliver_take(e));
+	assert_null(wh_engine_take(e));
 	assert_int_equal(server_requests(), 0);
 }
 
@@ -57,13 +57,13 @@ open_and_probe(int64_t id)
 	WhSubmit probe = {.subscription_id = 1, .from = WH_FROM_DEFERRED, .attempts = 1, .lane = (uint64_t) id};
 	int64_t asked;
 
-	for (int64_t deadline = real_us() + PATIENCE; (asked = wh_deliver_to_probe(e)) == 0;)
+	for (int64_t deadline = real_us() + PATIENCE; (asked = wh_engine_to_probe(e)) == 0;)
 	{
 		WhDelivery *d;
 
-		while ((d = wh_deliver_take(e)) != NULL)
+		while ((d = wh_engine_take(e)) != NULL)
 			wh_delivery_free(d);
-		wh_deliver_run(e);
+		wh_engine_run(e);
 		assert_true(real_us() < deadline);
 	}
 	assert_int_equal(asked, 1);
@@ -98,7 +98,7 @@ test_probe_skipped(void **state)
 	skipped();
 	/* that tells nothing about the endpoint: the next one is the probe, at once */
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
-	wh_delivery_free(ended(100, "skipped", WH_DO_FORGET));
+	wh_delivery_free(ended(100, "skipped", WH_DO_DONE));
 	open_and_probe(101);
 	made("101");
 	delivered(101);
@@ -115,9 +115,9 @@ test_probe_failed(void **state)
 	assert_int_equal(counts().breaker, WH_BREAKER_OPEN);
 	wh_delivery_free(ended(100, "transform_failed", WH_DO_RETRY));
 	/* not again before the breaker's wait is over */
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_to_probe(e), 0);
-	assert_true(wh_deliver_deadline(e) > clock_last + 4 * SECOND);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_to_probe(e), 0);
+	assert_true(wh_engine_deadline(e) > clock_last + 4 * SECOND);
 	skew += 3600 * SECOND;
 	open_and_probe(101);
 	made("101");
@@ -159,7 +159,7 @@ test_turns(void **state)
 	submit(1, 1, "A");
 	submit(1, 2, "B");
 	submit(1, 3, "C");
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	subscribe_transformed(2, at("/status/200"));
 	submit(2, 4, "A");
 	handed_out(1);
@@ -175,7 +175,7 @@ subscribe_one_a_second(void)
 	WhSubscription sub = transformed(1, at("/status/200"));
 
 	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 /* The promise of rate_limit.h holds for requests, however long a body takes to be made. */
@@ -188,15 +188,15 @@ test_rate(void **state)
 	submit(1, 2, "B");
 	submit(1, 3, "C");
 	handed_out(1);
-	assert_int_equal(wh_deliver_in_flight(e), 1); /* the others wait where they hold no place */
+	assert_int_equal(wh_engine_in_flight(e), 1); /* the others wait where they hold no place */
 	skew += SECOND / 2;
 	skipped(); /* no request, so the next may start at once */
-	wh_delivery_free(ended(1, "skipped", WH_DO_FORGET));
+	wh_delivery_free(ended(1, "skipped", WH_DO_DONE));
 	handed_out(2);
 	skew += SECOND / 2; /* this one takes long */
 	made("2");
 	delivered(2);
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_null(to_transform());
 	skew += SECOND + SECOND / 20;
 	handed_out(3);
@@ -214,8 +214,8 @@ test_rate_read_anew(void **state)
 	submit(1, 2, "B");
 	handed_out(1);
 	subscribe_one_a_second();
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_in_flight(e), 2);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 2);
 	made("1");
 	assert_null(to_transform());
 	assert_in_range(transform_due() - clock_last, SECOND / 2, SECOND + SECOND / 20);
@@ -234,12 +234,12 @@ test_stop(void **state)
 	submit(1, 1, "A");
 	submit(1, 2, "A");
 	handed_out(1);
-	wh_deliver_stop(e);
+	wh_engine_stop(e);
 	came_back(1, WH_DO_DEFER, 0);
 	came_back(2, WH_DO_DEFER, 0);
-	assert_null(wh_deliver_take(e));
+	assert_null(wh_engine_take(e));
 	made("1"); /* too late, and no harm */
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_null(to_transform());
 }
 
@@ -251,10 +251,10 @@ test_drain(void **state)
 	submit(1, 1, "A");
 	submit(1, 2, "B");
 	handed_out(1);
-	wh_deliver_drain(e);
+	wh_engine_drain(e);
 	came_back(1, WH_DO_DEFER, 0);
 	came_back(2, WH_DO_DEFER, 0);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_null(to_transform());
 }
 
@@ -268,10 +268,10 @@ test_stop_batch(void **state)
 	handed_out(1);
 	made("1");
 	handed_out(2);
-	wh_deliver_stop(e);
+	wh_engine_stop(e);
 	for (int i = 0; i < 2; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 
 		assert_non_null(d);
 		assert_int_equal(d->batch, 0);
@@ -288,11 +288,11 @@ test_unsubscribed(void **state)
 	submit(1, 1, "A");
 	submit(1, 2, "A");
 	handed_out(1);
-	wh_deliver_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
 	came_back(2, WH_DO_DROP, 0);
 	assert_null(to_transform());
 	came_back(1, WH_DO_DROP, 1);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_int_equal(server_requests(), 0);
 }
 
@@ -304,10 +304,10 @@ test_unsubscribed_meanwhile(void **state)
 	subscribe_transformed(1, at("/status/200"));
 	submit(1, 1, "A");
 	handed_out(1);
-	wh_deliver_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
 	made("1");
 	came_back(1, WH_DO_DROP, 1);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_int_equal(server_requests(), 0);
 }
 
@@ -322,16 +322,16 @@ test_late_answer(void **state)
 	submit(1, 1, "A");
 	handed_out(1);
 	before = token;
-	wh_deliver_unsubscribe(e, 1);
+	wh_engine_unsubscribe(e, 1);
 	assert_null(to_transform());
 	came_back(1, WH_DO_DROP, 1);
 	subscribe_transformed(1, at("/status/200"));
 	submit(1, 1, "A");
 	handed_out(1);
 	answer(before, WH_OUT_DELIVERED, "late");
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_int_equal(server_requests(), 0);
-	assert_int_equal(wh_deliver_in_flight(e), 1);
+	assert_int_equal(wh_engine_in_flight(e), 1);
 	made("1");
 	delivered(1);
 	assert_string_equal(server_body(0), "1");
@@ -348,12 +348,12 @@ test_paused_at_the_answer(void **state)
 	submit(1, 1, "A");
 	handed_out(1);
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	made("1");
 	came_back(1, WH_DO_DEFER, 0);
 	assert_int_equal(wh_bodies_held(), 0);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
-	wh_deliver_run(e);
+	assert_int_equal(wh_engine_in_flight(e), 0);
+	wh_engine_run(e);
 	assert_int_equal(server_requests(), 0);
 }
 

@@ -28,11 +28,11 @@ static const struct
 static void
 test_certificates(void **state)
 {
-	WhDeliverConfig with_ca = config;
+	WhEngineConfig with_ca = config;
 
 	(void) state;
 	with_ca.ca_file = tls_authority();
-	assert_true(wh_deliver_configure(e, &with_ca));
+	assert_true(wh_engine_configure(e, &with_ca));
 	for (size_t i = 0; i < lengthof(rows); i++)
 	{
 		WhDelivery *d;
@@ -52,7 +52,7 @@ test_certificates(void **state)
 			assert_true(d->error[0] != '\0');
 		}
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 		tls_server_stop();
 	}
 }
@@ -87,12 +87,12 @@ tls_requests_are(int n)
 static void
 test_hangs_without_http2(void **state)
 {
-	WhDeliverConfig with_ca = config;
+	WhEngineConfig with_ca = config;
 	int share = (config.max_in_flight + 1) / 2; /* of one subscription alone */
 
 	(void) state;
 	with_ca.ca_file = tls_authority();
-	assert_true(wh_deliver_configure(e, &with_ca));
+	assert_true(wh_engine_configure(e, &with_ca));
 	snprintf(url, sizeof(url), "https://127.0.0.1:%d/", tls_server_start(CERT_GOOD));
 	tls_server_hang();
 	subscribe(1, url);
@@ -104,8 +104,8 @@ test_hangs_without_http2(void **state)
 		submit(1, i + 1, entity);
 	}
 	run_until(tls_requests_are, share);
-	assert_int_equal(wh_deliver_in_flight(e), share);
-	wh_deliver_stop(e);
+	assert_int_equal(wh_engine_in_flight(e), share);
+	wh_engine_stop(e);
 	tls_server_stop();
 }
 

@@ -46,7 +46,8 @@ render(const WhEvent *e, WhBuffer *body)
 static WhEvent
 event(const char *id, const char *type, const char *action_type, const char *result)
 {
-	WhEvent made = {.refs = 1, .entity_id = id, .entity_type = type, .action_type = action_type, .result = result};
+	WhEvent made = {
+		.refs = 1, .entity_id = id, .entity_type = type, .action_type = action_type, .result = result};
 
 	made.result_len = result != NULL ? strlen(result) : 0;
 	return made;

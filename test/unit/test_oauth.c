@@ -151,7 +151,7 @@ test_unusable(void **state)
 	sub = subscription(1, at("/from/1"));
 	sub.credentials = (WhCredential[]){{"header:X-Key", NULL}, credentials[0]};
 	sub.n_credentials = 2;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
@@ -170,12 +170,12 @@ test_drained(void **state)
 	subscribe_with(1, "/from/1", "/hang", "");
 	submit(1, 1, "a");
 	run_until(requests_are, 1);
-	assert_int_equal(wh_deliver_in_flight(e), 1);
-	wh_deliver_drain(e);
+	assert_int_equal(wh_engine_in_flight(e), 1);
+	wh_engine_drain(e);
 	d = outcome();
 	assert_false(d->attempted);
 	wh_delivery_free(d);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 }
 
 static bool
@@ -184,7 +184,7 @@ in_flight_are(int n)
 	WhCounts counts;
 	int64_t id;
 
-	return wh_deliver_counts(e, 0, &id, &counts) && counts.in_flight >= n;
+	return wh_engine_counts(e, 0, &id, &counts) && counts.in_flight >= n;
 }
 
 /* Of one request for a token that fails, one delivery is the one that has failed. */
@@ -206,8 +206,8 @@ test_fails_once(void **state)
 	assert_int_equal(d->kind, WH_OUT_OAUTH);
 	assert_true(d->attempted);
 	wh_delivery_free(d);
-	assert_int_equal(wh_deliver_outcomes(e), 0);
-	assert_true(wh_deliver_counts(e, 0, &id, &counts));
+	assert_int_equal(wh_engine_outcomes(e), 0);
+	assert_true(wh_engine_counts(e, 0, &id, &counts));
 	assert_int_equal(counts.failed, 1);
 	assert_int_equal(counts.in_flight, 0);
 	assert_int_equal(counts.queued, 19);
@@ -247,7 +247,7 @@ test_paused(void **state)
 	sub.credentials = credentials;
 	sub.n_credentials = 1;
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	for (int i = 1; i <= 5; i++)
 	{
 		WhDelivery *d = outcome();
@@ -294,7 +294,7 @@ test_no_token(void **state)
 		check_row(d->error, strncmp(d->error, rows[i].error, strlen(rows[i].error)) == 0);
 		check_row(rows[i].path, requests_to("/from") == 0);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 }
 
@@ -311,7 +311,7 @@ test_address(void **state)
 	(void) state;
 	sub.credentials = elsewhere;
 	sub.n_credentials = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_OAUTH);
@@ -337,7 +337,7 @@ test_waiting(void **state)
 	delivered(12);
 	run_until(requests_are, 3);
 	assert_int_equal(requests_to("/hang"), 1);
-	assert_int_equal(wh_deliver_in_flight(e), 1);
+	assert_int_equal(wh_engine_in_flight(e), 1);
 
 	/* other credentials: another request, and the old one is nobody's */
 	subscribe_with(1, "/from/1", "/token/3600", "");
@@ -351,7 +351,7 @@ test_waiting(void **state)
 	subscribe_with(3, "/from/1", "/hang", "");
 	submit(3, 13, "a");
 	run_until(requests_are, 3 + 1 + 10 + 1);
-	wh_deliver_unsubscribe(e, 3);
+	wh_engine_unsubscribe(e, 3);
 	d = outcome();
 	assert_int_equal(d->event->id, 13);
 	assert_int_equal(d->disposal, WH_DO_DROP);
@@ -361,12 +361,12 @@ test_waiting(void **state)
 	subscribe_with(4, "/from/1", "/hang", "");
 	submit(4, 14, "a");
 	run_until(requests_are, 3 + 1 + 10 + 1 + 1);
-	wh_deliver_stop(e);
-	d = wh_deliver_take(e);
+	wh_engine_stop(e);
+	d = wh_engine_take(e);
 	assert_int_equal(d->event->id, 14);
 	assert_false(d->attempted);
 	wh_delivery_free(d);
-	assert_int_equal(wh_deliver_in_flight(e), 0);
+	assert_int_equal(wh_engine_in_flight(e), 0);
 }
 
 /* Saying the same again does not throw the token away; other credentials do. */
@@ -396,7 +396,7 @@ test_no_memory(void **state)
 
 	(void) state;
 	subscribe_with(1, "/from/1", "/token/3600", ""); /* writes the credential */
-	wh_deliver_free(e);
+	wh_engine_free(e);
 	for (long n = 1; failed; n++)
 	{
 		char to[64];
@@ -407,27 +407,27 @@ test_no_memory(void **state)
 		sub.credentials = credentials;
 		sub.n_credentials = 1;
 		fail_malloc_at(n);
-		e = wh_deliver_create(&config);
-		if (e != NULL && wh_deliver_subscribe(e, &sub))
+		e = wh_engine_create(&config);
+		if (e != NULL && wh_engine_subscribe(e, &sub))
 		{
 			WhSubmit one = {.subscription_id = 1, .from = WH_FROM_LOG};
 			WhDelivery *d;
 
 			for (int i = 1; i <= 2; i++)
 				taken += submit_as(&one, i, i == 1 ? "a" : "b");
-			while (wh_deliver_outcomes(e) < taken)
+			while (wh_engine_outcomes(e) < taken)
 				run_until(outcomes_are, taken);
-			while ((d = wh_deliver_take(e)) != NULL)
+			while ((d = wh_engine_take(e)) != NULL)
 			{
 				assert_int_not_equal(d->kind, WH_OUT_UNAUTHORIZED);
 				succeeded += d->kind == WH_OUT_DELIVERED;
 				wh_delivery_free(d);
 			}
-			assert_int_equal(wh_deliver_in_flight(e), 0);
+			assert_int_equal(wh_engine_in_flight(e), 0);
 		}
 		failed = malloc_has_failed();
 		if (failed)
-			wh_deliver_free(e);
+			wh_engine_free(e);
 		assert_true(n < 1000);
 	}
 	assert_true(succeeded > 10);

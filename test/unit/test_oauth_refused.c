@@ -19,7 +19,7 @@ test_refused_once(void **state)
 	run_until(outcomes_are, 8);
 	for (int i = 1; i <= 8; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 
 		assert_int_equal(d->kind, WH_OUT_DELIVERED);
 		assert_int_equal(d->attempts, 1);
@@ -28,7 +28,7 @@ test_refused_once(void **state)
 	/* however many of them had been sent with the first token, one asked for the next */
 	assert_int_equal(requests_to("/token"), 2);
 	assert_in_range(requests_to("/from"), 8 + 1, 8 + 8);
-	assert_true(wh_deliver_counts(e, 0, &id, &counts));
+	assert_true(wh_engine_counts(e, 0, &id, &counts));
 	assert_int_equal(counts.failed, 0);
 	assert_int_equal(counts.in_flight, 0);
 }
@@ -44,7 +44,7 @@ send_first_of_one_a_second(void)
 	sub.credentials = credentials;
 	sub.n_credentials = 1;
 	sub.rate_limit = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	run_until(requests_are, 2); /* a token, and the first */
 }
@@ -84,7 +84,7 @@ test_transformed(void **state)
 	sub = transformed(1, at("/from/2"));
 	sub.credentials = credentials;
 	sub.n_credentials = 1;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 1, "a");
 	handed_out(1);
 	made("{\"made\":1}");

@@ -16,7 +16,7 @@ subscribe_as(const WhProfile *profile, const char *to, const char *secret)
 	sub.params = "{\"game\": \"g1\"}";
 	sub.n_secrets = secret ? 1 : 0;
 	sub.secrets[0] = (char *) secret;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 static const WhProfile own = {
@@ -106,7 +106,7 @@ test_batch(void **state)
 	sub.profile = &batches;
 	sub.batch_size = 2;
 	sub.secrets[0] = "mysecret";
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit(1, 7, "a");
 	submit(1, 8, "b");
 	delivered(7);
@@ -145,7 +145,7 @@ test_rejected(void **state)
 	assert_int_equal(d->due_us, clock_last + SECOND);
 	assert_non_null(strstr(d->response, "no such player"));
 	wh_delivery_free(d);
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	assert_int_equal(c.failed, 1);
 
 	strict.failure_fields = NULL;

@@ -22,11 +22,11 @@ test_lane_is_fifo(void **state)
 	next(0);
 	assert_int_equal(counts(A).in_flight, 2);
 	assert_int_equal(counts(A).queued, 1);
-	done(first, WH_DO_FORGET);
+	done(first, WH_DO_DONE);
 	first = next(2);
-	done(other, WH_DO_FORGET);
+	done(other, WH_DO_DONE);
 	next(0);
-	done(first, WH_DO_BURY);
+	done(first, WH_DO_DEAD_LETTER);
 	next(0);
 	assert_int_equal(counts(A).in_flight, 0);
 	assert_int_equal(back.n, 0);
@@ -41,34 +41,34 @@ test_turns(void **state)
 		push(A, (uint64_t) i, 10 + i);
 	push(B, 0, 20);
 	push(B, 1, 21);
-	done(next(10), WH_DO_FORGET);
-	done(next(20), WH_DO_FORGET);
-	done(next(11), WH_DO_FORGET);
-	done(next(21), WH_DO_FORGET);
-	done(next(12), WH_DO_FORGET);
+	done(next(10), WH_DO_DONE);
+	done(next(20), WH_DO_DONE);
+	done(next(11), WH_DO_DONE);
+	done(next(21), WH_DO_DONE);
+	done(next(12), WH_DO_DONE);
 	next(0);
 }
 
 static void
 test_max_in_flight(void **state)
 {
-	WhDelivery *flying[3];
+	WhDelivery *n_in_flight[3];
 
 	(void) state;
 	subscribe(A, false, 2);
 	for (int i = 0; i < 4; i++)
 		push(A, (uint64_t) i, i + 1);
-	flying[0] = next(1);
-	flying[1] = next(2);
+	n_in_flight[0] = next(1);
+	n_in_flight[1] = next(2);
 	next(0);
-	done(flying[0], WH_DO_FORGET);
-	flying[0] = next(3);
+	done(n_in_flight[0], WH_DO_DONE);
+	n_in_flight[0] = next(3);
 	next(0);
 	subscribe(A, false, 3); /* at once */
-	flying[2] = next(4);
+	n_in_flight[2] = next(4);
 	next(0);
 	for (int i = 0; i < 3; i++)
-		done(flying[i], WH_DO_FORGET);
+		done(n_in_flight[i], WH_DO_DONE);
 }
 
 static void
@@ -87,7 +87,7 @@ test_retry_blocks(void **state)
 	assert_int_equal(back.n, 0);
 	assert_int_equal(counts(A).blocked, 1);
 	assert_false(counts(A).catching_up);
-	done(next(4), WH_DO_FORGET); /* another lane is not blocked */
+	done(next(4), WH_DO_DONE); /* another lane is not blocked */
 	assert_int_equal(push_as(A, 7, 5, WH_FROM_LOG), WH_PUSH_BEHIND);
 	no_lane_to_fetch(); /* the first is due by itself */
 
@@ -99,7 +99,7 @@ test_retry_blocks(void **state)
 	done(d, WH_DO_RETRY);
 	no_lane_to_fetch();
 	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	lane_to_fetch(A, 7);
 	no_lane_to_fetch();
 	wh_queue_lane_fetch_again(q, A, 7);
@@ -112,16 +112,16 @@ test_retry_blocks(void **state)
 	/* fetched: two of three; the last of them is buried */
 	assert_int_equal(push_as(A, 7, 2, WH_FROM_STORED), WH_PUSHED);
 	assert_int_equal(push_as(A, 7, 3, WH_FROM_STORED), WH_PUSHED);
-	done(next(2), WH_DO_FORGET);
+	done(next(2), WH_DO_DONE);
 	no_lane_to_fetch();
-	done(next(3), WH_DO_BURY);
+	done(next(3), WH_DO_DEAD_LETTER);
 	lane_to_fetch(A, 7);
 	assert_int_equal(push_as(A, 7, 5, WH_FROM_STORED), WH_PUSHED);
-	done(next(5), WH_DO_FORGET);
+	done(next(5), WH_DO_DONE);
 	no_lane_to_fetch();
 	assert_int_equal(counts(A).blocked, 0);
 	push(A, 7, 6);
-	done(next(6), WH_DO_FORGET);
+	done(next(6), WH_DO_DONE);
 }
 
 static void
@@ -158,7 +158,7 @@ test_restore(void **state)
 	assert_int_equal(push_as(A, 7, 12, WH_FROM_LOG), WH_PUSH_DEFER);
 	assert_int_equal(counts(A).deferred, 4);
 	assert_int_equal(deferred_to_fetch(), A);
-	done(next(11), WH_DO_FORGET);
+	done(next(11), WH_DO_DONE);
 }
 
 static void
@@ -177,14 +177,14 @@ test_lost_is_deferred(void **state)
 	/* caught up; but 8 has rows that must be done with first */
 	assert_int_equal(push_as(A, 8, 4, WH_FROM_LOG), WH_PUSH_BEHIND);
 	push(A, 9, 5);
-	done(next(1), WH_DO_FORGET);
-	done(next(2), WH_DO_FORGET);
-	done(next(5), WH_DO_FORGET);
-	done(next(3), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
+	done(next(2), WH_DO_DONE);
+	done(next(5), WH_DO_DONE);
+	done(next(3), WH_DO_DONE);
 	next(0);
 	lane_to_fetch(A, 8);
 	assert_int_equal(push_as(A, 8, 4, WH_FROM_STORED), WH_PUSHED);
-	done(next(4), WH_DO_FORGET);
+	done(next(4), WH_DO_DONE);
 	no_lane_to_fetch();
 }
 
@@ -198,13 +198,13 @@ test_deferred_goes_behind(void **state)
 	assert_int_equal(push_as(A, 7, 2, WH_FROM_DEFERRED), WH_PUSH_BEHIND);
 	assert_int_equal(counts(A).deferred, 1);
 	assert_int_equal(push_as(A, 8, 3, WH_FROM_DEFERRED), WH_PUSHED);
-	done(next(3), WH_DO_FORGET);
+	done(next(3), WH_DO_DONE);
 	next(0);
 	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	lane_to_fetch(A, 7);
 	assert_int_equal(push_as(A, 7, 2, WH_FROM_STORED), WH_PUSHED);
-	done(next(2), WH_DO_FORGET);
+	done(next(2), WH_DO_DONE);
 }
 
 /*
@@ -250,7 +250,7 @@ test_pause(void **state)
 	given_back(4, WH_DO_DEFER, 0);
 	assert_int_equal(back.n, 0);
 	assert_int_equal(push_as(A, 9, 6, WH_FROM_LOG), WH_PUSH_DEFER);
-	done(next(5), WH_DO_FORGET);
+	done(next(5), WH_DO_DONE);
 	next(0);
 	assert_int_equal(deferred_to_fetch(), 0);
 
@@ -260,9 +260,9 @@ test_pause(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(push_as(A, i < 2 ? 8 : 9, i < 2 ? 3 + i : 6, WH_FROM_DEFERRED), WH_PUSHED);
 	d = next(3);
-	done(next(6), WH_DO_FORGET);
-	done(d, WH_DO_FORGET);
-	done(next(4), WH_DO_FORGET);
+	done(next(6), WH_DO_DONE);
+	done(d, WH_DO_DONE);
+	done(next(4), WH_DO_DONE);
 }
 
 /* A paused subscription's lanes are not fetched, and not forgotten. */
@@ -277,7 +277,7 @@ test_pause_keeps_lanes(void **state)
 	d = next(1);
 	subscribe(A, true, 10);
 	assert_int_equal(back.n, 0);
-	done(d, WH_DO_FORGET);
+	done(d, WH_DO_DONE);
 	no_lane_to_fetch();
 	no_lane_to_fetch();
 	subscribe(A, false, 10);
@@ -298,7 +298,7 @@ test_in_flight_while_given_back(void **state)
 	subscribe(A, true, 10);
 	given_back(2, WH_DO_BLOCK, 2); /* 1 will say how to go on */
 	subscribe(A, false, 10);
-	done(d, WH_DO_FORGET);
+	done(d, WH_DO_DONE);
 	lane_to_fetch(A, 7);
 }
 
@@ -333,13 +333,13 @@ test_unsubscribe(void **state)
 	wh_queue_done(q, fresh, &back);
 	assert_int_equal(fresh->disposal, WH_DO_DROP);
 	wh_delivery_free(fresh);
-	buried->disposal = WH_DO_BURY;
+	buried->disposal = WH_DO_DEAD_LETTER;
 	wh_queue_done(q, buried, &back);
 	assert_int_equal(buried->disposal, WH_DO_DROP);
 	wh_delivery_free(buried);
-	stored->disposal = WH_DO_FORGET; /* it was delivered, and is logged */
+	stored->disposal = WH_DO_DONE; /* it was delivered, and is logged */
 	wh_queue_done(q, stored, &back);
-	assert_int_equal(stored->disposal, WH_DO_FORGET);
+	assert_int_equal(stored->disposal, WH_DO_DONE);
 	wh_delivery_free(stored);
 	assert_false(wh_queue_counts(q, A, &(WhCounts){0}));
 	assert_int_equal(back.n, 0);
@@ -355,7 +355,7 @@ test_unsubscribe_from_lists(void **state)
 	(void) state;
 	assert_true(wh_queue_restore_lane(q, A, 7, 2));
 	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
-	done(next(1), WH_DO_FORGET); /* to be fetched */
+	done(next(1), WH_DO_DONE); /* to be fetched */
 	for (int i = 0; i < WH_QUEUE_FULL; i++)
 		push(A, 100 + (uint64_t) i, 100 + i); /* full, runnable */
 	wh_queue_restore_deferred(q, A, 5);
@@ -438,14 +438,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_queue(test_lane_is_fifo),        in_queue(test_turns),
-		in_queue(test_max_in_flight),       in_queue(test_retry_blocks),
-		in_queue(test_fetched_lane_fails),  in_queue(test_restore),
+		in_queue(test_lane_is_fifo),          in_queue(test_turns),
+		in_queue(test_max_in_flight),         in_queue(test_retry_blocks),
+		in_queue(test_fetched_lane_fails),    in_queue(test_restore),
 		in_queue(test_lost_is_deferred),      in_queue(test_deferred_goes_behind),
 		in_queue(test_fresh_before_deferred), in_queue(test_pause),
-		in_queue(test_pause_keeps_lanes),   in_queue(test_in_flight_while_given_back),
-		in_queue(test_unsubscribe),         in_queue(test_unsubscribe_from_lists),
-		in_queue(test_subscribe_again),     in_queue(test_stop),
+		in_queue(test_pause_keeps_lanes),     in_queue(test_in_flight_while_given_back),
+		in_queue(test_unsubscribe),           in_queue(test_unsubscribe_from_lists),
+		in_queue(test_subscribe_again),       in_queue(test_stop),
 	};
 
 	return cmocka_run_group_tests_name("queue", tests, NULL, NULL);

@@ -109,8 +109,8 @@ test_full_goes_at_once(void **state)
 	next(0);
 	assert_int_equal(counts(A).in_flight, 2); /* requests */
 	assert_int_equal(counts(A).queued, 1);
-	batch_done(second, WH_DO_FORGET);
-	batch_done(first, WH_DO_FORGET);
+	batch_done(second, WH_DO_DONE);
+	batch_done(first, WH_DO_DONE);
 	next(0);
 	assert_int_equal(counts(A).in_flight, 0);
 }
@@ -128,7 +128,7 @@ test_waits_for_more(void **state)
 	next(0);
 	assert_int_equal(wh_queue_deadline(q), now + 1);
 	now++;
-	batch_done(NEXT_BATCH(1, 2), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(1, 2), WH_DO_DONE);
 	push(A, 3, 3); /* waits by itself, even alone */
 	next(0);
 	assert_int_equal(wh_queue_deadline(q), now + WH_BATCH_WAIT_US);
@@ -136,16 +136,16 @@ test_waits_for_more(void **state)
 	push(A, 4, 4);
 	next(0);
 	push(A, 5, 5); /* no longer */
-	batch_done(NEXT_BATCH(3, 4, 5), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(3, 4, 5), WH_DO_DONE);
 	push(A, 6, 6);
 	next(0);
 	batches(A, 1); /* nothing to wait for any more */
-	done(next(6), WH_DO_FORGET);
+	done(next(6), WH_DO_DONE);
 	batches(A, 3);
 	push(A, 7, 7);
 	next(0);
 	now -= 3600 * INT64_C(1000000); /* a clock that was set back keeps nobody waiting */
-	batch_done(NEXT_BATCH(7), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(7), WH_DO_DONE);
 }
 
 /* Of the lanes that are ready, each with what it has, first things first. */
@@ -165,18 +165,18 @@ test_lanes(void **state)
 	push(A, 7, 6);
 	push(A, 9, 7);
 	now += WH_BATCH_WAIT_US;
-	batch_done(NEXT_BATCH(7), WH_DO_FORGET); /* what is in lanes that are busy waits */
+	batch_done(NEXT_BATCH(7), WH_DO_DONE); /* what is in lanes that are busy waits */
 	next(0);
-	batch_done(first, WH_DO_FORGET);
-	batch_done(NEXT_BATCH(4, 6), WH_DO_FORGET);
+	batch_done(first, WH_DO_DONE);
+	batch_done(NEXT_BATCH(4, 6), WH_DO_DONE);
 	/* one lane, as many as fit, and the rest when those are there */
 	for (int i = 10; i < 16; i++)
 		push(A, 7, i);
 	first = NEXT_BATCH(10, 11, 12, 13);
 	now += WH_BATCH_WAIT_US;
 	next(0);
-	batch_done(first, WH_DO_BURY);
-	batch_done(NEXT_BATCH(14, 15), WH_DO_FORGET);
+	batch_done(first, WH_DO_DEAD_LETTER);
+	batch_done(NEXT_BATCH(14, 15), WH_DO_DONE);
 }
 
 /* A batch that failed stays together; its lanes wait for it, and others pass. */
@@ -199,7 +199,7 @@ test_retry(void **state)
 	assert_int_equal(push_as(A, 9, 6, WH_FROM_LOG), WH_PUSH_BEHIND);
 	push(A, 10, 7);
 	now += WH_BATCH_WAIT_US;
-	batch_done(NEXT_BATCH(7), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(7), WH_DO_DONE);
 	no_lane_to_fetch();
 
 	/* it comes again, whole, at once, and whatever the batch size is now */
@@ -217,15 +217,15 @@ test_retry(void **state)
 
 	lead = make_batch(A, IDS(1, 2, 3, 4), LANES(7, 8, 7, 9));
 	assert_int_equal(wh_queue_push(q, lead, WH_FROM_STORED, now), WH_PUSHED);
-	batch_done(NEXT_BATCH(1, 2, 3, 4), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(1, 2, 3, 4), WH_DO_DONE);
 	lane_to_fetch(A, 7);
 	lane_to_fetch(A, 9);
 	no_lane_to_fetch();
 	assert_int_equal(counts(A).blocked, 2);
 	assert_int_equal(push_as(A, 7, 5, WH_FROM_STORED), WH_PUSHED);
 	assert_int_equal(push_as(A, 9, 6, WH_FROM_STORED), WH_PUSHED);
-	done(next(5), WH_DO_FORGET);
-	done(next(6), WH_DO_FORGET);
+	done(next(5), WH_DO_DONE);
+	done(next(6), WH_DO_DONE);
 	assert_int_equal(counts(A).blocked, 0);
 }
 
@@ -243,10 +243,10 @@ test_lane_in_flight(void **state)
 	assert_int_equal(wh_queue_push(q, make_batch(A, IDS(2, 3), LANES(8, 7)), WH_FROM_STORED, now), WH_PUSHED);
 	next(0);
 	push(A, 9, 4);
-	batch_done(NEXT_BATCH(4), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(4), WH_DO_DONE);
 	next(0);
-	batch_done(d, WH_DO_FORGET);
-	batch_done(NEXT_BATCH(2, 3), WH_DO_FORGET);
+	batch_done(d, WH_DO_DONE);
+	batch_done(NEXT_BATCH(2, 3), WH_DO_DONE);
 }
 
 /* Twice the same: refused as it came, and nothing is bound. */
@@ -261,9 +261,9 @@ test_duplicate(void **state)
 	assert_int_equal(wh_queue_push(q, lead, WH_FROM_STORED, now), WH_PUSH_DUPLICATE);
 	free_batch(lead);
 	assert_int_equal(counts(A).blocked, 1);
-	done(next(2), WH_DO_FORGET);
+	done(next(2), WH_DO_DONE);
 	push(A, 7, 4);
-	done(next(4), WH_DO_FORGET);
+	done(next(4), WH_DO_DONE);
 	lead = make_batch(99, IDS(1, 2), LANES(7, 8));
 	assert_int_equal(wh_queue_push(q, lead, WH_FROM_STORED, now), WH_PUSH_UNKNOWN);
 	free_batch(lead);
@@ -364,7 +364,7 @@ test_unsubscribe(void **state)
 	given_back(5, WH_DO_DROP, 2);
 	given_back(6, WH_DO_DROP, 2);
 	assert_int_equal(back.n, 0);
-	batch_done(lead, WH_DO_FORGET);
+	batch_done(lead, WH_DO_DONE);
 	d->disposal = WH_DO_RETRY;
 	wh_queue_done(q, d, &back);
 	assert_int_equal(d->disposal, WH_DO_DROP);
@@ -388,11 +388,11 @@ test_probe(void **state)
 	assert_int_equal(wh_queue_admit(q, A), WH_ADMIT_NOT_YET);
 	lead = NEXT_BATCH(1, 2, 3);
 	assert_int_equal(wh_queue_admit(q, A), WH_ADMIT_NOT_YET);
-	batch_done(lead, WH_DO_FORGET);
+	batch_done(lead, WH_DO_DONE);
 	assert_int_equal(counts(A).blocked, 0);
 	assert_int_equal(wh_queue_admit(q, A), WH_ADMIT_EVENT);
 	push(A, 8, 4);
-	batch_done(NEXT_BATCH(4), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(4), WH_DO_DONE);
 }
 
 static void
@@ -424,10 +424,10 @@ test_bytes(void **state)
 	push_large(4, 9 * mb);
 	push(A, 5, 5);
 	now += WH_BATCH_WAIT_US;
-	batch_done(NEXT_BATCH(1, 2), WH_DO_FORGET);
-	batch_done(NEXT_BATCH(3), WH_DO_FORGET);
-	batch_done(NEXT_BATCH(4), WH_DO_FORGET); /* one always fits */
-	batch_done(NEXT_BATCH(5), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(1, 2), WH_DO_DONE);
+	batch_done(NEXT_BATCH(3), WH_DO_DONE);
+	batch_done(NEXT_BATCH(4), WH_DO_DONE); /* one always fits */
+	batch_done(NEXT_BATCH(5), WH_DO_DONE);
 }
 
 /* A rate limit counts requests. */
@@ -438,7 +438,7 @@ test_rate(void **state)
 	batches(A, 2);
 	for (int i = 1; i <= 5; i++)
 		push(A, (uint64_t) i, i);
-	batch_done(NEXT_BATCH(1, 2), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(1, 2), WH_DO_DONE);
 	wh_queue_not_before(q, A, now + 10);
 	next(0);
 	assert_int_equal(wh_queue_deadline(q), now + 10);
@@ -446,8 +446,8 @@ test_rate(void **state)
 	next(0);
 	assert_int_equal(wh_queue_deadline(q), now + 10);
 	now += 10;
-	batch_done(NEXT_BATCH(3, 4), WH_DO_FORGET);
-	batch_done(NEXT_BATCH(5, 6), WH_DO_FORGET);
+	batch_done(NEXT_BATCH(3, 4), WH_DO_DONE);
+	batch_done(NEXT_BATCH(5, 6), WH_DO_DONE);
 }
 
 int

@@ -43,7 +43,7 @@ test_bounded(void **state)
 		assert_int_equal(under_way[i]->event->id, i + 1);
 	for (int ended = 0; ended < 8; ended++)
 	{
-		done(under_way[ended], WH_DO_FORGET);
+		done(under_way[ended], WH_DO_DONE);
 		if (n < 8)
 		{
 			under_way[n] = next(n + 1);
@@ -63,11 +63,11 @@ test_one_may_always_go(void **state)
 	push_large(B, 2, 500 * MB);
 	d = next(1);
 	next(0);
-	done(d, WH_DO_FORGET);
+	done(d, WH_DO_DONE);
 	d = next(2);
 	wh_queue_abort(q, d); /* what is taken back counts no longer */
 	d = next(2);
-	done(d, WH_DO_FORGET);
+	done(d, WH_DO_DONE);
 }
 
 /* Large ones that hang keep no small one, and no number of small ones a large one, from its turn. */
@@ -86,14 +86,14 @@ test_small_beside_large(void **state)
 	{
 		push(C, (uint64_t) i, 10 + i);
 		small = next(10 + i);
-		done(small, WH_DO_FORGET);
+		done(small, WH_DO_DONE);
 	}
 	push(C, 7, 200);
 	small = next(200);
-	done(large, WH_DO_FORGET);
+	done(large, WH_DO_DONE);
 	large = next(2); /* while a small one is under way */
-	done(small, WH_DO_FORGET);
-	done(large, WH_DO_FORGET);
+	done(small, WH_DO_DONE);
+	done(large, WH_DO_DONE);
 }
 
 /* One that needs all of it comes to its turn although there would be room for others again and again. */
@@ -113,19 +113,19 @@ test_nobody_is_overtaken(void **state)
 	next(0);
 	push_large(C, 4, 5 * MB); /* it would fit */
 	next(0);
-	done(first, WH_DO_FORGET);
+	done(first, WH_DO_DONE);
 	next(0);
 	push(B, 50, 50); /* what is small goes on, though not of B, whose turn it is with the large one */
 	push(C, 51, 51);
 	next(0);
-	done(second, WH_DO_FORGET);
+	done(second, WH_DO_DONE);
 	first = next(3);
-	done(first, WH_DO_FORGET);
+	done(first, WH_DO_DONE);
 	first = next(4);
 	second = next(50);
-	done(first, WH_DO_FORGET);
-	done(second, WH_DO_FORGET);
-	done(next(51), WH_DO_FORGET);
+	done(first, WH_DO_DONE);
+	done(second, WH_DO_DONE);
+	done(next(51), WH_DO_DONE);
 }
 
 /* As with places: one that hangs has half, two leave a third. */
@@ -145,10 +145,10 @@ test_who_hangs_leaves_some(void **state)
 	for (int i = 0; i < 20; i++)
 	{
 		push_large(C, 200 + i, 2 * MB);
-		done(next(200 + i), WH_DO_FORGET);
+		done(next(200 + i), WH_DO_DONE);
 	}
 	while (n > 0)
-		done(hang[--n], WH_DO_FORGET);
+		done(hang[--n], WH_DO_DONE);
 }
 
 /* What is in the line and may not start any more, whatever the reason, is in nobody's way. */
@@ -169,8 +169,8 @@ test_leaving_the_line(void **state)
 	given_back(2, WH_DO_DEFER, 0);
 	push_large(C, 4, 1 * MB + 1);
 	d = next(3);
-	done(d, WH_DO_FORGET);
-	done(next(4), WH_DO_FORGET);
+	done(d, WH_DO_DONE);
+	done(next(4), WH_DO_DONE);
 	subscribe(B, false, 10);
 	wh_queue_deferred_is_empty(q, B);
 	push_large(B, 5, 20 * MB);
@@ -178,8 +178,8 @@ test_leaving_the_line(void **state)
 	wh_queue_unsubscribe(q, B, &back);
 	given_back(5, WH_DO_DROP, 0);
 	push_large(C, 6, 1 * MB);
-	done(next(6), WH_DO_FORGET);
-	done(first, WH_DO_FORGET);
+	done(next(6), WH_DO_DONE);
+	done(first, WH_DO_DONE);
 }
 
 static void
@@ -199,7 +199,7 @@ test_batches_count_whole(void **state)
 	first = next(1);
 	assert_int_equal(first->others.n, 9);
 	next(0); /* ten and ten MB, and a little */
-	first->disposal = WH_DO_FORGET;
+	first->disposal = WH_DO_DONE;
 	wh_queue_done(q, first, &back);
 	for (WhDelivery *d; (d = wh_list_pop(&first->others)) != NULL;)
 		wh_delivery_free(d);
@@ -224,13 +224,13 @@ test_limits_change(void **state)
 	wh_queue_limits(q, 8 * MB, 8 * MB, 8 * MB);
 	push_large(B, 2, 1 * MB / 2); /* now large */
 	second = next(2);
-	done(first, WH_DO_FORGET);
-	done(second, WH_DO_FORGET);
+	done(first, WH_DO_DONE);
+	done(second, WH_DO_DONE);
 	push_large(B, 3, 9 * MB);
 	assert_false(wh_queue_has_room(q, now, &back));
 	wh_queue_limits(q, 20 * MB, 8 * MB, 8 * MB);
 	assert_true(wh_queue_has_room(q, now, &back));
-	done(next(3), WH_DO_FORGET);
+	done(next(3), WH_DO_DONE);
 }
 
 int

@@ -29,7 +29,7 @@ test_full(void **state)
 	assert_int_equal(wh_queue_total(q), 0);
 	push(B, 0, 1); /* nobody else has felt it */
 	assert_int_equal(push_as(A, 0, 9000, WH_FROM_LOG), WH_PUSH_DEFER);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 }
 
 static void
@@ -41,7 +41,7 @@ test_full_and_quick(void **state)
 	for (int i = 0; i < WH_FETCH_MAX; i++)
 	{
 		assert_false(wh_queue_has_room(q, now, &back));
-		done(next(i + 1), WH_DO_FORGET);
+		done(next(i + 1), WH_DO_DONE);
 	}
 	assert_true(wh_queue_has_room(q, now + WH_QUEUE_PATIENCE_US + 1, &back));
 	assert_int_equal(back.n, 0);
@@ -54,7 +54,7 @@ test_full_and_slow(void **state)
 	(void) state;
 	for (int i = 0; i < WH_QUEUE_FULL; i++)
 		push(A, (uint64_t) i, i + 1);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	assert_false(wh_queue_has_room(q, now + WH_QUEUE_PATIENCE_US + 1, &back));
 	assert_false(wh_queue_has_room(q, now + WH_QUEUE_PATIENCE_SLOW_US, &back));
 	assert_int_equal(back.n, 0);
@@ -101,10 +101,10 @@ test_blocked_lanes(void **state)
 	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_LOG), WH_PUSH_DEFER);
 	assert_int_equal(deferred_to_fetch(), 0);
 	assert_int_equal(push_as(A, 0, 1, WH_FROM_STORED), WH_PUSHED);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	assert_int_equal(deferred_to_fetch(), A);
 	assert_int_equal(push_as(A, 99999, 99999, WH_FROM_DEFERRED), WH_PUSHED);
-	done(next(99999), WH_DO_FORGET);
+	done(next(99999), WH_DO_DONE);
 	assert_false(counts(A).catching_up);
 }
 
@@ -119,10 +119,10 @@ test_fetch_turns(void **state)
 			assert_true(wh_queue_restore_lane(q, s, lane, 2));
 			assert_int_equal(push_as(s, lane, 10 * s + (int64_t) lane, WH_FROM_STORED), WH_PUSHED);
 		}
-	done(next(11), WH_DO_FORGET);
-	done(next(21), WH_DO_FORGET);
-	done(next(12), WH_DO_FORGET);
-	done(next(22), WH_DO_FORGET);
+	done(next(11), WH_DO_DONE);
+	done(next(21), WH_DO_DONE);
+	done(next(12), WH_DO_DONE);
+	done(next(22), WH_DO_DONE);
 	lane_to_fetch(A, 1);
 	lane_to_fetch(B, 1);
 	lane_to_fetch(A, 2);
@@ -147,13 +147,13 @@ test_rows_by_hand(void **state)
 	(void) state;
 	assert_true(wh_queue_restore_lane(q, A, 7, 3));
 	assert_int_equal(push_as(A, 7, 1, WH_FROM_STORED), WH_PUSHED);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	lane_to_fetch(A, 7);
 	wh_queue_lane_is_empty(q, A, 7);
 	wh_queue_lane_is_empty(q, A, 7);
 	wh_queue_lane_is_empty(q, 99, 7);
 	push(A, 7, 4);
-	done(next(4), WH_DO_FORGET);
+	done(next(4), WH_DO_DONE);
 
 	wh_queue_restore_deferred(q, A, 3);
 	assert_int_equal(deferred_to_fetch(), A);
@@ -161,11 +161,11 @@ test_rows_by_hand(void **state)
 	wh_queue_deferred_is_empty(q, 99);
 	assert_int_equal(deferred_to_fetch(), 0);
 	push(A, 7, 5);
-	done(next(5), WH_DO_FORGET);
+	done(next(5), WH_DO_DONE);
 
 	assert_int_equal(push_as(A, 9, 6, WH_FROM_STORED), WH_PUSHED);
 	assert_int_equal(counts(A).blocked, 1);
-	done(next(6), WH_DO_FORGET);
+	done(next(6), WH_DO_DONE);
 	assert_int_equal(counts(A).blocked, 0);
 	no_lane_to_fetch();
 }
@@ -184,7 +184,7 @@ test_many_lanes(void **state)
 		WhDelivery *d = next(i + 1);
 
 		assert_int_equal(d->lane, i);
-		done(d, WH_DO_FORGET);
+		done(d, WH_DO_DONE);
 	}
 	for (int64_t s = 10; s < 10 + 3 * 4096; s++)
 		subscribe(s, false, 1);
@@ -215,7 +215,7 @@ test_no_memory(void **state)
 	assert_true(malloc_has_failed());
 	assert_false(wh_queue_counts(q, C, &(WhCounts){0}));
 	assert_int_equal(wh_queue_push(q, d, WH_FROM_LOG, now), WH_PUSHED);
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 
 	d = make(A, 7, 1, WH_FROM_LOG);
 	fail_malloc_at(1);
@@ -232,7 +232,7 @@ test_no_memory(void **state)
 	assert_false(wh_queue_restore_lane(q, A, 7, 1));
 	assert_true(malloc_has_failed());
 	assert_int_equal(wh_queue_push(q, deferred, WH_FROM_DEFERRED, now), WH_PUSHED);
-	done(next(2), WH_DO_FORGET);
+	done(next(2), WH_DO_DONE);
 	assert_int_equal(wh_queue_push(q, d, WH_FROM_LOG, now), WH_PUSHED);
 
 	/* a table that cannot grow works on with longer chains */
@@ -244,9 +244,9 @@ test_no_memory(void **state)
 		assert_int_equal(wh_queue_push(q, one, WH_FROM_LOG, now), WH_PUSHED);
 		malloc_has_failed();
 	}
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 	for (int i = 0; i < 5000; i++)
-		done(next(100 + i), WH_DO_FORGET);
+		done(next(100 + i), WH_DO_DONE);
 }
 
 int

@@ -58,16 +58,16 @@ write_down(const WhDelivery *d)
 		case WH_DO_RETRY:
 		case WH_DO_BLOCK:
 		case WH_DO_DEFER:
-			m.db.rows[s][e].state = d->disposal == WH_DO_RETRY    ? RETRY
+			m.db.rows[s][e].state = d->disposal == WH_DO_RETRY   ? RETRY
 									: d->disposal == WH_DO_BLOCK ? BEHIND
-																  : DEFERRED;
+																 : DEFERRED;
 			m.db.rows[s][e].attempts = d->attempts;
 			m.db.rows[s][e].due_us = d->due_us ? d->due_us : m.now_us;
 			m.db.rows[s][e].batch = (int) d->batch;
 			check(d->disposal != WH_DO_DEFER || d->batch == 0);
 			break;
-		case WH_DO_FORGET:
-		case WH_DO_BURY:
+		case WH_DO_DONE:
+		case WH_DO_DEAD_LETTER:
 			m.db.rows[s][e].finished = true;
 			if (d->stored)
 			{
@@ -142,7 +142,7 @@ earliest_due(void)
 	for (int s = 0; s < SUBS; s++)
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
 			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us < due &&
-				!(m.subscribed[s] && wh_queue_sated(m.q, s + 1)))
+				!(m.subscribed[s] && wh_queue_saturated(m.q, s + 1)))
 				due = m.db.rows[s][e].due_us;
 	return due;
 }
@@ -158,7 +158,7 @@ take_due(void)
 
 		for (int e = 0; m.db.exists[s] && m.db.live[s] && !m.held[s] && e < m.written; e++)
 			if (m.db.rows[s][e].state == RETRY && m.db.rows[s][e].due_us <= m.now_us && m.subscribed[s] &&
-				!wh_queue_sated(m.q, s + 1))
+				!wh_queue_saturated(m.q, s + 1))
 			{
 				if (m.db.rows[s][e].batch > 0)
 					take_batch(s, e);
@@ -257,7 +257,7 @@ take_pending(void)
 	uint64_t lane;
 	int room;
 
-	if (wh_queue_hungry(m.q))
+	if (wh_queue_wants_more(m.q))
 		m.next_due = m.now_us;
 	if (m.next_due <= m.now_us && has_room())
 		take_due();

@@ -18,24 +18,24 @@ test_rest(void **state)
 		push(A, (uint64_t) i, 10 + i);
 		push(B, (uint64_t) i, 20 + i);
 	}
-	done(next(10), WH_DO_FORGET);
+	done(next(10), WH_DO_DONE);
 	wh_queue_not_before(q, A, now + 100);
-	done(next(20), WH_DO_FORGET);
-	done(next(21), WH_DO_FORGET);
+	done(next(20), WH_DO_DONE);
+	done(next(21), WH_DO_DONE);
 	assert_int_equal(wh_queue_deadline(q), now + 100);
 	now += 99;
-	done(next(22), WH_DO_FORGET);
+	done(next(22), WH_DO_DONE);
 	push(A, 9, 19); /* does not disturb its rest */
 	assert_int_equal(wh_queue_deadline(q), now + 1);
 	now++;
-	done(next(23), WH_DO_FORGET);
-	done(next(11), WH_DO_FORGET);
+	done(next(23), WH_DO_DONE);
+	done(next(11), WH_DO_DONE);
 	assert_true(wh_queue_deadline(q) == INT64_MAX);
 	wh_queue_not_before(q, A, now + 100);
 	next(0);
 	assert_int_equal(wh_queue_deadline(q), now + 100);
 	wh_queue_not_before(q, A, 0); /* the limit is gone */
-	done(next(12), WH_DO_FORGET);
+	done(next(12), WH_DO_DONE);
 	wh_queue_not_before(q, 99, 5);
 }
 
@@ -53,7 +53,7 @@ test_no_place(void **state)
 	assert_true(wh_queue_deadline(q) == INT64_MAX);
 	next(0);
 	places = 1;
-	done(next(1), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
 }
 
 static void
@@ -66,8 +66,8 @@ test_clock_set_back(void **state)
 	wh_queue_not_before(q, A, now + 100);
 	next(0);
 	now = SECOND;
-	done(next(1), WH_DO_FORGET);
-	done(next(2), WH_DO_FORGET);
+	done(next(1), WH_DO_DONE);
+	done(next(2), WH_DO_DONE);
 }
 
 /* Many of them rest, in any order: each starts when it is time, the first first. */
@@ -97,7 +97,7 @@ test_many_rest(void **state)
 		if (k % 3 != 0)
 		{
 			assert_int_equal(wh_queue_deadline(q), now);
-			done(next(1000 + k), WH_DO_FORGET);
+			done(next(1000 + k), WH_DO_DONE);
 		}
 		next(0);
 	}
@@ -130,7 +130,7 @@ test_full_at_rest(void **state)
 static void
 test_share(void **state)
 {
-	WhDelivery *flying[200];
+	WhDelivery *n_in_flight[200];
 	int n = 0;
 
 	(void) state;
@@ -144,12 +144,12 @@ test_share(void **state)
 	/* one alone: half of all */
 	for (int64_t s = B; s <= A + 3; s++)
 		wh_queue_not_before(q, s, now + 1);
-	for (; (flying[n] = wh_queue_next(q, now, places - n)) != NULL; n++)
-		assert_int_equal(flying[n]->subscription_id, A);
+	for (; (n_in_flight[n] = wh_queue_next(q, now, places - n)) != NULL; n++)
+		assert_int_equal(n_in_flight[n]->subscription_id, A);
 	assert_int_equal(n, 100);
 	/* three more, of which none gives back anything: each has its turn, and places are left */
 	now++;
-	for (; (flying[n] = wh_queue_next(q, now, places - n)) != NULL; n++)
+	for (; (n_in_flight[n] = wh_queue_next(q, now, places - n)) != NULL; n++)
 		;
 	for (int64_t s = B; s <= A + 3; s++)
 		assert_int_equal(counts(s).in_flight, 25);
@@ -164,23 +164,23 @@ test_share(void **state)
 		d = wh_queue_next(q, now, places - n);
 		assert_non_null(d);
 		assert_int_equal(d->subscription_id, 9);
-		done(d, WH_DO_FORGET);
+		done(d, WH_DO_DONE);
 	}
 	/* the one that has more than its share starts nothing until that has shrunk */
 	for (int i = 0; i < 62; i++)
-		done(flying[i], WH_DO_FORGET);
+		done(n_in_flight[i], WH_DO_DONE);
 	n -= 62; /* A has 38, and 87 places are free */
 	assert_int_equal(counts(A).in_flight, 38);
 	for (int i = 0; i < 4; i++)
 	{
-		flying[i] = wh_queue_next(q, now, places - n);
-		assert_non_null(flying[i]);
+		n_in_flight[i] = wh_queue_next(q, now, places - n);
+		assert_non_null(n_in_flight[i]);
 		n++;
 	}
 	for (int i = 0; i < 4; i++)
-		done(flying[i], WH_DO_FORGET);
+		done(n_in_flight[i], WH_DO_DONE);
 	for (int i = 62; i < 175; i++)
-		done(flying[i], WH_DO_FORGET);
+		done(n_in_flight[i], WH_DO_DONE);
 }
 
 /* The last place is for somebody who has nothing under way, whose turn comes as before. */
@@ -201,13 +201,13 @@ test_last_place(void **state)
 	places = 1;
 	b = next(20); /* passes by A, */
 	next(0);
-	done(b, WH_DO_FORGET);
+	done(b, WH_DO_DONE);
 	places = 2;
 	b = next(11); /* which is the first again when it may */
 	c = next(21);
-	done(a, WH_DO_FORGET);
-	done(b, WH_DO_FORGET);
-	done(c, WH_DO_FORGET);
+	done(a, WH_DO_DONE);
+	done(b, WH_DO_DONE);
+	done(c, WH_DO_DONE);
 }
 
 /* Deferred rows of many subscriptions are fetched in portions that together leave room for others. */
@@ -238,7 +238,7 @@ test_portions(void **state)
 	for (int s = 1; s < N; s++)
 		wh_queue_unsubscribe(q, 100 + s, &back);
 	for (int i = 0; i < 51; i++)
-		done(next(i + 1), WH_DO_FORGET);
+		done(next(i + 1), WH_DO_DONE);
 	assert_int_equal(wh_queue_deferred_to_fetch(q, &room), 100);
 	assert_int_equal(room, WH_FETCH_MAX); /* it is the only one left */
 }
@@ -250,20 +250,20 @@ test_sated(void **state)
 	(void) state;
 	for (int i = 0; i < WH_FETCH_MAX - 1; i++)
 		push(A, (uint64_t) i, i + 1);
-	assert_false(wh_queue_any_sated(q));
-	assert_false(wh_queue_sated(q, A));
+	assert_false(wh_queue_any_saturated(q));
+	assert_false(wh_queue_saturated(q, A));
 	push(A, 9999, 9999);
-	assert_true(wh_queue_any_sated(q));
-	assert_true(wh_queue_sated(q, A));
-	assert_false(wh_queue_sated(q, B));
+	assert_true(wh_queue_any_saturated(q));
+	assert_true(wh_queue_saturated(q, A));
+	assert_false(wh_queue_saturated(q, B));
 	for (int i = 0; i < WH_FETCH_MAX / 2 - 1; i++)
-		done(next(i + 1), WH_DO_FORGET);
-	assert_true(wh_queue_sated(q, A));
-	assert_false(wh_queue_hungry(q));
-	done(next(WH_FETCH_MAX / 2), WH_DO_FORGET);
-	assert_false(wh_queue_sated(q, A));
-	assert_true(wh_queue_hungry(q));
-	assert_false(wh_queue_hungry(q));
+		done(next(i + 1), WH_DO_DONE);
+	assert_true(wh_queue_saturated(q, A));
+	assert_false(wh_queue_wants_more(q));
+	done(next(WH_FETCH_MAX / 2), WH_DO_DONE);
+	assert_false(wh_queue_saturated(q, A));
+	assert_true(wh_queue_wants_more(q));
+	assert_false(wh_queue_wants_more(q));
 	/* where many have rows, each has enough earlier */
 	for (int s = 0; s < 99; s++)
 	{
@@ -271,13 +271,13 @@ test_sated(void **state)
 		assert_true(wh_queue_restore_lane(q, 100 + s, 1, 5));
 	}
 	wh_queue_restore_deferred(q, A, 1);
-	assert_true(wh_queue_sated(q, A));
+	assert_true(wh_queue_saturated(q, A));
 	for (int i = 0; i < WH_QUEUE_TOTAL / 2 / 100; i++)
 	{
-		assert_false(wh_queue_sated(q, B));
+		assert_false(wh_queue_saturated(q, B));
 		assert_int_equal(push_as(B, (uint64_t) i, i + 1, WH_FROM_LOG), WH_PUSHED);
 	}
-	assert_true(wh_queue_sated(q, B));
+	assert_true(wh_queue_saturated(q, B));
 }
 
 int

@@ -13,7 +13,7 @@ subscribe_with(WhCredential *credentials, int n, const char *to)
 
 	sub.credentials = credentials;
 	sub.n_credentials = n;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 static void
@@ -97,7 +97,7 @@ test_unusable(void **state)
 				 (int) strcspn(rows[i].kind, ":"), rows[i].kind);
 		assert_string_equal(d->error, error);
 		wh_delivery_free(d);
-		wh_deliver_unsubscribe(e, 1);
+		wh_engine_unsubscribe(e, 1);
 	}
 	assert_int_equal(server_requests(), 0);
 }
@@ -163,13 +163,13 @@ test_mended(void **state)
 {
 	(void) state;
 	subscribe_with(&(WhCredential){"bearer", "a"}, 1, at("/status/200"));
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
 	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
-	assert_int_equal(wh_deliver_to_hurry(e), 1);
+	assert_int_equal(wh_engine_to_expedite(e), 1);
 	subscribe_with(&(WhCredential){"bearer", "b"}, 1, at("/status/200"));
-	assert_int_equal(wh_deliver_to_hurry(e), 0);
+	assert_int_equal(wh_engine_to_expedite(e), 0);
 	subscribe(1, at("/status/200"));
-	assert_int_equal(wh_deliver_to_hurry(e), 1);
+	assert_int_equal(wh_engine_to_expedite(e), 1);
 }
 
 int

@@ -46,16 +46,19 @@ static const struct
 	{"[\"$context.user.name\", \"$context.twice\", \"$context.abc\"]", "[\"ada\",2,3]"},
 	{"[\"$param.zero?\", \"$context.none?\"]", "[]"},
 	/* alternatives */
-	{"[\"$tenant|action_type\", \"$number|action_type\", \"$tenant|param.zero\", \"$tenant|param.zero|context.twice\"]",
+	{"[\"$tenant|action_type\", \"$number|action_type\", \"$tenant|param.zero\", "
+	 "\"$tenant|param.zero|context.twice\"]",
 	 "[\"new\",1534,null,2]"},
 	{"[\"$tenant|param.zero?\", \"$action_type|number:number\"]", "[1534]"},
 	/* conversions */
-	{"[\"$entity_id:number\", \"$action_type:number\", \"$number:number\", \"$test:number\", \"$result:number\"]",
+	{"[\"$entity_id:number\", \"$action_type:number\", \"$number:number\", \"$test:number\", "
+	 "\"$result:number\"]",
 	 "[42,null,1534,null,null]"},
 	{"[\"$param.n1:number\", \"$param.n2:number\", \"$param.n3:number\", \"$param.n4:number\"]",
 	 "[-1.50e3,null,null,null]"},
 	{"[\"$action_type:number?\", \"$entity_id:number?\"]", "[42]"},
-	{"[\"$number:string\", \"$test:string\", \"$tenant:string\", \"$action_type:string\", \"$result.s:string\"]",
+	{"[\"$number:string\", \"$test:string\", \"$tenant:string\", \"$action_type:string\", "
+	 "\"$result.s:string\"]",
 	 "[\"1534\",\"false\",null,\"new\",\"x\\ny\"]"},
 	{"[\"$param.list:string\", \"$result:string\"]",
 	 "[\"[true, \\\"t\\\"]\",\"{\\\"a\\\": 1, \\\"s\\\":\\\"x\\\\ny\\\"}\"]"},
@@ -76,7 +79,8 @@ static const struct
 	 "{\"k-1\":{\"x\":[1, 2]},\"x\":{\"a\":1,\"s\":\"x\\ny\"}}"},
 	{"{\"t\": \"$tenant?\", \"...\": \"$param.map\", \"u\": \"$tenant?\", \"z\": 0}",
 	 "{\"k-1\":{\"x\":[1, 2]},\"z\":0}"},
-	{"{\"\\u002e..\": \"$action_type\", \"....\": \"$action_type\"}", "{\"\\u002e..\":\"new\",\"....\":\"new\"}"},
+	{"{\"\\u002e..\": \"$action_type\", \"....\": \"$action_type\"}",
+	 "{\"\\u002e..\":\"new\",\"....\":\"new\"}"},
 	/* an object that is null without a value */
 	{"{\"?\": null, \"t\": \"$tenant\", \"u\": 1}", "null"},
 	{"{\"?\": null, \"t\": \"$tenant\", \"u\": \"$number\"}", "{\"t\":null,\"u\":1534}"},

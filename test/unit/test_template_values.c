@@ -174,8 +174,8 @@ test_odd_events(void **state)
 	s.event.entity_type = "";
 	check_render(WH_TEMPLATE_HEADER, "{entity_title}", &s, "");
 	s.event.entity_type = s.event.action_type = NULL;
-	check_render(WH_TEMPLATE_ENVELOPE, "[\"$entity_type\",\"$action_type\",\"$verb\",\"$test\",\"$mode\"]", &s,
-				 "[null,null,null,false,\"live\"]");
+	check_render(WH_TEMPLATE_ENVELOPE, "[\"$entity_type\",\"$action_type\",\"$verb\",\"$test\",\"$mode\"]",
+				 &s, "[null,null,null,false,\"live\"]");
 }
 
 static void

@@ -18,7 +18,7 @@ submit_test_as(WhPushFrom from, int64_t id)
 
 	submit.event = wh_event_make(&event);
 	assert_non_null(submit.event);
-	assert_true(wh_deliver_submit(e, &submit));
+	assert_true(wh_engine_submit(e, &submit));
 	wh_event_release(submit.event);
 }
 
@@ -47,7 +47,7 @@ counts(void)
 	WhCounts c;
 	int64_t id;
 
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	return c;
 }
 
@@ -58,9 +58,9 @@ test_paused(void **state)
 
 	(void) state;
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit_test(1);
-	ended(1, true, WH_DO_FORGET);
+	ended(1, true, WH_DO_DONE);
 	assert_int_equal(counts().delivered, 0);
 }
 
@@ -74,7 +74,7 @@ test_behind_nothing(void **state)
 	run_until(requests_are, 1);
 	subscribe(1, at("/status/200"));
 	submit_test(2);
-	ended(2, true, WH_DO_FORGET);
+	ended(2, true, WH_DO_DONE);
 	submit(1, 3, "B");
 	delivered(3);
 }
@@ -126,17 +126,17 @@ test_stop(void **state)
 	for (int i = 1; i <= 9; i++) /* eight requests at once, so that one waits */
 		submit_test(i);
 	run_until(requests_are, 8);
-	wh_deliver_stop(e);
+	wh_engine_stop(e);
 	for (int i = 0; i < 9; i++)
 	{
-		WhDelivery *d = wh_deliver_take(e);
+		WhDelivery *d = wh_engine_take(e);
 
 		assert_non_null(d);
 		assert_false(d->attempted);
 		assert_int_equal(d->disposal, WH_DO_DROP);
 		wh_delivery_free(d);
 	}
-	assert_null(wh_deliver_take(e));
+	assert_null(wh_engine_take(e));
 }
 
 static void
@@ -144,12 +144,12 @@ test_bounded(void **state)
 {
 	(void) state;
 	subscribe(1, at("/status/200"));
-	assert_true(wh_deliver_has_room(e));
+	assert_true(wh_engine_has_room(e));
 	for (int i = 1; i <= WH_TESTS_MAX; i++)
 		submit_test(i);
-	assert_false(wh_deliver_has_room(e));
+	assert_false(wh_engine_has_room(e));
 	run_until(outcomes_are, WH_TESTS_MAX);
-	assert_true(wh_deliver_has_room(e));
+	assert_true(wh_engine_has_room(e));
 }
 
 static void
@@ -158,8 +158,8 @@ test_unsubscribed(void **state)
 	(void) state;
 	subscribe(1, at("/status/200"));
 	submit_test(1);
-	wh_deliver_unsubscribe(e, 1);
-	wh_deliver_run(e);
+	wh_engine_unsubscribe(e, 1);
+	wh_engine_run(e);
 	ended(1, false, WH_DO_DROP);
 }
 

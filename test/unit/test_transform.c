@@ -16,12 +16,12 @@ test_body(void **state)
 	assert_true(transform_due() == INT64_MAX);
 	submit(1, 1, "A");
 	submit(1, 2, "A");
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	assert_int_equal(transform_due(), 0);
 	handed_out(1);
 	assert_true(transform_due() == INT64_MAX);
 	assert_int_equal(server_requests(), 0);
-	assert_int_equal(wh_deliver_in_flight(e), 1); /* it has its place; 2 waits behind it, as ever */
+	assert_int_equal(wh_engine_in_flight(e), 1); /* it has its place; 2 waits behind it, as ever */
 	made(" {\"mine\":  1}\n");
 	delivered(1);
 	assert_string_equal(server_body(0), " {\"mine\":  1}\n");
@@ -43,7 +43,7 @@ test_skipped(void **state)
 	submit(1, 2, "A");
 	handed_out(1);
 	skipped();
-	d = ended(1, "skipped", WH_DO_FORGET);
+	d = ended(1, "skipped", WH_DO_DONE);
 	assert_int_equal(d->http_status, 0);
 	assert_string_equal(d->error, "");
 	wh_delivery_free(d);
@@ -74,7 +74,7 @@ test_failed(void **state)
 	assert_in_range(d->due_us - d->started_us, SECOND, 2 * SECOND - 1); /* by the schedule */
 	wh_delivery_free(d);
 	came_back(2, WH_DO_BLOCK, 0); /* what is behind it waits */
-	handed_out(3);                 /* others do not */
+	handed_out(3);                /* others do not */
 	made("3");
 	delivered(3);
 	assert_int_equal(counts().failed, 1);
@@ -122,7 +122,7 @@ test_batch(void **state)
 	made("4");
 	for (int i = 0; i < 4; i++)
 	{
-		WhDelivery *d = ended(i + 1, words[i], WH_DO_FORGET);
+		WhDelivery *d = ended(i + 1, words[i], WH_DO_DONE);
 
 		assert_int_equal(d->http_status, i % 2 == 0 ? 0 : 200);
 		wh_delivery_free(d);
@@ -142,8 +142,8 @@ test_batch_for_nobody(void **state)
 	skipped();
 	handed_out(2);
 	skipped();
-	wh_delivery_free(ended(1, "skipped", WH_DO_FORGET));
-	wh_delivery_free(ended(2, "skipped", WH_DO_FORGET));
+	wh_delivery_free(ended(1, "skipped", WH_DO_DONE));
+	wh_delivery_free(ended(2, "skipped", WH_DO_DONE));
 	assert_int_equal(server_requests(), 0);
 }
 
@@ -203,20 +203,20 @@ test_test(void **state)
 
 	(void) state;
 	sub.paused = true;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 	submit.event = wh_event_make(&event);
 	assert_non_null(submit.event);
-	assert_true(wh_deliver_submit(e, &submit));
+	assert_true(wh_engine_submit(e, &submit));
 	handed_out(1);
 	made("1");
 	delivered(1);
-	assert_true(wh_deliver_submit(e, &submit));
+	assert_true(wh_engine_submit(e, &submit));
 	handed_out(1);
 	skipped();
 	wh_delivery_free(ended(1, "skipped", WH_DO_DROP));
-	assert_true(wh_deliver_submit(e, &submit));
+	assert_true(wh_engine_submit(e, &submit));
 	handed_out(1);
-	wh_deliver_stop(e);
+	wh_engine_stop(e);
 	came_back(1, WH_DO_DROP, 1);
 	wh_event_release(submit.event);
 	assert_int_equal(counts().delivered, 0);
@@ -242,8 +242,8 @@ test_large(void **state)
 	subscribe_transformed(1, at("/status/200"));
 	submit(1, 1, "A");
 	handed_out(1);
-	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
-	wh_delivery_free(ended(1, "body_too_large", WH_DO_BURY));
+	wh_engine_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	wh_delivery_free(ended(1, "body_too_large", WH_DO_DEAD_LETTER));
 	assert_int_equal(wh_bodies_held(), 0);
 }
 
@@ -257,11 +257,11 @@ test_large_batch(void **state)
 	subscribe_batch(at("/status/200"), 3);
 	submit_batch_of(3);
 	handed_out(1);
-	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	wh_engine_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
 	handed_out(2);
-	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	wh_engine_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
 	for (int i = 1; i <= 3; i++)
-		wh_delivery_free(ended(i, "body_too_large", WH_DO_BURY));
+		wh_delivery_free(ended(i, "body_too_large", WH_DO_DEAD_LETTER));
 	assert_int_equal(wh_bodies_held(), 0);
 }
 
@@ -277,14 +277,14 @@ test_bodies_held(void **state)
 		WhSubscription sub = transformed(id, at("/status/200"));
 
 		sub.batch_size = 2;
-		assert_true(wh_deliver_subscribe(e, &sub));
+		assert_true(wh_engine_subscribe(e, &sub));
 		submit(id, 10 * id, "A");
 		submit(id, 10 * id + 1, "B");
 	}
 	handed_out(10);
-	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	wh_engine_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
 	handed_out(20);
-	wh_deliver_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
+	wh_engine_transformed(e, token, WH_OUT_DELIVERED, digits(len), len);
 	handed_out(30);
 	made("0123456789012345678901234567890123456789");
 	assert_true(wh_bodies_held() >= 2 * (size_t) WH_TRANSFORM_MAX);
@@ -341,7 +341,7 @@ test_several(void **state)
 	assert_string_equal(server_body(0), "2");
 	handed_out(5);
 	answer(tokens[2], WH_OUT_SKIPPED, NULL);
-	wh_delivery_free(ended(3, "skipped", WH_DO_FORGET));
+	wh_delivery_free(ended(3, "skipped", WH_DO_DONE));
 	answer(tokens[2], WH_OUT_DELIVERED, "again"); /* said already */
 	made("5");
 	delivered(5);
@@ -368,11 +368,11 @@ test_ready(void **state)
 	submit(1, 1, "A");
 	submit(1, 2, "B");
 	submit(2, 3, "A");
-	wh_deliver_run(e);
-	assert_int_equal(wh_deliver_transform_due(e, ready_for, &id), 0);
-	assert_int_equal(wh_deliver_to_transform(e, ready_for, &id, &token)->event->id, 3);
-	assert_null(wh_deliver_to_transform(e, ready_for, &id, &token));
-	assert_true(wh_deliver_transform_due(e, ready_for, &id) == INT64_MAX);
+	wh_engine_run(e);
+	assert_int_equal(wh_engine_transform_due(e, ready_for, &id), 0);
+	assert_int_equal(wh_engine_to_transform(e, ready_for, &id, &token)->event->id, 3);
+	assert_null(wh_engine_to_transform(e, ready_for, &id, &token));
+	assert_true(wh_engine_transform_due(e, ready_for, &id) == INT64_MAX);
 	made("3");
 	delivered(3);
 	handed_out(1);
@@ -388,15 +388,15 @@ test_most(void **state)
 
 	(void) state;
 	config.max_in_flight = config.max_transfers = 40;
-	wh_deliver_free(e);
-	e = wh_deliver_create(&config);
+	wh_engine_free(e);
+	e = wh_engine_create(&config);
 	assert_non_null(e);
 	for (int id = 1; id <= 20; id++)
 	{
 		subscribe_transformed(id, at("/status/200"));
 		submit(id, id, "A");
 	}
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	while (to_transform())
 		n++;
 	assert_int_equal(n, 16);

@@ -32,7 +32,7 @@ subscribe_transformed(int64_t id, const char *to)
 {
 	WhSubscription sub = transformed(id, to);
 
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 static uint64_t token; /* of what was handed out last */
@@ -49,13 +49,13 @@ ready(void *arg, int64_t subscription_id)
 static inline const WhDelivery *
 to_transform(void)
 {
-	return wh_deliver_to_transform(e, ready, NULL, &token);
+	return wh_engine_to_transform(e, ready, NULL, &token);
 }
 
 static inline int64_t
 transform_due(void)
 {
-	return wh_deliver_transform_due(e, ready, NULL);
+	return wh_engine_transform_due(e, ready, NULL);
 }
 
 /* The engine hands this event out. */
@@ -64,7 +64,7 @@ handed_out(int64_t id)
 {
 	const WhDelivery *d;
 
-	wh_deliver_run(e);
+	wh_engine_run(e);
 	d = to_transform();
 	assert_non_null(d);
 	assert_int_equal(d->event->id, id);
@@ -77,7 +77,7 @@ answer(uint64_t of, WhOutcomeKind kind, const char *text)
 	char *copy = text ? strdup(text) : NULL;
 
 	assert_true(text == NULL || copy != NULL);
-	wh_deliver_transformed(e, of, kind, copy, text ? strlen(text) : 0);
+	wh_engine_transformed(e, of, kind, copy, text ? strlen(text) : 0);
 }
 
 static inline void
@@ -115,7 +115,7 @@ ended(int64_t id, const char *word, WhDisposal disposal)
 static inline void
 came_back(int64_t id, WhDisposal disposal, int attempts)
 {
-	WhDelivery *d = wh_deliver_take(e);
+	WhDelivery *d = wh_engine_take(e);
 
 	assert_non_null(d);
 	assert_int_equal(d->event->id, id);
@@ -131,7 +131,7 @@ counts(void)
 	WhCounts c;
 	int64_t id;
 
-	assert_true(wh_deliver_counts(e, 0, &id, &c));
+	assert_true(wh_engine_counts(e, 0, &id, &c));
 	return c;
 }
 
@@ -153,7 +153,7 @@ subscribe_batch(const char *to, int n)
 	WhSubscription sub = transformed(1, to);
 
 	sub.batch_size = n;
-	assert_true(wh_deliver_subscribe(e, &sub));
+	assert_true(wh_engine_subscribe(e, &sub));
 }
 
 #endif /* TRANSFORM_UNIT_H */

@@ -104,7 +104,7 @@ wh_routes_make(List *all)
 		if (route->filter)
 			route->filter_shape = wh_filter_shape(route->filter);
 		enter(routes->index, route);
-		routes->by_content = routes->by_content || wh_content_asked(route);
+		routes->by_content = routes->by_content || wh_content_matters(route);
 	}
 	return routes;
 }
@@ -162,7 +162,7 @@ add(Walk *walk, const char *why, bool keep)
 									.route = walk->route,
 									.why = why,
 									.keep = keep,
-									.unjudged = keep && wh_content_asked(walk->route)};
+									.unjudged = keep && wh_content_matters(walk->route)};
 }
 
 /*
@@ -296,7 +296,8 @@ candidate(Walk *walk)
 	{
 		bool operational = strcmp(row->head.entity_type, WH_OPERATIONAL) == 0;
 
-		if (!asks_for_action(route, row->head.action_type) || (operational && !may_be_told(route, &row->head)))
+		if (!asks_for_action(route, row->head.action_type) ||
+			(operational && !may_be_told(route, &row->head)))
 			return true;
 	}
 	if (!direct && (route->sub.paused || wh_strikes_out(route->sub.id)))
@@ -307,7 +308,7 @@ candidate(Walk *walk)
 	}
 	if (!read_event(walk))
 		return false;
-	if (direct || !wh_content_asked(route))
+	if (direct || !wh_content_matters(route))
 		add(walk, NULL, false);
 	else if (row->event->problem)
 		add(walk, row->event->problem, false);
@@ -468,7 +469,7 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 	bool filter;
 	int code;
 
-	if (j.route == NULL || !wh_content_asked(j.route))
+	if (j.route == NULL || !wh_content_matters(j.route))
 		return WH_IS_FOR_IT; /* as it asks now */
 	if (event->problem || (*why = wh_suspect_why(event->id, subscription_id)) != NULL)
 	{

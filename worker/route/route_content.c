@@ -29,7 +29,7 @@ static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be e
 										[WH_PARTS] = "filter could not be evaluated"};
 
 bool
-wh_content_asked(const WhRoute *route)
+wh_content_matters(const WhRoute *route)
 {
 	return route->filter || route->n_changed >= 0 || route->n_exclude_origins >= 0 || route->unmatched;
 }

@@ -40,7 +40,7 @@ extern void wh_content_open(WhContent *content, MemoryContext parent);
 extern void wh_content_close(WhContent *content);
 
 /* Does this subscription ask for content at all? */
-extern bool wh_content_asked(const WhRoute *route);
+extern bool wh_content_matters(const WhRoute *route);
 
 /* What is judged is this event; may be said again. */
 extern void wh_content_begin(WhContent *content, const WhEvent *event);

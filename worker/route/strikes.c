@@ -16,9 +16,9 @@
 typedef struct Strikes
 {
 	int64 subscription_id;
-	int n;          /* events in a row */
+	int n;              /* events in a row */
 	int64 event_number; /* the last of them */
-	bool disabled;  /* it is, but the subscriptions have not been read since */
+	bool disabled;      /* it is, but the subscriptions have not been read since */
 	char why[256];
 } Strikes;
 

@@ -29,11 +29,11 @@
 
 #include "suspect.h"
 
-static bool careful = true;         /* until it is told otherwise */
-static WhPosition *doubtful = NULL; /* what lies beyond is done step by step; NULL: nothing is */
-static int n_doubtful = 0;          /* rows of it that may still be meant */
-static WhPair noted[2];             /* by WhSuspectAt: the step that is written down */
-static WhPair wanted[2];            /* the one that is to be */
+static bool checkpoint_first = true; /* until it is told otherwise */
+static WhPosition *doubtful = NULL;  /* what lies beyond is done step by step; NULL: nothing is */
+static int n_doubtful = 0;           /* rows of it that may still be meant */
+static WhPair noted[2];              /* by WhSuspectAt: the step that is written down */
+static WhPair wanted[2];             /* the one that is to be */
 static bool page_noted = false;
 static WhPair *killed = NULL;
 static int n_killed = 0;
@@ -65,7 +65,8 @@ wh_suspect_load(const WhPosition *settled)
 	if (accused)
 	{
 		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
-		ereport(WARNING, errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_number),
+		ereport(WARNING,
+				errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_number),
 				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
 													 ? "read"
 													 : "matched with what a subscription asks for"),
@@ -113,7 +114,7 @@ wh_suspect_may(const WhEvent *event, int64 subscription_id)
 bool
 wh_suspect_may_put_off(const WhEvent *event, int64 subscription_id)
 {
-	return !careful || step_may(WH_SUSPECT_TAKING, event, subscription_id);
+	return !checkpoint_first || step_may(WH_SUSPECT_TAKING, event, subscription_id);
 }
 
 bool
@@ -160,9 +161,9 @@ wh_suspect_doubts(void)
 }
 
 void
-wh_suspect_careful(bool is_careful)
+wh_suspect_checkpoint_first(bool is_checkpoint_first)
 {
-	careful = is_careful;
+	checkpoint_first = is_checkpoint_first;
 }
 
 void

@@ -40,7 +40,7 @@ extern const char *wh_suspect_why(int64 event_number, int64 subscription_id);
 extern bool wh_suspect_doubts(void);
 
 /* Is it being careful? Told by whoever knows. */
-extern void wh_suspect_careful(bool careful);
+extern void wh_suspect_checkpoint_first(bool checkpoint_first);
 
 /* So many rows of the page have been done with; all that there were. */
 extern void wh_suspect_passed(const WhPage *page, int n);

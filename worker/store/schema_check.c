@@ -176,14 +176,14 @@ column_problem(Oid schema, Oid internal)
 		if (OidIsValid(type) && (type == needed[i].type || IsBinaryCoercible(type, needed[i].type)))
 			continue;
 		return psprintf("the table %s%s is missing or not as the extension made it%s%s",
-						strchr(needed[i].table, '.') ? "" : "webhook.", needed[i].table, OidIsValid(table) ? ": column " : "",
-						OidIsValid(table) ? needed[i].column : "");
+						strchr(needed[i].table, '.') ? "" : "webhook.", needed[i].table,
+						OidIsValid(table) ? ": column " : "", OidIsValid(table) ? needed[i].column : "");
 	}
 	return NULL;
 }
 
 const char *
-wh_shape_problem(Oid schema)
+wh_schema_problem(Oid schema)
 {
 	Oid internal = get_namespace_oid("webhook_internal", true);
 	const char *problem;
@@ -201,7 +201,7 @@ wh_shape_problem(Oid schema)
 }
 
 void
-wh_shape_changed(Oid relid)
+wh_schema_changed(Oid relid)
 {
 	stale = stale || !OidIsValid(relid);
 	for (int i = 0; i < n_ours && !stale; i++)
@@ -217,13 +217,13 @@ on_function_change(Datum arg, int cacheid, uint32 hash)
 }
 
 void
-wh_shape_check(void)
+wh_schema_check(void)
 {
 	const char *problem;
 
 	if (!OidIsValid(schema_known) || !(stale || wh_rights_owner() != owner_known))
 		return;
-	problem = wh_shape_problem(schema_known);
+	problem = wh_schema_problem(schema_known);
 	if (problem)
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", problem));
 }
@@ -232,7 +232,7 @@ wh_shape_check(void)
 static void
 start_checked(QueryDesc *query, int eflags)
 {
-	wh_shape_check();
+	wh_schema_check();
 	if (previous_start)
 		previous_start(query, eflags);
 	else
@@ -240,7 +240,7 @@ start_checked(QueryDesc *query, int eflags)
 }
 
 void
-wh_shape_guard(void)
+wh_schema_guard(void)
 {
 	CacheRegisterSyscacheCallback(PROCOID, on_function_change, (Datum) 0);
 	previous_start = ExecutorStart_hook;
@@ -248,7 +248,7 @@ wh_shape_guard(void)
 }
 
 void
-wh_shape_hold_segment(const char *log, int segment)
+wh_schema_hold_segment(const char *log, int segment)
 {
 	const char *const names[] = {log,
 								 psprintf("%s_%d", log, segment)}; /* in the order in which all lock them */

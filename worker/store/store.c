@@ -161,7 +161,7 @@ wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 		plan->plan = prepared;
 	}
 	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
-	wh_shape_check();
+	wh_schema_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
 }
@@ -175,7 +175,7 @@ on_relcache_invalidation(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == subscription_oid || relid == outbox_oid)
 		config_stale = true;
-	wh_shape_changed(relid);
+	wh_schema_changed(relid);
 }
 
 void
@@ -183,7 +183,7 @@ wh_store_watch_config(void (*gone)(WhPresence presence, const char *why))
 {
 	extension_gone = gone;
 	CacheRegisterRelcacheCallback(on_relcache_invalidation, (Datum) 0);
-	wh_shape_guard();
+	wh_schema_guard();
 }
 
 bool
@@ -225,7 +225,7 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	*why_not = wh_shape_problem(schema);
+	*why_not = wh_schema_problem(schema);
 	if (*why_not)
 		return WH_BROKEN;
 	outbox = get_relname_relid("outbox", schema);
@@ -288,7 +288,8 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
-				*reason = "webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
+				*reason =
+					"webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);

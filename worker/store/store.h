@@ -74,15 +74,15 @@ extern const char *wh_rights_problem(Oid schema, Oid internal, const Oid *tables
  */
 
 /* Once per process: from now on no statement begins on tables that have changed before they were looked at. */
-extern void wh_shape_guard(void);
+extern void wh_schema_guard(void);
 /* NULL, or what is wrong with them, for people, in the results' memory. */
-extern const char *wh_shape_problem(Oid schema);
+extern const char *wh_schema_problem(Oid schema);
 /* An invalidation has come. */
-extern void wh_shape_changed(Oid relid);
+extern void wh_schema_changed(Oid relid);
 /* With the locks of a statement: may it be run, and its rows be read? */
-extern void wh_shape_check(void);
+extern void wh_schema_check(void);
 /* Lock a segment that is about to be written, so that it is looked at before. */
-extern void wh_shape_hold_segment(const char *log, int segment);
+extern void wh_schema_hold_segment(const char *log, int segment);
 
 /*
  * tx_guard.c: steps that may fail
@@ -196,12 +196,12 @@ typedef struct WhRoute
 	char **changed;
 	int n_exclude_origins; /* -1: none */
 	char **exclude_origins;
-	struct varlena *filter; /* a jsonpath; NULL: all */
+	struct varlena *filter;     /* a jsonpath; NULL: all */
 	WhFilterShape filter_shape; /* set by wh_routes_make() */
-	bool asked;      /* has rows in pending that people have asked for */
-	bool left_out;   /* too large: how to send is not known, and it is treated as paused */
-	bool unmatched;  /* nor which events are for it */
-	char *transform; /* a function's qualified name, and the role that owned it; NULL: none */
+	bool asked;                 /* has rows in pending that people have asked for */
+	bool left_out;              /* too large: how to send is not known, and it is treated as paused */
+	bool unmatched;             /* nor which events are for it */
+	char *transform;            /* a function's qualified name, and the role that owned it; NULL: none */
 	char *transform_owner;
 } WhRoute;
 
@@ -252,7 +252,7 @@ typedef struct WhPosition
 
 /* An event's columns in a select list whose outbox is called "o". Not cast: so what is large stays where it is. */
 #define WH_EVENT_COLUMNS                                                                                     \
-	"o.event_number, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.previous, o.tenant,"                \
+	"o.event_number, o.xid, o.entity_id, o.entity_type, o.action_type, o.result, o.previous, o.tenant,"      \
 	" o.context, o.subscription_id, o.created_at, o.segment"
 
 /* A row as it was read: what decides whom it is for. The rest of it is fetched when it is asked for. */
@@ -335,8 +335,9 @@ extern void wh_sequence_read_on(const WhPosition *next);
  * The event behind a row of pending, as a relation of at most one row: from
  * the segment where it was, or from wherever it has been moved to since. Where it is there twice, one of them.
  */
-#define WH_EVENT_OF(event_number, in_segment)                                                                     \
-	"((SELECT * FROM webhook.outbox b WHERE b.event_number = " event_number " AND b.segment = " in_segment " LIMIT 1)"       \
+#define WH_EVENT_OF(event_number, in_segment)                                                                \
+	"((SELECT * FROM webhook.outbox b WHERE b.event_number = " event_number " AND b.segment = " in_segment   \
+	" LIMIT 1)"                                                                                              \
 	" UNION ALL (SELECT * FROM webhook.outbox b WHERE b.event_number = " event_number " LIMIT 1) LIMIT 1)"
 
 /* An event for a subscription. */
@@ -391,18 +392,18 @@ extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), vo
  */
 
 /* A row of pending that webhook.redeliver() or webhook.replay() made. */
-typedef struct WhAsked
+typedef struct WhRequested
 {
 	int64 event_number;
-	uint64 lane;  /* the caller's to fill in */
+	uint64 lane;   /* the caller's to fill in */
 	int16 segment; /* where the event is, whatever the row says */
 	WhEvent
 		*event; /* as much of it as decides on the lane; a reference that is the caller's; NULL: it is gone */
-} WhAsked;
+} WhRequested;
 
 /* The oldest of a subscription after an event, at most `max`; and defer them, each in its lane. Return how many. */
-extern int wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max);
-extern int64 wh_store_defer_asked(int64 subscription_id, const WhAsked *rows, int n);
+extern int wh_store_requested(int64 subscription_id, int64 after, WhRequested *rows, int max);
+extern int64 wh_store_defer_requested(int64 subscription_id, const WhRequested *rows, int n);
 
 /* A delivery taken from pending, its attempt counted. */
 typedef struct WhTaken
@@ -413,9 +414,9 @@ typedef struct WhTaken
 	uint64 lane;
 	int attempts;
 	TimestampTz first_attempt_at; /* 0: never */
-	int64 batch;          /* the event id of the batch's lead; 0: by itself */
-	bool unjudged;        /* whether the event is for it has not been looked at */
-	const char *why;      /* NULL; else why that cannot be told */
+	int64 batch;                  /* the event id of the batch's lead; 0: by itself */
+	bool unjudged;                /* whether the event is for it has not been looked at */
+	const char *why;              /* NULL; else why that cannot be told */
 } WhTaken;
 
 /*

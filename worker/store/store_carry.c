@@ -46,9 +46,10 @@ static void
 walk(WhCarry *carry, Portion *portion)
 {
 	static WhPlan plan = {
-		.sql = "SELECT p.subscription_id, p.event_number, p.size, p.ctid, p.segment = $3 FROM webhook.pending p"
-			   " WHERE (p.subscription_id, p.event_number) > ($1, $2) AND p.subscription_id IS NOT NULL"
-			   " ORDER BY p.subscription_id, p.event_number LIMIT 5000",
+		.sql =
+			"SELECT p.subscription_id, p.event_number, p.size, p.ctid, p.segment = $3 FROM webhook.pending p"
+			" WHERE (p.subscription_id, p.event_number) > ($1, $2) AND p.subscription_id IS NOT NULL"
+			" ORDER BY p.subscription_id, p.event_number LIMIT 5000",
 		3,
 		{INT8OID, INT8OID, INT2OID}};
 	Datum values[3] = {Int64GetDatum(carry->subscription_id), Int64GetDatum(carry->event_number),
@@ -85,17 +86,18 @@ wh_store_carry(WhCarry *carry)
 		3,
 		{INT2OID, INT2OID, INT8ARRAYOID}};
 	/* of what nothing is left, nothing can be sent */
-	static WhPlan forget = {.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY ($1) AND NOT EXISTS"
-								   " (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
-							1,
-							{TIDARRAYOID}};
+	static WhPlan forget = {
+		.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY ($1) AND NOT EXISTS"
+			   " (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
+		1,
+		{TIDARRAYOID}};
 	/* by its other pending rows the event may have been moved before, when another segment was current */
-	static WhPlan follow = {.sql =
-								"UPDATE webhook.pending p SET segment = (SELECT o.segment FROM webhook.outbox o"
-								" WHERE o.event_number = p.event_number LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
-								" (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
-							1,
-							{TIDARRAYOID}};
+	static WhPlan follow = {
+		.sql = "UPDATE webhook.pending p SET segment = (SELECT o.segment FROM webhook.outbox o"
+			   " WHERE o.event_number = p.event_number LIMIT 1) WHERE p.ctid = ANY ($1) AND EXISTS"
+			   " (SELECT FROM webhook.outbox o WHERE o.event_number = p.event_number OFFSET 0)",
+		1,
+		{TIDARRAYOID}};
 	int to = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
 	Portion portion = {0};
 	Datum values[3] = {Int16GetDatum((int16) carry->from), Int16GetDatum((int16) to)};

@@ -46,17 +46,18 @@
 #define TAKEN_EVENT WH_EVENT_OF("t.event_number", "t.segment")
 #define TAKE(choice)                                                                                         \
 	"WITH chosen AS MATERIALIZED (" choice "), taken AS ("                                                   \
-	" UPDATE webhook.pending p SET state = 'in_flight',"                                                       \
+	" UPDATE webhook.pending p SET state = 'in_flight',"                                                     \
 	" attempts = least(greatest(coalesce(p.attempts, 0), 0), 1000000000) + 1,"                               \
-	" next_attempt_at = clock_timestamp() + " NEXT_STEP " WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"    \
-	" RETURNING p.subscription_id, p.event_number, p.lane, p.attempts, p.first_attempt_at, p.batch, p.segment, p.judged)" \
-	" SELECT t.subscription_id, t.event_number, t.lane, t.attempts, t.first_attempt_at, t.batch, t.judged,"              \
+	" next_attempt_at = clock_timestamp() + " NEXT_STEP                                                      \
+	" WHERE p.ctid = ANY (ARRAY(SELECT c.ctid FROM chosen c))"                                               \
+	" RETURNING p.subscription_id, p.event_number, p.lane, p.attempts, p.first_attempt_at, p.batch, "        \
+	"p.segment, p.judged)"                                                                                   \
+	" SELECT t.subscription_id, t.event_number, t.lane, t.attempts, t.first_attempt_at, t.batch, t.judged,"  \
 	" " WH_EVENT_COLUMNS " FROM taken t LEFT JOIN LATERAL " TAKEN_EVENT                                      \
 	" o ON true ORDER BY coalesce(t.batch, t.event_number), t.subscription_id, t.event_number"
 
 /* The row's subscription takes deliveries now; it is none of those in this parameter. */
-#define IS_LIVE                                                                                              \
-	"(SELECT s.state = 'active' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
+#define IS_LIVE "(SELECT s.state = 'active' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 
 /*
  * As many rows, in the order of an index, as fit a page: their events are to
@@ -325,10 +326,10 @@ wh_store_make_due(int64 subscription_id)
 {
 	/* by the index of what is due some day: only heads of lanes are in it, however much is deferred */
 	static WhPlan plan = {
-		.sql =
-			"UPDATE webhook.pending SET next_attempt_at = $2 WHERE ctid = ANY (ARRAY(SELECT p.ctid"
-			" FROM webhook.pending p WHERE p.subscription_id + 0 = $1 AND p.state = 'retry' AND p.next_attempt_at > $2"
-			" ORDER BY p.next_attempt_at))",
+		.sql = "UPDATE webhook.pending SET next_attempt_at = $2 WHERE ctid = ANY (ARRAY(SELECT p.ctid"
+			   " FROM webhook.pending p WHERE p.subscription_id + 0 = $1 AND p.state = 'retry' AND "
+			   "p.next_attempt_at > $2"
+			   " ORDER BY p.next_attempt_at))",
 		2,
 		{INT8OID, TIMESTAMPTZOID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), TimestampTzGetDatum(wh_table_time(wh_now()))};
@@ -339,11 +340,11 @@ wh_store_make_due(int64 subscription_id)
 TimestampTz
 wh_store_next_due(const int64 *held, int n_held)
 {
-	static WhPlan plan = {
-		.sql = "SELECT p.next_attempt_at FROM webhook.pending p"
-			   " WHERE p.state = 'retry' AND " IS_NOT_HELD("$1") " AND " IS_LIVE " ORDER BY p.next_attempt_at LIMIT 1",
-		1,
-		{INT8ARRAYOID}};
+	static WhPlan plan = {.sql = "SELECT p.next_attempt_at FROM webhook.pending p"
+								 " WHERE p.state = 'retry' AND " IS_NOT_HELD(
+									 "$1") " AND " IS_LIVE " ORDER BY p.next_attempt_at LIMIT 1",
+						  1,
+						  {INT8ARRAYOID}};
 	Datum value = int8_array(held, n_held);
 	bool isnull;
 
@@ -358,13 +359,14 @@ void
 wh_store_move_waits(int64 jump)
 {
 	/* what is as far away as that was never a time of a clock */
-	static WhPlan plan = {
-		.sql = "UPDATE webhook.pending p SET"
-			   " next_attempt_at = CASE WHEN p.next_attempt_at BETWEEN $2 AND $3 THEN p.next_attempt_at + $1 ELSE p.next_attempt_at END,"
-			   " first_attempt_at = CASE WHEN p.first_attempt_at BETWEEN $2 AND $3 THEN p.first_attempt_at + $1 ELSE p.first_attempt_at END"
-			   " WHERE p.state IN ('retry', 'in_flight') OR p.first_attempt_at IS NOT NULL",
-		3,
-		{INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
+	static WhPlan plan = {.sql = "UPDATE webhook.pending p SET"
+								 " next_attempt_at = CASE WHEN p.next_attempt_at BETWEEN $2 AND $3 THEN "
+								 "p.next_attempt_at + $1 ELSE p.next_attempt_at END,"
+								 " first_attempt_at = CASE WHEN p.first_attempt_at BETWEEN $2 AND $3 THEN "
+								 "p.first_attempt_at + $1 ELSE p.first_attempt_at END"
+								 " WHERE p.state IN ('retry', 'in_flight') OR p.first_attempt_at IS NOT NULL",
+						  3,
+						  {INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
 	TimestampTz now = wh_table_time(wh_now());
 	Interval by = {.time = jump};
 	Datum values[3] = {IntervalPGetDatum(&by), TimestampTzGetDatum(now - A_LIFE_US),
@@ -383,11 +385,14 @@ wh_store_shorten_waits(void)
 										   "SELECT p.ctid FROM webhook.pending p WHERE p.state = 'retry' AND "
 										   "p.next_attempt_at > $1 + interval '25 hours'"
 										   " AND p.next_attempt_at > $1 + 2 * " STEP(
-											   "p.attempts") " AND p.next_attempt_at < 'infinity' ORDER BY p.next_attempt_at))",
+											   "p.attempts") " AND p.next_attempt_at < 'infinity' ORDER BY "
+															 "p.next_attempt_at))",
 						 1,
 						 {TIMESTAMPTZOID}};
 	static WhPlan first = {
-		.sql = "UPDATE webhook.pending p SET first_attempt_at = $1 WHERE p.first_attempt_at > $1", 1, {TIMESTAMPTZOID}};
+		.sql = "UPDATE webhook.pending p SET first_attempt_at = $1 WHERE p.first_attempt_at > $1",
+		1,
+		{TIMESTAMPTZOID}};
 	Datum now = TimestampTzGetDatum(wh_table_time(wh_now()));
 
 	wh_plan_run(&due, &now, NULL, SPI_OK_UPDATE);
@@ -397,7 +402,8 @@ wh_store_shorten_waits(void)
 void
 wh_store_forget_pending(int64 subscription_id, int64 event_number)
 {
-	static WhPlan plan = {.sql = "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_number = $2",
+	static WhPlan plan = {.sql =
+							  "DELETE FROM webhook.pending WHERE subscription_id = $1 AND event_number = $2",
 						  2,
 						  {INT8OID, INT8OID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_number)};
@@ -420,10 +426,11 @@ wh_store_pending_judged(int64 subscription_id, int64 event_number)
 void
 wh_store_defer_again(int64 subscription_id, int64 event_number)
 {
-	static WhPlan plan = {.sql = "UPDATE webhook.pending SET state = 'deferred', attempts = attempts - 1,"
-								 " next_attempt_at = clock_timestamp() WHERE subscription_id = $1 AND event_number = $2",
-						  2,
-						  {INT8OID, INT8OID}};
+	static WhPlan plan = {
+		.sql = "UPDATE webhook.pending SET state = 'deferred', attempts = attempts - 1,"
+			   " next_attempt_at = clock_timestamp() WHERE subscription_id = $1 AND event_number = $2",
+		2,
+		{INT8OID, INT8OID}};
 	Datum values[2] = {Int64GetDatum(subscription_id), Int64GetDatum(event_number)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
@@ -441,7 +448,8 @@ wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
 	 */
 	static WhPlan twins = {
 		.sql = "DELETE FROM webhook.pending p WHERE p.ctid = ANY (ARRAY(SELECT q.ctid FROM (SELECT r.ctid,"
-			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_number ORDER BY r.state = 'requested', "
+			   " row_number() OVER (PARTITION BY r.subscription_id, r.event_number ORDER BY r.state = "
+			   "'requested', "
 			   "r.attempts"
 			   " DESC) AS n FROM webhook.pending r) q WHERE q.n > 1)) AND NOT EXISTS (SELECT FROM pg_index i"
 			   " WHERE i.indrelid = 'webhook.pending'::regclass AND i.indisunique AND i.indisvalid)",
@@ -449,7 +457,8 @@ wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
 	static WhPlan untake = {
 		.sql = "UPDATE webhook.pending SET state = CASE WHEN judged THEN 'retry' ELSE 'deferred' END,"
 			   " next_attempt_at = coalesce(next_attempt_at, clock_timestamp())"
-			   " WHERE coalesce(state NOT IN ('retry', 'blocked', 'deferred', 'requested'), true) OR next_attempt_at IS NULL",
+			   " WHERE coalesce(state NOT IN ('retry', 'blocked', 'deferred', 'requested'), true) OR "
+			   "next_attempt_at IS NULL",
 		0};
 	static WhPlan orphans = {.sql = "DELETE FROM webhook.pending p WHERE NOT EXISTS"
 									" (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",

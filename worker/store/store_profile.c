@@ -67,14 +67,16 @@ read_profiles(const WhLeftOut *left, int *n)
 {
 	/* what becomes a line is free of control characters: webhook_internal.check_profile has seen to it */
 	static WhPlan plan = {
-		.sql = "SELECT p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
-			   " p.batch_content_type,"
-			   " (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
-			   " CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
-			   " p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.signature_algorithm,"
-			   " p.signature_encoding, p.secret_encoding, p.signed_content, p.signature_header, p.signature_format,"
-			   " p.signature_separator, p.failure_match::text, array_to_string(p.failure_fields, e'\\n')"
-			   " FROM webhook.profile p WHERE p.name <> ALL ($1)",
+		.sql =
+			"SELECT p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
+			" p.batch_content_type,"
+			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
+			" CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
+			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.signature_algorithm,"
+			" p.signature_encoding, p.secret_encoding, p.signed_content, p.signature_header, "
+			"p.signature_format,"
+			" p.signature_separator, p.failure_match::text, array_to_string(p.failure_fields, e'\\n')"
+			" FROM webhook.profile p WHERE p.name <> ALL ($1)",
 		1,
 		{TEXTARRAYOID}};
 	Datum value = left->profiles;

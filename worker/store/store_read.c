@@ -288,7 +288,7 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 	}
 	/* read_only: under the transaction's one snapshot, whose position we record */
 	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
-	wh_shape_check();
+	wh_schema_check();
 	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
 		int want = Min(FETCH_AT_ONCE, page->max - page->n);
@@ -374,10 +374,11 @@ wh_store_read(const WhPosition *from, WhPage *page)
 			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
-	static WhPlan above = {.sql = "SELECT " WH_EVENT_COLUMNS
-								  " FROM webhook.outbox o WHERE o.event_number > $1 ORDER BY o.event_number LIMIT 500",
-						   1,
-						   {INT8OID}};
+	static WhPlan above = {
+		.sql = "SELECT " WH_EVENT_COLUMNS
+			   " FROM webhook.outbox o WHERE o.event_number > $1 ORDER BY o.event_number LIMIT 500",
+		1,
+		{INT8OID}};
 	size_t bytes = 0;
 	bool within = from->within_snapshot != NULL;
 	int n_xids;
@@ -506,10 +507,12 @@ wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 	static WhPlan plan = {
 		.sql =
 			"SELECT a.event_number, a.subscription_id FROM webhook.attempt a WHERE a.event_number = ANY ($3)"
-			" UNION ALL SELECT p.event_number, p.subscription_id FROM unnest($1, $2) k(event_number, subscription_id)"
+			" UNION ALL SELECT p.event_number, p.subscription_id FROM unnest($1, $2) k(event_number, "
+			"subscription_id)"
 			" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b WHERE b.subscription_id = k.subscription_id"
 			" AND b.event_number = k.event_number OFFSET 0) p"
-			" UNION ALL SELECT d.event_number, d.subscription_id FROM unnest($1, $2) k(event_number, subscription_id)"
+			" UNION ALL SELECT d.event_number, d.subscription_id FROM unnest($1, $2) k(event_number, "
+			"subscription_id)"
 			" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b WHERE b.subscription_id = "
 			"k.subscription_id"
 			" AND b.event_number = k.event_number OFFSET 0) d",

@@ -24,7 +24,7 @@ utf8_column(HeapTuple row, TupleDesc desc, int column)
 }
 
 int
-wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
+wh_store_requested(int64 subscription_id, int64 after, WhRequested *rows, int max)
 {
 	static WhPlan plan = {
 		.sql = "SELECT p.event_number, o.entity_type, o.entity_id, o.segment"
@@ -46,8 +46,8 @@ wh_store_asked(int64 subscription_id, int64 after, WhAsked *rows, int max)
 		WhEvent event = {.action_type = "", .entity_type = utf8_column(row, desc, 2)};
 		bool isnull;
 
-		rows[i] = (WhAsked){.event_number = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)),
-							.segment = DatumGetInt16(SPI_getbinval(row, desc, 4, &isnull))};
+		rows[i] = (WhRequested){.event_number = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)),
+								.segment = DatumGetInt16(SPI_getbinval(row, desc, 4, &isnull))};
 		if (event.entity_type == NULL)
 			continue;
 		event.id = rows[i].event_number;
@@ -66,12 +66,14 @@ int8_array(Datum *elements, int n)
 }
 
 int64
-wh_store_defer_asked(int64 subscription_id, const WhAsked *rows, int n)
+wh_store_defer_requested(int64 subscription_id, const WhRequested *rows, int n)
 {
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.pending p SET state = 'deferred', lane = ($3)[array_position($2, p.event_number)],"
+		.sql = "UPDATE webhook.pending p SET state = 'deferred', lane = ($3)[array_position($2, "
+			   "p.event_number)],"
 			   " segment = ($4)[array_position($2, p.event_number)]"
-			   " WHERE p.state = 'requested' AND p.ctid = ANY (ARRAY(SELECT q.ctid FROM unnest($2) k(event_number)"
+			   " WHERE p.state = 'requested' AND p.ctid = ANY (ARRAY(SELECT q.ctid FROM unnest($2) "
+			   "k(event_number)"
 			   " CROSS JOIN LATERAL (SELECT r.ctid FROM webhook.pending r WHERE r.subscription_id = $1"
 			   " AND r.event_number = k.event_number OFFSET 0) q))",
 		4,

@@ -291,10 +291,10 @@ members_problem(Oid schema, Oid internal, WhRightsSeen *seen)
 		if (member->classid != ProcedureRelationId)
 			continue;
 		if (!is_owners_function(member->objid, &hash))
-			problem =
-				psprintf("the function %s.%s is not owned by %s, the owner of the extension: change its owner",
-						 get_namespace_name(get_func_namespace(member->objid)), get_func_name(member->objid),
-						 role_name(owner));
+			problem = psprintf(
+				"the function %s.%s is not owned by %s, the owner of the extension: change its owner",
+				get_namespace_name(get_func_namespace(member->objid)), get_func_name(member->objid),
+				role_name(owner));
 		wh_rights_see(seen, hash);
 	}
 	systable_endscan(scan);

@@ -34,7 +34,7 @@ segment_value(const char *pattern, int segment, bool *isnull)
 
 	if (SPI_execute(sql, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not run \"%s\"", sql);
-	wh_shape_check();
+	wh_schema_check();
 	if (SPI_processed == 0)
 	{
 		*isnull = true;
@@ -66,7 +66,7 @@ lock_segment(const char *log, int segment)
 
 	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessExclusiveLock))
 		return false;
-	wh_shape_check(); /* a TRUNCATE has triggers too */
+	wh_schema_check(); /* a TRUNCATE has triggers too */
 	return true;
 }
 
@@ -74,7 +74,8 @@ lock_segment(const char *log, int segment)
 static int
 begin_segment(const char *log, WhRotation *r)
 {
-	int segment = (wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_SEGMENTS;
+	int segment =
+		(wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_SEGMENTS;
 
 	r->done = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, segment);
@@ -89,8 +90,8 @@ wh_store_rotate_attempt(WhRotation *r)
 	Datum newest;
 
 	newest = segment_value("SELECT started_at FROM webhook.attempt_%d WHERE started_at <= clock_timestamp()"
-						  " ORDER BY started_at DESC LIMIT 1",
-						  segment, &isnull);
+						   " ORDER BY started_at DESC LIMIT 1",
+						   segment, &isnull);
 	r->done = isnull || !older_than_retention(newest);
 	if (r->done || !lock_segment("attempt", segment))
 		return;
@@ -115,13 +116,14 @@ all_settled(int segment, const WhPosition *settled)
 	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
 	if (settled == NULL || settled->within_snapshot)
 		return false;
-	id = segment_value("SELECT event_number FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY event_number DESC LIMIT 1",
-					  segment, &isnull);
+	id = segment_value("SELECT event_number FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
+					   "event_number DESC LIMIT 1",
+					   segment, &isnull);
 	if (!isnull && DatumGetInt64(id) > settled->hi)
 		return false;
 	(void) segment_value(psprintf(unsettled, quote_literal_cstr(settled->snapshot),
-								 U64FromFullTransactionId(ReadNextFullTransactionId())),
-						segment, &isnull);
+								  U64FromFullTransactionId(ReadNextFullTransactionId())),
+						 segment, &isnull);
 	return isnull;
 }
 
@@ -133,9 +135,9 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 	Datum newest;
 
 	/* ids are taken with the clock's time, so the highest id has the latest time */
-	newest =
-		segment_value("SELECT created_at FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY event_number DESC LIMIT 1",
-					 segment, &isnull);
+	newest = segment_value("SELECT created_at FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
+						   "event_number DESC LIMIT 1",
+						   segment, &isnull);
 	r->done = isnull || !older_than_retention(newest);
 	if (r->done || (!r->unsettled && !all_settled(segment, settled)))
 		return;
@@ -164,8 +166,8 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 	 */
 	if (!r->unsettled && !all_settled(segment, settled))
 		return;
-	(void) segment_value("SELECT 1 FROM webhook.pending WHERE state = 'requested' AND segment = %d LIMIT 1", segment,
-						&isnull);
+	(void) segment_value("SELECT 1 FROM webhook.pending WHERE state = 'requested' AND segment = %d LIMIT 1",
+						 segment, &isnull);
 	if (!isnull)
 		return;
 	run("TRUNCATE webhook.outbox_%d", segment, SPI_OK_UTILITY);

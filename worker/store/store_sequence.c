@@ -84,7 +84,8 @@ last_id(void)
 	int64 last;
 
 	if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
-		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("webhook.event_number_seq is not a sequence"));
+		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("webhook.event_number_seq is not a sequence"));
 	buffer = ReadBuffer(sequence, 0);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
@@ -105,7 +106,8 @@ snapshot_xmin(const char *snapshot)
 }
 
 /* Rows of an episode, with the parameters of low_values. id + 0: by the index of xid. */
-#define IS_LOW "(o.xid >= $3 AND o.xid < $4 AND o.event_number + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
+#define IS_LOW                                                                                               \
+	"(o.xid >= $3 AND o.xid < $4 AND o.event_number + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
 #define LOW_ARGS INT8OID, XID8OID, XID8OID, XID8OID, TIMESTAMPTZOID
 #define N_LOW_ARGS 5
 
@@ -251,10 +253,10 @@ wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPositi
 static void
 move_sequence(const WhPosition *position)
 {
-	static WhPlan highest = {
-		.sql = "SELECT max(o.event_number), count(*) FROM webhook.outbox o WHERE o.event_number > $1 AND o.event_number <= $2",
-		2,
-		{INT8OID, INT8OID}};
+	static WhPlan highest = {.sql = "SELECT max(o.event_number), count(*) FROM webhook.outbox o WHERE "
+									"o.event_number > $1 AND o.event_number <= $2",
+							 2,
+							 {INT8OID, INT8OID}};
 	static WhPlan set = {.sql = "SELECT setval('webhook.event_number_seq', $1)", 1, {INT8OID}};
 	int64 base = Max(position->hi, last_id());
 	int64 far = base > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : base + FAR_AHEAD;
@@ -273,12 +275,13 @@ move_sequence(const WhPosition *position)
 	room = Min(room, PG_INT64_MAX - base);
 	value = Int64GetDatum(base + room);
 	wh_plan_run(&set, &value, NULL, SPI_OK_SELECT);
-	ereport(LOG,
-			errmsg("webhook worker moved the sequence webhook.event_number_seq to " INT64_FORMAT, base + room),
-			errdetail("It had been set by hand: events after " INT64_FORMAT
-					  " did not get higher ids. They get new ones.",
-					  position->hi),
-			errhint("Leave the sequence alone; the numbers of events must ascend."));
+	ereport(
+		LOG,
+		errmsg("webhook worker moved the sequence webhook.event_number_seq to " INT64_FORMAT, base + room),
+		errdetail("It had been set by hand: events after " INT64_FORMAT
+				  " did not get higher ids. They get new ones.",
+				  position->hi),
+		errhint("Leave the sequence alone; the numbers of events must ascend."));
 	high = base;
 	next_id = base + 1;
 	spare_until = base + room;
@@ -290,10 +293,10 @@ move_sequence(const WhPosition *position)
 static uint64
 renumber(WhPlan *rows, Datum *values)
 {
-	static WhPlan plan = {
-		.sql = "UPDATE webhook.outbox o SET event_number = $1 WHERE o.segment = $2 AND o.ctid = $3 AND o.event_number = $4",
-		4,
-		{INT8OID, INT2OID, TIDOID, INT8OID}};
+	static WhPlan plan = {.sql = "UPDATE webhook.outbox o SET event_number = $1 WHERE o.segment = $2 AND "
+								 "o.ctid = $3 AND o.event_number = $4",
+						  4,
+						  {INT8OID, INT2OID, TIDOID, INT8OID}};
 	SPITupleTable *table;
 	uint64 n;
 
@@ -327,10 +330,11 @@ wh_store_mend_sequence(const WhPosition *position)
 			   " ORDER BY o.created_at, o.event_number LIMIT 5000",
 		8,
 		{LOW_ARGS, INT8OID, TIMESTAMPTZOID, INT8OID}};
-	static WhPlan far = {.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.event_number > $1"
-								" ORDER BY o.created_at, o.event_number LIMIT 5000",
-						 1,
-						 {INT8OID}};
+	static WhPlan far = {
+		.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.event_number > $1"
+			   " ORDER BY o.created_at, o.event_number LIMIT 5000",
+		1,
+		{INT8OID}};
 	bool move = high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
 	Datum values[8];
 	uint64 n = 0;

@@ -109,9 +109,12 @@ static const struct
 	const char *name;
 	Oid type;
 } attempt_columns[] = {
-	{"event_number", INT8OID}, {"subscription_id", INT8OID}, {"attempt_number", INT4OID}, {"started_at", TIMESTAMPTZOID},
-	{"outcome", TEXTOID},  {"http_status", INT4OID},     {"error", TEXTOID},     {"duration_ms", FLOAT4OID},
-	{"response", TEXTOID}, {"entity_type", TEXTOID},     {"entity_id", TEXTOID}, {"action_type", TEXTOID},
+	{"event_number", INT8OID},   {"subscription_id", INT8OID},
+	{"attempt_number", INT4OID}, {"started_at", TIMESTAMPTZOID},
+	{"outcome", TEXTOID},        {"http_status", INT4OID},
+	{"error", TEXTOID},          {"duration_ms", FLOAT4OID},
+	{"response", TEXTOID},       {"entity_type", TEXTOID},
+	{"entity_id", TEXTOID},      {"action_type", TEXTOID},
 };
 #define ATTEMPT_COLUMNS lengthof(attempt_columns)
 
@@ -156,10 +159,12 @@ static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, outcome, http_status, "
+		.sql = "INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, "
+			   "outcome, http_status, "
 			   "error, duration_ms,"
 			   " response, entity_type, entity_id, action_type, subscription, segment)"
-			   " SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome, a.http_status, a.error, "
+			   " SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome, "
+			   "a.http_status, a.error, "
 			   "a.duration_ms,"
 			   " a.response, a.entity_type, a.entity_id, a.action_type,"
 			   " (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
@@ -187,7 +192,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
-		wh_shape_hold_segment("attempt", current);
+		wh_schema_hold_segment("attempt", current);
 		wh_plan_run(&plan, &segment, NULL, SPI_OK_INSERT);
 		SPI_unregister_relation(ATTEMPTS);
 	}
@@ -195,16 +200,18 @@ write_attempts(WhDelivery *const *deliveries, int n)
 }
 
 #define PENDING_COLUMNS                                                                                      \
-	"subscription_id, event_number, lane, state, attempts, next_attempt_at, first_attempt_at, last_error, segment, size, batch, "  \
+	"subscription_id, event_number, lane, state, attempts, next_attempt_at, first_attempt_at, last_error, "  \
+	"segment, size, batch, "                                                                                 \
 	"judged"
 /* What is to be kept: not where subscription or event are gone; the event may be in another segment by now. */
 #define KEPT                                                                                                 \
-	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at, k.first_attempt_at, k.last_error," \
-	" o.segment, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"    \
+	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at, "             \
+	"k.first_attempt_at, k.last_error,"                                                                      \
+	" o.segment, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"   \
 	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF(                                               \
-		"k.event_number",                                                                                        \
-		"k.segment") " o"                                                                                     \
-					" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+		"k.event_number",                                                                                    \
+		"k.segment") " o"                                                                                    \
+					 " WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
 #define PENDING_TYPES                                                                                        \
 	{                                                                                                        \
 		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,           \
@@ -277,13 +284,15 @@ write_pending(WhDelivery *const *deliveries, int n)
 		.sql = "INSERT INTO webhook.pending (" PENDING_COLUMNS ") " KEPT
 			   " ON CONFLICT (subscription_id, event_number) WHERE subscription_id IS NOT NULL DO UPDATE SET "
 			   "state = excluded.state, attempts = excluded.attempts,"
-			   " next_attempt_at = excluded.next_attempt_at, first_attempt_at = excluded.first_attempt_at, segment = excluded.segment,"
+			   " next_attempt_at = excluded.next_attempt_at, first_attempt_at = excluded.first_attempt_at, "
+			   "segment = excluded.segment,"
 			   " last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
 		12,
 		PENDING_TYPES};
 	static WhPlan without_index = {
 		.sql = "WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
-			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, next_attempt_at = c.next_attempt_at, "
+			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, next_attempt_at = "
+			   "c.next_attempt_at, "
 			   "first_attempt_at = "
 			   "c.first_attempt_at,"
 			   " segment = c.segment, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
@@ -355,20 +364,22 @@ static void
 write_dead_letters(WhDelivery *const *deliveries, int n)
 {
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, "
-			   "first_attempt_at, xid, entity_id,"
-			   " entity_type, action_type, result, previous, tenant, context, created_at)"
-			   " SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at, coalesce(o.xid, "
-			   "'0'), "
-			   "o.entity_id,"
-			   " coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
-			   " o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
-			   " FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_number, reason, attempts, "
-			   "first_attempt_at, segment)"
-			   " CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
-			   "k.subscription_id OFFSET 0) s"
-			   " CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
-																			" ON CONFLICT DO NOTHING",
+		.sql =
+			"INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, "
+			"first_attempt_at, xid, entity_id,"
+			" entity_type, action_type, result, previous, tenant, context, created_at)"
+			" SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at, "
+			"coalesce(o.xid, "
+			"'0'), "
+			"o.entity_id,"
+			" coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
+			" o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
+			" FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_number, reason, attempts, "
+			"first_attempt_at, segment)"
+			" CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
+			"k.subscription_id OFFSET 0) s"
+			" CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
+																			  " ON CONFLICT DO NOTHING",
 		6,
 		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
 	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
@@ -381,7 +392,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 	{
 		const WhDelivery *d = deliveries[i];
 
-		if (d->disposal != WH_DO_BURY)
+		if (d->disposal != WH_DO_DEAD_LETTER)
 			continue;
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
@@ -404,7 +415,8 @@ delete_pending(WhDelivery *const *deliveries, int n)
 	static WhPlan plan = {
 		.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
 			   " FROM unnest($1, $2) k(subscription_id, event_number) CROSS JOIN LATERAL (SELECT p.ctid FROM"
-			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_number = k.event_number"
+			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_number = "
+			   "k.event_number"
 			   " OFFSET 0) q))",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};
@@ -417,7 +429,7 @@ delete_pending(WhDelivery *const *deliveries, int n)
 	{
 		const WhDelivery *d = deliveries[i];
 
-		if (!d->stored || (d->disposal != WH_DO_FORGET && d->disposal != WH_DO_BURY))
+		if (!d->stored || (d->disposal != WH_DO_DONE && d->disposal != WH_DO_DEAD_LETTER))
 			continue;
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);

@@ -81,12 +81,9 @@ wh_store_note_suspect(const char *kind, WhPair pair, const WhPosition *position)
 								 " jsonb_build_object('subscription', $6))",
 						  6,
 						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, INT8OID}};
-	Datum values[6] = {Int64GetDatum(wh_store_checkpoint_id()),
-					   CStringGetTextDatum(kind),
-					   CStringGetTextDatum(position->snapshot),
-					   FullTransactionIdGetDatum(position->next_xid),
-					   Int64GetDatum(pair.event_number),
-					   Int64GetDatum(pair.subscription_id)};
+	Datum values[6] = {Int64GetDatum(wh_store_checkpoint_id()), CStringGetTextDatum(kind),
+					   CStringGetTextDatum(position->snapshot), FullTransactionIdGetDatum(position->next_xid),
+					   Int64GetDatum(pair.event_number),        Int64GetDatum(pair.subscription_id)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }

@@ -23,7 +23,7 @@
 
 typedef struct Segment
 {
-	char last_words[WH_LAST_WORDS_MAX];
+	char exit_error[WH_LAST_WORDS_MAX];
 } Segment;
 
 #define REQUESTS MAXALIGN(sizeof(Segment))
@@ -149,7 +149,7 @@ wh_link_receive(WhLink *link, const char **data, Size *len, bool nowait)
 }
 
 char *
-wh_link_last_words(WhLink *link)
+wh_link_exit_error(WhLink *link)
 {
-	return ((Segment *) dsm_segment_address(link->segment))->last_words;
+	return ((Segment *) dsm_segment_address(link->segment))->exit_error;
 }

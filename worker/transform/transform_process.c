@@ -42,11 +42,11 @@ static planner_hook_type previous_planner = NULL;
 
 /* Before this process ends with an error: tell the worker which. */
 static void
-note_last_words(ErrorData *error)
+note_exit_error(ErrorData *error)
 {
 	if (error->elevel >= FATAL && error->message && to_worker.segment)
 	{
-		char *words = wh_link_last_words(&to_worker);
+		char *words = wh_link_exit_error(&to_worker);
 		int len = pg_mbcliplen(error->message, (int) strlen(error->message), WH_LAST_WORDS_MAX - 1);
 
 		memcpy(words, error->message, len);
@@ -101,7 +101,7 @@ set_up(const WhTransformStart *start)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 	previous_log_hook = emit_log_hook;
-	emit_log_hook = note_last_words;
+	emit_log_hook = note_exit_error;
 	previous_planner = planner_hook;
 	planner_hook = plan_for_one;
 	call_context = AllocSetContextCreate(TopMemoryContext, "webhook transform", ALLOCSET_DEFAULT_SIZES);

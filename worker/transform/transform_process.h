@@ -116,7 +116,7 @@ extern shm_mq_result wh_link_send(WhLink *link, WhOutgoing *out, bool nowait);
 extern shm_mq_result wh_link_receive(WhLink *link, const char **data, Size *len, bool nowait);
 
 /* The error that the process ends with, for the worker to tell; "": none. In the database's encoding. */
-extern char *wh_link_last_words(WhLink *link);
+extern char *wh_link_exit_error(WhLink *link);
 #define WH_LAST_WORDS_MAX 256
 
 /*
