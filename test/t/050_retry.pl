@@ -218,7 +218,7 @@ SELECT * FROM (
 	SELECT o.event_number, array_agg(a.attempt_number ORDER BY a.started_at) AS attempts, array_agg(a.http_status ORDER BY a.started_at) AS statuses
 	FROM webhook.outbox o LEFT JOIN webhook.attempt a ON a.event_number = o.event_number WHERE o.entity_type = 'flaky' GROUP BY o.event_number) l
 FULL JOIN (SELECT event_number, array_agg(status ORDER BY n) AS statuses, array_agg(i ORDER BY n) AS attempts
-	FROM (SELECT *, row_number() OVER (PARTITION BY event_number ORDER BY n)::int AS i FROM request) q GROUP BY event_number) r ON r.event_number = l.id
+	FROM (SELECT *, row_number() OVER (PARTITION BY event_number ORDER BY n)::int AS i FROM request) q GROUP BY event_number) r ON r.event_number = l.event_number
 WHERE (l.statuses, l.attempts) IS DISTINCT FROM (r.statuses, r.attempts)
 SQL
 };

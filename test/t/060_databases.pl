@@ -373,7 +373,7 @@ $t->stop;
 #
 # Not preloaded
 #
-$t    = WebhookTest->new(subscription => 'bare', preload => '');
+$t    = WebhookTest->new(name => 'bare', preload => '');
 $node = $t->node;
 $r    = $t->receiver;
 $t->sql('CREATE DATABASE bare');
@@ -408,7 +408,7 @@ $t->stop;
 #
 # No background worker slot is free
 #
-$t    = WebhookTest->new(subscription => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
+$t    = WebhookTest->new(name => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
 $node = $t->node;
 $r    = $t->receiver;
 $t->wait_for_worker;    # the launcher and this one are all there may be
@@ -437,7 +437,7 @@ $t->stop;
 #
 # Very many connections
 #
-$t = WebhookTest->new(subscription => 'huge', conf => "max_connections = 5000\nmax_prepared_transactions = 1000\n");
+$t = WebhookTest->new(name => 'huge', conf => "max_connections = 5000\nmax_prepared_transactions = 1000\n");
 $r = $t->receiver;
 is($t->sql('SHOW max_connections'), 5000, 'a server for 5000 connections starts');
 furnish($t, $r, 'postgres');

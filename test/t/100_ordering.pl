@@ -151,7 +151,7 @@ SELECT * FROM (SELECT n, event_number, max(event_number) OVER (ORDER BY n ROWS U
 SQL
 note 'strict: ' . $t->sql("SELECT count(*) FROM ($late) l") . ' events came after one with a higher id';
 is( $t->sql(<<SQL), '', 'strict: nothing comes after what a transaction did that saw it committed');
-SELECT l.event_number, r.event_number FROM ($late) l JOIN webhook.outbox late ON late.id = l.event_number
+SELECT l.event_number, r.event_number FROM ($late) l JOIN webhook.outbox late ON late.event_number = l.event_number
 	JOIN r ON r.name = 'strict' AND r.status = 200 AND r.n < l.n AND r.event_number > l.event_number
 	JOIN webhook.outbox o ON o.event_number = r.event_number
 WHERE pg_visible_in_snapshot(late.xid, (o.context ->> 'sees')::pg_snapshot)

@@ -19,7 +19,7 @@ $publisher->init(allows_streaming => 'logical', extra => [ '-E', 'UTF8', '--no-l
 $publisher->append_conf('postgresql.conf', "shared_preload_libraries = 'webhook'\n");
 $publisher->start;
 
-my $t = WebhookTest->new(subscription => 'subscriber');
+my $t = WebhookTest->new(name => 'subscriber');
 my $r = $t->receiver(args => ['--no-http2']);
 
 my $tables = 'CREATE TABLE item (id int PRIMARY KEY, v text); CREATE TABLE mirror (id int PRIMARY KEY, v text)';

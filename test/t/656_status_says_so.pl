@@ -94,11 +94,11 @@ $t->stop;
 #
 # No launcher, no worker
 #
-$t    = WebhookTest->new(subscription => 'none', conf => "max_worker_processes = 0\nmax_logical_replication_workers = 0\nmax_parallel_workers = 0\n");
+$t    = WebhookTest->new(name => 'none', conf => "max_worker_processes = 0\nmax_logical_replication_workers = 0\nmax_parallel_workers = 0\n");
 $node = $t->node;
 like(says($node), qr/^not_running: the launcher is not running.*max_worker_processes.*webhook\.outbox takes/, 'max_worker_processes = 0: there is no launcher');
 $t->stop;
-$t    = WebhookTest->new(subscription => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
+$t    = WebhookTest->new(name => 'few', conf => "max_worker_processes = 2\nmax_logical_replication_workers = 0\n");
 $node = $t->node;
 $t->wait_for_worker;
 $t->sql('CREATE DATABASE second');
@@ -111,7 +111,7 @@ $t->stop;
 #
 # Not preloaded
 #
-$t    = WebhookTest->new(subscription => 'bare', preload => '');
+$t    = WebhookTest->new(name => 'bare', preload => '');
 $node = $t->node;
 my $log = sub { slurp_file($node->logfile) };
 my $err;
