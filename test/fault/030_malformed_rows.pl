@@ -105,13 +105,13 @@ lives('an unknown profile');
 #
 # Profiles: a change is what no trigger would have let pass. Requests say what is wrong, and are tried again
 #
-$t->sql("SELECT webhook.copy_profile('entity', 'bent'); ALTER TABLE webhook.profile ALTER envelope DROP NOT NULL, ALTER event_prefix DROP NOT NULL, ALTER algorithm DROP NOT NULL");
+$t->sql("SELECT webhook.copy_profile('entity', 'bent'); ALTER TABLE webhook.profile ALTER envelope DROP NOT NULL, ALTER event_prefix DROP NOT NULL, ALTER signature_algorithm DROP NOT NULL");
 set_odd(q{profile = 'bent'});
 for my $case (
 	[ 'no envelope',                'envelope = NULL' ],
 	[ 'an envelope that is no template', q{envelope = '"$nothing"'} ],
 	[ 'no prefix',                  'event_prefix = NULL' ],
-	[ 'no algorithm',               'algorithm = NULL' ],
+	[ 'no algorithm',               'signature_algorithm = NULL' ],
 	[ 'headers that are no object', q{headers = '[1, "x"]', signature_algorithm = 'nonsense'} ])
 {
 	my ($what, $bad) = @$case;
@@ -120,7 +120,7 @@ for my $case (
 	$t->change(20);
 	$t->poll_sql("a profile with $what: others' deliveries arrive", "SELECT count(*) = (SELECT count(*) FROM changed WHERE v > 0) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'");
 	$t->poll_sql("a profile with $what: the log says so", "SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'odd' AND outcome = 'internal' AND error LIKE 'the profile cannot be used: %'");
-	$t->sql("BEGIN; SET LOCAL session_replication_role = replica; UPDATE webhook.profile b SET envelope = e.envelope, event_prefix = e.event_prefix, headers = e.headers, algorithm = e.algorithm FROM webhook.profile e WHERE b.name = 'bent' AND e.name = 'entity'; COMMIT");
+	$t->sql("BEGIN; SET LOCAL session_replication_role = replica; UPDATE webhook.profile b SET envelope = e.envelope, event_prefix = e.event_prefix, headers = e.headers, signature_algorithm = e.signature_algorithm FROM webhook.profile e WHERE b.name = 'bent' AND e.name = 'entity'; COMMIT");
 	set_odd('params = params');
 	$t->account("a profile with $what", 0);
 	odd_is_complete("a profile with $what");
