@@ -50,7 +50,7 @@ sub dies_at
 
 dies_at('reading', 3, $CHANGES);
 dies_at('read', 3, $CHANGES);
-dies_at('in_flight', 3, $CHANGES);
+dies_at('sending', 3, $CHANGES);
 dies_at('answered', 3, $CHANGES);
 dies_at('settling', 2, $CHANGES);
 dies_at('settled', 2, $CHANGES);

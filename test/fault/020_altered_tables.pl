@@ -77,7 +77,7 @@ harm(
 harm(
 	'a foreign key that refers to few',
 	'TRUNCATE webhook.attempt; ALTER TABLE webhook.attempt ADD FOREIGN KEY (event_number) REFERENCES few',
-	'ALTER TABLE webhook.attempt DROP CONSTRAINT attempt_event_id_fkey', 'violates foreign key constraint');
+	'ALTER TABLE webhook.attempt DROP CONSTRAINT attempt_event_number_fkey', 'violates foreign key constraint');
 harm(
 	'a constraint',
 	'ALTER TABLE webhook.pending ADD CONSTRAINT calm CHECK (attempts > 100) NOT VALID',

@@ -260,7 +260,7 @@ check('a foreign key to the outbox', '/ok/crm', $after);
 is($t->sql('SELECT count(*) FROM remembered r JOIN webhook.outbox o ON o.event_number = r.event'), 1, 'what is referenced is kept');
 is($t->sql("SELECT count(*) > 0 FROM webhook.dead_letter WHERE reason LIKE 'older%'"), 'f', 'nothing is given up for it');
 like(substr(slurp_file($node->logfile), $offset), qr/WARNING:.*outbox_\d/, 'the log says that a segment cannot be emptied');
-$t->sql('DROP TABLE remembered; ALTER TABLE webhook.outbox DROP CONSTRAINT outbox_id_segment_key');
+$t->sql('DROP TABLE remembered; ALTER TABLE webhook.outbox DROP CONSTRAINT outbox_event_number_segment_key');
 $t->poll_sql('segments are emptied again', "SELECT coalesce(min(created_at) > clock_timestamp() - interval '12 s', true) FROM webhook.outbox", 't', 40);
 $node->append_conf('postgresql.conf', "webhook.retention = '7d'\n");
 $node->reload;
