@@ -2,15 +2,14 @@
  * counters.c
  *	  What a worker has counted per subscription, readable by other processes.
  *
- * See counters.h for ownership and locking. Called by worker/worker.c
- * (publish) and api.c (copy).
+ * See counters.h for ownership and locking.
  */
 #include "postgres.h"
 
 #include "storage/lwlock.h"
 
 #include "counters.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 typedef struct Segment
 {

@@ -24,6 +24,7 @@
 #include "database_ddl.h"
 #include "compat.h"
 #include "wake.h"
+#include "worker_slots.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
 

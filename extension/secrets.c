@@ -1,7 +1,7 @@
 /*
  * secrets.c
- *	  Secrets in SQL: the functions that people give one to, and the trigger of
- *	  webhook.secret.
+ *	  Secrets and credentials in SQL: the functions that people give one to, and
+ *	  the triggers of webhook.secret and webhook.credential.
  *
  * Run in users' backends. What is given is wrapped (wrap.h) before any
  * statement of ours runs, and stays so until a trigger, in C, writes the row
@@ -10,13 +10,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "check_url.h"
-#include "credentials.h"
+#include "checks.h"
+#include "credential.h"
 #include "secret_store.h"
 #include "sql_call.h"
 #include "verify.h"
@@ -31,6 +32,9 @@ PG_FUNCTION_INFO_V1(webhook_generate_secret);
 PG_FUNCTION_INFO_V1(webhook_check_secret);
 PG_FUNCTION_INFO_V1(webhook_secret_owner);
 PG_FUNCTION_INFO_V1(webhook_before_secret);
+PG_FUNCTION_INFO_V1(webhook_before_credential);
+PG_FUNCTION_INFO_V1(webhook_check_credential_pair);
+PG_FUNCTION_INFO_V1(webhook_credential_owner);
 
 /*
  * The door: functions that are given a secret
@@ -169,6 +173,26 @@ webhook_check_secret(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Rows of both tables
+ */
+
+/* The row that a trigger makes of the one that it was called with. */
+static Datum
+before_row(FunctionCallInfo fcinfo, const char *name,
+		   HeapTuple (*make)(FunctionCallInfo fcinfo, const TriggerData *trigger))
+{
+	TriggerData *trigger = wh_row_trigger(fcinfo, name);
+	ErrorContextCallback *context = error_context_stack;
+	HeapTuple row;
+
+	/* COPY would add the line that it reads to an error */
+	error_context_stack = NULL;
+	row = make(fcinfo, trigger);
+	error_context_stack = context;
+	return PointerGetDatum(row);
+}
+
+/*
  * Rows of webhook.secret
  */
 
@@ -235,7 +259,8 @@ before_secret(FunctionCallInfo fcinfo, const TriggerData *trigger)
 		room[1].value = wh_column(relation, old, "id", &isnull);
 	room[2].value = wh_column(relation, row, "expires_at", &room[2].isnull);
 	wh_forget(given);
-	fmgr_info(wh_internal_function("room_for_secret", 3, (Oid[]){INT8OID, INT4OID, TIMESTAMPTZOID}), &function);
+	fmgr_info(wh_internal_function("room_for_secret", 3, (Oid[]){INT8OID, INT4OID, TIMESTAMPTZOID}),
+			  &function);
 	(void) wh_call(&function, InvalidOid, 3, room, &isnull);
 	return row;
 }
@@ -243,13 +268,114 @@ before_secret(FunctionCallInfo fcinfo, const TriggerData *trigger)
 Datum
 webhook_before_secret(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = wh_row_trigger(fcinfo, "before_secret");
-	ErrorContextCallback *context = error_context_stack;
-	HeapTuple row;
+	return before_row(fcinfo, "before_secret", before_secret);
+}
 
-	/* COPY would add the line that it reads to an error */
-	error_context_stack = NULL;
-	row = before_secret(fcinfo, trigger);
-	error_context_stack = context;
-	return PointerGetDatum(row);
+/*
+ * Rows of webhook.credential
+ */
+
+static char *
+credential_owner(int64 subscription_id, const char *kind)
+{
+	return psprintf("credential " INT64_FORMAT " %s", subscription_id, kind);
+}
+
+Datum
+webhook_credential_owner(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(
+		cstring_to_text(credential_owner(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)))));
+}
+
+/* Does what is kept mean this value? Not known where its key is gone. */
+static bool
+means(const char *owner, const char *kept, const char *value)
+{
+	WhKeys *keys = wh_keys_new();
+	const char *why;
+	char *old = wh_is_reference(kept) ? NULL : wh_secret_kept(keys, owner, kept, &why);
+	bool same = old && strcmp(old, value) == 0;
+
+	wh_keys_free(keys);
+	wh_forget(old);
+	return same;
+}
+
+/* Another ca or proxy might show credentials to whoever sets it. */
+static void
+guard(FunctionCallInfo fcinfo, Datum subscription_id, Datum kind)
+{
+	NullableDatum args[2] = {{subscription_id, false}, {kind, false}};
+	FmgrInfo function;
+	bool isnull;
+
+	fmgr_info(wh_internal_function("guard_credentials", 2, (Oid[]){INT8OID, TEXTOID}), &function);
+	(void) wh_call(&function, DEFAULT_COLLATION_OID, 2, args, &isnull);
+}
+
+static HeapTuple
+before_credential(FunctionCallInfo fcinfo, const TriggerData *trigger)
+{
+	Relation relation = trigger->tg_relation;
+	HeapTuple row = wh_new_row(trigger);
+	HeapTuple old = wh_old_row(trigger);
+	Datum subscription_id;
+	Datum kind_datum;
+	char *kind;
+	char *owner;
+	char *given;
+	char *value;
+	bool isnull;
+
+	wh_require_not_null(relation, row);
+	subscription_id = wh_column(relation, row, "subscription_id", &isnull);
+	kind_datum = wh_column(relation, row, "kind", &isnull);
+	kind = TextDatumGetCString(kind_datum);
+	owner = credential_owner(DatumGetInt64(subscription_id), kind);
+	if (old && (DatumGetInt64(wh_column(relation, old, "subscription_id", &isnull)) !=
+					DatumGetInt64(subscription_id) ||
+				strcmp(TextDatumGetCString(wh_column(relation, old, "kind", &isnull)), kind) != 0))
+		old = NULL; /* this row is another one */
+	given = TextDatumGetCString(wh_column(relation, row, "value", &isnull));
+	if (old && !wh_is_clear(given) && wh_unchanged(relation, row, old, "value"))
+		return row;
+	value = wh_given(given);
+	wh_forget(given);
+	/* sealed anew, it was looked at when it was set, by the rules of then */
+	if (old == NULL || !means(owner, TextDatumGetCString(wh_column(relation, old, "value", &isnull)), value))
+	{
+		if (strcmp(kind, "ca") == 0 || strcmp(kind, "proxy") == 0)
+			guard(fcinfo, subscription_id, kind_datum);
+		wh_check_credential(kind, value);
+	}
+	row = wh_with_text(relation, row, "value", wh_secret_to_keep(owner, value));
+	wh_forget(value);
+	return row;
+}
+
+Datum
+webhook_before_credential(PG_FUNCTION_ARGS)
+{
+	return before_row(fcinfo, "before_credential", before_credential);
+}
+
+/* One that cannot be opened is not compared (as when a dump is restored before its key file): the worker says so. */
+Datum
+webhook_check_credential_pair(PG_FUNCTION_ARGS)
+{
+	WhKeys *keys = wh_keys_new();
+	const char *why;
+	char *certificate = wh_secret_kept(keys, credential_owner(PG_GETARG_INT64(0), "client_certificate"),
+									   text_to_cstring(PG_GETARG_TEXT_PP(1)), &why);
+	char *key = wh_secret_kept(keys, credential_owner(PG_GETARG_INT64(0), "client_key"),
+							   text_to_cstring(PG_GETARG_TEXT_PP(2)), &why);
+
+	why = certificate && key ? wh_credential_pair_wrong(certificate, key) : NULL;
+	wh_keys_free(keys);
+	wh_forget(certificate);
+	wh_forget(key);
+	if (why)
+		wh_refuse_credential("client_key", why);
+	PG_RETURN_VOID();
 }

@@ -27,7 +27,7 @@
 #include "timeline.h"
 #include "settings.h"
 #include "undelivered.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 PG_FUNCTION_INFO_V1(webhook_worker_status);
 

@@ -40,7 +40,7 @@
 
 #include "monotonic.h"
 #include "settings.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */

@@ -45,7 +45,7 @@
 #include "store.h"
 #include "suspect.h"
 #include "time_limit.h"
-#include "wake.h"
+#include "worker_slots.h"
 #include "transform_pool.h"
 #include "worker.h"
 

@@ -17,7 +17,7 @@
 #include "memory_limit.h"
 #include "settings.h"
 #include "store.h"
-#include "wake.h"
+#include "worker_slots.h"
 #include "worker.h"
 
 static char instance[WH_INSTANCE_LEN + 1];

@@ -29,7 +29,7 @@
 #include "store.h"
 #include "strikes.h"
 #include "suspect.h"
-#include "wake.h"
+#include "worker_slots.h"
 #include "worker.h"
 
 static WhPosition *position = NULL;    /* read up to here */

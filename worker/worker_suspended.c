@@ -26,7 +26,7 @@
 #include "clock.h"
 #include "settings.h"
 #include "store.h"
-#include "wake.h"
+#include "worker_slots.h"
 #include "worker.h"
 
 #define REST_AT_LEAST_MS 60000

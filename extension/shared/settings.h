@@ -1,14 +1,11 @@
 /*
  * settings.h
- *	  The settings webhook.*, defined in webhook.c.
+ *	  The settings webhook.*: what they are, and what they may be.
  */
 #ifndef WEBHOOK_SETTINGS_H
 #define WEBHOOK_SETTINGS_H
 
 #include "postgres.h"
-
-#include "postmaster/bgworker.h"
-#include "utils/guc.h"
 
 #define WH_SEGMENTS 8 /* partitions of each log's ring; the install script makes as many */
 
@@ -43,11 +40,7 @@ extern int64 wh_segment_width(void);
 /* The segment that is written at this time of the clock: changes every retention / 6. */
 extern int wh_segment_at(int64 epoch_seconds);
 
-/* What the launcher is, for whoever registers it: the postmaster, or webhook.start_worker(). */
-extern void wh_describe_launcher(BackgroundWorker *launcher);
-
-/* Check hooks that live with what they check, in api.c. */
-extern bool wh_check_allowed_networks(char **newval, void **extra, GucSource source);
-extern bool wh_check_context(char **newval, void **extra, GucSource source);
+/* Make them known to the server, once in a process. */
+extern void wh_define_settings(void);
 
 #endif /* WEBHOOK_SETTINGS_H */

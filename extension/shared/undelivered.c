@@ -18,7 +18,7 @@
 
 #include "settings.h"
 #include "undelivered.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 PG_FUNCTION_INFO_V1(webhook_warn_undelivered);
 

@@ -52,7 +52,7 @@ part_of(const char *url, CURLUPart part)
 	return text;
 }
 
-/* As it is saved: see check_proxy in extension/credentials.c. */
+/* As it is saved: see check_proxy in extension/checks.c. */
 static void
 check_proxy(const char *value)
 {

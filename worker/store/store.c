@@ -26,7 +26,7 @@
 
 #include "timeline.h"
 #include "store.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 MemoryContext wh_tx_results = NULL;
 const char *wh_tx_label = "";

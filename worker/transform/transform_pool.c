@@ -33,7 +33,7 @@
 #include "monotonic.h"
 #include "store.h"
 #include "transform_pool.h"
-#include "wake.h"
+#include "worker_slots.h"
 
 #define IDLE (10 * 1000 * MS)
 #define START_WITHIN (10 * 1000 * MS)

@@ -1,39 +1,148 @@
 /*
- * credentials.c
- *	  Is a credential of a subscription a good one? The triggers of
- *	  webhook.credential.
+ * checks.c
+ *	  Is what people have given usable: a URL, a template, a credential?
  *
- * Runs in users' backends. Calls the engine's leaves credential and target,
- * which are plain C over bytes. No error quotes anything of a value, and what
- * is copied of one here is wiped. All that happens to a value happens here, in
- * C: no statement and no expression is given one.
+ * Runs in users' backends. Calls parts of the engine that are plain C over bytes,
+ * the ones that the worker uses: what is refused there is refused here. Keeps nothing
+ * between calls. No error quotes anything of a URL or of a credential's value, and
+ * what is copied of one here is wiped.
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
 #include "common/jsonapi.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
-#include "check_url.h"
+#include "address_policy.h"
+#include "checks.h"
 #include "compat.h"
 #include "credential.h"
-#include "credentials.h"
 #include "json_text.h"
 #include "secret_store.h"
 #include "settings.h"
-#include "sql_call.h"
-#include "address_policy.h"
-#include "wrap.h"
+#include "template.h"
 
-PG_FUNCTION_INFO_V1(webhook_before_credential);
-PG_FUNCTION_INFO_V1(webhook_check_credential_pair);
-PG_FUNCTION_INFO_V1(webhook_credential_owner);
+PG_FUNCTION_INFO_V1(webhook_check_url);
+PG_FUNCTION_INFO_V1(webhook_check_template);
+
+void
+wh_check_url(const char *url)
+{
+	WhNetworks allowed;
+	char bad[64];
+	WhTarget verdict;
+
+	if (!wh_networks_parse(wh_allowed_networks, &allowed, bad, sizeof(bad)))
+		elog(ERROR, "webhook.allowed_networks cannot be parsed");
+	verdict = wh_target_check_url(url, wh_allow_http, &allowed);
+	wh_networks_free(&allowed);
+
+	/* what stands in the URL is not repeated in a message: it may hold a token */
+	switch (verdict)
+	{
+		case WH_TARGET_OK:
+			break;
+		case WH_TARGET_NO_URL:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL is not a URL"),
+					errdetail("It must have a scheme and a good host and port, no blanks, control or "
+							  "non-ASCII characters, and at most %d bytes.",
+							  WH_URL_MAX),
+					errhint("Give the endpoint as https://host/path."));
+			break;
+		case WH_TARGET_SCHEME:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has a scheme that webhooks do not use"),
+					errdetail("Only https, and http where it is allowed, can be delivered to."),
+					errhint("Give the endpoint as https://host/path."));
+			break;
+		case WH_TARGET_HTTP:
+			ereport(
+				ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("the endpoint's URL is not encrypted"),
+				errdetail("The URL is http, and webhook.allow_http is off."),
+				errhint("Use https, or have a superuser set webhook.allow_http for a network you trust."));
+			break;
+		case WH_TARGET_CREDENTIALS:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has credentials in it"),
+					errdetail("A user name or password in a URL would be shown wherever the URL is."),
+					errhint("Leave them out; requests are signed."));
+			break;
+		case WH_TARGET_FRAGMENT:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's URL has a fragment"),
+					errdetail("What follows a \"#\" is never sent to a server."),
+					errhint("Leave the fragment out."));
+			break;
+		case WH_TARGET_ADDRESS:
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("the endpoint's address may not be dialled"),
+					errdetail("It is private, loopback, link-local or otherwise special, and not in "
+							  "webhook.allowed_networks."),
+					errhint("Use a public address, or have a superuser add the network to "
+							"webhook.allowed_networks."));
+			break;
+		case WH_TARGET_NO_MEMORY:
+			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+			break;
+	}
+}
+
+Datum
+webhook_check_url(PG_FUNCTION_ARGS)
+{
+	wh_check_url(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}
+
+/* Characters of UTF-8 text. */
+static int
+characters(const char *utf8, size_t bytes)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n += ((unsigned char) utf8[i] & 0xc0) != 0x80;
+	return n;
+}
+
+Datum
+webhook_check_template(PG_FUNCTION_ARGS)
+{
+	char *kind = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *given = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *utf8 = pg_server_to_any(given, strlen(given), PG_UTF8);
+	bool header = strcmp(kind, "header") == 0;
+	WhTemplateError error;
+	WhTemplate *template;
+
+	if (!header && strcmp(kind, "envelope") != 0)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown kind of template"),
+				errdetail("Kinds: envelope, header."), errhint("An envelope is JSON, a header is text."));
+	template =
+		wh_template_compile(header ? WH_TEMPLATE_HEADER : WH_TEMPLATE_ENVELOPE, utf8, strlen(utf8), &error);
+	if (template == NULL && error.no_memory)
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
+	if (template == NULL)
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("%s is not usable", text_to_cstring(PG_GETARG_TEXT_PP(2))),
+				errdetail_internal("At character %d: %s.", characters(utf8, error.at) + 1, error.why),
+				errhint(header ? "A header is text with {name} in it; docs/PROFILES.md lists the variables."
+							   : "An envelope is JSON in which a string \"$name\" stands for a value; "
+								 "docs/PROFILES.md lists the variables."));
+	wh_template_free(template);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Credentials
+ */
 
 /* A kind is quoted only where it is one: somebody may have put the value in its place. */
-static void
-refuse(const char *kind, const char *why)
+void
+wh_refuse_credential(const char *kind, const char *why)
 {
 	WhCredentialKind known = wh_credential_kind(kind);
 
@@ -55,7 +164,7 @@ check_proxy(const char *kind, const char *value)
 	WhTarget verdict;
 
 	if (!wh_proxy_bare(value, bare, sizeof(bare)))
-		refuse(kind, "it is too long");
+		wh_refuse_credential(kind, "it is too long");
 	if (!wh_networks_parse(wh_allowed_networks, &allowed, bad, sizeof(bad)))
 		elog(ERROR, "webhook.allowed_networks cannot be parsed");
 	verdict = wh_target_check_url(bare, true, &allowed);
@@ -67,7 +176,7 @@ check_proxy(const char *kind, const char *value)
 						  "webhook.allowed_networks."),
 				errhint("Have a superuser add the proxy to webhook.allowed_networks."));
 	if (verdict != WH_TARGET_OK)
-		refuse(kind, "its host or port is not a good one");
+		wh_refuse_credential(kind, "its host or port is not a good one");
 }
 
 void
@@ -80,7 +189,7 @@ wh_check_credential_kind(const char *kind)
 		case WH_CREDENTIAL_HEADER:
 		case WH_CREDENTIAL_UNKNOWN:
 			if ((why = wh_credential_wrong(kind, "x")) != NULL)
-				refuse(kind, why);
+				wh_refuse_credential(kind, why);
 			break;
 		default:
 			break;
@@ -103,10 +212,6 @@ is_ours(const char *kind)
 	return pg_strncasecmp(name, "webhook-", strlen("webhook-")) == 0 ||
 		   pg_strncasecmp(name, "proxy-", strlen("proxy-")) == 0;
 }
-
-/*
- * OAuth 2
- */
 
 /* A string, not empty, without control characters, and of `auth` one of two; so it can be sent. */
 static bool
@@ -183,25 +288,8 @@ check_oauth2(const char *json)
 	wh_check_url(copy);
 }
 
-/*
- * Rows of webhook.credential
- */
-
-static char *
-credential_owner(int64 subscription_id, const char *kind)
-{
-	return psprintf("credential " INT64_FORMAT " %s", subscription_id, kind);
-}
-
-Datum
-webhook_credential_owner(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TEXT_P(
-		cstring_to_text(credential_owner(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)))));
-}
-
-static void
-check_value(const char *kind, const char *value)
+void
+wh_check_credential(const char *kind, const char *value)
 {
 	const char *why;
 
@@ -211,7 +299,7 @@ check_value(const char *kind, const char *value)
 	else
 	{
 		if ((why = wh_credential_wrong(kind, value)) != NULL)
-			refuse(kind, why);
+			wh_refuse_credential(kind, why);
 		if (wh_credential_kind(kind) == WH_CREDENTIAL_PROXY)
 			check_proxy(kind, value);
 		if (wh_credential_kind(kind) == WH_CREDENTIAL_OAUTH2)
@@ -222,104 +310,4 @@ check_value(const char *kind, const char *value)
 				errmsg("a header's credential is not usable"),
 				errdetail("The worker sets this header itself."),
 				errhint("For a proxy's user and password there is the kind proxy."));
-}
-
-/* Does what is kept mean this value? Not known where its key is gone. */
-static bool
-means(const char *owner, const char *kept, const char *value)
-{
-	WhKeys *keys = wh_keys_new();
-	const char *why;
-	char *old = wh_is_reference(kept) ? NULL : wh_secret_kept(keys, owner, kept, &why);
-	bool same = old && strcmp(old, value) == 0;
-
-	wh_keys_free(keys);
-	wh_forget(old);
-	return same;
-}
-
-/* Another ca or proxy might show credentials to whoever sets it. */
-static void
-guard(FunctionCallInfo fcinfo, Datum subscription_id, Datum kind)
-{
-	NullableDatum args[2] = {{subscription_id, false}, {kind, false}};
-	FmgrInfo function;
-	bool isnull;
-
-	fmgr_info(wh_internal_function("guard_credentials", 2, (Oid[]){INT8OID, TEXTOID}), &function);
-	(void) wh_call(&function, DEFAULT_COLLATION_OID, 2, args, &isnull);
-}
-
-static HeapTuple
-before_credential(FunctionCallInfo fcinfo, const TriggerData *trigger)
-{
-	Relation relation = trigger->tg_relation;
-	HeapTuple row = wh_new_row(trigger);
-	HeapTuple old = wh_old_row(trigger);
-	Datum subscription_id;
-	Datum kind_datum;
-	char *kind;
-	char *owner;
-	char *given;
-	char *value;
-	bool isnull;
-
-	wh_require_not_null(relation, row);
-	subscription_id = wh_column(relation, row, "subscription_id", &isnull);
-	kind_datum = wh_column(relation, row, "kind", &isnull);
-	kind = TextDatumGetCString(kind_datum);
-	owner = credential_owner(DatumGetInt64(subscription_id), kind);
-	if (old && (DatumGetInt64(wh_column(relation, old, "subscription_id", &isnull)) !=
-					DatumGetInt64(subscription_id) ||
-				strcmp(TextDatumGetCString(wh_column(relation, old, "kind", &isnull)), kind) != 0))
-		old = NULL; /* this row is another one */
-	given = TextDatumGetCString(wh_column(relation, row, "value", &isnull));
-	if (old && !wh_is_clear(given) && wh_unchanged(relation, row, old, "value"))
-		return row;
-	value = wh_given(given);
-	wh_forget(given);
-	/* sealed anew, it was looked at when it was set, by the rules of then */
-	if (old == NULL || !means(owner, TextDatumGetCString(wh_column(relation, old, "value", &isnull)), value))
-	{
-		if (strcmp(kind, "ca") == 0 || strcmp(kind, "proxy") == 0)
-			guard(fcinfo, subscription_id, kind_datum);
-		check_value(kind, value);
-	}
-	row = wh_with_text(relation, row, "value", wh_secret_to_keep(owner, value));
-	wh_forget(value);
-	return row;
-}
-
-Datum
-webhook_before_credential(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = wh_row_trigger(fcinfo, "before_credential");
-	ErrorContextCallback *context = error_context_stack;
-	HeapTuple row;
-
-	/* COPY would add the line that it reads to an error */
-	error_context_stack = NULL;
-	row = before_credential(fcinfo, trigger);
-	error_context_stack = context;
-	return PointerGetDatum(row);
-}
-
-/* One that cannot be opened is not compared (as when a dump is restored before its key file): the worker says so. */
-Datum
-webhook_check_credential_pair(PG_FUNCTION_ARGS)
-{
-	WhKeys *keys = wh_keys_new();
-	const char *why;
-	char *certificate = wh_secret_kept(keys, credential_owner(PG_GETARG_INT64(0), "client_certificate"),
-									   text_to_cstring(PG_GETARG_TEXT_PP(1)), &why);
-	char *key = wh_secret_kept(keys, credential_owner(PG_GETARG_INT64(0), "client_key"),
-							   text_to_cstring(PG_GETARG_TEXT_PP(2)), &why);
-
-	why = certificate && key ? wh_credential_pair_wrong(certificate, key) : NULL;
-	wh_keys_free(keys);
-	wh_forget(certificate);
-	wh_forget(key);
-	if (why)
-		refuse("client_key", why);
-	PG_RETURN_VOID();
 }

@@ -1,10 +1,10 @@
 /*
- * wake_internal.h
- *	  The slots themselves: what wake.c and wake_launcher.c share, and nobody
- *	  else sees. wake.c has the locking rule.
+ * worker_slots_internal.h
+ *	  The slots themselves: what worker_slots*.c and wake.c share, and nobody else
+ *	  sees. worker_slots.c has the locking rule.
  */
-#ifndef WEBHOOK_WAKE_INTERNAL_H
-#define WEBHOOK_WAKE_INTERNAL_H
+#ifndef WEBHOOK_WORKER_SLOTS_INTERNAL_H
+#define WEBHOOK_WORKER_SLOTS_INTERNAL_H
 
 #include "postgres.h"
 
@@ -12,30 +12,30 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 
-#include "wake.h"
+#include "worker_slots.h"
 
 typedef struct WorkerSlot
 {
 	WhSlotView view;             /* under the lock */
 	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
 	int failures;                /* workers in a row that ended with an error; under the lock */
-	TimestampTz said_at;         /* when it was logged that nobody delivers here; under the lock */
+	TimestampTz logged_at;       /* when it was logged that nobody delivers here; under the lock */
 	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
 	pg_atomic_uint32 generation; /* commits that changed the configuration */
 } WorkerSlot;
 
-typedef struct Shared
+typedef struct WorkerSlots
 {
 	LWLock lock;
 	PGPROC *launcher; /* NULL: none is running */
 	bool overflowed;  /* a database wanted a slot, and all were taken; until the launcher has seen it */
 	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
-} Shared;
+} WorkerSlots;
 
 /* Attaches this process, if need be. */
-extern Shared *wh_shared_slots(void);
+extern WorkerSlots *wh_worker_slots_shared(void);
 /* The slot of a database, or NULL; one that is made WANTED if need be. The caller holds the lock. */
 extern WorkerSlot *wh_find_slot(Oid dboid);
 extern WorkerSlot *wh_want_slot(Oid dboid, TimestampTz not_before);
 
-#endif /* WEBHOOK_WAKE_INTERNAL_H */
+#endif /* WEBHOOK_WORKER_SLOTS_INTERNAL_H */

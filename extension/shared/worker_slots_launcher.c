@@ -1,9 +1,9 @@
 /*
- * wake_launcher.c
+ * worker_slots_launcher.c
  *	  The slots in shared memory, as the launcher sees all of them; and what is
  *	  to be said where there is no launcher, or no slot.
  *
- * wake.c has the locking rule. Nothing here is private to a process but
+ * worker_slots.c has the locking rule. Nothing here is private to a process but
  * whether it has been told that the slots are all taken.
  */
 #include "postgres.h"
@@ -12,16 +12,15 @@
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 
-#include "wake.h"
 #include "monotonic.h"
-#include "wake_internal.h"
+#include "worker_slots_internal.h"
 
-#define SAY_UNDELIVERED_MS 3600000 /* that nobody delivers is logged no more often, per database */
+#define LOG_UNDELIVERED_MS 3600000 /* that nobody delivers is logged no more often, per database */
 
 static void
 launcher_exit(int code, Datum arg)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (shared->launcher == MyProc)
@@ -32,7 +31,7 @@ launcher_exit(int code, Datum arg)
 bool
 wh_launcher_attach(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	bool mine;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -48,7 +47,7 @@ wh_launcher_attach(void)
 bool
 wh_launcher_running(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	bool running;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
@@ -60,7 +59,7 @@ wh_launcher_running(void)
 int
 wh_slots(WhSlotView *out, int max)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	int n = 0;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
@@ -74,7 +73,7 @@ wh_slots(WhSlotView *out, int max)
 bool
 wh_slot_want(Oid dboid, TimestampTz not_before)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	WorkerSlot *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -88,7 +87,7 @@ wh_slot_want(Oid dboid, TimestampTz not_before)
 void
 wh_slot_explain(Oid dboid, const char *reason)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	WorkerSlot *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -101,7 +100,7 @@ wh_slot_explain(Oid dboid, const char *reason)
 void
 wh_slots_look_at_suspended(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < wh_max_databases(); i++)
@@ -113,7 +112,7 @@ wh_slots_look_at_suspended(void)
 bool
 wh_slots_overflowed(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	static bool said = false;
 
 	if (said || !shared->overflowed)
@@ -125,7 +124,7 @@ wh_slots_overflowed(void)
 bool
 wh_slots_full(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	bool full = true;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
@@ -138,7 +137,7 @@ wh_slots_full(void)
 void
 wh_slot_release(Oid dboid)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	WorkerSlot *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -151,17 +150,17 @@ wh_slot_release(Oid dboid)
 bool
 wh_claim_undelivered(void)
 {
-	Shared *shared = wh_shared_slots();
+	WorkerSlots *shared = wh_worker_slots_shared();
 	TimestampTz now = wh_monotonic();
 	WorkerSlot *slot;
 	bool mine = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = shared->launcher ? NULL : wh_want_slot(MyDatabaseId, 0);
-	if (slot && (slot->said_at == 0 || now < slot->said_at ||
-				 now >= TimestampTzPlusMilliseconds(slot->said_at, SAY_UNDELIVERED_MS)))
+	if (slot && (slot->logged_at == 0 || now < slot->logged_at ||
+				 now >= TimestampTzPlusMilliseconds(slot->logged_at, LOG_UNDELIVERED_MS)))
 	{
-		slot->said_at = now;
+		slot->logged_at = now;
 		mine = true;
 	}
 	LWLockRelease(&shared->lock);

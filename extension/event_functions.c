@@ -1,12 +1,11 @@
 /*
- * tools.c
- *	  The C beneath people's tools (test, redeliver, replay) and operational
- *	  events: what SQL cannot do by itself.
+ * event_functions.c
+ *	  The C beneath the SQL functions that make and find events (test, redeliver,
+ *	  replay, operational events) and beneath watch: what SQL cannot do by itself.
  *
- * Run in users' backends, called by the functions of the install script, which
- * check what people have given; nothing in here is granted to anybody. Keeps
- * nothing between calls. webhook_append_event() also runs in the worker, by
- * the triggers that make operational events.
+ * Runs in users' backends, beneath functions of the install script that check
+ * what people have given. Keeps nothing between calls. webhook_append_event()
+ * also runs in the worker, by the triggers that make operational events.
  */
 #include "postgres.h"
 
@@ -93,9 +92,9 @@ webhook_event_now(PG_FUNCTION_ARGS)
 	Oid type = INT8OID;
 	Datum event;
 
-	fmgr_info(
-		LookupFuncName(list_make2(makeString("webhook_internal"), makeString("event_in_outbox")), 1, &type, false),
-		&function);
+	fmgr_info(LookupFuncName(list_make2(makeString("webhook_internal"), makeString("event_in_outbox")), 1,
+							 &type, false),
+			  &function);
 	InitFunctionCallInfoData(*look, &function, 1, InvalidOid, NULL, NULL);
 	look->args[0].value = PG_GETARG_DATUM(0);
 	look->args[0].isnull = false;

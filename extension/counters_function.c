@@ -1,0 +1,85 @@
+/*
+ * counters_function.c
+ *	  webhook_internal.counters(): what the worker has counted, as rows, of the
+ *	  subscriptions that the caller may see.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "counters.h"
+#include "worker_slots.h"
+
+PG_FUNCTION_INFO_V1(webhook_counters);
+
+/* The ids of the subscriptions that the current user may see, row security included; ascending. */
+static int64 *
+visible_subscriptions(uint64 *n)
+{
+	int64 *ids;
+
+	SPI_connect();
+	if (SPI_execute("SELECT s.id FROM webhook.subscription s ORDER BY s.id", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "webhook.subscription cannot be read");
+	*n = SPI_processed;
+	ids = SPI_palloc(Max(1, *n) * sizeof(int64));
+	for (uint64 i = 0; i < *n; i++)
+	{
+		bool isnull;
+
+		ids[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	SPI_finish();
+	return ids;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+Datum
+webhook_counters(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	WhSlotView slot;
+	WhCounter *rows = NULL;
+	int n = 0;
+	uint64 n_visible;
+	int64 *visible = visible_subscriptions(&n_visible);
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
+		n = wh_counters_copy(slot.counters, &rows);
+	for (int i = 0; i < n; i++)
+	{
+		Datum values[10];
+		bool nulls[10] = {0};
+
+		if (bsearch(&rows[i].subscription_id, visible, n_visible, sizeof(int64), compare_ids) == NULL)
+			continue;
+		values[0] = Int64GetDatum(rows[i].subscription_id);
+		values[1] = Int32GetDatum(rows[i].queued);
+		values[2] = Int32GetDatum(rows[i].in_flight);
+		values[3] = BoolGetDatum(rows[i].catching_up);
+		values[4] = CStringGetTextDatum(rows[i].breaker);
+		values[5] = Int64GetDatum(rows[i].delivered);
+		values[6] = Int64GetDatum(rows[i].failed);
+		values[7] = TimestampTzGetDatum(rows[i].last_success_at);
+		nulls[7] = rows[i].last_success_at == 0;
+		values[8] = TimestampTzGetDatum(rows[i].last_failure_at);
+		nulls[8] = rows[i].last_failure_at == 0;
+		values[9] = CStringGetTextDatum(rows[i].last_error);
+		nulls[9] = rows[i].last_error[0] == '\0';
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,106 @@
+/*
+ * worker_control.c
+ *	  What backends may have the worker do: be started, look around, read its
+ *	  configuration again.
+ *
+ * Keeps nothing; what is to happen at commit, wake.c remembers.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "wake.h"
+#include "worker_control.h"
+#include "worker_slots.h"
+
+PG_FUNCTION_INFO_V1(webhook_config_changed);
+PG_FUNCTION_INFO_V1(webhook_wake_worker);
+PG_FUNCTION_INFO_V1(webhook_request_worker);
+PG_FUNCTION_INFO_V1(webhook_start_worker);
+
+void
+wh_describe_launcher(BackgroundWorker *launcher)
+{
+	memset(launcher, 0, sizeof(*launcher));
+	launcher->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	launcher->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launcher->bgw_restart_time = 1;
+	strlcpy(launcher->bgw_library_name, "webhook", BGW_MAXLEN);
+	strlcpy(launcher->bgw_function_name, "webhook_launcher_main", BGW_MAXLEN);
+	strlcpy(launcher->bgw_name, "webhook launcher", BGW_MAXLEN);
+	strlcpy(launcher->bgw_type, "webhook launcher", BGW_MAXLEN);
+}
+
+/*
+ * Configuration has changed: send a relcache invalidation of
+ * webhook.subscription, which reaches the worker exactly when and only if
+ * this transaction commits, and wake it then.
+ */
+static void
+wake_worker(void)
+{
+	Oid subscription = get_relname_relid("subscription", get_namespace_oid("webhook", false));
+
+	if (OidIsValid(subscription))
+		CacheInvalidateRelcacheByRelid(subscription);
+	wh_config_changed_at_commit();
+}
+
+Datum
+webhook_config_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("webhook_internal.config_changed was not called as a trigger"),
+				errdetail("It tells the worker that its configuration has changed."),
+				errhint("The tables of this extension have it already."));
+	wake_worker();
+	/* a suspended database has no worker that could be told */
+	if (strcmp(RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation), "identity") == 0)
+		wh_want_worker_at_commit();
+	return PointerGetDatum(NULL);
+}
+
+/* The same for what has been asked for in webhook.pending: the worker finds it with its subscriptions. */
+Datum
+webhook_wake_worker(PG_FUNCTION_ARGS)
+{
+	wake_worker();
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_request_worker(PG_FUNCTION_ARGS)
+{
+	wh_want_worker_at_commit();
+	PG_RETURN_VOID();
+}
+
+Datum
+webhook_start_worker(PG_FUNCTION_ARGS)
+{
+	BackgroundWorker launcher;
+
+	if (!superuser())
+		ereport(
+			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
+			errdetail("Its processes are connected as a superuser."),
+			errhint(
+				"Have a superuser call webhook.start_worker(), or add webhook to shared_preload_libraries."));
+	wh_want_worker_at_commit();
+	if (wh_launcher_running())
+		PG_RETURN_VOID();
+
+	wh_describe_launcher(&launcher);
+	if (!RegisterDynamicBackgroundWorker(&launcher, NULL))
+		ereport(
+			ERROR, errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("could not start the webhook launcher"),
+			errdetail("All background worker slots are in use."), errhint("Increase max_worker_processes."));
+	PG_RETURN_VOID();
+}
