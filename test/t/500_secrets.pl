@@ -138,9 +138,9 @@ poll_until('requests are signed with what the file holds now', sub { signed_with
 pass('a reload reads it again');
 $t->sql(<<'SQL');
 CREATE ROLE operator;
-GRANT USAGE ON SCHEMA webhook TO operator;
-GRANT ALL ON ALL TABLES IN SCHEMA webhook TO operator;
-GRANT ALL ON ALL FUNCTIONS IN SCHEMA webhook TO operator;
+GRANT USAGE ON SCHEMA webhook, webhook_internal TO operator;
+GRANT ALL ON ALL TABLES IN SCHEMA webhook, webhook_internal TO operator;
+GRANT ALL ON ALL FUNCTIONS IN SCHEMA webhook, webhook_internal TO operator;
 SQL
 ($rc, $out, $err) = $node->psql('postgres', "SET ROLE operator; SELECT webhook.rotate_secret('crm', 'file:/etc/passwd', '0')");
 like($err, qr/must be superuser to keep a secret in a file/, 'nobody else may, for the server would read the file');

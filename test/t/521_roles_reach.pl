@@ -1,4 +1,4 @@
-# The promise: docs/ROLES.md says of every object of the schema what each role may
+# The promise: docs/ROLES.md says of every object of both schemas what each role may
 # do with it, and nothing else is so. The page's table is compared with what the
 # server answers for each role and each object, both ways. And credentials that are
 # sent stay with the endpoint they were given for, whatever is removed, whenever
@@ -38,12 +38,15 @@ sub as
 # a line for each role and object that is reached in any way; those of the segments are like one another, which is looked at as well
 my $reach = $t->sql(<<'SQL');
 WITH roles (role, shown) AS (VALUES ('webhook_anybody', 'anybody'), ('webhook_operator', 'operator'), ('webhook_viewer', 'viewer'), ('webhook_watcher', 'watcher')),
+schemas (oid, prefix) AS (VALUES ('webhook'::regnamespace::oid, ''), ('webhook_internal'::regnamespace::oid, 'webhook_internal.')),
 objects (kind, name, oid) AS (
-	SELECT 'schema', 'webhook', 'webhook'::regnamespace::oid
-	UNION ALL SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relname, c.oid FROM pg_class c
-		WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-	UNION ALL SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END, p.proname, p.oid FROM pg_proc p WHERE p.pronamespace = 'webhook'::regnamespace
-	UNION ALL SELECT 'type', y.typname, y.oid FROM pg_type y WHERE y.typnamespace = 'webhook'::regnamespace AND y.typrelid = 0 AND y.typelem = 0),
+	SELECT 'schema', s.oid::regnamespace::text, s.oid FROM schemas s
+	UNION ALL SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, s.prefix || c.relname, c.oid
+		FROM pg_class c JOIN schemas s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+	UNION ALL SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END,
+		s.prefix || p.proname || CASE WHEN count(*) OVER (PARTITION BY p.pronamespace, p.proname) > 1 THEN format('(%s)', oidvectortypes(p.proargtypes)) ELSE '' END, p.oid
+		FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace
+	UNION ALL SELECT 'type', s.prefix || y.typname, y.oid FROM pg_type y JOIN schemas s ON s.oid = y.typnamespace WHERE y.typrelid = 0 AND y.typelem = 0),
 reached AS (
 	SELECT o.kind, o.name, r.shown, p.privilege || coalesce(' ' || c.columns, '') AS privilege, p.n
 	FROM objects o CROSS JOIN roles r
@@ -57,7 +60,7 @@ reached AS (
 	WHERE CASE WHEN o.kind = 'schema' THEN has_schema_privilege(r.role, o.oid, p.privilege) WHEN o.kind IN ('table', 'view') THEN has_table_privilege(r.role, o.oid, p.privilege)
 		WHEN o.kind = 'sequence' THEN has_sequence_privilege(r.role, o.oid, p.privilege) WHEN o.kind = 'type' THEN has_type_privilege(r.role, o.oid, p.privilege)
 		ELSE has_function_privilege(r.role, o.oid, p.privilege) END OR c.columns IS NOT NULL)
-SELECT format('| %s | %s %s | %s |', shown, kind, name, string_agg(DISTINCT privilege, ', ')) FROM reached GROUP BY shown, kind, name ORDER BY shown, kind, name
+SELECT format('| %s | %s %s | %s |', shown, kind, name, string_agg(DISTINCT privilege, ', ')) FROM reached GROUP BY shown, kind, name ORDER BY shown, kind, name COLLATE "C"
 SQL
 my ($table) = $page =~ /<!-- roles: reach -->\n\| Role .*?\n\|[-| ]+\n(.*?)\n\n/s or die 'docs/ROLES.md has no table of what is reached';
 my %said = map { $_ => 1 } split /\n/, $table;
@@ -67,6 +70,50 @@ is_deeply([ grep { !$is{$_} } sort keys %said ], [], 'and all that it says');
 is($t->sql(<<'SQL'), 0, 'no role but the owner was granted more in another way: defaults, large grants');
 SELECT count(*) FROM pg_default_acl
 SQL
+
+#
+# What was granted is what is revoked
+#
+my %acls;
+
+# The privileges that were granted to a role itself, on anything of ours.
+sub acls
+{
+	my ($role) = @_;
+	return $t->sql(<<"SQL");
+WITH schemas (oid) AS (VALUES ('webhook'::regnamespace::oid), ('webhook_internal'::regnamespace::oid)),
+acls (object, acl) AS (
+	SELECT oid::regnamespace::text, nspacl FROM pg_namespace
+	UNION ALL SELECT c.oid::regclass::text, c.relacl FROM pg_class c JOIN schemas s ON s.oid = c.relnamespace
+	UNION ALL SELECT c.oid::regclass || '.' || a.attname, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN schemas s ON s.oid = c.relnamespace
+	UNION ALL SELECT p.oid::regprocedure::text, p.proacl FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace)
+SELECT format('%s %s', object, privilege_type) FROM acls, aclexplode(acl) WHERE grantee = '$role'::regrole ORDER BY 1
+SQL
+}
+$t->sql('CREATE ROLE sam LOGIN');
+for my $kind ('operator', 'viewer', 'watcher')
+{
+	$acls{$kind} = acls("webhook_$kind");
+	is($t->sql("SELECT webhook.grant_$kind('sam'), webhook.grant_$kind('sam')"), '|', "somebody becomes $kind");
+	is(acls('sam'), $acls{$kind}, '... once and for all');
+	for my $other (grep { $_ ne $kind } 'operator', 'viewer', 'watcher')
+	{
+		$t->sql("SELECT webhook.grant_$other('sam')");
+		isnt(acls('sam'), $acls{$kind}, "and $other as well");
+		$t->sql("SELECT webhook.revoke_$other('sam')");
+		is(acls('sam'), $acls{$kind}, "... and no more, but still $kind");
+	}
+	$t->sql("SELECT webhook.revoke_$kind('sam')");
+	is(acls('sam'), '', "and nothing, when $kind is revoked");
+}
+like(as('op', "SELECT webhook.$_('sam')"), qr/^ERROR:  permission denied for function $_/, "an operator may not $_")
+  for map { ("grant_$_", "revoke_$_") } 'operator', 'viewer', 'watcher';
+my $owner = $t->sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'webhook'");
+for my $wrong ([ "'nobody'", 'role "nobody" does not exist' ], [ 'NULL', 'the role does not exist' ], [ "'$owner'", "role $owner is the owner of the extension" ])
+{
+	my (undef, undef, $err) = $node->psql($WebhookTest::DB, "SELECT webhook.revoke_operator($wrong->[0])");
+	like($err, qr/ERROR:  \Q$wrong->[1]\E/, "refused: $wrong->[0]");
+}
 
 #
 # Credentials that are sent stay with the endpoint

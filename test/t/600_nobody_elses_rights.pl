@@ -196,10 +196,9 @@ sub attacks
 	my ($db, $owner) = @_;
 	$t->sql(<<SQL);
 CREATE SCHEMA sup AUTHORIZATION sup;
-GRANT USAGE ON SCHEMA webhook TO sup;
-GRANT ALL ON ALL TABLES IN SCHEMA webhook TO sup;
-GRANT ALL ON SCHEMA webhook TO sup;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA webhook TO sup;
+GRANT ALL ON SCHEMA webhook, webhook_internal TO sup;
+GRANT ALL ON ALL TABLES IN SCHEMA webhook, webhook_internal TO sup;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA webhook, webhook_internal TO sup;
 SQL
 	is(as('sup', <<'SQL'), '', "$db: somebody has all privileges on our tables");
 CREATE TABLE sup.caught (who text);

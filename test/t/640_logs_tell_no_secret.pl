@@ -123,7 +123,7 @@ $node->append_conf('postgresql.conf', "auto_explain.log_parameter_max_length = -
   if $t->sql("SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'auto_explain.log_parameter_max_length')") eq 't';
 $node->reload;
 $t->sql('CREATE EXTENSION pg_stat_statements; CREATE EXTENSION pgaudit; CREATE ROLE auditor');
-$t->sql('GRANT ALL ON ALL TABLES IN SCHEMA webhook TO auditor');    # pgaudit then logs what is done to them as objects
+$t->sql('GRANT ALL ON ALL TABLES IN SCHEMA webhook, webhook_internal TO auditor');    # pgaudit then logs what is done to them as objects
 $t->sql('CREATE TABLE item (id serial PRIMARY KEY); CREATE TABLE given (name text PRIMARY KEY, value text); CREATE TABLE scratch (value text)');
 $t->watch('item');
 for my $name (sort keys %given)

@@ -1,0 +1,169 @@
+--
+-- What each sort of people is granted, and the functions that do it.
+--
+
+-- The one list: granting, revoking and asking who has it go by its rows. It is read when it is
+-- used, so that a column of webhook.subscription that comes later is an operator's too.
+CREATE FUNCTION webhook_internal.role_privileges(
+	kind text, OUT class text, OUT object text, OUT privilege text, OUT columns name[]
+) RETURNS SETOF record
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH mine (columns) AS (
+		-- not whose a transform is, which a trigger writes; and not id and created_at: the log and
+		-- the dead letters of a subscription that was removed go by its id
+		SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+			WHERE a.attrelid = 'webhook.subscription'::regclass
+				AND a.attnum > 0 AND NOT a.attisdropped
+				AND a.attname NOT IN ('id', 'created_at', 'transform_owner')),
+	-- a routine with its arguments where others have its name
+	given (kind, class, privilege, columns, objects) AS (VALUES
+		('operator', 'SCHEMA', 'USAGE', NULL::name[], '{webhook, webhook_internal}'::text[]),
+		('operator', 'TABLE', 'SELECT', NULL, '{webhook.subscription, webhook.profile,
+			webhook.source, webhook.log, webhook.status, webhook.worker, webhook.attempt,
+			webhook.pending, webhook.dead_letter, webhook_internal.privileged_call}'),
+		('operator', 'TABLE', 'INSERT', (SELECT m.columns FROM mine m), '{webhook.subscription}'),
+		('operator', 'TABLE', 'UPDATE', (SELECT m.columns FROM mine m), '{webhook.subscription}'),
+		('operator', 'TABLE', 'DELETE', NULL, '{webhook.subscription, webhook.dead_letter}'),
+		('operator', 'TABLE', 'UPDATE', '{name, arguments}', '{webhook_internal.privileged_call}'),
+		('operator', 'ROUTINE', 'EXECUTE', NULL, '{webhook.subscribe, webhook.unsubscribe,
+			webhook.pause, webhook.resume, webhook.rotate_secret, webhook.set_credential,
+			webhook.redeliver, webhook.replay, webhook.purge_dead_letters, webhook.event_id,
+			webhook.event_number, webhook.verify, webhook.test}'),
+		-- what those and the views call
+		('operator', 'ROUTINE', 'EXECUTE', NULL, '{webhook_internal.counters,
+			webhook_internal.worker_status, webhook_internal.undefined_subscription_error,
+			webhook_internal.send_test, webhook_internal.sample_row, webhook_internal.test_result,
+			webhook_internal.matches, webhook_internal.matches_content, webhook_internal.wrapped,
+			webhook_internal.warn_undelivered, webhook_internal.require_own_transaction}'),
+
+		('viewer', 'SCHEMA', 'USAGE', NULL, '{webhook}'),
+		('viewer', 'TABLE', 'SELECT', NULL, '{webhook.log, webhook.status, webhook.worker,
+			webhook.source, webhook.attempt}'),
+		-- what the views read with the viewer's rights: names, states and numbers
+		('viewer', 'TABLE', 'SELECT', '{id, name, state, state_reason}', '{webhook.subscription}'),
+		('viewer', 'TABLE', 'SELECT', '{subscription_id, pending_since}', '{webhook.pending}'),
+		('viewer', 'TABLE', 'SELECT', '{subscription_id}', '{webhook.dead_letter}'),
+		('viewer', 'ROUTINE', 'EXECUTE', NULL, '{webhook.event_id, webhook.event_number,
+			webhook_internal.counters, webhook_internal.worker_status}'),
+
+		('watcher', 'SCHEMA', 'USAGE', NULL, '{webhook, webhook_internal}'),
+		('watcher', 'TABLE', 'SELECT', NULL, '{webhook.source}'),
+		('watcher', 'ROUTINE', 'EXECUTE', NULL, '{webhook.watch, webhook.unwatch,
+			webhook_internal.watched, webhook_internal.lock_source,
+			webhook_internal.warn_undelivered}'))
+	SELECT g.class, o.object, g.privilege, g.columns FROM given g, unnest(g.objects) o(object)
+		WHERE g.kind = role_privileges.kind
+$$;
+COMMENT ON FUNCTION webhook_internal.role_privileges(text) IS
+	'what an operator, a viewer or a watcher is granted: a row for each object and privilege, and '
+	'the columns where it is of some only';
+
+-- by the object's own list, so that neither what a role has through another nor a superuser counts
+CREATE FUNCTION webhook_internal.has_role_privileges(kind text, role regrole) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT bool_and(CASE
+		WHEN p.class = 'SCHEMA' THEN EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x
+			WHERE n.oid = p.object::regnamespace
+				AND x.grantee = has_role_privileges.role AND x.privilege_type = p.privilege)
+		WHEN p.class = 'ROUTINE' THEN EXISTS (SELECT FROM pg_proc f, aclexplode(f.proacl) x
+			WHERE f.oid = CASE WHEN p.object LIKE '%(%' THEN p.object::regprocedure::oid
+					ELSE p.object::regproc::oid END
+				AND x.grantee = has_role_privileges.role AND x.privilege_type = p.privilege)
+		WHEN p.columns IS NULL THEN EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x
+			WHERE c.oid = p.object::regclass
+				AND x.grantee = has_role_privileges.role AND x.privilege_type = p.privilege)
+		ELSE NOT EXISTS (SELECT FROM unnest(p.columns) col WHERE NOT EXISTS (
+			SELECT FROM pg_attribute a, aclexplode(a.attacl) x
+			WHERE a.attrelid = p.object::regclass AND a.attname = col
+				AND x.grantee = has_role_privileges.role AND x.privilege_type = p.privilege))
+		END)
+		FROM webhook_internal.role_privileges(has_role_privileges.kind) p
+$$;
+COMMENT ON FUNCTION webhook_internal.has_role_privileges(text, regrole) IS
+	'was a role itself granted all that an operator, a viewer or a watcher is?';
+
+CREATE FUNCTION webhook_internal.change_role_privileges(role regrole, kind text, granted boolean)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- the kinds have privileges in common, and what the role has as another it keeps
+	kept CONSTANT text[] := CASE
+		WHEN change_role_privileges.granted THEN ARRAY[change_role_privileges.kind]
+		ELSE ARRAY(SELECT k FROM unnest('{operator,viewer,watcher}'::text[]) k
+			WHERE k <> change_role_privileges.kind
+				AND webhook_internal.has_role_privileges(k, change_role_privileges.role)) END;
+	statement text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = change_role_privileges.role) THEN
+		RAISE undefined_object USING
+			MESSAGE = 'the role does not exist',
+			DETAIL = format('No role has the oid %s.',
+				coalesce(change_role_privileges.role::oid::text, 'null')),
+			HINT = 'CREATE ROLE makes one.';
+	END IF;
+	IF EXISTS (SELECT FROM pg_namespace n
+		WHERE n.oid = 'webhook'::regnamespace AND n.nspowner = change_role_privileges.role) THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = format('role %s is the owner of the extension', change_role_privileges.role),
+			DETAIL = 'The owner has all rights, and keeps them.',
+			HINT = 'Name another role.';
+	END IF;
+	FOR statement IN SELECT format('%s %s%s ON %s %s %s %s', c.verb, p.privilege,
+			(SELECT ' (' || string_agg(quote_ident(w), ', ') || ')' FROM unnest(p.columns) w),
+			p.class, p.object, c.preposition, change_role_privileges.role)
+		FROM (SELECT 1, 'REVOKE', 'FROM', change_role_privileges.kind
+				WHERE NOT change_role_privileges.granted
+			UNION ALL SELECT 2, 'GRANT', 'TO', k FROM unnest(kept) k) c(n, verb, preposition, kind),
+			webhook_internal.role_privileges(c.kind) p
+		ORDER BY c.n LOOP
+		EXECUTE statement;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.change_role_privileges(regrole, text, boolean) IS
+	'grants, or revokes, what an operator, a viewer or a watcher has. What is revoked stays where '
+	'the role has it as another of these';
+
+CREATE FUNCTION webhook.grant_operator(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(grant_operator.role, 'operator', true) $$;
+COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
+	'lets a role make, change, test, pause and remove subscriptions, send events again and give '
+	'new secrets; docs/ROLES.md says what it reaches. Only the owner of the extension may call it';
+
+CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(grant_viewer.role, 'viewer', true) $$;
+COMMENT ON FUNCTION webhook.grant_viewer(regrole) IS
+	'lets a role see the log, the status and the sources. Only the owner of the extension may call '
+	'it';
+
+CREATE FUNCTION webhook.grant_watcher(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(grant_watcher.role, 'watcher', true) $$;
+COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
+	'lets a role watch the tables it owns. Only the owner of the extension may call it';
+
+CREATE FUNCTION webhook.revoke_operator(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(revoke_operator.role, 'operator', false) $$;
+COMMENT ON FUNCTION webhook.revoke_operator(regrole) IS
+	'takes away what webhook.grant_operator() gave; what the role has as a viewer or a watcher it '
+	'keeps';
+
+CREATE FUNCTION webhook.revoke_viewer(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(revoke_viewer.role, 'viewer', false) $$;
+COMMENT ON FUNCTION webhook.revoke_viewer(regrole) IS
+	'takes away what webhook.grant_viewer() gave; what the role has as an operator or a watcher it '
+	'keeps';
+
+CREATE FUNCTION webhook.revoke_watcher(role regrole) RETURNS void
+	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT webhook_internal.change_role_privileges(revoke_watcher.role, 'watcher', false) $$;
+COMMENT ON FUNCTION webhook.revoke_watcher(regrole) IS
+	'takes away what webhook.grant_watcher() gave; what the role has as an operator or a viewer it '
+	'keeps';
