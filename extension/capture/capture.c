@@ -20,6 +20,7 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "capture.h"
+#include "capture_origin.h"
 #include "capture_source.h"
 #include "commands/trigger.h"
 #include "compat.h"
@@ -195,8 +196,6 @@ capture_new(CaptureSource *source, TupleTableSlot *row)
 {
 	OutboxEvent event;
 
-	if ((source->action_types & CAPTURE_NEW) == 0)
-		return;
 	begin_event(&event, source, row, "new");
 	event.result = row_text(source, row);
 	wh_outbox_append(&event);
@@ -207,11 +206,21 @@ capture_delete(CaptureSource *source, TupleTableSlot *row)
 {
 	OutboxEvent event;
 
-	if ((source->action_types & CAPTURE_DELETE) == 0)
-		return;
 	begin_event(&event, source, row, "delete");
 	if (source->previous)
 		event.previous = row_text(source, row);
+	wh_outbox_append(&event);
+}
+
+static void
+capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
+{
+	OutboxEvent event;
+
+	begin_event(&event, source, after, "update");
+	event.result = row_text(source, after);
+	if (source->previous)
+		event.previous = changed_text(source, before, after);
 	wh_outbox_append(&event);
 }
 
@@ -235,49 +244,71 @@ is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot 
 }
 
 /*
- * An update that gives the row another key is, to whoever keeps a mirror of
- * it, the end of one entity and the beginning of another.
+ * Which events a source makes of a change. An update that gives the row another
+ * key is, to whoever keeps a mirror of it, the end of one entity and the
+ * beginning of another.
  */
-static void
-capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
+static int
+actions_told(CaptureSource *source, const TriggerData *trigger)
 {
-	OutboxEvent event;
+	int actions = CAPTURE_UPDATE;
 
-	if (!is_any_changed(before, after, source))
-		return;
-	if (is_entity_changed(source, before, after))
+	if (source->unusable)
+		return 0;
+	slot_getsomeattrs(trigger->tg_trigslot, source->last_attribute);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		actions = CAPTURE_NEW;
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		actions = CAPTURE_DELETE;
+	else
 	{
-		capture_delete(source, before);
-		capture_new(source, after);
-		return;
+		slot_getsomeattrs(trigger->tg_newslot, source->last_attribute);
+		if (!is_any_changed(trigger->tg_trigslot, trigger->tg_newslot, source))
+			return 0;
+		if (is_entity_changed(source, trigger->tg_trigslot, trigger->tg_newslot))
+			actions = CAPTURE_DELETE | CAPTURE_NEW;
 	}
-	if ((source->action_types & CAPTURE_UPDATE) == 0)
-		return;
-	begin_event(&event, source, after, "update");
-	event.result = row_text(source, after);
-	if (source->previous)
-		event.previous = changed_text(source, before, after);
-	wh_outbox_append(&event);
+	return actions & source->action_types;
+}
+
+/*
+ * Which of these events the triggers of tables above this partition leave to
+ * it: none, except where the row got another key and they watch only its end or
+ * only its beginning.
+ */
+static int
+actions_left(CaptureSource *source, const TriggerData *trigger, int actions)
+{
+	for (int i = 0; i < source->nsuperiors && actions != 0; i++)
+	{
+		const CaptureSuperior *superior = &source->superiors[i];
+		int told = 0;
+
+		if (wh_plain_trigger_fires(superior->type, superior->enabled, trigger->tg_event))
+			told = actions_told(superior->source, trigger);
+		if (told & CAPTURE_UPDATE)
+			actions = 0;
+		else if (told != 0)
+			actions &= (CAPTURE_DELETE | CAPTURE_NEW) & ~told;
+	}
+	return actions;
 }
 
 static void
 capture_row(CaptureSource *source, const TriggerData *trigger)
 {
-	if (source->unusable)
+	const bool is_update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	int actions;
+
+	if (is_update && is_same_tuple(trigger->tg_trigtuple, trigger->tg_newtuple))
 		return;
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
-		is_same_tuple(trigger->tg_trigtuple, trigger->tg_newtuple))
-		return;
-	slot_getsomeattrs(trigger->tg_trigslot, source->last_attribute);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		capture_new(source, trigger->tg_trigslot);
-	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	actions = actions_left(source, trigger, actions_told(source, trigger));
+	if (actions & CAPTURE_DELETE)
 		capture_delete(source, trigger->tg_trigslot);
-	else
-	{
-		slot_getsomeattrs(trigger->tg_newslot, source->last_attribute);
+	if (actions & CAPTURE_NEW)
+		capture_new(source, is_update ? trigger->tg_newslot : trigger->tg_trigslot);
+	if (actions & CAPTURE_UPDATE)
 		capture_update(source, trigger->tg_trigslot, trigger->tg_newslot);
-	}
 }
 
 /*

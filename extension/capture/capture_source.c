@@ -11,6 +11,12 @@
  * handed to the transaction rather than freed: a cast function that changes a
  * watched table may have brought us here in the midst of its use.
  *
+ * A partition may be watched by triggers of several tables: its own, and those
+ * cloned from tables above it. Then a row change is told once, by the topmost
+ * table that tells anything of it (superiors; triggers with a condition or the
+ * like stand apart), and what the trigger of any other of these tables leaves
+ * out, all of them leave out (leave_out_others).
+ *
  * An argument that cannot be used makes no events, and a WARNING once per entry:
  * the trigger is whoever's who made it, the statement is somebody else's.
  *
@@ -24,6 +30,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "capture_origin.h"
 #include "capture_source.h"
 #include "catalog/partition.h"
 #include "catalog/pg_index.h"
@@ -48,6 +55,8 @@ typedef struct SourceBuild
 	Relation relation;
 	TupleDesc tupdesc;
 	const Trigger *trigger;
+	List *triggers; /* of CaptureTrigger: all that fire for these rows */
+	bool quiet;     /* warnings are another build's */
 	CaptureOptions options;
 	bool *captured; /* by attnum - 1 */
 	bool *watched;
@@ -143,6 +152,8 @@ find_column(TupleDesc tupdesc, const char *name)
 static void
 warn_missing_column(const SourceBuild *build, const char *name, const char *key, const char *consequence)
 {
+	if (build->quiet)
+		return;
 	ereport(WARNING,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("column \"%s\" of watched table \"%s\" does not exist", name,
@@ -289,6 +300,57 @@ exclude_columns(SourceBuild *build)
 	return found_all;
 }
 
+static int
+level_of(const Trigger *trigger, List *triggers)
+{
+	ListCell *cell;
+
+	foreach (cell, triggers)
+	{
+		const CaptureTrigger *found = lfirst(cell);
+
+		if (found->trigger->tgoid == trigger->tgoid)
+			return found->level;
+	}
+	return 0;
+}
+
+/*
+ * What triggers of other tables, above and below, leave out of these rows.
+ * Returns false where that cannot be known.
+ */
+static bool
+leave_out_others(SourceBuild *build)
+{
+	const int level = level_of(build->trigger, build->triggers);
+	bool found_all = true;
+	ListCell *cell;
+
+	foreach (cell, build->triggers)
+	{
+		const CaptureTrigger *found = lfirst(cell);
+		SourceBuild other = {
+			.relation = build->relation, .tupdesc = build->tupdesc, .trigger = found->trigger, .quiet = true};
+
+		if (found->level == level)
+			continue;
+		wh_parse_capture_options(&other.options, other.trigger->tgnargs,
+								 other.trigger->tgnargs > 0 ? other.trigger->tgargs[0] : NULL,
+								 build->source->entity_type);
+		if (other.options.problem != NULL)
+		{
+			found_all = false;
+			continue;
+		}
+		other.captured = palloc0(sizeof(bool) * Max(build->tupdesc->natts, 1));
+		include_columns(&other);
+		found_all &= exclude_columns(&other);
+		for (int i = 0; i < build->tupdesc->natts; i++)
+			build->captured[i] &= other.captured[i];
+	}
+	return found_all;
+}
+
 /*
  * Which columns are told, and which count as a change. When an excluded column
  * cannot be found, any of the others may be the one that must not leak: only
@@ -301,6 +363,7 @@ resolve_captured(SourceBuild *build)
 
 	include_columns(build);
 	found_all = exclude_columns(build);
+	found_all &= leave_out_others(build);
 	for (int i = 0; i < build->tupdesc->natts; i++)
 	{
 		bool is_key = false;
@@ -410,6 +473,8 @@ read_argument(SourceBuild *build)
 	if (build->options.problem == NULL)
 		return;
 	source->unusable = true;
+	if (build->quiet)
+		return;
 	ereport(
 		WARNING,
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -419,20 +484,62 @@ read_argument(SourceBuild *build)
 }
 
 static CaptureSource *
-build_source(Relation relation, const Trigger *trigger)
+build_one(Relation relation, const Trigger *trigger, List *triggers, MemoryContext parent, bool quiet)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "webhook capture source", ALLOCSET_SMALL_SIZES);
-	SourceBuild build = {.relation = relation, .tupdesc = RelationGetDescr(relation), .trigger = trigger};
-	uint64 invalidations_before = invalidations;
+	MemoryContext context = AllocSetContextCreate(parent, "webhook capture source", ALLOCSET_SMALL_SIZES);
+	SourceBuild build = {.relation = relation,
+						 .tupdesc = RelationGetDescr(relation),
+						 .trigger = trigger,
+						 .triggers = triggers,
+						 .quiet = quiet};
 
 	build.source = MemoryContextAllocZero(context, sizeof(CaptureSource));
 	build.source->context = context;
 	read_argument(&build);
 	if (!build.source->unusable)
 		describe_source(&build);
-	build.source->stale = invalidations != invalidations_before;
 	return build.source;
+}
+
+/* The triggers that may tell of a change before this one, those of the topmost table among them. */
+static void
+add_superiors(CaptureSource *source, Relation relation, const Trigger *trigger, List *triggers)
+{
+	const int level = level_of(trigger, triggers);
+	ListCell *cell;
+
+	if (!wh_is_plain_trigger(trigger))
+		return;
+	foreach (cell, triggers)
+	{
+		const CaptureTrigger *found = lfirst(cell);
+		CaptureSuperior *superior;
+
+		if (found->level <= level || !wh_is_plain_trigger(found->trigger))
+			continue;
+		if (source->superiors == NULL)
+			source->superiors = MemoryContextAllocZero(source->context, sizeof(CaptureSuperior) *
+																			list_length(triggers));
+		superior = &source->superiors[source->nsuperiors++];
+		superior->source = build_one(relation, found->trigger, triggers, source->context, true);
+		superior->type = found->trigger->tgtype;
+		superior->enabled = found->trigger->tgenabled;
+	}
+}
+
+static CaptureSource *
+build_source(Relation relation, const Trigger *trigger)
+{
+	uint64 invalidations_before = invalidations;
+	List *triggers = TRIGGER_FOR_ROW(trigger->tgtype) ? wh_capture_triggers(relation, trigger->tgfoid) : NIL;
+	CaptureSource *source = build_one(relation, trigger, triggers, CurrentMemoryContext, false);
+
+	if (!source->unusable)
+		add_superiors(source, relation, trigger, triggers);
+	/* what partitions leave out may change without a word to the table above them: that is looked at each time */
+	source->stale = invalidations != invalidations_before ||
+					relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	return source;
 }
 
 CaptureSource *

@@ -21,6 +21,14 @@ typedef struct WatchedColumn
 	bool byval;
 } WatchedColumn;
 
+/* A trigger of a table above this partition: where it tells of a change, this one does not. */
+typedef struct CaptureSuperior
+{
+	struct CaptureSource *source;
+	int16 type;   /* its tgtype */
+	char enabled; /* its tgenabled */
+} CaptureSuperior;
+
 typedef struct CaptureSource
 {
 	MemoryContext context; /* holds all of this */
@@ -43,6 +51,8 @@ typedef struct CaptureSource
 	int nwatched;
 	WatchedColumn *watched;    /* all whose change is an event */
 	AttrNumber last_attribute; /* the highest attribute number of any above */
+	int nsuperiors;
+	CaptureSuperior *superiors;
 
 	int size_hint; /* bytes the last result took */
 } CaptureSource;
