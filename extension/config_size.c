@@ -40,8 +40,7 @@ static const struct
 	bool routing;
 } limits[] = {
 	{"subscription", "url", 8192, 0, false},
-	{"subscription", "entity_types", 32768, 1000, true},
-	{"subscription", "action_types", 4096, 100, true},
+	{"subscription", "events", 32768, 1000, true},
 	{"subscription", "tenant", 4096, 0, true},
 	{"subscription", "filter", 16384, 0, true},
 	{"subscription", "changed_columns", 32768, 1000, true},

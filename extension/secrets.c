@@ -99,7 +99,7 @@ webhook_subscribe(PG_FUNCTION_ARGS)
 	/* a URL with a password in it is refused before it is a statement's parameter */
 	if (!PG_ARGISNULL(1))
 		wh_check_url(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	return pass_on_and_show(fcinfo, "subscribe_wrapped", 5);
+	return pass_on_and_show(fcinfo, "subscribe_wrapped", 4);
 }
 
 Datum

@@ -56,6 +56,70 @@ COMMENT ON FUNCTION webhook_internal.require_not_null(regclass, jsonb) IS
 	'raises not_null_violation naming the column only: the server''s own message would quote the '
 	'whole row, with URL, headers or secret';
 
+CREATE FUNCTION webhook_internal.invalid_value(message text, detail text, hint text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RAISE invalid_parameter_value USING
+		MESSAGE = invalid_value.message,
+		DETAIL = invalid_value.detail,
+		HINT = invalid_value.hint;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.invalid_value(text, text, text) IS
+	'raises the error invalid_parameter_value: what a constraint would say in its own words';
+
+-- With matches() inlined into the queries that ask. "*" is no word for webhook_subscription: those events are about
+-- other subscriptions, and who has all events of the application has not asked for them.
+CREATE FUNCTION webhook_internal.asks_for(events text[], entity_type text, action_type text) RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN CASE
+		WHEN events IS NULL THEN entity_type <> 'webhook_subscription'
+		ELSE events && (ARRAY[entity_type || '.' || action_type, entity_type || '.*']
+			|| CASE WHEN entity_type <> 'webhook_subscription'
+				THEN ARRAY['*.' || action_type, '*.*'] END)
+	END;
+COMMENT ON FUNCTION webhook_internal.asks_for(text[], text, text) IS
+	'does a subscription with these events ask for this entity type and action type?';
+
+CREATE FUNCTION webhook_internal.check_events(events text[]) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	pattern text;
+	entity text;
+	action text;
+	wrong text;
+	hint text;
+BEGIN
+	FOREACH pattern IN ARRAY coalesce(check_events.events, '{}') LOOP
+		entity := substring(pattern FROM '^(.*)\.');
+		action := substring(pattern FROM '[^.]*$');
+		wrong := NULL;
+		hint := 'For any, write *: "user.*", "*.delete".';
+		IF entity IS NULL THEN
+			wrong := 'It has no dot. A pattern is entity_type.action_type, either of which may be *.';
+			hint := CASE
+				WHEN pattern IN ('*', '') THEN 'Leave events null to receive all.'
+				ELSE format('For all events of the entity type write "%s.*".', pattern)
+			END;
+		ELSIF entity = '' THEN
+			wrong := 'Its entity type, before the last dot, is empty.';
+		ELSIF action = '' THEN
+			wrong := 'Its action type, behind the last dot, is empty.';
+		ELSIF action NOT IN ('new', 'update', 'delete', 'truncate', 'test', '*') THEN
+			wrong := format('"%s" is no action type. There are new, update, delete, truncate and test, and * for any.', action);
+			hint := format('For example "%s.new". All events of an entity type "%s" are "%s.*".', entity, pattern, pattern);
+		END IF;
+		IF wrong IS NOT NULL THEN
+			PERFORM webhook_internal.invalid_value(format('event pattern "%s" is not usable', left(pattern, 200)), wrong, left(hint, 500));
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.check_events(text[]) IS
+	'raises an error, which names the pattern, where a subscription''s events could match nothing';
+
 CREATE FUNCTION webhook_internal.check_retry(retry_schedule interval[], give_up_after interval) RETURNS void
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -169,19 +233,10 @@ BEGIN
 		word := webhook_internal.check_url(NEW.url);
 	END IF;
 	PERFORM webhook_internal.require_not_null(TG_RELID, to_jsonb(NEW) - 'name' - 'url');
-	IF TG_OP = 'INSERT' OR NEW.name IS DISTINCT FROM OLD.name THEN
-		IF NEW.name IS NULL OR NEW.name = '' OR length(NEW.name) > 200 THEN
-			RAISE invalid_parameter_value USING
-				MESSAGE = 'a subscription needs a name of 1 to 200 characters',
-				DETAIL = format('The name given has %s characters.', coalesce(length(NEW.name), 0)),
-				HINT = 'Name it after the service that receives the events.';
-		END IF;
-		IF EXISTS (SELECT FROM webhook.subscription s WHERE s.name = NEW.name AND s.id <> NEW.id) THEN
-			RAISE unique_violation USING
-				MESSAGE = format('subscription "%s" already exists', NEW.name),
-				DETAIL = 'Names of subscriptions are unique within a database.',
-				HINT = 'Choose another name, change the row in webhook.subscription, or call webhook.unsubscribe() first.';
-		END IF;
+	IF (length(NEW.name) BETWEEN 1 AND 200) IS NOT TRUE THEN
+		PERFORM webhook_internal.invalid_value('a subscription needs a name of 1 to 200 characters',
+			format('The name given has %s characters.', coalesce(length(NEW.name), 0)),
+			'Name it after the service that receives the events.');
 	END IF;
 	IF NEW.url IS NULL THEN
 		RAISE invalid_parameter_value USING
@@ -193,75 +248,45 @@ BEGIN
 	IF TG_OP = 'UPDATE' AND substring(NEW.url FROM '^[^/]*//[^/?#]*') IS DISTINCT FROM substring(OLD.url FROM '^[^/]*//[^/?#]*') THEN
 		PERFORM webhook_internal.guard_credentials(NEW.id, 'url''s origin');
 	END IF;
-	IF greatest(array_ndims(NEW.entity_types), array_ndims(NEW.action_types), array_ndims(NEW.changed_columns), array_ndims(NEW.exclude_origins)) > 1 THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'a list of a subscription is an array of arrays',
-			DETAIL = 'entity_types, action_types, changed_columns and exclude_origins have one dimension.',
-			HINT = 'For example ''{order,user}''.';
-	END IF;
-	IF cardinality(NEW.entity_types) = 0 OR cardinality(NEW.action_types) = 0 OR array_position(NEW.entity_types, NULL) IS NOT NULL THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'entity_types and action_types must name something',
-			DETAIL = 'An empty list would match no event at all.',
-			HINT = 'Leave them null to receive all.';
-	END IF;
-	FOREACH word IN ARRAY coalesce(NEW.action_types, '{}') LOOP
-		IF word IS NULL OR word NOT IN ('new', 'update', 'delete', 'truncate', 'test') THEN
-			RAISE invalid_parameter_value USING
-				MESSAGE = format('unknown action type "%s"', word),
-				DETAIL = 'Action types a subscription may ask for: new, update, delete, truncate, test.',
-				HINT = 'Leave action_types null to receive all.';
-		END IF;
-	END LOOP;
-	IF NEW.ordering NOT IN ('entity', 'none', 'strict') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = format('unknown ordering "%s"', NEW.ordering),
-			DETAIL = 'Orderings: entity, none, strict.',
-			HINT = 'entity is the default: deliveries of one entity go one after the other.';
-	END IF;
-	IF NEW.state NOT IN ('active', 'paused', 'disabled', 'inactive') THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = format('unknown state "%s"', NEW.state),
-			DETAIL = 'States: active, paused, disabled, inactive.',
-			HINT = 'Use webhook.pause() and webhook.resume().';
-	END IF;
-	IF NEW.max_in_flight NOT BETWEEN 1 AND 1000 THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'max_in_flight is out of range',
-			DETAIL = format('%s was given; it is a number of requests from 1 to 1000.', NEW.max_in_flight),
-			HINT = 'The default is 50.';
-	END IF;
-	IF NEW.rate_limit NOT BETWEEN 1 AND 100000 THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'rate_limit is out of range',
-			DETAIL = format('%s was given; it is a number of requests per second from 1 to 100000.', NEW.rate_limit),
-			HINT = 'Leave it null for no limit.';
-	END IF;
-	IF NEW.batch_size NOT BETWEEN 1 AND 1000 THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'batch_size is out of range',
-			DETAIL = format('%s was given; it is a number of events from 1 to 1000.', NEW.batch_size),
-			HINT = 'The default is 1: one event per request.';
-	END IF;
-	IF cardinality(NEW.changed_columns) = 0 OR array_position(NEW.changed_columns, NULL) IS NOT NULL
-		OR cardinality(NEW.exclude_origins) = 0 OR array_position(NEW.exclude_origins, NULL) IS NOT NULL THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'changed_columns and exclude_origins must name something',
-			DETAIL = 'An empty list, or a null in it, says nothing.',
-			HINT = 'Leave them null to receive all.';
-	END IF;
-	IF NEW.timeout NOT BETWEEN interval '100 ms' AND interval '10 minutes' THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'timeout is out of range',
-			DETAIL = format('%s was given; it is from 100 milliseconds to 10 minutes.', NEW.timeout),
-			HINT = 'The default is 15 seconds.';
+	PERFORM webhook_internal.invalid_value(w.message, w.detail, w.hint) FROM (
+		SELECT format('%s must be a one-dimensional array', l.name), 'An array of arrays was given.',
+				'For example ''{order.new,user.*}'' for events, ''{status,email}'' for changed_columns.'
+			FROM (VALUES ('events', NEW.events), ('changed_columns', NEW.changed_columns),
+				('exclude_origins', NEW.exclude_origins)) l(name, list)
+			WHERE array_ndims(l.list) > 1
+		UNION ALL SELECT format('%s must name something', l.name),
+				'An empty list would match nothing, and a null in it says nothing.',
+				'Leave it null to receive all.'
+			FROM (VALUES ('events', NEW.events), ('changed_columns', NEW.changed_columns),
+				('exclude_origins', NEW.exclude_origins)) l(name, list)
+			WHERE cardinality(l.list) = 0 OR array_position(CASE WHEN array_ndims(l.list) = 1 THEN l.list END, NULL) IS NOT NULL
+		UNION ALL SELECT format('%s is out of range', r.name), format('%s was given; it is %s.', r.given, r.range), r.hint
+			FROM (VALUES
+				('max_in_flight', NEW.max_in_flight BETWEEN 1 AND 1000, NEW.max_in_flight::text,
+					'a number of requests from 1 to 1000', 'The default is 50.'),
+				('rate_limit', NEW.rate_limit BETWEEN 1 AND 100000, NEW.rate_limit::text,
+					'a number of requests per second from 1 to 100000', 'Leave it null for no limit.'),
+				('batch_size', NEW.batch_size BETWEEN 1 AND 1000, NEW.batch_size::text,
+					'a number of events from 1 to 1000', 'The default is 1: one event per request.'),
+				('timeout', NEW.timeout BETWEEN interval '100 ms' AND interval '10 minutes', NEW.timeout::text,
+					'from 100 milliseconds to 10 minutes', 'The default is 15 seconds.')
+			) r(name, fits, given, range, hint) WHERE NOT r.fits
+		UNION ALL SELECT format('unknown ordering "%s"', NEW.ordering), 'Orderings: entity, none, strict.',
+				'entity is the default: deliveries of one entity go one after the other.'
+			WHERE NEW.ordering NOT IN ('entity', 'none', 'strict')
+		UNION ALL SELECT format('unknown state "%s"', NEW.state), 'States: active, paused, disabled, inactive.',
+				'Use webhook.pause() and webhook.resume().'
+			WHERE NEW.state NOT IN ('active', 'paused', 'disabled', 'inactive')
+		LIMIT 1) w(message, detail, hint);
+	IF TG_OP = 'INSERT' OR NEW.events IS DISTINCT FROM OLD.events THEN
+		PERFORM webhook_internal.check_events(NEW.events);
 	END IF;
 	PERFORM webhook_internal.check_retry(NEW.retry_schedule, NEW.give_up_after);
 	IF NEW.changed_columns IS NOT NULL AND (TG_OP = 'INSERT' OR NEW.changed_columns IS DISTINCT FROM OLD.changed_columns
-			OR NEW.entity_types IS DISTINCT FROM OLD.entity_types) THEN
+			OR NEW.events IS DISTINCT FROM OLD.events) THEN
 		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word FROM webhook.source s
 			WHERE NOT s.keep_previous AND 'update' = ANY (s.action_types)
-				AND (NEW.entity_types IS NULL OR s.entity_type = ANY (NEW.entity_types));
+				AND webhook_internal.asks_for(NEW.events, s.entity_type, 'update');
 		IF word IS NOT NULL THEN
 			RAISE WARNING USING
 				MESSAGE = 'changed_columns cannot hold back updates of every source',
@@ -309,7 +334,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_subscription() IS
 	'the rules of webhook.subscription, with the same errors for the functions and for direct '
-	'writes. Runs as the owner, so that a name is taken also where row security hides by whom';
+	'writes. Runs as the owner: what it looks at, the caller need not see';
 
 -- apart from the others, because it must not be SECURITY DEFINER: it asks who the current user is
 CREATE FUNCTION webhook_internal.check_owner() RETURNS trigger
@@ -385,6 +410,47 @@ $$;
 COMMENT ON FUNCTION webhook_internal.check_transform() IS
 	'which function may be a transform: one that fits, owned by a role that the current user '
 	'could SET ROLE to';
+
+-- Not SECURITY DEFINER: what is watched is told to those only who may look it up. Of a statement, not of a row: ten
+-- thousand subscriptions made at once are one look.
+CREATE FUNCTION webhook_internal.notice_unwatched() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	asked text[];
+	unwatched text[];
+	watched text[];
+	n integer;
+BEGIN
+	IF NOT has_table_privilege('webhook.source', 'SELECT') THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP = 'INSERT' THEN
+		asked := ARRAY(SELECT DISTINCT p FROM made n, unnest(n.events) p);
+	ELSE
+		asked := ARRAY(SELECT DISTINCT p FROM made n JOIN before b ON b.id = n.id, unnest(n.events) p
+			WHERE n.events IS DISTINCT FROM b.events);
+	END IF;
+	IF asked = '{}' THEN
+		RETURN NULL;
+	END IF;
+	watched := ARRAY(SELECT DISTINCT s.entity_type FROM webhook.source s WHERE s.entity_type IS NOT NULL ORDER BY 1);
+	unwatched := ARRAY(SELECT DISTINCT t FROM unnest(asked) p, substring(p FROM '^(.*)\.') t
+		WHERE t NOT IN ('*', 'webhook_subscription') AND t <> ALL (watched) ORDER BY t);
+	n := cardinality(unwatched);
+	IF n > 0 THEN
+		RAISE NOTICE USING
+			MESSAGE = format('no table is watched as %s%s',
+				(SELECT string_agg(format('"%s"', t), ', ') FROM unnest(unwatched[:10]) t), CASE WHEN n > 10 THEN format(' and %s more', n - 10) END),
+			DETAIL = CASE WHEN watched = '{}' THEN 'No table is watched yet.'
+				ELSE format('Watched are: %s%s.', array_to_string(watched[:20], ', '), CASE WHEN cardinality(watched) > 20 THEN ', ...' END) END,
+			HINT = format('Such events come once a table is watched under that name, as by webhook.watch(''some_table'', %L).', unwatched[1]);
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.notice_unwatched() IS
+	'tells who asks for events of an entity type that no source has, which may be misspelt';
 
 CREATE FUNCTION webhook_internal.after_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

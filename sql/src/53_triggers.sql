@@ -20,6 +20,11 @@ CREATE TRIGGER check_transform BEFORE INSERT OR UPDATE OF transform, transform_o
 	FOR EACH ROW EXECUTE FUNCTION webhook_internal.check_transform();
 CREATE TRIGGER after_subscription AFTER INSERT OR UPDATE OF profile OR DELETE ON webhook.subscription
 	FOR EACH ROW EXECUTE FUNCTION webhook_internal.after_subscription();
+CREATE TRIGGER notice_unwatched_new AFTER INSERT ON webhook.subscription REFERENCING NEW TABLE AS made
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.notice_unwatched();
+CREATE TRIGGER notice_unwatched AFTER UPDATE ON webhook.subscription
+	REFERENCING OLD TABLE AS before NEW TABLE AS made
+	FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.notice_unwatched();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON webhook.subscription
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.config_changed();
 CREATE TRIGGER check_profile BEFORE INSERT OR UPDATE OR DELETE ON webhook.profile

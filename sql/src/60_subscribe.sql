@@ -24,8 +24,7 @@ COMMENT ON COLUMN webhook_internal.privileged_call.result IS 'RETURNING shows th
 CREATE FUNCTION webhook.subscribe(
 	subscription text,
 	url          text,
-	entity_types text[]   DEFAULT NULL,
-	action_types      text[]   DEFAULT NULL,
+	events       text[]   DEFAULT NULL,
 	profile      text     DEFAULT 'entity',
 	secret       text     DEFAULT NULL,
 	tenant       text     DEFAULT NULL,
@@ -34,17 +33,16 @@ CREATE FUNCTION webhook.subscribe(
 	params       jsonb    DEFAULT '{}'
 ) RETURNS text
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_subscribe';
-COMMENT ON FUNCTION webhook.subscribe(text, text, text[], text[], text, text, text, jsonpath, jsonb, jsonb) IS
-	'from the commit of this call on, events that match go to url. entity_types, action_types, '
-	'tenant, filter: which events, null for all. profile: how the receiver wants to be spoken to.'
-	' Returns the signing secret, generated where none is given; show it to the receiver, it is '
-	'not shown again';
+COMMENT ON FUNCTION webhook.subscribe(text, text, text[], text, text, text, jsonpath, jsonb, jsonb) IS
+	'from the commit of this call on, events that match go to url. events: which ones, such as '
+	'{user.new,company.*}; events, tenant, filter: null for all. profile: how the receiver wants '
+	'to be spoken to. Returns the signing secret, generated where none is given; show it to the '
+	'receiver, it is not shown again. Error unique_violation where there is such a subscription';
 
 CREATE FUNCTION webhook_internal.subscribe_wrapped(
 	subscription text,
 	url          text,
-	entity_types text[],
-	action_types      text[],
+	events       text[],
 	profile      text,
 	secret       text,
 	tenant       text,
@@ -58,9 +56,17 @@ DECLARE
 	given CONSTANT text := webhook_internal.wrapped(subscribe_wrapped.secret);
 	signing_secret text;
 BEGIN
-	INSERT INTO webhook.subscription (name, url, entity_types, action_types, profile, tenant, filter, headers, params)
-		VALUES (subscribe_wrapped.subscription, subscribe_wrapped.url, subscribe_wrapped.entity_types, subscribe_wrapped.action_types, subscribe_wrapped.profile,
-			subscribe_wrapped.tenant, subscribe_wrapped.filter, coalesce(subscribe_wrapped.headers, '{}'), coalesce(subscribe_wrapped.params, '{}'));
+	INSERT INTO webhook.subscription (name, url, events, profile, tenant, filter, headers, params)
+		VALUES (subscribe_wrapped.subscription, subscribe_wrapped.url, subscribe_wrapped.events, subscribe_wrapped.profile,
+			subscribe_wrapped.tenant, subscribe_wrapped.filter, coalesce(subscribe_wrapped.headers, '{}'), coalesce(subscribe_wrapped.params, '{}'))
+		ON CONFLICT (name) DO NOTHING;
+	-- whoever made it: row security hides that, and not that the name is taken
+	IF NOT FOUND THEN
+		RAISE unique_violation USING
+			MESSAGE = format('subscription "%s" already exists', subscribe_wrapped.subscription),
+			DETAIL = 'Names of subscriptions are unique within a database.',
+			HINT = 'Choose another name, change the row in webhook.subscription, or call webhook.unsubscribe() first.';
+	END IF;
 	UPDATE webhook_internal.privileged_call o SET name = 'set_secret',
 			arguments = jsonb_build_object('subscription', subscribe_wrapped.subscription, 'secret', given)
 		RETURNING o.result INTO STRICT signing_secret;
@@ -70,7 +76,7 @@ BEGIN
 	RETURN signing_secret;
 END
 $$;
-COMMENT ON FUNCTION webhook_internal.subscribe_wrapped(text, text, text[], text[], text, text, text, jsonpath, jsonb, jsonb) IS
+COMMENT ON FUNCTION webhook_internal.subscribe_wrapped(text, text, text[], text, text, text, jsonpath, jsonb, jsonb) IS
 	'webhook.subscribe(), with the secret wrapped, as its result is';
 
 CREATE FUNCTION webhook_internal.undefined_subscription_error(name text) RETURNS void

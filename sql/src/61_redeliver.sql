@@ -54,11 +54,9 @@ AS $$
 	SELECT CASE
 		WHEN (event).subscription_id IS NOT NULL THEN (event).subscription_id OPERATOR(pg_catalog.=) (subscription).id
 		WHEN (subscription).state OPERATOR(pg_catalog.=) 'inactive' THEN false
-		WHEN NOT coalesce((event).entity_type OPERATOR(pg_catalog.=) ANY ((subscription).entity_types),
-			(event).entity_type OPERATOR(pg_catalog.<>) 'webhook_subscription') THEN false
+		WHEN NOT webhook_internal.asks_for((subscription).events, (event).entity_type, (event).action_type) THEN false
 		WHEN (event).entity_type OPERATOR(pg_catalog.=) 'webhook_subscription'
 			AND (event).entity_id OPERATOR(pg_catalog.=) (subscription).name THEN false
-		WHEN NOT coalesce((event).action_type OPERATOR(pg_catalog.=) ANY ((subscription).action_types), true) THEN false
 		WHEN (subscription).tenant IS NOT NULL
 			AND NOT coalesce((subscription).tenant OPERATOR(pg_catalog.=) (event).tenant, false) THEN false
 		WHEN (subscription).exclude_origins IS NULL AND (subscription).changed_columns IS NULL AND (subscription).filter IS NULL THEN true

@@ -28,7 +28,7 @@ BEGIN
 		DELETE FROM webhook_internal.breaker_notice t WHERE t.subscription_id = s.id;
 	END IF;
 	IF announce.change LIKE 'breaker%' AND NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
-			WHERE l.state <> 'inactive' AND 'webhook_subscription' = ANY (l.entity_types) AND l.id <> s.id) THEN
+			WHERE l.state <> 'inactive' AND webhook_internal.asks_for(l.events, 'webhook_subscription', 'update') AND l.id <> s.id) THEN
 		RETURN;
 	END IF;
 	e.entity_type := 'webhook_subscription';
@@ -45,7 +45,7 @@ BEGIN
 	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
 	PERFORM webhook_internal.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, l.id)
 		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner JOIN pg_roles o ON o.rolname = s.owner
-		WHERE 'webhook_subscription' = ANY (l.entity_types) AND pg_has_role(r.oid, o.oid, 'USAGE') AND webhook_internal.matches(l, e);
+		WHERE pg_has_role(r.oid, o.oid, 'USAGE') AND webhook_internal.matches(l, e);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.announce(bigint, text, text, bigint) IS

@@ -118,7 +118,7 @@ BEGIN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('event "%s" is not for subscription "%s"', left(redeliver_as_owner.event_id, 100), redeliver_as_owner.subscription),
 			DETAIL = 'The subscription does not match it, and it was never sent there.',
-			HINT = 'See what the subscription asks for in webhook.subscription: entity_types, action_types, tenant, filter.';
+			HINT = 'See what the subscription asks for in webhook.subscription: events, tenant, filter.';
 	END IF;
 	INSERT INTO webhook.pending (subscription_id, event_number, lane, state, next_attempt_at, segment, size)
 		SELECT w.id, number, 0, 'requested', clock_timestamp(), event.segment,

@@ -21,6 +21,7 @@ DECLARE
 	source record;
 	shown  record;
 	sample webhook.outbox;
+	types  text[]; -- that it asks for, in its order
 	worker record;
 	code text; message text; detail text; hint text; -- the first error of a table's own code
 BEGIN
@@ -54,12 +55,13 @@ BEGIN
 
 	-- of the rows that this subscription might be told of; whether it takes updates, or is active, is not what is tested
 	s.state := 'active';
-	s.action_types := NULL;
+	types := ARRAY(SELECT substring(u.p FROM '^(.*)\.') FROM unnest(s.events) WITH ORDINALITY u(p, n) ORDER BY u.n);
+	s.events := nullif(ARRAY(SELECT t || '.*' FROM unnest(types) t), '{}');
 	s.changed_columns := NULL;
 	sample.action_type := 'update';
 	-- tables that the caller owns first: anybody may call his rows what others call theirs
 	FOR source IN SELECT w.source, w.trigger, w.entity_type FROM webhook.source w LEFT JOIN pg_class c ON c.oid = w.source
-		WHERE w.entity_type IS NOT NULL AND coalesce(w.entity_type = send_test.entity_type, w.entity_type = ANY (s.entity_types), true)
+		WHERE w.entity_type IS NOT NULL AND coalesce(w.entity_type = send_test.entity_type, webhook_internal.asks_for(s.events, w.entity_type, 'test'))
 		ORDER BY w.entity_type, pg_has_role(c.relowner, 'USAGE') DESC, w.source::text LOOP
 		BEGIN
 			SELECT * INTO shown FROM webhook_internal.sample_row(source.source, source.trigger, send_test.entity_id, s.tenant, named);
@@ -84,11 +86,11 @@ BEGIN
 	IF sample.result IS NULL AND send_test.entity_id IS NOT NULL THEN
 		RAISE no_data_found USING
 			MESSAGE = format('there is no %s "%s" for subscription "%s"', send_test.entity_type, send_test.entity_id, send_test.subscription),
-			DETAIL = 'No row has this key, or the subscription''s entity_types, tenant or filter keep it from being told of it.',
+			DETAIL = 'No row has this key, or the subscription''s events, tenant or filter keep it from being told of it.',
 			HINT = 'Leave entity_id out to have the newest row.';
 	END IF;
 	IF sample.result IS NULL THEN
-		sample.entity_type := coalesce(send_test.entity_type, s.entity_types[1], 'test');
+		sample.entity_type := coalesce(send_test.entity_type, (array_remove(types, '*'))[1], 'test');
 		sample.entity_id := 'test';
 		sample.tenant := s.tenant;
 		sample.result := json_build_object('test', true, 'subscription', s.name);

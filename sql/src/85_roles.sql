@@ -34,8 +34,8 @@ AS $$
 		('operator', 'ROUTINE', 'EXECUTE', NULL, '{webhook_internal.counters,
 			webhook_internal.worker_status, webhook_internal.undefined_subscription_error,
 			webhook_internal.send_test, webhook_internal.sample_row, webhook_internal.test_result,
-			webhook_internal.matches, webhook_internal.matches_content, webhook_internal.wrapped,
-			webhook_internal.warn_undelivered, webhook_internal.require_own_transaction}'),
+			webhook_internal.matches, webhook_internal.matches_content, webhook_internal.asks_for,
+			webhook_internal.wrapped, webhook_internal.warn_undelivered, webhook_internal.require_own_transaction}'),
 
 		('viewer', 'SCHEMA', 'USAGE', NULL, '{webhook}'),
 		('viewer', 'TABLE', 'SELECT', NULL, '{webhook.log, webhook.status, webhook.worker,

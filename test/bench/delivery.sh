@@ -48,8 +48,8 @@ has_batches() { [ "$(ask "SELECT count(*) FROM pg_attribute WHERE attrelid = 'we
 
 # many_hosts PORT: MANY subscriptions to as many host names, which libcurl knows to be this machine
 many_hosts() {
-  sql -c "INSERT INTO webhook.subscription (name, url, entity_types)
-    SELECT 'many ' || g, format('https://h%s.many.localhost:$1/', to_char(g, 'FM0000')), '{many}' FROM generate_series(1, $MANY) g" \
+  sql -c "INSERT INTO webhook.subscription (name, url, events)
+    SELECT 'many ' || g, format('https://h%s.many.localhost:$1/', to_char(g, 'FM0000')), '{many.*}' FROM generate_series(1, $MANY) g" \
     -c 'CREATE TABLE IF NOT EXISTS many (id bigint PRIMARY KEY, note text)' -c "SELECT webhook.watch('many')" </dev/null >/dev/null
 }
 no_many_hosts() { ask "DELETE FROM webhook.subscription WHERE name LIKE 'many %'"; }

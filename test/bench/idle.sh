@@ -48,7 +48,7 @@ hurt() {
 # The worker's start, from the process's to its first request, for an event that waits for it.
 many_subscriptions() {
   local r before pid
-  sql -c "INSERT INTO webhook.subscription (name, url, entity_types) SELECT 'idle ' || g, 'https://localhost/' || g, '{nothing}'
+  sql -c "INSERT INTO webhook.subscription (name, url, events) SELECT 'idle ' || g, 'https://localhost/' || g, '{nothing.*}'
     FROM generate_series(1, $SUBSCRIPTIONS) g" </dev/null
   for r in $(seq "$REPEATS"); do
     quietly 'stopping the server' "${as_user[@]}" pg_ctl stop -D "$WORK/data" -m fast

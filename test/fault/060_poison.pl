@@ -21,8 +21,8 @@ my $reads = "SELECT count(*) FROM webhook.checkpoint WHERE kind = 'read'";
 
 $t->sql('CREATE TABLE poison (id serial PRIMARY KEY, d text)');
 $t->watch('poison');
-$t->subscribe('bad', $r->url('/ok/bad'), entity_types => "'{poison}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
-$t->sql(q{UPDATE webhook.subscription SET entity_types = '{item}' WHERE name = 'crm'});
+$t->subscribe('bad', $r->url('/ok/bad'), events => "'{poison.*}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
+$t->sql(q{UPDATE webhook.subscription SET events = '{item.*}' WHERE name = 'crm'});
 $t->change(20);
 $t->wait_until_settled;
 
@@ -83,7 +83,7 @@ wait_until_careless();
 dies_of('a filter, when the worker has run for a while', 'filter', $insert, 1, $matched);
 
 # Those that want it are two.
-$t->subscribe('worse', $r->url('/ok/worse'), entity_types => "'{poison}'", ordering => "'none'");
+$t->subscribe('worse', $r->url('/ok/worse'), events => "'{poison.*}'", ordering => "'none'");
 dies_of('reading an event', 'large', "INSERT INTO poison (d) VALUES (repeat('x', 3000000))", 2, 'while it read this event');
 $t->sql("SELECT webhook.unsubscribe('worse')");
 

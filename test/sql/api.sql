@@ -215,13 +215,13 @@ TABLE sources;
 -- a signing secret is made, and is Standard Webhooks': whsec_ and the base64 of 32 bytes
 SELECT webhook.subscribe('crm', 'https://hooks.example.com/crm?token=abc') ~ '^whsec_[A-Za-z0-9+/]{43}=$' AS secret;
 \x on
-SELECT id, name, url, entity_types, action_types, profile, tenant, filter, headers, params, retry_schedule, give_up_after,
+SELECT id, name, url, events, profile, tenant, filter, headers, params, retry_schedule, give_up_after,
 	timeout, max_in_flight, ordering, state, state_reason, created_at <= clock_timestamp() AS created FROM webhook.subscription;
 \x off
 -- or one is given
-SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user,invoice}', '{new,delete}', 'entity', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+SELECT webhook.subscribe('billing', 'https://hooks.example.com', '{user.new,user.delete,invoice.*}', 'entity', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 	'7', NULL, '{"X-Environment": "production"}', '{"team": 5}');
-SELECT name, entity_types, action_types, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
+SELECT name, events, tenant, headers, params FROM webhook.subscription WHERE name = 'billing';
 SELECT s.name, k.id, k.secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw' AS given, generated, expires_at
 	FROM webhook.secret k JOIN webhook.subscription s ON s.id = k.subscription_id ORDER BY s.id;
 BEGIN;
@@ -305,11 +305,27 @@ CALL wrong($$ SELECT webhook.subscribe(NULL, 'https://hooks.example.com/') $$);
 CALL wrong($$ SELECT webhook.subscribe(repeat('x', 201), 'https://hooks.example.com/') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', profile => 'nix') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', profile => NULL) $$);
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{new,insert}') $$);
-CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{NULL}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{user.*,user.created}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{user}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{*}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{user.payment}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{.new}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{user.}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{{user.*}}') $$);
 -- a list that nothing can match
-CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', action_types => '{}') $$);
-CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', entity_types => '{}') $$);
+CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{}') $$);
+CALL wrong_code($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', events => '{user.*,NULL}') $$);
+-- what no source has, once a statement, and not for what any subscription may ask for
+BEGIN;
+INSERT INTO webhook.subscription (name, url, events) VALUES ('one', 'https://hooks.example.com/', '{compny.*,*.new,webhook_subscription.*}'),
+	('two', 'https://hooks.example.com/', '{compny.new,user.payment.update}');
+UPDATE webhook.subscription SET state = 'paused' WHERE name IN ('one', 'two');
+CREATE TABLE compny (id int PRIMARY KEY);
+SELECT webhook.watch('compny');
+UPDATE webhook.subscription SET events = '{compny.*}' WHERE name = 'one';
+UPDATE webhook.subscription SET events = '{usr.*}' WHERE name = 'two';
+SELECT webhook.subscribe('three', 'https://hooks.example.com/', '{*.*,comapny.delete}') IS NOT NULL AS subscribed;
+ROLLBACK;
 -- a filter is a predicate: true, false or unknown for any event, and nothing else
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.result.total') $$);
 CALL wrong($$ SELECT webhook.subscribe('s', 'https://hooks.example.com/', filter => '$.result.total > $limit') $$);
@@ -332,8 +348,8 @@ CREATE TABLE without_updates (id int PRIMARY KEY, v int);
 SELECT webhook.watch('with_previous', 'one', keep_previous => true);
 SELECT webhook.watch('without_previous', 'two');
 SELECT webhook.watch('without_updates', 'three', action_types => '{new,delete}');
-INSERT INTO webhook.subscription (name, url, changed_columns, entity_types) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one,three}');
-UPDATE webhook.subscription SET entity_types = NULL WHERE name = 'changed';
+INSERT INTO webhook.subscription (name, url, changed_columns, events) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one.*,three.*,two.delete}');
+UPDATE webhook.subscription SET events = NULL WHERE name = 'changed';
 UPDATE webhook.subscription SET timeout = '1s' WHERE name = 'changed';
 SELECT webhook.watch('without_previous', 'two', keep_previous => true);
 UPDATE webhook.subscription SET changed_columns = '{v,w}' WHERE name = 'changed';
@@ -408,7 +424,7 @@ CALL wrong($$ INSERT INTO webhook.subscription (url) VALUES ('https://hooks.exam
 CALL wrong($$ UPDATE webhook.subscription SET name = 'crm' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET url = 'http://hooks.example.com/' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'nix' WHERE name = 'renamed' $$);
-CALL wrong($$ UPDATE webhook.subscription SET action_types = '{insert}' WHERE name = 'renamed' $$);
+CALL wrong($$ UPDATE webhook.subscription SET events = '{user.insert}' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET ordering = 'global' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET state = 'asleep' WHERE name = 'renamed' $$);
 CALL wrong($$ UPDATE webhook.subscription SET timeout = '0' WHERE name = 'renamed' $$);
@@ -419,7 +435,7 @@ CALL wrong_each('UPDATE webhook.subscription SET %s', 'timeout = ''99 ms''', 'ti
 	'max_in_flight = 1001', 'rate_limit = 0', 'rate_limit = 100001', 'batch_size = 0', 'batch_size = 1001', 'changed_columns = ''{}''',
 	'changed_columns = ''{NULL}''', 'exclude_origins = ''{}''', 'exclude_origins = ''{crm,NULL}''', 'retry_schedule = ''{99ms}''', 'retry_schedule = ''{5s,31d}''', 'retry_schedule = ''{5s,NULL}''',
 	'retry_schedule = array_fill(interval ''1s'', ARRAY[33])', 'retry_schedule = array_fill(interval ''1s'', ARRAY[32])',
-	'entity_types = ''{{user}}''', 'action_types = ''{{new},{update}}''', 'changed_columns = ''{{a,b}}''', 'exclude_origins = ''{{crm}}''', 'retry_schedule = ''{{1s}}''',
+	'events = ''{{user.*}}''', 'events = ''{{user.new},{user.update}}''', 'events = ''{}''', 'events = ''{user.*,NULL}''', 'events = ''{*.test,a.b.c.*}''', 'changed_columns = ''{{a,b}}''', 'exclude_origins = ''{{crm}}''', 'retry_schedule = ''{{1s}}''',
 	'transform = ''''', 'transform = ''"unclosed''',
 	'give_up_after = ''366 days''', 'headers = ''{"host": "x"}''', 'params = ''[]''');
 -- a null where none may be: an error with a hint, which does not quote the row, since a URL or header may hold a token

@@ -17,7 +17,7 @@ SELECT webhook.watch('visit', columns => '{day,n}');
 INSERT INTO customer VALUES (1, 'Ada', 'secret one', 'a'), (2, 'Bob', 'secret two', 'b');
 INSERT INTO visit VALUES ('2024-02-29', 'Ulm', 3);
 INSERT INTO webhook.subscription (name, url) VALUES ('crm', 'https://crm.example.com/'), ('away', 'https://crm.example.com/away');
-INSERT INTO webhook.subscription (name, url, tenant, entity_types) VALUES ('b', 'https://b.example.com/', 'b', '{customer}');
+INSERT INTO webhook.subscription (name, url, tenant, events) VALUES ('b', 'https://b.example.com/', 'b', '{customer.*}');
 UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'away';
 
 -- which events are for whom is the same whatever the search_path finds
@@ -26,7 +26,7 @@ CREATE SCHEMA tools_evil;
 CREATE FUNCTION tools_evil.trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'fell into the trap'; END $$;
 CREATE OPERATOR tools_evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
 CREATE OPERATOR tools_evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = tools_evil.trap);
-UPDATE webhook.subscription SET action_types = '{new}';
+UPDATE webhook.subscription SET events = '{*.new}';
 SET LOCAL search_path = tools_evil, pg_catalog;
 SELECT count(*) AS three_for_crm_one_for_b FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE webhook_internal.matches(s, o);
 ROLLBACK;
@@ -165,7 +165,7 @@ CREATE TABLE w (id int PRIMARY KEY);
 SELECT webhook.watch('w', 'webhook_subscription');
 
 -- operational events: only where another subscription asks for them by name
-INSERT INTO webhook.subscription (name, url, entity_types) VALUES ('ops', 'https://ops.example.com/', '{webhook_subscription}');
+INSERT INTO webhook.subscription (name, url, events) VALUES ('ops', 'https://ops.example.com/', '{webhook_subscription.*}');
 UPDATE webhook.subscription SET state = 'disabled', state_reason = 'for a test';
 UPDATE webhook.subscription SET state = 'paused' WHERE name = 'crm';
 UPDATE webhook.subscription SET state = 'disabled', state_reason = 'again' WHERE name = 'b';

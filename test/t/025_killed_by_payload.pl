@@ -26,8 +26,8 @@ my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE poison (id int PRIMARY KEY)');
 $t->watch($_) for qw(item poison);
-$t->subscribe('good', $r->url('/ok/good'), entity_types => "'{item}'");
-$t->subscribe('bad', $r->url('/hold/bad'), entity_types => "'{poison}'", retry_schedule => "'{1s}'");
+$t->subscribe('good', $r->url('/ok/good'), events => "'{item.*}'");
+$t->subscribe('bad', $r->url('/hold/bad'), events => "'{poison.*}'", retry_schedule => "'{1s}'");
 
 sub kill_worker
 {

@@ -50,7 +50,7 @@ sub source
 sub subscribe
 {
 	my ($name, $source, $url, %columns) = @_;
-	$t->subscribe($name, $url, entity_types => "'{$source}'", %columns);
+	$t->subscribe($name, $url, events => "'{$source.*}'", %columns);
 	return;
 }
 
@@ -438,7 +438,7 @@ SQL
 # Every event of every source ended in exactly one state for each subscription that still is.
 is( $t->sql(<<SQL), '', 'every delivery was delivered once or is dead, none both, none neither');
 SELECT s.name, o.event_number, count(a.event_number), count(DISTINCT d.event_number) FROM webhook.subscription s
-	JOIN webhook.outbox o ON o.entity_type = ANY (s.entity_types) AND s.name <> 'sleeping'
+	JOIN webhook.outbox o ON o.entity_type || '.*' = ANY (s.events) AND s.name <> 'sleeping'
 	LEFT JOIN webhook.attempt a ON a.event_number = o.event_number AND a.subscription_id = s.id AND a.outcome = 'delivered'
 	LEFT JOIN webhook.dead_letter d ON d.event_number = o.event_number AND d.subscription_id = s.id
 GROUP BY s.name, o.event_number HAVING count(DISTINCT d.event_number) + count(a.event_number) <> 1

@@ -64,9 +64,9 @@ SQL
 $t->watch('item');
 $t->watch('doomed');
 # one endpoint that fails now and then, one that always does, one that is paused, for others' events
-$t->subscribe('crm', $r->url('/flaky/5/1'), entity_types => "'{item}'", retry_schedule => "'{500ms}'");
-$t->subscribe('failing', $r->url('/status/500'), entity_types => "'{doomed}'", retry_schedule => "'{1s}'");
-$t->subscribe('paused', $r->url('/ok/paused'), entity_types => "'{doomed}'");
+$t->subscribe('crm', $r->url('/flaky/5/1'), events => "'{item.*}'", retry_schedule => "'{500ms}'");
+$t->subscribe('failing', $r->url('/status/500'), events => "'{doomed.*}'", retry_schedule => "'{1s}'");
+$t->subscribe('paused', $r->url('/ok/paused'), events => "'{doomed.*}'");
 $t->sql("SELECT webhook.pause('paused')");
 
 # Events that are where the clock has put them: not those that somebody has waited for, and that were moved on.

@@ -102,7 +102,7 @@ is($r->count, 11, 'one request for each event');
 # While somebody holds a lock on the tables that the worker writes
 #
 my $after = last_event();
-$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", action_types => "'{update}'");
+$t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100ms}'", events => "'{*.update}'");
 my $offset = -s $node->logfile;
 for my $locked ('webhook.pending, webhook.attempt', 'webhook.checkpoint', 'webhook.subscription, webhook.secret, webhook.identity', 'webhook.pending')
 {
@@ -218,7 +218,7 @@ CREATE ROLE app LOGIN;
 GRANT SELECT, INSERT, UPDATE, DELETE ON item TO app;
 GRANT USAGE ON SEQUENCE item_id_seq TO app;
 SQL
-$t->subscribe('failing', $r->url('/status/500/failing'), retry_schedule => "'{100ms}'", give_up_after => "'500ms'", action_types => "'{delete}'");
+$t->subscribe('failing', $r->url('/status/500/failing'), retry_schedule => "'{100ms}'", give_up_after => "'500ms'", events => "'{*.delete}'");
 $t->sql('SET ROLE app; INSERT INTO item SELECT FROM generate_series(1, 5); UPDATE item SET v = v + 1 WHERE id <= 3; DELETE FROM item WHERE id = 7');
 check('columns, indexes, triggers, references, row security', '/ok/crm', $after);
 is($t->worker_pid, $worker, 'the same worker goes on');
@@ -292,7 +292,7 @@ CREATE TABLE evil.pg_class (oid text);
 SQL
 	$t->watch('item');
 	$t->subscribe('crm', $r->url('/ok/hostile'), ordering => "'strict'");
-	$t->subscribe('again', $r->url('/fail-first/1/hostile'), retry_schedule => "'{1s}'", action_types => "'{update}'");
+	$t->subscribe('again', $r->url('/fail-first/1/hostile'), retry_schedule => "'{1s}'", events => "'{*.update}'");
 	$t->sql('INSERT INTO item DEFAULT VALUES');
 	$t->wait_until_settled;
 	$t->sql(<<'SQL');

@@ -32,14 +32,19 @@ $t->watch('plain');
 # event with its JSON decoded. A name is also the path at the receiver.
 my %asked = (
 	all         => [ {}, sub { 1 } ],
-	type        => [ { entity_types => q('{order}') }, sub { $_->{entity_type} eq 'order' } ],
-	types       => [ { entity_types => q('{user,plain,user}') }, sub { $_->{entity_type} =~ /^(user|plain)$/ } ],
-	no_type     => [ { entity_types => q('{orders}') }, sub { 0 } ],
-	action      => [ { action_types => q('{delete}') }, sub { $_->{action_type} eq 'delete' } ],
-	action_types     => [ { action_types => q('{new,truncate}') }, sub { $_->{action_type} =~ /^(new|truncate)$/ } ],
+	type        => [ { events => q('{order.*}') }, sub { $_->{entity_type} eq 'order' } ],
+	types       => [ { events => q('{user.*,plain.*,user.*}') }, sub { $_->{entity_type} =~ /^(user|plain)$/ } ],
+	no_type     => [ { events => q('{orders.*}') }, sub { 0 } ],
+	action      => [ { events => q('{*.delete}') }, sub { $_->{action_type} eq 'delete' } ],
+	actions     => [ { events => q('{*.new,*.truncate}') }, sub { $_->{action_type} =~ /^(new|truncate)$/ } ],
+	chosen      => [ { events => q('{user.new,user.update,order.delete}') },
+		sub { "$_->{entity_type} $_->{action_type}" =~ /^(user (new|update)|order delete)$/ } ],
+	overlapping => [ { events => q('{user.new,*.update,user.*,*.update}') },
+		sub { $_->{entity_type} eq 'user' || $_->{action_type} eq 'update' } ],
+	any_of_any  => [ { events => q('{*.*}') }, sub { 1 } ],
 	tenant      => [ { tenant => q('7') }, sub { ($_->{tenant} // '') eq '7' } ],
 	no_tenant   => [ { tenant => q('') }, sub { ($_->{tenant} // '-') eq '' } ],
-	tenant_type => [ { tenant => q('8'), entity_types => q('{user,order}'), action_types => q('{update}') },
+	tenant_type => [ { tenant => q('8'), events => q('{user.update,order.update}') },
 		sub { ($_->{tenant} // '') eq '8' && $_->{action_type} eq 'update' } ],
 	inactive    => [ { state => "'inactive'" }, sub { 0 } ],
 	new_value   => [ { filter => q('$.result.total > 100') }, sub { ($_->{result}{total} // 0) > 100 } ],
@@ -57,9 +62,9 @@ my %asked = (
 	division    => [ { filter => q('1 / $.result.total > 0') }, sub { ($_->{result}{total} // 0) > 0 } ],
 	changed     => [ { changed_columns => q('{status}') },
 		sub { $_->{action_type} ne 'update' || $_->{entity_type} eq 'plain' || exists $_->{previous}{status} } ],
-	changed_two => [ { changed_columns => q('{email,total}'), action_types => q('{update}'), entity_types => q('{order,user}') },
+	changed_two => [ { changed_columns => q('{email,total}'), events => q('{order.update,user.update}') },
 		sub { $_->{action_type} eq 'update' && $_->{entity_type} ne 'plain' && (exists $_->{previous}{email} || exists $_->{previous}{total}) } ],
-	changed_if  => [ { changed_columns => q('{status}'), filter => q('$.result.total > 100'), action_types => q('{update}') },
+	changed_if  => [ { changed_columns => q('{status}'), filter => q('$.result.total > 100'), events => q('{*.update}') },
 		sub { $_->{action_type} eq 'update' && exists $_->{previous}{status} && ($_->{result}{total} // 0) > 100 } ],
 	origin      => [ { exclude_origins => q('{crm,erp}') }, sub { ($_->{context}{origin} // '') !~ /^(crm|erp)$/ } ],
 );
@@ -121,12 +126,12 @@ is_deeply([ map { JSON::PP::decode_json($_->{body})->{result}{v} // () } ($r->re
 # What cannot be evaluated
 #
 $t->sql(q{DELETE FROM webhook.subscription; DELETE FROM orders; UPDATE plain SET v = 0});
-$t->subscribe('everything', $r->url('/ok/everything'), entity_types => q('{order}'));
-$t->subscribe('filtered', $r->url('/ok/filtered'), entity_types => q('{order}'), filter => q('$.result.total > 0'));
-$t->subscribe('dated', $r->url('/ok/dated'), entity_types => q('{order}'), action_types => q('{new}'),
+$t->subscribe('everything', $r->url('/ok/everything'), events => q('{order.*}'));
+$t->subscribe('filtered', $r->url('/ok/filtered'), events => q('{order.*}'), filter => q('$.result.total > 0'));
+$t->subscribe('dated', $r->url('/ok/dated'), events => q('{order.new}'),
 	filter => q('$.result.at.datetime() < "2030-01-01".datetime()'));
-$t->subscribe('columns', $r->url('/ok/columns'), entity_types => q('{order}'), changed_columns => q('{status}'));
-$t->subscribe('origins', $r->url('/ok/origins'), entity_types => q('{order}'), exclude_origins => q('{crm}'));
+$t->subscribe('columns', $r->url('/ok/columns'), events => q('{order.*}'), changed_columns => q('{status}'));
+$t->subscribe('origins', $r->url('/ok/origins'), events => q('{order.*}'), exclude_origins => q('{crm}'));
 my $worker = $t->worker_pid;
 my $offset = -s $t->node->logfile;
 my $first  = $t->sql('SELECT max(event_number) + 1 FROM webhook.outbox');
@@ -249,7 +254,7 @@ cmp_ok($cost{10}, '>=', 5, 'as with ten');
 # Many subscriptions of the same events: pages are cut so that memory stays bounded
 #
 $t->sql('DELETE FROM webhook.subscription; TRUNCATE users');
-$t->sql("INSERT INTO webhook.subscription (name, url, entity_types, state) SELECT 'same ' || g, '" . $r->url('/ok/same') . "', '{plain}', 'paused' FROM generate_series(1, 100) g");
+$t->sql("INSERT INTO webhook.subscription (name, url, events, state) SELECT 'same ' || g, '" . $r->url('/ok/same') . "', '{plain.*}', 'paused' FROM generate_series(1, 100) g");
 my $from = -s $t->node->logfile;
 my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 $t->sql("BEGIN; INSERT INTO plain SELECT g, 0 FROM generate_series(1001, 1300) g; PREPARE TRANSACTION 'late'");

@@ -18,12 +18,12 @@ my $r = $t->receiver(args => ['--no-http2']);
 $t->sql("CREATE TABLE $_ (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)") for qw(flight rate patience share bulk mark);
 $t->watch($_) for qw(flight rate patience share bulk mark);
 my $worker = $t->wait_for_worker;
-$t->subscribe('mark', $r->url('/ok/mark'), entity_types => "'{mark}'");
+$t->subscribe('mark', $r->url('/ok/mark'), events => "'{mark.*}'");
 
 sub subscribe
 {
 	my ($name, $source, $path, %columns) = @_;
-	$t->subscribe($name, $r->url($path), entity_types => "'{$source}'", %columns);
+	$t->subscribe($name, $r->url($path), events => "'{$source.*}'", %columns);
 	return;
 }
 

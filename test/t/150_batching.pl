@@ -28,7 +28,7 @@ sub source
 sub subscribe
 {
 	my ($name, $source, $path, %columns) = @_;
-	$t->subscribe($name, $r->url($path), entity_types => "'{$source}'", %columns);
+	$t->subscribe($name, $r->url($path), events => "'{$source.*}'", %columns);
 	return;
 }
 

@@ -21,7 +21,7 @@ my $node = $t->{node};
 
 $t->sql('CREATE TABLE item (id int PRIMARY KEY, v int NOT NULL DEFAULT 1, hush text, owner text)');
 $t->watch('item', exclude_columns => "'{hush}'", tenant => "'owner'");
-$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{item}'");
+$t->subscribe('crm', $r->url('/ok/crm'), events => "'{item.*}'");
 
 sub ids
 {
@@ -78,10 +78,10 @@ like((bodies('/ok/crm', $before))[0], qr/"action_type":"test","result":\{"id":50
 is(call_test("'crm', 'item', '7'"), '200|', 'a test with a chosen entity');
 like((bodies('/ok/crm', $before))[1], qr/"entity_id":"7".*"action_type":"test","result":\{"id":7,/, 'holds its current row');
 
-$t->subscribe('other', $r->url('/ok/other'), entity_types => "'{nothing}'");
+$t->subscribe('other', $r->url('/ok/other'), events => "'{nothing.*}'");
 is(call_test("'other'"), '200|', 'without a matching source');
 like((bodies('/ok/other', 0))[0], qr/"entity_type":"nothing","action_type":"test","result":\{"test" ?: ?true/, 'something is made up');
-$t->subscribe('tenant', $r->url('/ok/tenant'), entity_types => "'{item}'", tenant => "'org1'");
+$t->subscribe('tenant', $r->url('/ok/tenant'), events => "'{item.*}'", tenant => "'org1'");
 is(call_test("'tenant'"), '200|', 'with a tenant');
 like((bodies('/ok/tenant', 0))[0], qr/"owner":"org1"/, 'it is a row of that tenant');
 my ($rc, $out, $err) = $node->psql($WebhookTest::DB, q{CALL webhook.test('tenant', 'item', '2')});
@@ -103,7 +103,7 @@ $t->sql("SELECT webhook.pause('crm')");
 is(call_test("'crm'"), '200|', 'a test goes out while it is paused');
 $t->sql("UPDATE webhook.subscription SET state = 'disabled' WHERE name = 'crm'");
 is(call_test("'crm'"), '200|', 'and while it is disabled');
-$t->subscribe('gone', $r->url('/status/410/gone'), entity_types => "'{nothing}'");
+$t->subscribe('gone', $r->url('/status/410/gone'), events => "'{nothing.*}'");
 like(call_test("'gone'"), qr/^410\|gone/, 'a test that is answered with 410');
 is($t->sql("SELECT state FROM webhook.subscription WHERE name = 'gone'"), 'active', 'disables nothing');
 $t->sql("UPDATE webhook.subscription SET state = 'inactive' WHERE name = 'gone'");
@@ -159,7 +159,7 @@ is(scalar(grep { $_ == $dead[0] } ids('/ok/crm')), 2, 'it is sent once more');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'and is dead no more');
 
 # a dead letter whose event is no longer in the outbox, dead for two subscriptions
-$t->subscribe('second', $r->url('/ok/crm/second'), entity_types => "'{item}'");
+$t->subscribe('second', $r->url('/ok/crm/second'), events => "'{item.*}'");
 $r->mode('/ok/crm', '/status/413/crm');
 $t->sql('UPDATE item SET v = v + 1 WHERE id = 6');
 $t->poll_sql('given up twice', 'SELECT count(*) FROM webhook.dead_letter', 2);
@@ -196,7 +196,7 @@ $t->wait_until_settled;
 my $since = $t->sql('SELECT clock_timestamp()');
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 50') for 1 .. 40;
 $t->wait_until_settled;
-$t->subscribe('late', $r->url('/ok/late'), entity_types => "'{item}'", action_types => "'{update}'");
+$t->subscribe('late', $r->url('/ok/late'), events => "'{item.update}'");
 # in one transaction, so that the worker sees what was asked for and what comes after it at the same moment
 is($t->sql("BEGIN; SELECT webhook.replay('late', '$since'); UPDATE item SET v = v + 1 WHERE id <= 50; COMMIT"), 2000, 'a new subscription starts in the past');
 $t->wait_until_settled;
@@ -233,15 +233,13 @@ $t->sql('CREATE TABLE rule (id int PRIMARY KEY, v int, org text); CREATE TABLE r
 $t->watch('rule', tenant => "'org'", keep_previous => 'true');
 $t->watch('rule2');
 my $n = 0;
-for my $types ('NULL', "'{rule}'", "'{rule,other}'", "'{webhook_subscription}'")
+for my $events ('NULL', map { "'{$_}'" } qw(*.* rule.* rule.*,other.* webhook_subscription.* *.update rule.update *.new,*.delete
+	rule.new,rule.delete,other.* rule.update,*.delete rule2.new,rule.* rule.truncate))
 {
-	for my $action_types ('NULL', "'{update}'", "'{new,delete}'")
+	for my $tenant ('NULL', "'a'")
 	{
-		for my $tenant ('NULL', "'a'")
-		{
-			$t->subscribe('rule' . $n, $r->url("/ok/rule/$n"), entity_types => $types, action_types => $action_types, tenant => $tenant);
-			$n++;
-		}
+		$t->subscribe('rule' . $n, $r->url("/ok/rule/$n"), events => $events, tenant => $tenant);
+		$n++;
 	}
 }
 $t->subscribe('changed', $r->url('/ok/rule/changed'), changed_columns => "'{v}'");

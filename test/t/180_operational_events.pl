@@ -32,7 +32,7 @@ SQL
 
 # ---------------------------------------------------------------- nobody asks for them
 
-$t->subscribe('crm', $r->url('/ok/crm?token=t0ken'), entity_types => "'{item}'", retry_schedule => "'{1h}'");
+$t->subscribe('crm', $r->url('/ok/crm?token=t0ken'), events => "'{item.*}'", retry_schedule => "'{1h}'");
 $t->subscribe('all', $r->url('/ok/all'), max_in_flight => 1);
 $r->mode('/ok/crm', '/status/413/crm');
 $t->sql('INSERT INTO item SELECT g FROM generate_series(1, 3) g');
@@ -43,7 +43,7 @@ $t->wait_until_settled;
 
 # ---------------------------------------------------------------- each kind, once
 
-$t->subscribe('ops', $r->url('/ok/ops'), entity_types => "'{webhook_subscription}'");
+$t->subscribe('ops', $r->url('/ok/ops'), events => "'{webhook_subscription.*}'");
 $t->sql('UPDATE item SET v = 2');
 $t->poll_sql('three are given up', 'SELECT count(*) FROM webhook.dead_letter', 3);
 $t->wait_until_settled;
@@ -139,7 +139,7 @@ is(told_since($from), 'breaker_opened, breaker_closed, disabled, resumed', 'one 
 $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription");
 my $low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 # alone: it asks for them, and there is nobody else to tell
-$t->subscribe('alone', $r->url('/status/413/alone'), entity_types => "'{item,webhook_subscription}'");
+$t->subscribe('alone', $r->url('/status/413/alone'), events => "'{item.*,webhook_subscription.*}'");
 $t->sql('UPDATE item SET v = 4 WHERE id = 1');
 $t->wait_until_settled;
 is($t->sql("SELECT count(*) FROM webhook.outbox WHERE event_number > $low AND entity_type = 'webhook_subscription'"), 0, 'nothing is told to nobody but itself');
@@ -147,7 +147,7 @@ $t->sql("SELECT webhook.unsubscribe('alone'), webhook.purge_dead_letters('0')");
 
 # two that watch each other and give up at once
 $low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
-$t->subscribe($_, $r->url("/status/413/$_"), entity_types => "'{item,webhook_subscription}'") for 'left', 'right';
+$t->subscribe($_, $r->url("/status/413/$_"), events => "'{item.*,webhook_subscription.*}'") for 'left', 'right';
 $t->sql('UPDATE item SET v = 5 WHERE id = 1');
 $t->wait_until_settled;
 is( $t->sql(<<SQL), 'left|dead_letter, right|dead_letter', 'two that watch each other: each dead letter is told once');
@@ -159,7 +159,7 @@ is( $t->sql("SELECT string_agg(DISTINCT subscription || ' ' || entity_id, ', ' O
 # and the same with endpoints in trouble: both breakers open, each is told once, and then there is peace
 $t->sql("SELECT webhook.unsubscribe('left'), webhook.unsubscribe('right'), webhook.purge_dead_letters('0')");
 $low = $t->sql('SELECT max(event_number) FROM webhook.outbox');
-$t->subscribe($_, $r->url("/status/503/$_"), entity_types => "'{item,webhook_subscription}'", retry_schedule => "'{1h}'") for 'left', 'right';
+$t->subscribe($_, $r->url("/status/503/$_"), events => "'{item.*,webhook_subscription.*}'", retry_schedule => "'{1h}'") for 'left', 'right';
 $t->sql('UPDATE item SET v = 6');
 $t->poll_sql('both breakers open', "SELECT count(*) FROM webhook.status WHERE breaker = 'open'", 2);
 $t->poll_sql('both are told', "SELECT count(*) FROM webhook.outbox WHERE event_number > $low AND result ->> 'change' = 'breaker_opened'", 2);

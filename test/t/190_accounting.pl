@@ -44,8 +44,8 @@ my %path = (
 	picky      => '/poison/10/picky');
 my @impatient = (timeout => "'300ms'", retry_schedule => "'{100ms,300ms}'");
 $t->subscribe('everything', $r->url($path{everything}), @impatient);
-$t->subscribe('invoices', $r->url($path{invoices}), @impatient, entity_types => "'{invoice}'", ordering => "'none'");
-$t->subscribe('removals', $r->url($path{removals}), @impatient, action_types => "'{delete}'", ordering => "'strict'");
+$t->subscribe('invoices', $r->url($path{invoices}), @impatient, events => "'{invoice.*}'", ordering => "'none'");
+$t->subscribe('removals', $r->url($path{removals}), @impatient, events => "'{*.delete}'", ordering => "'strict'");
 $t->subscribe('shop', $r->url($path{shop}), @impatient, tenant => "'a'");
 $t->subscribe('picky', $r->url($path{picky}), @impatient, give_up_after => "'1s'");
 
@@ -59,8 +59,8 @@ event AS MATERIALIZED (
 	SELECT o.*, coalesce((SELECT o.event_number <= c.hi AND pg_visible_in_snapshot(o.xid, c.snapshot) FROM c), false) AS covered FROM webhook.outbox o),
 matched AS MATERIALIZED (
 	SELECT s.id AS subscription_id, o.event_number AS event_number FROM event o CROSS JOIN webhook.subscription s
-	WHERE o.covered AND (s.entity_types IS NULL OR o.entity_type = ANY (s.entity_types))
-		AND (s.action_types IS NULL OR o.action_type = ANY (s.action_types)) AND (s.tenant IS NULL OR o.tenant = s.tenant)),
+	WHERE o.covered AND (s.events IS NULL OR s.events && ARRAY[o.entity_type || '.*', '*.' || o.action_type])
+		AND (s.tenant IS NULL OR o.tenant = s.tenant)),
 state AS MATERIALIZED (
 	SELECT event_number, subscription_id, count(*) FILTER (WHERE state = 'delivered') AS delivered,
 		count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'dead') AS dead

@@ -129,7 +129,7 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 	$t->sql('CREATE TABLE users (id bigint PRIMARY KEY, name text, tags text[], paid boolean, extra jsonb)');
 	$t->watch('users', entity_type => "'user'", keep_previous => 'true');
 	my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name');
-	subscribe_as($_, $_, "entity_types => '{user}'") for @profiles;
+	subscribe_as($_, $_, "events => '{user.*}'") for @profiles;
 	$t->sql("INSERT INTO users VALUES (42, 'Jürgen \"J\"', '{a,b}', true, '{\"n\": 1e3}')");
 	$t->sql("UPDATE users SET name = '', paid = NULL WHERE id = 42");
 	$t->sql('DELETE FROM users');
@@ -166,7 +166,7 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 subtest 'EventInsight: users and companies' => sub {
 	$t->sql('CREATE TABLE company (id integer PRIMARY KEY, name text)');
 	$t->watch('company');
-	subscribe_as('entity', 'eventinsight', "entity_types => '{user,company}'");
+	subscribe_as('entity', 'eventinsight', "events => '{user.*,company.*}'");
 	$t->sql("INSERT INTO users VALUES (7, 'Ada', NULL, true, NULL)");
 	$t->sql("INSERT INTO company VALUES (8, 'Acme')");
 	$t->sql("UPDATE company SET name = 'Acme Ltd.'");
@@ -190,7 +190,7 @@ CREATE TABLE wt_user (signature text, name text, "allowEmails" boolean, "lastPos
 	"instantMessagingId" text, invisible boolean, email text, "avatarUrl" text, "joinDateTimestamp" bigint, "enableMessages" boolean);
 SQL
 	$t->watch('wt_user', entity_type => "'user'");
-	subscribe_as('website_toolbox', 'wt', "entity_types => '{user}'");
+	subscribe_as('website_toolbox', 'wt', "events => '{user.*}'");
 	$t->sql(<<'SQL');
 INSERT INTO wt_user VALUES ('Thanks, John.', 'John Doe', false, 0, '{7440,2452,52423}', 'Power User', 423, 'john', 32, 181855, 1322811119, '', '',
 	false, 'johnDoe@gmail.com', 'https://test.com/images/avatar.png', 1322811119, true);
@@ -226,7 +226,7 @@ JSON
 };
 
 subtest 'Xsolla Login: registration' => sub {
-	subscribe_as('xsolla', 'xsolla_user', "entity_types => '{user}'");
+	subscribe_as('xsolla', 'xsolla_user', "events => '{user.*}'");
 	$t->sql("INSERT INTO users VALUES (9, 'Eve', '{x}', false, '{\"nested\": {\"deep\": [1, null]}}')");
 	$t->sql("UPDATE users SET paid = true WHERE id = 9");
 	my $event   = event("entity_id = '9' AND action_type = 'new'");
@@ -242,7 +242,7 @@ subtest 'Aghanim: player.update' => sub {
 	$t->sql('CREATE TABLE player (player_id text PRIMARY KEY, email text)');
 	$t->watch('player');
 	$t->sql("INSERT INTO player VALUES ('2D2R-OP3C', 'old')");
-	subscribe_as('aghanim', 'aghanim_player', "entity_types => '{player}'");
+	subscribe_as('aghanim', 'aghanim_player', "events => '{player.*}'");
 	$t->sql(<<'SQL');
 BEGIN;
 SET LOCAL webhook.context = '{"request_id": "d1593e9c-c291-4004-8846-6679c2e5810b", "trigger": "hub.profile_update"}';
@@ -303,7 +303,7 @@ subtest 'a test event marks itself in each dialect' => sub {
 		cloudevents     => sub { $_[0]{type} eq 'user.test' },
 		cloudevents_binary => sub { $_[1]{headers}{'ce-type'} eq 'user.test' });
 	is_deeply([ sort keys %mark ], [ split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name COLLATE "C"') ], 'all that are built in');
-	subscribe_as($_, "test_$_", "action_types => '{truncate}'") for sort keys %mark;
+	subscribe_as($_, "test_$_", "events => '{*.truncate}'") for sort keys %mark;
 	for my $profile (sort keys %mark)
 	{
 		is($t->sql("CALL webhook.test('test_$profile', 'user', '7')"), '200|', "$profile: webhook.test says that it arrived");
@@ -320,7 +320,7 @@ subtest 'batches' => sub {
 		entity      => 'application/json',
 		standard    => 'application/json',
 		cloudevents => 'application/cloudevents-batch+json; charset=utf-8');
-	subscribe_as($_, "batch_$_", "entity_types => '{company}'") for sort keys %type;
+	subscribe_as($_, "batch_$_", "events => '{company.*}'") for sort keys %type;
 	$t->sql("UPDATE webhook.subscription SET batch_size = 3 WHERE name LIKE 'batch\\_%'");
 	$t->sql("INSERT INTO company SELECT g, 'c' || g FROM generate_series(101, 103) g");
 	my @ids = map { "evt_${instance}_$_" } split /\n/, $t->sql("SELECT event_number FROM webhook.outbox WHERE entity_type = 'company' ORDER BY event_number DESC LIMIT 3");

@@ -329,7 +329,7 @@ my $readme = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../README
 my ($recipe) = $readme =~ /<!-- transform: run by [^\n]*-->\n```sql\n(.*?)```/s or die 'README has no such recipe';
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, email text); CREATE TABLE orders (user_id bigint); INSERT INTO orders VALUES (7), (7)');
 $t->watch('users');
-$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{users}'");
+$t->subscribe('crm', $r->url('/ok/crm'), events => "'{users.*}'");
 $t->sql($recipe);
 $t->sql("INSERT INTO users VALUES (6, 'test\@example.com'), (7, 'ada\@example.org')");
 $t->poll_sql('both have ended', "SELECT count(*) = 2 FROM webhook.attempt WHERE subscription = 'crm'");

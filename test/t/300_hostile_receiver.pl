@@ -142,9 +142,9 @@ for (@endpoints)
 	my ($name, $listener, undef, undef, $path) = @$_;
 	my $scheme = $listener =~ /^(http|close)$/ ? 'http' : 'https';
 	$t->subscribe($name, "$scheme://127.0.0.1:$ports->{$listener}/" . ($path // $name),
-		entity_types => "'{hostile}'", timeout => "'$TIMEOUT s'", retry_schedule => "'{1h}'", ordering => "'none'");
+		events => "'{hostile.*}'", timeout => "'$TIMEOUT s'", retry_schedule => "'{1h}'", ordering => "'none'");
 }
-$t->subscribe('well', $r->url('/ok/well'), entity_types => "'{well}'");
+$t->subscribe('well', $r->url('/ok/well'), events => "'{well.*}'");
 
 my $pid = $t->wait_for_worker;
 # once through with everything that is loaded and allocated on the way of an honest delivery
@@ -178,7 +178,7 @@ is($t->worker_pid, $pid, 'T2: the same worker lives');
 # Many at once of those that send without end. All events fail in a way that is no trouble of the
 # endpoint, so no breaker cuts it short.
 my @endless = grep { $_->[2] eq 'response_too_large' } @endpoints;
-$t->sql("UPDATE webhook.subscription SET entity_types = '{bulk}' WHERE name = '$_->[0]'") for @endless;
+$t->sql("UPDATE webhook.subscription SET events = '{bulk.*}' WHERE name = '$_->[0]'") for @endless;
 $t->sql("INSERT INTO bulk SELECT g, 'x' FROM generate_series(1, 60) g");
 $t->poll_sql('every request of many ends',
 	"SELECT count(*) FROM webhook.attempt a JOIN webhook.outbox o ON o.event_number = a.event_number AND o.entity_type = 'bulk'",

@@ -65,8 +65,8 @@ sub furnish
 	my ($n) = @_;
 	$t->watch('item');
 	$t->watch('rare');
-	$t->subscribe('crm', $r->url("/ok/$n"), entity_types => "'{item}'", timeout => "'60s'");
-	$t->subscribe('again', $r->url("/fail-first/1/$n"), entity_types => "'{rare}'", retry_schedule => "'{2s}'");
+	$t->subscribe('crm', $r->url("/ok/$n"), events => "'{item.*}'", timeout => "'60s'");
+	$t->subscribe('again', $r->url("/fail-first/1/$n"), events => "'{rare.*}'", retry_schedule => "'{2s}'");
 	return;
 }
 

@@ -22,8 +22,8 @@ my $r    = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE item (id serial PRIMARY KEY); CREATE TABLE other (id serial PRIMARY KEY)');
 $t->watch($_) for 'item', 'other';
-$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{item}'", timeout => "'60s'", retry_schedule => "'{1s}'");
-$t->subscribe('other', $r->url('/ok/other'), entity_types => "'{other}'", timeout => "'60s'", retry_schedule => "'{200ms}'");
+$t->subscribe('crm', $r->url('/ok/crm'), events => "'{item.*}'", timeout => "'60s'", retry_schedule => "'{1s}'");
+$t->subscribe('other', $r->url('/ok/other'), events => "'{other.*}'", timeout => "'60s'", retry_schedule => "'{200ms}'");
 
 # N requests to /ok/crm under way that end after so many milliseconds (0: never).
 sub under_way

@@ -70,7 +70,7 @@ my $secret = as('ann', "SELECT webhook.subscribe('crm', '$ok')");
 like($secret, qr/^whsec_[A-Za-z0-9+\/]{43}=$/, 'an operator subscribes, and is shown the secret');
 my $held = $t->sql('SELECT secret FROM webhook.secret');
 is($held, $secret, 'which is the one that signs');
-is(as('ann', "SELECT webhook.subscribe('given', '$ok', secret => '$WebhookTest::SECRET', entity_types => '{none}')"),
+is(as('ann', "SELECT webhook.subscribe('given', '$ok', secret => '$WebhookTest::SECRET', events => '{none.*}')"),
 	$WebhookTest::SECRET, 'or gives one');
 is(as('ann', "SELECT owner FROM webhook.subscription WHERE name = 'crm'"), 'ann', 'who subscribes owns the subscription');
 is(as('app', "INSERT INTO item VALUES (1, 'one')"), '', 'an application without any grant writes into the watched table');
@@ -230,7 +230,7 @@ is($t->sql('SELECT count(*) FROM webhook.subscription'), 3, 'the owner sees all'
 # nor is he told of hers
 for my $who ('ann', 'bob')
 {
-	as($who, "SELECT webhook.subscribe('ops of $who', '" . $r->url("/ok/ops/$who") . "', entity_types => '{webhook_subscription}')");
+	as($who, "SELECT webhook.subscribe('ops of $who', '" . $r->url("/ok/ops/$who") . "', events => '{webhook_subscription.*}')");
 }
 $t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'for this test' WHERE name = 'crm'");
 as('ann', "SELECT webhook.resume('crm')");

@@ -132,7 +132,7 @@ sub set_up
 	$t->subscribe('crm',   $r->url("/ok/$db/crm"));
 	$t->subscribe('again', $r->url("/fail-first/1/$db"), retry_schedule => "'{100ms}'", filter => q('$.result.v < 4'));
 	$t->subscribe('dead',  $r->url("/status/413/$db"), filter => q('$.result.v < 3'));
-	$t->subscribe('ops',   $r->url("/ok/$db/ops"), entity_types => "'{webhook_subscription}'");
+	$t->subscribe('ops',   $r->url("/ok/$db/ops"), events => "'{webhook_subscription.*}'");
 	return;
 }
 

@@ -27,8 +27,8 @@ SET ROLE bob;
 CREATE FUNCTION public.bob(e webhook.outbox) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RETURN json_build_array(current_user, e.entity_id); END $$;
 SQL
 $t->watch($_) for 'bad', 'good', 'bobs';
-$t->subscribe('good', $r->url('/ok/good'), entity_types => "'{good}'");
-$t->subscribe('bobs', $r->url('/ok/bobs'), entity_types => "'{bobs}'", transform => "'public.bob'");
+$t->subscribe('good', $r->url('/ok/good'), events => "'{good.*}'");
+$t->subscribe('bobs', $r->url('/ok/bobs'), events => "'{bobs.*}'", transform => "'public.bob'");
 my $worker  = $t->wait_for_worker;
 my $started = $t->sql('SELECT pg_postmaster_start_time()');
 
@@ -43,8 +43,8 @@ sub bad
 	my $name     = 'bad' . ++$made;
 	my $owner    = $o{owner} // 'alice';
 	$t->sql("SET ROLE $owner; CREATE FUNCTION public.$name(e webhook.outbox) RETURNS json LANGUAGE $language " . ($o{with} // '') . " AS \$f\$ $body \$f\$");
-	$t->sql("DELETE FROM webhook.subscription WHERE entity_types = '{bad}'") unless $o{keep};
-	$t->subscribe($name, $r->url("/ok/$name"), entity_types => "'{bad}'", transform => "'public.$name'", retry_schedule => "'" . ($o{retry} // '{30min}') . "'");
+	$t->sql("DELETE FROM webhook.subscription WHERE events = '{bad.*}'") unless $o{keep};
+	$t->subscribe($name, $r->url("/ok/$name"), events => "'{bad.*}'", transform => "'public.$name'", retry_schedule => "'" . ($o{retry} // '{30min}') . "'");
 	return $name;
 }
 
@@ -153,7 +153,7 @@ SQL
 my $loop = 'SELECT to_json(a @> b) FROM public.compared';
 $name = bad($loop, language => 'sql');
 my $other = bad(q(BEGIN RETURN '"alice"'; END), keep => 1);
-$t->sql("UPDATE webhook.subscription SET entity_types = '{good}', state = 'active' WHERE name = '$other'");
+$t->sql("UPDATE webhook.subscription SET events = '{good.*}', state = 'active' WHERE name = '$other'");
 $id = event('bad');
 is((outcome($id, $name))[0], 'transform_timeout', 'a loop in C is a timeout');
 my $stuck = $t->sql("SELECT pid $processes AND usename = 'alice'");
@@ -180,7 +180,7 @@ is(length(($r->requests("/ok/$name"))[0]{body}), $t->sql("SELECT length(result::
 #
 # More owners than processes
 #
-$t->sql("DELETE FROM webhook.subscription WHERE entity_types = '{bad}'");
+$t->sql("DELETE FROM webhook.subscription WHERE events = '{bad.*}'");
 bad(q(BEGIN RETURN json_build_array(current_user); END), owner => $_, keep => 1) for @owners;
 $t->sql('INSERT INTO bad SELECT FROM generate_series(1, 20)');
 my $most = 0;

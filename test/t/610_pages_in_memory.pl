@@ -19,7 +19,7 @@ my $r = $t->receiver(args => ['--no-http2']);
 
 $t->sql('CREATE TABLE mark (id serial PRIMARY KEY); CREATE TABLE doc (id serial PRIMARY KEY, d text)');
 $t->watch($_) for qw(mark doc);
-$t->subscribe('mark', $r->url('/ok/mark'), entity_types => "'{mark}'");
+$t->subscribe('mark', $r->url('/ok/mark'), events => "'{mark.*}'");
 my $pid = $t->wait_for_worker;
 
 my $marks = 0;
@@ -85,14 +85,14 @@ my $context = "SELECT set_config('webhook.context', json_build_object('a', repea
 cmp_ok(grows('64 tiny rows with 60 kB of webhook.context that nobody asks for', $context), '<', 16, 'nor does their context');
 
 # somebody asks, but takes none now
-$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
+$t->subscribe('doc', $r->url('/ok/doc'), events => "'{doc.*}'", filter => q{'$.result.id > 0'}, ordering => "'none'");
 $t->sql("SELECT webhook.pause('doc')");
 cmp_ok(grows("64 rows of $_ MB for a subscription that is paused", rows(64, $_)), '<', 16, "64 rows of $_ MB for a subscription that is paused are not read either") for 1, 64;
 $t->sql("SELECT webhook.unsubscribe('doc')");
 
 # A filter looks at each of them, and wants none: a page is 8 MB of events, or one that is larger, and one more
 # column of it on the way; what the filter takes is what it is given, and no event with more is judged.
-$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", filter => q{'$.result.id < 0'}, ordering => "'none'");
+$t->subscribe('doc', $r->url('/ok/doc'), events => "'{doc.*}'", filter => q{'$.result.id < 0'}, ordering => "'none'");
 for my $size ([ 1, 8, 64 ], [ 8, 2, 16 ])
 {
 	my ($mb, $few, $many) = @$size;
@@ -105,7 +105,7 @@ cmp_ok(grows('64 tiny rows with 60 kB of webhook.context for a filter', $context
 $t->sql("SELECT webhook.unsubscribe('doc')");
 
 # and all of it arrives where it is asked for and taken
-$t->subscribe('doc', $r->url('/ok/doc'), entity_types => "'{doc}'", ordering => "'none'", max_in_flight => 1);
+$t->subscribe('doc', $r->url('/ok/doc'), events => "'{doc.*}'", ordering => "'none'", max_in_flight => 1);
 note sprintf '64 rows of 1 MB, delivered: %.0f MB', grows('', rows(64, 1));
 $t->poll_sql('all are delivered', "SELECT count(*) FROM webhook.attempt WHERE entity_type = 'doc' AND outcome = 'delivered'", 64);
 $t->wait_until_settled;

@@ -80,7 +80,7 @@ sub round_of
 	return $rows;
 }
 
-$t->subscribe('other', $r->url('/ok/other'), entity_types => "'{other}'");
+$t->subscribe('other', $r->url('/ok/other'), events => "'{other.*}'");
 others_go_on('in the beginning');
 my $before = peak();
 note sprintf 'at rest: %d MB', $before / $MB;
@@ -100,7 +100,7 @@ subtest 'rows that nobody asks for' => sub {
 };
 
 subtest 'rows on their way to a slow receiver' => sub {
-	$t->subscribe('doc', $r->url('/hold/doc'), entity_types => "'{doc}'", max_in_flight => 50, timeout => "'10min'", retry_schedule => "'{100ms}'");
+	$t->subscribe('doc', $r->url('/hold/doc'), events => "'{doc.*}'", max_in_flight => 50, timeout => "'10min'", retry_schedule => "'{100ms}'");
 	my $n = 0;
 	for my $mb (1, 8, 60)
 	{
@@ -156,7 +156,7 @@ subtest 'many that are slow, while there is little' => sub {
 	set('64MB');
 	$t->sql('CREATE TABLE bulk (id int PRIMARY KEY, t text)');
 	$t->watch('bulk');
-	$t->subscribe("slow$_", $r->url("/slow/300/bulk/$_"), entity_types => "'{bulk}'") for 1 .. 20;
+	$t->subscribe("slow$_", $r->url("/slow/300/bulk/$_"), events => "'{bulk.*}'") for 1 .. 20;
 	new_peak();
 	$t->sql("INSERT INTO bulk SELECT g, repeat('x', 300000) FROM generate_series(1, 30) g");
 	others_go_on('20 subscriptions, 30 rows of 300 kB');
@@ -172,8 +172,8 @@ subtest 'configuration is bounded where it is saved' => sub {
 	my $big = "jsonb_build_object('a', repeat('x', 10000000))";
 	for my $case (
 		['params', "params => $big"], ['headers', "headers => (SELECT jsonb_object_agg('X-' || g, repeat('x', 3000)) FROM generate_series(1, 20) g)"],
-		['entity_types', "entity_types => (SELECT array_agg('e' || g) FROM generate_series(1, 1001) g)"],
-		['entity_types', "entity_types => ARRAY[repeat('e', 40000)]"], ['action_types', "action_types => array_fill('new'::text, ARRAY[101])"],
+		['events', "events => (SELECT array_agg(format('e%s.*', g)) FROM generate_series(1, 1001) g)"],
+		['events', "events => ARRAY[repeat('e', 40000) || '.*']"],
 		['filter', "filter => ('\$.result.a == \"' || repeat('x', 20000) || '\"')::jsonpath"],
 		['tenant', "tenant => repeat('t', 5000)"],
 		# a few bytes each, as text a hundred thousand digits
@@ -197,11 +197,11 @@ subtest 'configuration that got around the triggers' => sub {
 	my $offset = -s $t->node->logfile;
 	$t->sql(<<"SQL");
 SET session_replication_role = replica;
-INSERT INTO webhook.subscription (name, url, entity_types, params, retry_schedule, give_up_after)
+INSERT INTO webhook.subscription (name, url, events, params, retry_schedule, give_up_after)
 	SELECT 'large' || g, '${\$r->url("/ok/large")}', '{other}', jsonb_build_object('a', repeat('x', 10000000)), '{1s}', '1 hour' FROM generate_series(1, 20) g;
-INSERT INTO webhook.subscription (name, url, entity_types, filter, retry_schedule, give_up_after)
+INSERT INTO webhook.subscription (name, url, events, filter, retry_schedule, give_up_after)
 	VALUES ('unjudged', '${\$r->url("/ok/unjudged")}', '{other}', ('\$.result.id == "' || repeat('x', 20000000) || '"')::jsonpath, '{1s}', '1 hour');
-INSERT INTO webhook.subscription (name, url, entity_types, params, retry_schedule, give_up_after)
+INSERT INTO webhook.subscription (name, url, events, params, retry_schedule, give_up_after)
 	VALUES ('digits', '${\$r->url("/ok/digits")}', '{other}', (SELECT jsonb_object_agg(g, ('1e' || 100000 + g)::numeric) FROM generate_series(1, 4000) g), '{1s}', '1 hour');
 RESET session_replication_role;
 UPDATE webhook.subscription SET timeout = '14 s' WHERE name = 'other';
@@ -231,7 +231,7 @@ subtest 'ten thousand subscriptions as large as allowed' => sub {
 	new_peak();
 	$t->sql(<<"SQL");
 SET session_replication_role = replica;
-INSERT INTO webhook.subscription (name, url, entity_types, params, filter, retry_schedule, give_up_after)
+INSERT INTO webhook.subscription (name, url, events, params, filter, retry_schedule, give_up_after)
 	SELECT 'many' || g, '${\$r->url("/ok/many")}', '{none}', jsonb_build_object('a', repeat('x', 65000)), ('\$.result.a == "' || repeat('x', 16000) || '"')::jsonpath, '{1s}', '1 hour' FROM generate_series(1, 10000) g;
 RESET session_replication_role;
 UPDATE webhook.subscription SET timeout = '13 s' WHERE name = 'other';

@@ -24,8 +24,8 @@ CREATE TABLE good (id serial PRIMARY KEY);
 CREATE TABLE bad (id serial PRIMARY KEY, what text, j json);
 SQL
 $t->watch($_) for qw(good bad);
-$t->subscribe('good', $r->url('/ok/good'), entity_types => "'{good}'");
-$t->subscribe('told', $r->url('/ok/told'), entity_types => "'{webhook_subscription}'");
+$t->subscribe('good', $r->url('/ok/good'), events => "'{good.*}'");
+$t->subscribe('told', $r->url('/ok/told'), events => "'{webhook_subscription.*}'");
 
 # Of a process, in kB; and from now on its peak is counted anew.
 sub peak
@@ -83,7 +83,7 @@ for my $case (@filters)
 {
 	my ($name, $filter, $json) = @$case;
 	my $sub = 'bad' . ++$n;
-	$t->subscribe($sub, $r->url("/ok/$sub"), entity_types => "'{bad}'", filter => "\$f\$$filter\$f\$", ordering => "'none'");
+	$t->subscribe($sub, $r->url("/ok/$sub"), events => "'{bad.*}'", filter => "\$f\$$filter\$f\$", ordering => "'none'");
 	good_arrives("$name, not yet");
 	count_peak_anew($pid);
 	my $before = peak($pid);
@@ -105,7 +105,7 @@ is($t->worker_pid, $pid, 'all by the same worker');
 #
 # Again and again
 #
-$t->subscribe('slow', $r->url('/ok/slow'), entity_types => "'{bad}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'");
+$t->subscribe('slow', $r->url('/ok/slow'), events => "'{bad.*}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'");
 my $large = "json_build_object('j', $numbers{20_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 20000) g))";
 my $small = q{'{"j": 1, "k": 1}'};
 good_arrives('a subscription is slow');
@@ -157,7 +157,7 @@ is("@ids", join(' ', sort { $a <=> $b } @ids), 'in order');
 #
 # Many of them for one event
 #
-$t->subscribe("many$_", $r->url('/ok/many'), entity_types => "'{bad}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'") for 1 .. 20;
+$t->subscribe("many$_", $r->url('/ok/many'), events => "'{bad.*}'", filter => q{'$.result.j.j[*] == $.result.j.k[*]'}, ordering => "'none'") for 1 .. 20;
 $t->sql("INSERT INTO bad (j) SELECT $large FROM generate_series(1, 5)");
 good_arrives('twenty of them');
 $t->poll_sql('all are disabled', "SELECT count(*) FROM webhook.subscription WHERE name LIKE 'many%' AND state = 'disabled'", 20);
@@ -190,7 +190,7 @@ sub is_evaluating
 for my $way (['a child of the worker', '$.result.j.j[*] == $.result.j.k[*]'], ['the worker', '$' . '.**' x 8 . ' == "zz" || $.result.s == 1'])
 {
 	my ($who, $filter) = @$way;
-	$t->subscribe('endless', $r->url('/ok/endless'), entity_types => "'{bad}'", filter => "\$f\$$filter\$f\$");
+	$t->subscribe('endless', $r->url('/ok/endless'), events => "'{bad.*}'", filter => "\$f\$$filter\$f\$");
 	my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 	my $worker = $t->wait_for_worker;
 	$t->sql("INSERT INTO bad (j) VALUES ($huge)");

@@ -22,7 +22,7 @@ INSERT INTO innocent SELECT g FROM generate_series(1, 500) g;
 SQL
 $t->watch('innocent');
 $t->watch('bad', entity_type => "'u'");
-$t->subscribe('crm', $r->url('/ok/crm'), entity_types => "'{innocent}'");
+$t->subscribe('crm', $r->url('/ok/crm'), events => "'{innocent.*}'");
 
 # 500 events of others are delivered and settled, whatever else there is.
 my $rounds = 0;
@@ -61,7 +61,7 @@ for my $level (sort keys %look)
 	only_dead($id);
 	my ($one, $two) = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 2;
 	$one->query("BEGIN ISOLATION LEVEL $level; SELECT webhook.redeliver('$id');");
-	$t->subscribe($ida, $r->url('/status/500/bad'), entity_types => "'{u}'", retry_schedule => "'{1s}'");
+	$t->subscribe($ida, $r->url('/status/500/bad'), events => "'{u.*}'", retry_schedule => "'{1s}'");
 	$two->query("BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM webhook.subscription;");
 	$one->query('COMMIT;');
 	$two->query("SELECT webhook.redeliver('$id', '$ida'); COMMIT;");
@@ -91,7 +91,7 @@ $t->sql('CREATE UNIQUE INDEX pending_idx ON webhook.pending (subscription_id, ev
 # What should not be null, numbers that overflow, times that are none
 #
 $t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'sub%'");
-$t->subscribe('odd', $r->url('/status/500/odd'), entity_types => "'{u}'", retry_schedule => "'{1s}'");
+$t->subscribe('odd', $r->url('/status/500/odd'), events => "'{u.*}'", retry_schedule => "'{1s}'");
 $t->sql(<<'SQL');
 ALTER TABLE webhook.pending ALTER lane DROP NOT NULL, ALTER attempts DROP NOT NULL, ALTER size DROP NOT NULL, ALTER segment DROP NOT NULL;
 ALTER TABLE webhook.outbox ALTER entity_type DROP NOT NULL, ALTER action_type DROP NOT NULL, ALTER created_at DROP NOT NULL, ALTER xid DROP NOT NULL;
@@ -123,7 +123,7 @@ $t->sql("DELETE FROM webhook.outbox WHERE xid IS NULL OR xid > '8000000000000000
 #
 # What a table refuses for one subscription
 #
-$t->subscribe('refused', $r->url('/ok/refused'), entity_types => "'{u}'");
+$t->subscribe('refused', $r->url('/ok/refused'), events => "'{u.*}'");
 $t->sql(<<'SQL');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

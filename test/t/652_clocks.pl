@@ -123,10 +123,10 @@ SQL
 $t->watch('item');
 $t->watch('tick');
 my $base = "http://localhost:$r->{http_port}";
-$t->subscribe('crm', "$base/ok/crm", entity_types => "'{item}'");
-$t->subscribe('ticks', "$base/ok/ticks", entity_types => "'{tick}'");
-$t->subscribe('again', "$base/again", entity_types => "'{item}'", retry_schedule => "'{3s}'", give_up_after => "'1 hour'");
-$t->subscribe('later', "$base/status/500/later", entity_types => "'{item}'", filter => q('$.result.id == 1'), retry_schedule => "'{1 day}'", give_up_after => "'20 days'");
+$t->subscribe('crm', "$base/ok/crm", events => "'{item.*}'");
+$t->subscribe('ticks', "$base/ok/ticks", events => "'{tick.*}'");
+$t->subscribe('again', "$base/again", events => "'{item.*}'", retry_schedule => "'{3s}'", give_up_after => "'1 hour'");
+$t->subscribe('later', "$base/status/500/later", events => "'{item.*}'", filter => q('$.result.id == 1'), retry_schedule => "'{1 day}'", give_up_after => "'20 days'");
 $t->sql('INSERT INTO item SELECT FROM generate_series(1, 5)');
 $t->poll_sql('all goes', "SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'", 5);
 

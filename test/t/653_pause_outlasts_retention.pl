@@ -24,11 +24,11 @@ CREATE TABLE twin (id int PRIMARY KEY);
 SQL
 $t->watch('item');
 $t->watch('tick');
-$t->subscribe('ticks', $r->url('/ok/ticks'), entity_types => "'{tick}'");
-$t->subscribe('paused', $r->url('/ok/paused'), entity_types => "'{item}'");
-$t->subscribe('batched', $r->url('/ok/batched'), entity_types => "'{item}'", batch_size => 5);
-$t->subscribe('down', $r->url('/ok/down'), entity_types => "'{item}'", retry_schedule => "'{1s}'");
-$t->subscribe('gives_up', $r->url('/status/500/gives_up'), entity_types => "'{item}'", filter => q('$.result.id == 1 && $.result.v == 0'), retry_schedule => "'{1s}'", give_up_after => "'10 s'");
+$t->subscribe('ticks', $r->url('/ok/ticks'), events => "'{tick.*}'");
+$t->subscribe('paused', $r->url('/ok/paused'), events => "'{item.*}'");
+$t->subscribe('batched', $r->url('/ok/batched'), events => "'{item.*}'", batch_size => 5);
+$t->subscribe('down', $r->url('/ok/down'), events => "'{item.*}'", retry_schedule => "'{1s}'");
+$t->subscribe('gives_up', $r->url('/status/500/gives_up'), events => "'{item.*}'", filter => q('$.result.id == 1 && $.result.v == 0'), retry_schedule => "'{1s}'", give_up_after => "'10 s'");
 $t->sql("SELECT webhook.pause('paused'), webhook.pause('batched')");
 $r->mode('/ok/down', '/status/503');
 

@@ -24,7 +24,7 @@ SELECT webhook.watch('app.users', 'user', exclude_columns => '{password_hash}', 
 SELECT webhook.watch('app.orders', columns => '{id,state}', action_types => '{new,update}');
 SQL
 $t->subscribe('all', $r->url('/ok/all'));
-$t->subscribe('users', $r->url('/ok/users'), entity_types => "'{user}'", tenant => "'7'");
+$t->subscribe('users', $r->url('/ok/users'), events => "'{user.*}'", tenant => "'7'");
 
 # Statement by statement, each followed by changes of rows; nothing secret is ever sent.
 my $n = 0;

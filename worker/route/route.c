@@ -4,8 +4,8 @@
  *
  * Called by worker_config.c when subscriptions are read (the index), and by
  * worker_read.c for every page, inside its transaction. The index finds those
- * that ask for an event's tenant and entity type; what else they ask for is
- * looked at here, and what needs the event's content in route_content.c. An
+ * that ask for an event's tenant, entity type and action; what else they ask for
+ * is looked at here, and what needs the event's content in route_content.c. An
  * event is read when the first subscription may want it, and not at all where
  * none does.
  *
@@ -72,15 +72,6 @@ typedef struct Walk
 	const WhRoute *route;
 } Walk;
 
-static void
-enter(WhRouteIndex *index, WhRoute *route)
-{
-	if (route->n_entity_types < 0)
-		wh_route_index_add(index, route->tenant, NULL, route);
-	for (int i = 0; i < route->n_entity_types; i++)
-		wh_route_index_add(index, route->tenant, route->entity_types[i], route);
-}
-
 WhRoutes *
 wh_routes_make(List *all)
 {
@@ -91,7 +82,7 @@ wh_routes_make(List *all)
 	so_far.event_number = 0;
 	routes->all = all;
 	foreach (lc, all)
-		n += Max(1, ((WhRoute *) lfirst(lc))->n_entity_types);
+		n += Max(1, ((WhRoute *) lfirst(lc))->n_events);
 	routes->index =
 		wh_route_index_init(MemoryContextAllocHuge(CurrentMemoryContext, wh_route_index_size(n)), n);
 	foreach (lc, all)
@@ -103,7 +94,7 @@ wh_routes_make(List *all)
 			continue;
 		if (route->filter)
 			route->filter_shape = wh_filter_shape(route->filter);
-		enter(routes->index, route);
+		wh_route_index_enter(routes->index, route->tenant, route->events, route->n_events, route);
 		routes->by_content = routes->by_content || wh_content_matters(route);
 	}
 	return routes;
@@ -130,21 +121,11 @@ wh_route_find(const WhRoutes *routes, int64 id)
 	return NULL;
 }
 
+/* What happens to a subscription is never for itself. */
 static bool
-asks_for_action(const WhRoute *route, const char *action_type)
+is_about(const WhEvent *event, const WhRoute *route)
 {
-	for (int i = 0; i < route->n_actions; i++)
-		if (strcmp(route->action_types[i], action_type) == 0)
-			return true;
-	return route->n_actions < 0;
-}
-
-/* What happens to subscriptions is for those that ask for it by name, and never for the one it happened to. */
-static bool
-may_be_told(const WhRoute *route, const WhEvent *event)
-{
-	return route->n_entity_types >= 0 &&
-		   (event->entity_id == NULL || strcmp(event->entity_id, route->sub.name) != 0);
+	return event->entity_id && strcmp(event->entity_id, route->sub.name) == 0;
 }
 
 static void
@@ -292,14 +273,8 @@ candidate(Walk *walk)
 	const WhRoute *route = walk->route;
 	bool direct = row->head.subscription_id != 0;
 
-	if (!direct)
-	{
-		bool operational = strcmp(row->head.entity_type, WH_OPERATIONAL) == 0;
-
-		if (!asks_for_action(route, row->head.action_type) ||
-			(operational && !may_be_told(route, &row->head)))
-			return true;
-	}
+	if (!direct && walk->scan.operational && is_about(&row->head, route))
+		return true;
 	if (!direct && (route->sub.paused || wh_strikes_out(route->sub.id)))
 	{
 		wh_row_light(row);
@@ -339,7 +314,8 @@ route_event(Walk *walk)
 			walk->route = wh_route_find(walk->routes, head->subscription_id);
 		else
 		{
-			wh_route_scan_begin(&walk->scan, walk->routes->index, head->tenant, head->entity_type);
+			wh_route_scan_begin(&walk->scan, walk->routes->index, head->tenant, head->entity_type,
+								head->action_type);
 			walk->route = wh_route_scan_next(&walk->scan);
 		}
 		walk->begun = true;

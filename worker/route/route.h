@@ -13,8 +13,6 @@
 #include "route_index.h"
 #include "store.h"
 
-#define WH_OPERATIONAL "webhook_subscription" /* the entity type of events about subscriptions */
-
 /* All subscriptions, and how those of an event are found. */
 typedef struct WhRoutes
 {

@@ -1,12 +1,18 @@
 /*
  * route_index.c
- *	  The routes by what tells most of them apart: a tenant, an entity type.
+ *	  The routes by what tells most of them apart: a tenant, an entity type;
+ *	  and in each entry the actions it is for.
  *
  * An event is for routes that ask for its tenant or for any, and for its entity
  * type or for any: four keys. A key has one slot of an open hash table, found
- * by probing, with the list of the routes entered under it. So the cost of an
- * event is four look-ups and the routes that ask for it, however many others
- * there are. Routes of different keys never share a list.
+ * by probing, with the list of the routes entered under it, each with a mask of
+ * actions. So the cost of an event is four look-ups and the routes that ask for
+ * its tenant and type, however many others there are. Routes of different keys
+ * never share a list.
+ *
+ * A route that asks for "*.delete" and "user.*" is entered under any type with
+ * the one action, and under "user" with all others: masks of one route never
+ * overlap, so no event finds it twice.
  *
  * Called by route.c, which keeps the memory: one allocation that is not
  * changed after it has been filled. No PostgreSQL in here.
@@ -14,7 +20,6 @@
 #include "route_index.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <string.h>
 
 typedef struct Slot
@@ -29,7 +34,8 @@ typedef struct Slot
 typedef struct Entry
 {
 	void *route;
-	int next; /* -1: the last one */
+	int next;         /* -1: the last one */
+	uint32_t actions; /* a bit each */
 } Entry;
 
 struct WhRouteIndex
@@ -117,17 +123,48 @@ find_slot(const WhRouteIndex *index, const char *tenant, const char *entity_type
 	}
 }
 
-void
-wh_route_index_add(WhRouteIndex *index, const char *tenant, const char *entity_type, void *route)
+#define EVERY_ACTION UINT32_MAX /* unknown ones too */
+#define UNKNOWN_ACTION (UINT32_C(1) << 31)
+
+static uint32_t
+action_bit(const char *action_type)
+{
+	static const char *const known[] = {"new", "update", "delete", "truncate", "test"};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(known[i], action_type) == 0)
+			return UINT32_C(1) << i;
+	return UNKNOWN_ACTION;
+}
+
+/* The actions of a pattern that has been cut: they stand behind its entity type. */
+static uint32_t
+actions_of(const char *pattern)
+{
+	const char *action_type = pattern + strlen(pattern) + 1;
+	uint32_t bit;
+
+	if (strcmp(action_type, "*") == 0)
+		return EVERY_ACTION;
+	bit = action_bit(action_type);
+	return bit == UNKNOWN_ACTION ? 0 : bit;
+}
+
+/* A route's masks of one key are one entry: they are added one right after the other, or after others of the route. */
+static void
+add(WhRouteIndex *index, const char *tenant, const char *entity_type, uint32_t actions, void *route)
 {
 	uint64_t hash;
 	uint64_t looked_at = 0;
 	Slot *slot = &index->slots[find_slot(index, tenant, entity_type, &hash, &looked_at)];
 
 	if (slot->first >= 0 && index->entries[slot->last].route == route)
+	{
+		index->entries[slot->last].actions |= actions;
 		return;
+	}
 	assert(index->n < index->cap);
-	index->entries[index->n] = (Entry){.route = route, .next = -1};
+	index->entries[index->n] = (Entry){.route = route, .next = -1, .actions = actions};
 	if (slot->first < 0)
 		*slot = (Slot){.tenant = tenant, .entity_type = entity_type, .hash = hash, .first = index->n};
 	else
@@ -136,33 +173,83 @@ wh_route_index_add(WhRouteIndex *index, const char *tenant, const char *entity_t
 }
 
 void
-wh_route_scan_begin(WhRouteScan *scan, const WhRouteIndex *index, const char *tenant, const char *entity_type)
+wh_route_index_enter(WhRouteIndex *index, const char *tenant, char **patterns, int n, void *route)
 {
-	*scan = (WhRouteScan){.index = index, .tenant = tenant, .entity_type = entity_type, .entry = -1};
+	uint32_t of_any = n < 0 ? EVERY_ACTION : 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		char *dot = strrchr(patterns[i], '.');
+
+		if (dot)
+			*dot = '\0';
+		else
+			patterns[i] = NULL;
+		if (dot && strcmp(patterns[i], "*") == 0)
+			of_any |= actions_of(patterns[i]);
+	}
+	if (of_any)
+		add(index, tenant, NULL, of_any, route);
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t actions;
+
+		if (patterns[i] == NULL || strcmp(patterns[i], "*") == 0)
+			continue;
+		actions = actions_of(patterns[i]);
+		if (strcmp(patterns[i], WH_OPERATIONAL) != 0)
+			actions &= ~of_any;
+		if (actions)
+			add(index, tenant, patterns[i], actions, route);
+	}
+}
+
+void
+wh_route_scan_begin(WhRouteScan *scan, const WhRouteIndex *index, const char *tenant, const char *entity_type,
+					const char *action_type)
+{
+	*scan = (WhRouteScan){.index = index,
+						  .tenant = tenant,
+						  .entity_type = entity_type,
+						  .action = action_bit(action_type),
+						  .operational = strcmp(entity_type, WH_OPERATIONAL) == 0,
+						  .entry = -1};
+}
+
+/* The first entry of the next key; false: there are no more keys. */
+static bool
+next_key(WhRouteScan *scan)
+{
+	/* the keys: any tenant and any type, any and its, its and any, its and its */
+	bool of_tenant = scan->key >= 2;
+	bool of_type = scan->key % 2 == 1;
+	uint64_t hash;
+
+	if (scan->key == 4 || (of_tenant && scan->tenant == NULL))
+		return false;
+	scan->key++;
+	if (of_type || !scan->operational)
+		scan->entry = scan->index
+						  ->slots[find_slot(scan->index, of_tenant ? scan->tenant : NULL,
+											of_type ? scan->entity_type : NULL, &hash, &scan->looked_at)]
+						  .first;
+	return true;
 }
 
 void *
 wh_route_scan_next(WhRouteScan *scan)
 {
-	const Entry *entry;
-
-	/* the keys: any tenant and any type, any and its, its and any, its and its */
-	while (scan->entry < 0)
+	for (;;)
 	{
-		bool of_tenant = scan->key >= 2;
-		bool of_type = scan->key % 2 == 1;
-		uint64_t hash;
+		const Entry *entry;
 
-		if (scan->key == 4 || (of_tenant && scan->tenant == NULL))
-			return NULL;
-		scan->key++;
-		scan->entry = scan->index
-						  ->slots[find_slot(scan->index, of_tenant ? scan->tenant : NULL,
-											of_type ? scan->entity_type : NULL, &hash, &scan->looked_at)]
-						  .first;
+		while (scan->entry < 0)
+			if (!next_key(scan))
+				return NULL;
+		scan->looked_at++;
+		entry = &scan->index->entries[scan->entry];
+		scan->entry = entry->next;
+		if (entry->actions & scan->action)
+			return entry->route;
 	}
-	scan->looked_at++;
-	entry = &scan->index->entries[scan->entry];
-	scan->entry = entry->next;
-	return entry->route;
 }

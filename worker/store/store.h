@@ -184,13 +184,11 @@ typedef struct WhFilterShape
 typedef struct WhRoute
 {
 	WhSubscription sub;
-	int64 created_us;   /* microseconds since the Unix epoch */
-	bool active;        /* false: matches nothing */
-	int n_entity_types; /* -1: all */
-	char **entity_types;
-	int n_actions; /* -1: all */
-	char **action_types;
-	char *tenant; /* NULL: all */
+	int64 created_us; /* microseconds since the Unix epoch */
+	bool active;      /* false: matches nothing */
+	int n_events;     /* -1: all */
+	char **events;    /* patterns, entity_type.action_type; wh_routes_make() cuts them in two */
+	char *tenant;     /* NULL: all */
 	/* in the database's encoding: */
 	int n_changed; /* -1: all */
 	char **changed;

@@ -299,8 +299,7 @@ read_route(const Row *row)
 	read_credentials(row, sub);
 	sub->n_headers = Max(0, strings(row, "headers", true, &sub->headers));
 	route->active = !is(row, "state", "inactive");
-	route->n_entity_types = strings(row, "entity_types", true, &route->entity_types);
-	route->n_actions = strings(row, "action_types", true, &route->action_types);
+	route->n_events = strings(row, "events", true, &route->events);
 	route->tenant = string(row, "tenant");
 	read_content(row, route);
 	route->asked = boolean(row, "requested");
@@ -331,7 +330,7 @@ wh_store_subscriptions(const WhLeftOut *left)
 		"  FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
 		" ARRAY(SELECT h.key || ': ' || h.value"
 		"  FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object' THEN s.headers END) h) AS headers,"
-		" s.entity_types, s.action_types, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
+		" s.events, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
 		" s.transform, s.transform_owner::text,"
 		" k.secrets, k.secret_owners, k.secret_expires,"
 		" c.credential_kinds, c.credential_values, c.credential_owners,"
@@ -342,7 +341,7 @@ wh_store_subscriptions(const WhLeftOut *left)
 		"  b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout, b.give_up_after, b.transform_owner,"
 		"  b.ordering, b.retry_schedule,"
 		"  " UNLESS("$1", "url") ", " UNLESS("$1", "headers") ", " UNLESS("$1", "transform") ","
-		"  " UNLESS("$2", "entity_types") ", " UNLESS("$2", "action_types") ", " UNLESS("$2", "tenant") ","
+		"  " UNLESS("$2", "events") ", " UNLESS("$2", "tenant") ","
 		"  " UNLESS("$2", "changed_columns") ", " UNLESS("$2", "exclude_origins") ", " UNLESS("$2", "filter")
 		"  FROM webhook.subscription b) s"
 		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
