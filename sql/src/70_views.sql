@@ -43,6 +43,8 @@ CREATE FUNCTION webhook_internal.worker_status(
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
 COMMENT ON FUNCTION webhook_internal.worker_status() IS 'what webhook.worker shows';
 
+-- pending and dead_letter are passed once each, however many subscriptions there are, and not at all
+-- for who asks for none of their columns: nothing is looked up for each subscription
 CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
 		CASE WHEN s.state = 'active' AND c.catching_up THEN 'catching_up' ELSE s.state END AS state,
@@ -50,9 +52,9 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		coalesce(c.breaker, 'closed') AS breaker,
 		coalesce(c.queued, 0) AS queued,
 		coalesce(c.in_flight, 0) AS in_flight,
-		p.pending,
+		coalesce(p.pending, 0) AS pending,
 		p.oldest_pending_age,
-		d.dead_letters,
+		coalesce(d.dead_letters, 0) AS dead_letters,
 		coalesce(c.delivered, 0) AS delivered,
 		coalesce(c.failed, 0) AS failed,
 		c.last_success_at,
@@ -60,9 +62,11 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		c.last_error
 	FROM webhook.subscription s
 	LEFT JOIN webhook_internal.counters() c ON c.subscription_id = s.id
-	CROSS JOIN LATERAL (SELECT count(*) AS pending, clock_timestamp() - min(p.pending_since) AS oldest_pending_age
-		FROM webhook.pending p WHERE p.subscription_id = s.id) p
-	CROSS JOIN LATERAL (SELECT count(*) AS dead_letters FROM webhook.dead_letter d WHERE d.subscription_id = s.id) d;
+	LEFT JOIN (SELECT p.subscription_id, count(*) AS pending,
+			clock_timestamp() - min(p.pending_since) AS oldest_pending_age
+		FROM webhook.pending p GROUP BY p.subscription_id) p ON p.subscription_id = s.id
+	LEFT JOIN (SELECT d.subscription_id, count(*) AS dead_letters
+		FROM webhook.dead_letter d GROUP BY d.subscription_id) d ON d.subscription_id = s.id;
 COMMENT ON VIEW webhook.status IS
 	'one row per subscription. delivered, failed, last_*: since the worker started. '
 	'oldest_pending_age: age of the oldest delivery that did not simply succeed';
