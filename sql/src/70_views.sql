@@ -38,7 +38,8 @@ COMMENT ON FUNCTION webhook_internal.counters() IS
 
 CREATE FUNCTION webhook_internal.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read_at timestamptz,
-	OUT last_settled_at timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT outbox_size bigint
+	OUT last_settled_at timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT outbox_size bigint,
+	OUT unread_events bigint, OUT oldest_unread_age interval
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
 COMMENT ON FUNCTION webhook_internal.worker_status() IS 'what webhook.worker shows';
@@ -90,13 +91,21 @@ COMMENT ON COLUMN webhook.status.last_error IS
 	' and what is for it is kept';
 
 CREATE VIEW webhook.worker WITH (security_invoker = true) AS
-	SELECT w.state, w.reason, w.pid, w.started_at, w.last_read_at, w.last_settled_at, w.queued, w.in_flight, w.events_read, w.outbox_size
+	SELECT w.state, w.reason, w.unread_events, w.oldest_unread_age, w.pid, w.started_at,
+		w.last_read_at, w.last_settled_at, w.queued, w.in_flight, w.events_read, w.outbox_size
 	FROM webhook_internal.worker_status() w;
 COMMENT ON VIEW webhook.worker IS 'the worker of this database, in one row';
 COMMENT ON COLUMN webhook.worker.state IS
 	'running; starting; failing: it meets an error again and again, and waits for longer each '
 	'time; suspended: nothing is delivered here, as in a copy; not_running';
 COMMENT ON COLUMN webhook.worker.reason IS 'why the state is not running';
+COMMENT ON COLUMN webhook.worker.unread_events IS
+	'committed events that the worker has not read yet, counted up to 10000: 10000 means so many or '
+	'more. Not among them: what was committed late, after events with higher numbers were read. '
+	'Null while somebody has locked webhook.outbox or webhook.checkpoint';
+COMMENT ON COLUMN webhook.worker.oldest_unread_age IS
+	'age of the oldest of them; null: there are none. Alert on it: it grows while no worker runs, '
+	'and while the worker cannot keep up';
 COMMENT ON COLUMN webhook.worker.pid IS 'its process, where there is one';
 COMMENT ON COLUMN webhook.worker.started_at IS 'when that process was started';
 COMMENT ON COLUMN webhook.worker.last_read_at IS 'when it last read events';
