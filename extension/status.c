@@ -27,6 +27,7 @@
 #include "timeline.h"
 #include "settings.h"
 #include "undelivered.h"
+#include "unread.h"
 #include "worker_slots.h"
 
 PG_FUNCTION_INFO_V1(webhook_worker_status);
@@ -93,17 +94,19 @@ Datum
 webhook_worker_status(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[10] = {0};
-	bool nulls[10];
+	Datum values[12] = {0};
+	bool nulls[12];
 	WhSlotView slot;
 	bool have_slot = wh_my_slot(&slot);
+	bool runs = have_slot && slot.state == WH_SLOT_RUNNING;
+	WhUnread unread;
 	const char *state;
 	const char *reason;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
-	if (have_slot && slot.state == WH_SLOT_RUNNING)
+	if (runs)
 	{
 		state = slot.suspended ? "suspended" : slot.failing ? "failing" : "running";
 		reason = slot.reason[0] ? slot.reason : NULL;
@@ -126,6 +129,15 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 
 		values[9] = Int64GetDatum(bytes);
 		nulls[9] = bytes < 0;
+	}
+	if (wh_unread(runs ? slot.read_to : 0, &unread))
+	{
+		values[10] = Int64GetDatum(unread.events);
+		nulls[10] = false;
+		/* a clock that was set back makes nobody younger than now */
+		values[11] = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(GetCurrentTimestamp()),
+										 TimestampTzGetDatum(Min(unread.oldest, GetCurrentTimestamp())));
+		nulls[11] = unread.events == 0;
 	}
 	values[0] = CStringGetTextDatum(state);
 	nulls[0] = false;

@@ -90,6 +90,7 @@ wh_report(void)
 						.last_read = wh_table_time(wh_read_last()),
 						.last_settled = wh_table_time(wh_settle_last()),
 						.events_read = wh_read_events(),
+						.read_to = wh_read_to(),
 						.counters = DSM_HANDLE_INVALID};
 	int n = list_length(wh_config_routes());
 	WhCounter *rows =

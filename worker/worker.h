@@ -149,6 +149,7 @@ extern bool wh_read_note_step(WhSuspectAt at);
 extern void wh_read_disable(void);     /* subscriptions whose filters exceed their limits again and again */
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
+extern int64 wh_read_to(void);         /* the highest event number read; 0: unknown */
 
 /*
  * worker_settle.c

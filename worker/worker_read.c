@@ -505,3 +505,9 @@ wh_read_events(void)
 {
 	return events_read;
 }
+
+int64
+wh_read_to(void)
+{
+	return position ? position->hi : 0;
+}

@@ -281,6 +281,7 @@ wh_worker_report(const WhWorkerReport *report)
 	my_slot->view.queued = report->queued;
 	my_slot->view.in_flight = report->in_flight;
 	my_slot->view.events_read = report->events_read;
+	my_slot->view.read_to = report->read_to;
 	my_slot->view.counters = report->counters;
 	LWLockRelease(&shared->lock);
 }

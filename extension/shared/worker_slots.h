@@ -40,6 +40,7 @@ typedef struct WhSlotView
 	int queued;
 	int in_flight;
 	uint64 events_read;
+	int64 read_to;       /* the highest event number read; 0: unknown */
 	dsm_handle counters; /* DSM_HANDLE_INVALID: none */
 } WhSlotView;
 
@@ -54,6 +55,7 @@ typedef struct WhWorkerReport
 	int queued;
 	int in_flight;
 	uint64 events_read;
+	int64 read_to;
 	dsm_handle counters;
 } WhWorkerReport;
 

@@ -38,11 +38,14 @@ COMMENT ON FUNCTION webhook_internal.counters() IS
 
 CREATE FUNCTION webhook_internal.worker_status(
 	OUT state text, OUT reason text, OUT pid integer, OUT started_at timestamptz, OUT last_read_at timestamptz,
-	OUT last_settled_at timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT outbox_size bigint
+	OUT last_settled_at timestamptz, OUT queued integer, OUT in_flight integer, OUT events_read bigint, OUT outbox_size bigint,
+	OUT unread_events bigint, OUT oldest_unread_age interval
 ) RETURNS record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_worker_status';
 COMMENT ON FUNCTION webhook_internal.worker_status() IS 'what webhook.worker shows';
 
+-- pending and dead_letter are passed once each, however many subscriptions there are, and not at all
+-- for who asks for none of their columns: nothing is looked up for each subscription
 CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	SELECT s.name AS subscription,
 		CASE WHEN s.state = 'active' AND c.catching_up THEN 'catching_up' ELSE s.state END AS state,
@@ -50,9 +53,9 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		coalesce(c.breaker, 'closed') AS breaker,
 		coalesce(c.queued, 0) AS queued,
 		coalesce(c.in_flight, 0) AS in_flight,
-		p.pending,
+		coalesce(p.pending, 0) AS pending,
 		p.oldest_pending_age,
-		d.dead_letters,
+		coalesce(d.dead_letters, 0) AS dead_letters,
 		coalesce(c.delivered, 0) AS delivered,
 		coalesce(c.failed, 0) AS failed,
 		c.last_success_at,
@@ -60,9 +63,11 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		c.last_error
 	FROM webhook.subscription s
 	LEFT JOIN webhook_internal.counters() c ON c.subscription_id = s.id
-	CROSS JOIN LATERAL (SELECT count(*) AS pending, clock_timestamp() - min(p.pending_since) AS oldest_pending_age
-		FROM webhook.pending p WHERE p.subscription_id = s.id) p
-	CROSS JOIN LATERAL (SELECT count(*) AS dead_letters FROM webhook.dead_letter d WHERE d.subscription_id = s.id) d;
+	LEFT JOIN (SELECT p.subscription_id, count(*) AS pending,
+			clock_timestamp() - min(p.pending_since) AS oldest_pending_age
+		FROM webhook.pending p GROUP BY p.subscription_id) p ON p.subscription_id = s.id
+	LEFT JOIN (SELECT d.subscription_id, count(*) AS dead_letters
+		FROM webhook.dead_letter d GROUP BY d.subscription_id) d ON d.subscription_id = s.id;
 COMMENT ON VIEW webhook.status IS
 	'one row per subscription. delivered, failed, last_*: since the worker started. '
 	'oldest_pending_age: age of the oldest delivery that did not simply succeed';
@@ -86,13 +91,21 @@ COMMENT ON COLUMN webhook.status.last_error IS
 	' and what is for it is kept';
 
 CREATE VIEW webhook.worker WITH (security_invoker = true) AS
-	SELECT w.state, w.reason, w.pid, w.started_at, w.last_read_at, w.last_settled_at, w.queued, w.in_flight, w.events_read, w.outbox_size
+	SELECT w.state, w.reason, w.unread_events, w.oldest_unread_age, w.pid, w.started_at,
+		w.last_read_at, w.last_settled_at, w.queued, w.in_flight, w.events_read, w.outbox_size
 	FROM webhook_internal.worker_status() w;
 COMMENT ON VIEW webhook.worker IS 'the worker of this database, in one row';
 COMMENT ON COLUMN webhook.worker.state IS
 	'running; starting; failing: it meets an error again and again, and waits for longer each '
 	'time; suspended: nothing is delivered here, as in a copy; not_running';
 COMMENT ON COLUMN webhook.worker.reason IS 'why the state is not running';
+COMMENT ON COLUMN webhook.worker.unread_events IS
+	'committed events that the worker has not read yet, counted up to 10000: 10000 means so many or '
+	'more. Not among them: what was committed late, after events with higher numbers were read. '
+	'Null while somebody has locked webhook.outbox or webhook.checkpoint';
+COMMENT ON COLUMN webhook.worker.oldest_unread_age IS
+	'age of the oldest of them; null: there are none. Alert on it: it grows while no worker runs, '
+	'and while the worker cannot keep up';
 COMMENT ON COLUMN webhook.worker.pid IS 'its process, where there is one';
 COMMENT ON COLUMN webhook.worker.started_at IS 'when that process was started';
 COMMENT ON COLUMN webhook.worker.last_read_at IS 'when it last read events';
