@@ -64,16 +64,16 @@ is_statement(const char *line)
 void
 wh_error_context_strip(char *context)
 {
-	char *kept = context;	   /* end of what stays */
-	char *statement = NULL;	   /* where the statement right before this line begins */
-	bool  is_complete = false; /* its last line was seen */
+	char *kept = context;     /* end of what stays */
+	char *statement = NULL;   /* where the statement right before this line begins */
+	bool is_complete = false; /* its last line was seen */
 	char *line = context;
 
 	while (*line)
 	{
 		size_t length = strcspn(line, "\n");
-		bool   is_last = line[length] == '\0';
-		char  *next = line + length + (is_last ? 0 : 1);
+		bool is_last = line[length] == '\0';
+		char *next = line + length + (is_last ? 0 : 1);
 
 		if (is_function_of_ours(line))
 		{
