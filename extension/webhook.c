@@ -15,6 +15,7 @@
 #include "storage/shmem.h"
 
 #include "database_ddl.h"
+#include "error_context.h"
 #include "outbox.h"
 #include "timeline.h"
 #include "settings.h"
@@ -42,6 +43,7 @@ _PG_init(void)
 
 	wh_define_settings();
 	wh_outbox_install();
+	wh_error_context_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	wh_preloaded = true;

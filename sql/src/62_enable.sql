@@ -123,6 +123,25 @@ COMMENT ON FUNCTION webhook.enable_delivery(boolean, timestamptz) IS
 	'lost): what was captured or pending is delivered, under the same event ids. A NOTICE tells '
 	'how much is sent, and how much is not. Changes nothing where the database delivers already';
 
+-- for who looks for the switch of a subscription, and would be told that 'crm' is no boolean
+CREATE FUNCTION webhook.enable_delivery(subscription text) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = enable_delivery.subscription) THEN
+		PERFORM webhook_internal.undefined_subscription_error(enable_delivery.subscription);
+	END IF;
+	RAISE wrong_object_type USING
+		MESSAGE = format('webhook.enable_delivery() is not for a subscription such as "%s"',
+			enable_delivery.subscription),
+		DETAIL = 'It lets a database deliver that is a copy of another.',
+		HINT = format('SELECT webhook.resume(%L) makes the subscription active.',
+			enable_delivery.subscription);
+END
+$$;
+COMMENT ON FUNCTION webhook.enable_delivery(text) IS
+	'always an error, which tells to call webhook.resume() for a subscription';
+
 CREATE FUNCTION webhook.start_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_start_worker';
 COMMENT ON FUNCTION webhook.start_worker() IS

@@ -29,7 +29,7 @@ AS $$
 		('operator', 'ROUTINE', 'EXECUTE', NULL, '{webhook.subscribe, webhook.unsubscribe,
 			webhook.pause, webhook.resume, webhook.rotate_secret, webhook.set_credential,
 			webhook.redeliver, webhook.replay, webhook.purge_dead_letters, webhook.event_id,
-			webhook.event_number, webhook.verify, webhook.test}'),
+			webhook.event_number, webhook.verify, webhook.test, webhook.enable_delivery(text)}'),
 		-- what those and the views call
 		('operator', 'ROUTINE', 'EXECUTE', NULL, '{webhook_internal.counters,
 			webhook_internal.worker_status, webhook_internal.undefined_subscription_error,
@@ -128,42 +128,66 @@ COMMENT ON FUNCTION webhook_internal.change_role_privileges(regrole, text, boole
 	'the role has it as another of these';
 
 CREATE FUNCTION webhook.grant_operator(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(grant_operator.role, 'operator', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(grant_operator.role, 'operator', true);
+END
+$$;
 COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
 	'lets a role make, change, test, pause and remove subscriptions, send events again and give '
 	'new secrets; docs/ROLES.md says what it reaches. Only the owner of the extension may call it';
 
 CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(grant_viewer.role, 'viewer', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(grant_viewer.role, 'viewer', true);
+END
+$$;
 COMMENT ON FUNCTION webhook.grant_viewer(regrole) IS
 	'lets a role see the log, the status and the sources. Only the owner of the extension may call '
 	'it';
 
 CREATE FUNCTION webhook.grant_watcher(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(grant_watcher.role, 'watcher', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(grant_watcher.role, 'watcher', true);
+END
+$$;
 COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
 	'lets a role watch the tables it owns. Only the owner of the extension may call it';
 
 CREATE FUNCTION webhook.revoke_operator(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(revoke_operator.role, 'operator', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(revoke_operator.role, 'operator', false);
+END
+$$;
 COMMENT ON FUNCTION webhook.revoke_operator(regrole) IS
 	'takes away what webhook.grant_operator() gave; what the role has as a viewer or a watcher it '
 	'keeps';
 
 CREATE FUNCTION webhook.revoke_viewer(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(revoke_viewer.role, 'viewer', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(revoke_viewer.role, 'viewer', false);
+END
+$$;
 COMMENT ON FUNCTION webhook.revoke_viewer(regrole) IS
 	'takes away what webhook.grant_viewer() gave; what the role has as an operator or a watcher it '
 	'keeps';
 
 CREATE FUNCTION webhook.revoke_watcher(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT webhook_internal.change_role_privileges(revoke_watcher.role, 'watcher', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(revoke_watcher.role, 'watcher', false);
+END
+$$;
 COMMENT ON FUNCTION webhook.revoke_watcher(regrole) IS
 	'takes away what webhook.grant_watcher() gave; what the role has as an operator or a viewer it '
 	'keeps';

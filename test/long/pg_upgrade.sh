@@ -243,7 +243,7 @@ sql "$new" "BEGIN; DO \$\$
 DECLARE
 	ours regclass;
 BEGIN
-	FOR ours IN SELECT oid FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition LOOP
+	FOR ours IN SELECT oid FROM pg_class WHERE relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND relkind IN ('r', 'p') AND NOT relispartition LOOP
 		EXECUTE format('ALTER TABLE %s ADD COLUMN remark text DEFAULT ''none'', ADD COLUMN noted_at timestamptz DEFAULT clock_timestamp()', ours);
 	END LOOP;
 END \$\$; ROLLBACK" 2>&1 | sed 's/^/# /' || status=1

@@ -27,7 +27,7 @@ $t->watch('item');
 $t->subscribe('crm', $r->url('/ok/crm'), timeout => "'60s'");
 
 my @tables = split /\n/, $t->sql(<<'SQL');
-SELECT oid::regclass FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind IN ('r', 'p') ORDER BY relkind, oid
+SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND relkind IN ('r', 'p') ORDER BY relkind, oid
 SQL
 
 # What a statement says when it fails; at once, or not at all.

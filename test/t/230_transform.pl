@@ -22,6 +22,7 @@ CREATE ROLE bob LOGIN;
 CREATE ROLE carol LOGIN IN ROLE alice;
 GRANT CREATE ON SCHEMA public TO alice, bob;
 SELECT webhook.grant_operator('alice'), webhook.grant_operator('bob'), webhook.grant_operator('carol');
+GRANT INSERT, UPDATE ON webhook.subscription TO alice, bob, carol; -- also transform_owner
 CREATE TABLE item (id serial PRIMARY KEY, note text);
 CREATE TABLE secret_of_bob (word text);
 ALTER TABLE secret_of_bob OWNER TO bob;

@@ -130,7 +130,7 @@ write_private("$dir/secret", "$in_file\n");
 is($t->sql("SELECT webhook.rotate_secret('crm', 'file:$dir/secret', '0')"), "file:$dir/secret", 'a superuser may keep a secret in a file');
 is(kept(), "file:$dir/secret", 'of which the row has the name only');
 ok(signed_with(event(), $in_file), 'requests are signed with it');
-my $changed_columns = 'whsec_' . encode_base64('the secret of the file, changed.', '');
+my $changed = 'whsec_' . encode_base64('the secret of the file, changed.', '');
 write_private("$dir/secret", "$changed\n");
 $node->reload;
 $t->poll_sql('reloaded', 'SELECT true');

@@ -89,13 +89,15 @@ CREATE FUNCTION tries_in(place text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 
 DO $$
 DECLARE
 	tab text;
+	rel text;
 BEGIN
-	FOREACH tab IN ARRAY ARRAY['attempt', 'pending', 'dead_letter', 'checkpoint', 'subscription', 'trouble', 'identity'] LOOP
-		EXECUTE format('CREATE TRIGGER zz_before BEFORE INSERT OR UPDATE OR DELETE ON webhook.%s FOR EACH ROW EXECUTE FUNCTION public.probe()', tab);
-		EXECUTE format('CREATE TRIGGER zz_after AFTER INSERT OR UPDATE OR DELETE ON webhook.%s FOR EACH STATEMENT EXECUTE FUNCTION public.probe()', tab);
-		EXECUTE format('ALTER TABLE webhook.%s ADD COLUMN tried text DEFAULT public.tries_in(%L)', tab, 'default ' || tab);
-		EXECUTE format('ALTER TABLE webhook.%s ADD CHECK (public.tries_in(%L || tried) IS NOT NULL)', tab, 'check ' || tab || ' ');
-		EXECUTE format('CREATE INDEX ON webhook.%s (public.tries_in(%L || tried))', tab, 'index ' || tab || ' ');
+	FOREACH tab IN ARRAY ARRAY['attempt', 'pending', 'dead_letter', 'checkpoint', 'subscription', 'breaker_notice', 'identity'] LOOP
+		rel := CASE tab WHEN 'breaker_notice' THEN 'webhook_internal.' ELSE 'webhook.' END || tab;
+		EXECUTE format('CREATE TRIGGER zz_before BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.probe()', rel);
+		EXECUTE format('CREATE TRIGGER zz_after AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.probe()', rel);
+		EXECUTE format('ALTER TABLE %s ADD COLUMN tried text DEFAULT public.tries_in(%L)', rel, 'default ' || tab);
+		EXECUTE format('ALTER TABLE %s ADD CHECK (public.tries_in(%L || tried) IS NOT NULL)', rel, 'check ' || tab || ' ');
+		EXECUTE format('CREATE INDEX ON %s (public.tries_in(%L || tried))', rel, 'index ' || tab || ' ');
 	END LOOP;
 	FOR d IN 0..7 LOOP
 		EXECUTE format('CREATE TRIGGER zz_own AFTER INSERT ON webhook.attempt_%s FOR EACH ROW EXECUTE FUNCTION public.probe()', d);
@@ -147,9 +149,9 @@ sub judge
 	my $places = $t->sql("SELECT string_agg(DISTINCT place, ', ') FROM probed WHERE what = 'user'");
 	for my $place (
 		'BEFORE INSERT attempt_n',  'AFTER INSERT attempt',       'AFTER INSERT attempt_n',    'BEFORE INSERT pending', 'BEFORE UPDATE pending',
-		'BEFORE DELETE pending',    'BEFORE INSERT dead_letter',  'BEFORE INSERT checkpoint',  'BEFORE INSERT trouble', 'BEFORE UPDATE subscription',
+		'BEFORE DELETE pending',    'BEFORE INSERT dead_letter',  'BEFORE INSERT checkpoint',  'BEFORE INSERT breaker_notice', 'BEFORE UPDATE subscription',
 		'BEFORE TRUNCATE attempt_n', 'AFTER TRUNCATE outbox_n',   'default attempt',           'default pending',       'default dead_letter',
-		'default checkpoint',       'default trouble',            'check attempt x',           'check pending x',       'check dead_letter x',
+		'default checkpoint',       'default breaker_notice',            'check attempt x',           'check pending x',       'check dead_letter x',
 		'check checkpoint x',       'check subscription x',       'index attempt x',           'index pending x',       'index checkpoint x')
 	{
 		like($places, qr/(^|, )\Q$place\E(,|$)/, "$db: $place was run");

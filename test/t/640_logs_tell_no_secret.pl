@@ -219,12 +219,12 @@ my %called = map { $_ => 1 } qw(
   subscribe rotate_secret set_credential verify reseal seal_again generate_secret check_secret check_credential_pair
   subscribe_wrapped rotate_secret_wrapped set_credential_wrapped verify_wrapped signature_matches
   set_secret_as_owner rotate_secret_as_owner set_credential_as_owner before_secret before_credential secret_owner credential_owner
-  wrapped room_for_secret guard_credentials check_credentials after_credential operate after_subscription after_profile profile_of guard_removal
-  check_signing check_subscription
+  wrapped room_for_secret guard_credentials check_credentials after_credential perform_privileged_call after_subscription after_profile profile_of guard_removal
+  check_signing check_subscription role_privileges
 );
 my $known = join ' ', sort keys %called;
 is($t->sql(<<SQL), '', 'every function that has to do with secrets is called here') or diag('a new one has to be added to the test');
-SELECT string_agg(DISTINCT p.proname, ' ') FROM pg_proc p WHERE p.pronamespace = 'webhook'::regnamespace
+SELECT string_agg(DISTINCT p.proname, ' ') FROM pg_proc p WHERE p.pronamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace)
 	AND (p.proname ~ 'secret|credential|seal|wrap|sign|verif' OR p.prosrc ~ 'secret|credential|wrapped'
 		OR p.proargnames::text ~ 'secret|value|key|credential|certificate|password')
 	AND p.proname <> ALL (string_to_array('$known', ' '))
@@ -402,7 +402,7 @@ SQL
 		[ 'ed25519 to HMAC', "UPDATE webhook.profile SET signature_algorithm = 'hmac-sha256' WHERE name = 'ed'", qr/does not have the form/ ],
 		[ 'a secret in a file', "SELECT webhook.rotate_secret('$p-made', 'file:$dir/given_given', '0')", qr/^file:/ ],
 		[ 'the door by hand', "UPDATE webhook_internal.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
-		(map { [ 'what is behind the door', "SELECT webhook.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
+		(map { [ 'what is behind the door', "SELECT webhook_internal.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
 			"rotate_secret_as_owner($id, $v{lost}, '1 s')", "set_credential_as_owner($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
 			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
 			"wrapped($v{lost})"),

@@ -180,7 +180,7 @@ event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 		const char *name;
 		char *value;
 	} columns[] = {
-		{"id", psprintf(INT64_FORMAT, r->id)},
+		{"event_number", psprintf(INT64_FORMAT, r->id)},
 		{"xid", psprintf(UINT64_FORMAT, r->xid)},
 		{"entity_id", to_server(texts[WH_REQUEST_ENTITY_ID])},
 		{"entity_type", to_server(texts[WH_REQUEST_ENTITY_TYPE])},
