@@ -123,7 +123,7 @@ wh_plain_trigger_fires(int16 type, char enabled, TriggerEvent event)
 	if (enabled == TRIGGER_DISABLED ||
 		enabled == (replica ? TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA))
 		return false;
-	return TRIGGER_FIRED_BY_INSERT(event)	? TRIGGER_FOR_INSERT(type)
+	return TRIGGER_FIRED_BY_INSERT(event)   ? TRIGGER_FOR_INSERT(type)
 		   : TRIGGER_FIRED_BY_DELETE(event) ? TRIGGER_FOR_DELETE(type)
 											: TRIGGER_FOR_UPDATE(type);
 }

@@ -518,8 +518,8 @@ add_superiors(CaptureSource *source, Relation relation, const Trigger *trigger, 
 		if (found->level <= level || !wh_is_plain_trigger(found->trigger))
 			continue;
 		if (source->superiors == NULL)
-			source->superiors = MemoryContextAllocZero(source->context, sizeof(CaptureSuperior) *
-																			list_length(triggers));
+			source->superiors =
+				MemoryContextAllocZero(source->context, sizeof(CaptureSuperior) * list_length(triggers));
 		superior = &source->superiors[source->nsuperiors++];
 		superior->source = build_one(relation, found->trigger, triggers, source->context, true);
 		superior->type = found->trigger->tgtype;
@@ -537,8 +537,8 @@ build_source(Relation relation, const Trigger *trigger)
 	if (!source->unusable)
 		add_superiors(source, relation, trigger, triggers);
 	/* what partitions leave out may change without a word to the table above them: that is looked at each time */
-	source->stale = invalidations != invalidations_before ||
-					relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	source->stale =
+		invalidations != invalidations_before || relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	return source;
 }
 

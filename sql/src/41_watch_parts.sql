@@ -41,7 +41,8 @@ DECLARE
 	first_argument text;
 	other text;
 BEGIN
-	FOR t IN SELECT g.*, (SELECT p.tgrelid::regclass FROM pg_trigger p WHERE p.oid = g.tgparentid) AS parent
+	FOR t IN SELECT g.*,
+			(SELECT p.tgrelid::regclass FROM pg_trigger p WHERE p.oid = g.tgparentid) AS parent
 		FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid
 		WHERE g.tgrelid = watched.source
 			AND (g.tgname IN ('webhook_capture', 'webhook_truncate')
@@ -57,13 +58,15 @@ BEGIN
 		END IF;
 		IF t.parent IS NOT NULL THEN
 			RAISE duplicate_object USING
-				MESSAGE = format('"%s" has the trigger "%s" of "%s"', watched.source, t.tgname, t.parent),
+				MESSAGE = format('"%s" has the trigger "%s" of "%s"',
+					watched.source, t.tgname, t.parent),
 				DETAIL = 'webhook.watch() makes triggers of that name.',
 				HINT = format('Rename it: ALTER TRIGGER %I ON %s RENAME TO another_name.', t.tgname,
 					t.parent);
 		END IF;
 		argument := CASE WHEN t.tgnargs > 0
-			THEN convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1), getdatabaseencoding())
+			THEN convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1),
+				getdatabaseencoding())
 			ELSE '{}' END;
 		-- under the snapshot of an older transaction it may be another one by now
 		IF locked AND strpos(coalesce(pg_get_triggerdef(t.oid), ''), CASE WHEN t.tgnargs > 0
@@ -75,7 +78,8 @@ BEGIN
 		END IF;
 		BEGIN
 			PERFORM jsonb_array_elements_text(argument::jsonb -> k.key)
-				FROM (VALUES ('id_columns'), ('action_types'), ('columns'), ('exclude_columns')) k(key)
+				FROM (VALUES ('id_columns'), ('action_types'), ('columns'), ('exclude_columns'))
+					k(key)
 				WHERE argument::jsonb ? k.key;
 			IF jsonb_typeof(argument::jsonb) <> 'object' THEN
 				RAISE invalid_parameter_value;
@@ -84,8 +88,8 @@ BEGIN
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('the argument of trigger "%s" of "%s" cannot be read', t.tgname,
 					watched.source),
-				DETAIL = 'It is not the JSON object that webhook.watch() writes, so what it leaves out '
-					'is not known.',
+				DETAIL = 'It is not the JSON object that webhook.watch() writes, so what it leaves '
+					'out is not known.',
 				HINT = 'Call webhook.unwatch() first, then webhook.watch().';
 		END;
 		IF has.args IS NULL THEN
@@ -112,17 +116,18 @@ BEGIN
 				ORDER BY g.tgrelid::regclass::text, g.tgname) INTO other
 			FROM pg_trigger g
 			WHERE g.tgparentid = 0
-				AND (g.tgrelid = watched.source
-						AND g.tgfoid IN ('webhook.capture'::regproc, 'webhook.capture_truncate'::regproc)
+				AND (g.tgrelid = watched.source AND g.tgfoid IN (
+						'webhook.capture'::regproc, 'webhook.capture_truncate'::regproc)
 					OR g.tgrelid IN (SELECT p.relid FROM pg_partition_tree(watched.source) p)
 						AND g.tgfoid = 'webhook.capture'::regproc
 						AND (g.tgqual IS NOT NULL OR g.tgattr::text <> '' OR g.tgconstraint <> 0));
 	END IF;
 	IF other IS NOT NULL THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('"%s" is watched already, by another trigger: %s', watched.source, other),
-			DETAIL = 'To watch it once more would send its changes twice, perhaps with columns that '
-				'are left out now.',
+			MESSAGE = format('"%s" is watched already, by another trigger: %s',
+				watched.source, other),
+			DETAIL = 'To watch it once more would send its changes twice, perhaps with columns '
+				'that are left out now.',
 			HINT = 'Change or drop that trigger, or call webhook.unwatch() for its table first.';
 	END IF;
 	RETURN has;
@@ -136,10 +141,12 @@ CREATE FUNCTION webhook_internal.named_columns(lists jsonb, OUT key text, OUT na
 	RETURNS SETOF record
 	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT l.key, e.name FROM jsonb_each(lists) l, jsonb_array_elements_text(CASE
-			WHEN jsonb_typeof(l.value) = 'array' THEN l.value ELSE jsonb_build_array(l.value) END) e(name)
+	SELECT l.key, e.name FROM jsonb_each(lists) l,
+			jsonb_array_elements_text(CASE jsonb_typeof(l.value)
+				WHEN 'array' THEN l.value ELSE jsonb_build_array(l.value) END) e(name)
 		WHERE l.key IN ('id_columns', 'columns', 'exclude_columns', 'include_columns', 'tenant')
-			AND NOT (l.key = 'columns' AND l.value = '["*"]') AND NOT (l.key = 'tenant' AND e.name = '')
+			AND NOT (l.key = 'columns' AND l.value = '["*"]')
+			AND NOT (l.key = 'tenant' AND e.name = '')
 		ORDER BY l.key, e.name
 $$;
 COMMENT ON FUNCTION webhook_internal.named_columns(jsonb) IS
@@ -160,7 +167,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE undefined_table USING
 			MESSAGE = 'the table to watch does not exist',
-			DETAIL = format('No table has the oid %s.', coalesce(check_source.source::oid::text, 'null')),
+			DETAIL = format('No table has the oid %s.',
+				coalesce(check_source.source::oid::text, 'null')),
 			HINT = 'Name the table as ''schema.table''.';
 	END IF;
 	IF rel.relkind NOT IN ('r', 'p') THEN
@@ -251,14 +259,16 @@ BEGIN
 		LIMIT 1;
 	IF bad.found THEN
 		RAISE feature_not_supported USING
-			MESSAGE = format('column "%s" of "%s" cannot be in %s', bad.name, check_watch.source, bad.key),
-			DETAIL = 'It is a virtual generated column: its value is computed when a row is read, and '
-				'a trigger does not see it.',
+			MESSAGE = format('column "%s" of "%s" cannot be in %s',
+				bad.name, check_watch.source, bad.key),
+			DETAIL = 'It is a virtual generated column: its value is computed when a row is read, '
+				'and a trigger does not see it.',
 			HINT = 'Use the columns that it is computed from, or make it a stored one.';
 	ELSIF bad.key IS NOT NULL THEN
 		RAISE undefined_column USING
 			MESSAGE = format('column "%s" of "%s" does not exist', bad.name, check_watch.source),
-			DETAIL = (SELECT format('Its columns: %s.', string_agg(a.attname, ', ' ORDER BY a.attnum))
+			DETAIL = (SELECT format('Its columns: %s.',
+					string_agg(a.attname, ', ' ORDER BY a.attnum))
 				FROM pg_attribute a
 				WHERE a.attrelid = check_watch.source AND a.attnum > 0 AND NOT a.attisdropped),
 			HINT = 'Names are case-sensitive here: give them as pg_attribute shows them.';
@@ -308,7 +318,8 @@ BEGIN
 		listed := NULL;
 	ELSIF listed IS NOT NULL THEN
 		SELECT coalesce(listed || jsonb_agg(c.name), listed) INTO listed
-			FROM (SELECT DISTINCT i.name FROM jsonb_array_elements_text(named -> 'include_columns') i(name)
+			FROM (SELECT DISTINCT i.name
+				FROM jsonb_array_elements_text(named -> 'include_columns') i(name)
 				WHERE NOT listed ? i.name) c;
 	END IF;
 	SELECT c.name INTO word FROM jsonb_array_elements_text(named -> 'columns') c(name)
@@ -317,7 +328,8 @@ BEGIN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('column "%s" of "%s" is excluded', word, watch_as.source),
 			DETAIL = 'An earlier call of webhook.watch() named it in exclude_columns.',
-			HINT = format('To send it, say include_columns => ''{%s}'' as well.', quote_ident(word));
+			HINT = format('To send it, say include_columns => ''{%s}'' as well.',
+				quote_ident(word));
 	END IF;
 	SELECT i.name INTO word FROM jsonb_array_elements_text(named -> 'include_columns') i(name)
 		WHERE NOT coalesce(has.args -> 'exclude_columns' ? i.name, false)
@@ -398,7 +410,7 @@ BEGIN
 						SELECT p.relid FROM pg_partition_tree(make_triggers.source) p))
 				OR t.tgname = 'webhook_truncate' AND wanted.truncates
 					AND t.tgrelid = make_triggers.source);
-	-- PostgreSQL clones a partitioned table's trigger by name to partitions, which may have their own
+	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see ARCHITECTURE
 	IF trigger IS NULL THEN
 		trigger := 'webhook_capture';
 		IF (SELECT c.relkind FROM pg_class c WHERE c.oid = make_triggers.source) = 'p' THEN
@@ -410,7 +422,8 @@ BEGIN
 		END IF;
 	END IF;
 	IF wanted.events <> '{}' THEN
-		EXECUTE format('%s TRIGGER %I AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION webhook.capture(%L)',
+		EXECUTE format('%s TRIGGER %I AFTER %s ON %s FOR EACH ROW '
+			'EXECUTE FUNCTION webhook.capture(%L)',
 			CASE WHEN has.trigger IS NULL THEN 'CREATE' ELSE 'CREATE OR REPLACE' END, trigger,
 			array_to_string(wanted.events, ' OR '), make_triggers.source, wanted.args);
 	ELSIF has.trigger IS NOT NULL THEN
@@ -419,8 +432,8 @@ BEGIN
 	IF wanted.truncates THEN
 		EXECUTE format('%s TRIGGER webhook_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT '
 			'EXECUTE FUNCTION webhook.capture_truncate(%L)',
-			CASE WHEN has.truncates THEN 'CREATE OR REPLACE' ELSE 'CREATE' END, make_triggers.source,
-			wanted.args);
+			CASE WHEN has.truncates THEN 'CREATE OR REPLACE' ELSE 'CREATE' END,
+			make_triggers.source, wanted.args);
 	ELSIF has.truncates THEN
 		EXECUTE format('DROP TRIGGER webhook_truncate ON %s', make_triggers.source);
 	END IF;
@@ -458,36 +471,38 @@ BEGIN
 		WHERE a.attrelid = tell_watch.source AND a.attnum > 0 AND NOT a.attisdropped;
 	IF cols IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('events of "%s" hold more columns from now on: %s', tell_watch.source, cols),
+			MESSAGE = format('events of "%s" hold more columns from now on: %s',
+				tell_watch.source, cols),
 			DETAIL = 'They were left out so far.',
 			HINT = 'Name those that are not to be sent in exclude_columns.';
 	END IF;
 	IF virtual IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('events of "%s" leave out virtual generated columns: %s', tell_watch.source,
-				virtual),
+			MESSAGE = format('events of "%s" leave out virtual generated columns: %s',
+				tell_watch.source, virtual),
 			DETAIL = 'Their values are computed when a row is read; a trigger does not see them.',
 			HINT = 'Stored generated columns are sent.';
 	END IF;
-	SELECT string_agg(format('"%s"', g.tgrelid::regclass), ', ') FILTER (WHERE u.above),
-			string_agg(format('"%s"', g.tgrelid::regclass), ', ' ORDER BY g.tgrelid::regclass::text)
+	SELECT string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') FILTER (WHERE u.above),
+			string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ')
 				FILTER (WHERE NOT u.above)
 		INTO above, below
 		FROM (SELECT p.relid::oid, true AS above FROM pg_partition_ancestors(tell_watch.source) p
 			UNION ALL SELECT p.relid::oid, false FROM pg_partition_tree(tell_watch.source) p) u
 		JOIN pg_trigger g ON g.tgrelid = u.relid
-		WHERE u.relid <> tell_watch.source AND g.tgparentid = 0 AND g.tgfoid = 'webhook.capture'::regproc;
+		WHERE u.relid <> tell_watch.source AND g.tgparentid = 0
+			AND g.tgfoid = 'webhook.capture'::regproc;
 	IF above IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = format('"%s" is a partition of %s, watched too', tell_watch.source, above),
-			DETAIL = 'A row change makes an event of the uppermost table that watches it, and no other. '
+			DETAIL = 'The uppermost table that watches a row change tells of it, and no other. '
 				'What any of them leaves out is left out.',
 			HINT = 'SELECT source, parent FROM webhook.source shows it.';
 	END IF;
 	IF below IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = format('partitions of "%s" are watched too: %s', tell_watch.source, below),
-			DETAIL = 'A row change makes an event of the uppermost table that watches it, and no other. '
+			DETAIL = 'The uppermost table that watches a row change tells of it, and no other. '
 				'What any of them leaves out is left out.',
 			HINT = 'SELECT source, parent FROM webhook.source shows it.';
 	END IF;
@@ -510,20 +525,21 @@ AS $$
 				ELSE k.value #>> '{}' END AS value
 			FROM (VALUES (false, has), (true, wanted)) s(is_new, state),
 				jsonb_each((s.state).args || jsonb_build_object('action_types',
-					coalesce((s.state).args -> 'action_types', to_jsonb((s.state).events))
-						|| CASE WHEN (s.state).truncates THEN '["truncate"]' ELSE '[]' END::jsonb)) k
+					coalesce((s.state).args -> 'action_types', to_jsonb((s.state).events)) || CASE
+						WHEN (s.state).truncates THEN '["truncate"]' ELSE '[]' END::jsonb)) k
 			WHERE (s.state).args IS NOT NULL),
 	changes AS (
-		SELECT array_position('{entity_type,id_columns,action_types,columns,exclude_columns,tenant}', key)
-				AS n, key, o.value AS old, w.value AS new
+		SELECT array_position(
+				'{entity_type,id_columns,action_types,columns,exclude_columns,tenant}', key) AS n,
+				key, o.value AS old, w.value AS new
 			FROM (SELECT * FROM options WHERE NOT is_new) o
 			FULL JOIN (SELECT * FROM options WHERE is_new) w USING (key)
 			WHERE o.value IS DISTINCT FROM w.value)
 	SELECT CASE WHEN has.args IS NULL THEN format('created "%s": ', source) || string_agg(
 			concat_ws(' ', key, new), ', ' ORDER BY n, key)
 		ELSE format('changed "%s": ', source) || coalesce(string_agg(
-			concat_ws(' ', key, coalesce(old, 'none'), '->', coalesce(new, 'none')), ', ' ORDER BY n, key),
-			'its triggers agree now') END
+			concat_ws(' ', key, coalesce(old, 'none'), '->', coalesce(new, 'none')), ', '
+			ORDER BY n, key), 'its triggers agree now') END
 		FROM changes
 $$;
 COMMENT ON FUNCTION webhook_internal.watch_done(

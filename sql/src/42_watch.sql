@@ -29,11 +29,12 @@ DECLARE
 	gone   text;
 BEGIN
 	PERFORM webhook_internal.check_source(watch.source);
-	PERFORM webhook_internal.check_watch(watch.source, watch.entity_type, watch.action_types, named);
+	PERFORM webhook_internal.check_watch(watch.source, watch.entity_type, watch.action_types,
+		named);
 	FOR attempt IN 1..2 LOOP
 		has := webhook_internal.watched(watch.source, attempt = 2);
-		wanted := webhook_internal.watch_as(watch.source, has, watch.entity_type, watch.action_types,
-			named, watch.keep_previous);
+		wanted := webhook_internal.watch_as(watch.source, has, watch.entity_type,
+			watch.action_types, named, watch.keep_previous);
 		EXIT WHEN (has.args, has.events, has.truncates, has.same_args)
 			= (wanted.args, wanted.events, wanted.truncates, true);
 		PERFORM webhook_internal.lock_source(watch.source);
@@ -43,14 +44,16 @@ BEGIN
 	SELECT string_agg(format('"%s" of %s', m.name, m.key), ', ') INTO gone
 		FROM webhook_internal.named_columns(wanted.args) m
 		WHERE NOT EXISTS (SELECT FROM pg_attribute a
-			WHERE a.attrelid = watch.source AND a.attname = m.name AND a.attnum > 0 AND NOT a.attisdropped);
+			WHERE a.attrelid = watch.source AND a.attname = m.name AND a.attnum > 0
+				AND NOT a.attisdropped);
 	IF gone IS NOT NULL THEN
 		RAISE WARNING USING
-			MESSAGE = format('columns that "%s" is watched by do not exist: %s', watch.source, gone),
-			DETAIL = 'While an excluded column is not found, events hold the key alone; instead of a key '
-				'that is not found, the primary key counts.',
-			HINT = 'Call webhook.watch() with the columns as they are named now. Let go of a name that '
-				'is excluded in include_columns.';
+			MESSAGE = format('columns that "%s" is watched by do not exist: %s',
+				watch.source, gone),
+			DETAIL = 'While an excluded column is not found, events hold the key alone; instead '
+				'of a key that is not found, the primary key counts.',
+			HINT = 'Call webhook.watch() with the columns as they are named now. Let go of an '
+				'excluded name in include_columns.';
 	END IF;
 	IF has_function_privilege('webhook_internal.warn_undelivered()', 'EXECUTE') THEN
 		PERFORM webhook_internal.warn_undelivered();
@@ -62,8 +65,8 @@ BEGIN
 	IF has.own_terms THEN
 		RAISE object_not_in_prerequisite_state USING
 			MESSAGE = format('the trigger of "%s" has terms of its own', watch.source),
-			DETAIL = 'It has a condition, names columns, or is deferred. webhook.watch() would drop that, '
-				'and more would be sent.',
+			DETAIL = 'It has a condition, names columns, or is deferred. webhook.watch() would '
+				'drop that, and more would be sent.',
 			HINT = 'Change it with CREATE OR REPLACE TRIGGER, or call webhook.unwatch() first.';
 	END IF;
 	PERFORM webhook_internal.tell_watch(watch.source, has, wanted);
@@ -103,9 +106,10 @@ BEGIN
 		EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, unwatch.source);
 		dropped := dropped || t.tgname::text;
 	END LOOP;
-	SELECT string_agg(format('"%s"', g.tgrelid::regclass), ', ') INTO parent
+	SELECT string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') INTO parent
 		FROM pg_partition_ancestors(unwatch.source) p JOIN pg_trigger g ON g.tgrelid = p.relid
-		WHERE p.relid <> unwatch.source AND g.tgparentid = 0 AND g.tgfoid = 'webhook.capture'::regproc;
+		WHERE p.relid <> unwatch.source AND g.tgparentid = 0
+			AND g.tgfoid = 'webhook.capture'::regproc;
 	IF dropped IS NULL AND parent IS NOT NULL THEN
 		RAISE wrong_object_type USING
 			MESSAGE = format('"%s" is watched as a partition of %s', unwatch.source, parent),
@@ -123,9 +127,10 @@ BEGIN
 			DETAIL = 'Columns that only its own trigger left out are sent from now on.',
 			HINT = format('What is not to be sent can be excluded for %s.', parent);
 	END IF;
-	SELECT string_agg(format('"%s"', g.tgrelid::regclass), ', ' ORDER BY g.tgrelid::regclass::text)
-		INTO below FROM pg_partition_tree(unwatch.source) p JOIN pg_trigger g ON g.tgrelid = p.relid
-		WHERE p.relid <> unwatch.source AND g.tgparentid = 0 AND g.tgfoid = 'webhook.capture'::regproc;
+	SELECT string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') INTO below
+		 FROM pg_partition_tree(unwatch.source) p JOIN pg_trigger g ON g.tgrelid = p.relid
+		WHERE p.relid <> unwatch.source AND g.tgparentid = 0
+			AND g.tgfoid = 'webhook.capture'::regproc;
 	IF below IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = format('partitions of "%s" are still watched: %s', unwatch.source, below),
@@ -158,9 +163,11 @@ CREATE VIEW webhook.source AS
 		coalesce(a.keep_previous, false) AS keep_previous,
 		t.tgname AS trigger,
 		CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' ELSE 'origin' END AS fires,
-		(SELECT u.tgrelid::regclass FROM pg_partition_ancestors(t.tgrelid) WITH ORDINALITY p(relid, n)
+		(SELECT u.tgrelid::regclass
+			FROM pg_partition_ancestors(t.tgrelid) WITH ORDINALITY p(relid, n)
 			JOIN pg_catalog.pg_trigger u ON u.tgrelid = p.relid
-			WHERE p.relid <> t.tgrelid AND u.tgparentid = 0 AND u.tgfoid = 'webhook.capture'::regproc
+			WHERE p.relid <> t.tgrelid AND u.tgparentid = 0
+				AND u.tgfoid = 'webhook.capture'::regproc
 			ORDER BY p.n DESC LIMIT 1) AS parent,
 		CASE
 			WHEN a.problem IS NOT NULL THEN a.problem

@@ -50,8 +50,10 @@ AS $$
 		('watcher', 'SCHEMA', 'USAGE', NULL, '{webhook, webhook_internal}'),
 		('watcher', 'TABLE', 'SELECT', NULL, '{webhook.source}'),
 		('watcher', 'ROUTINE', 'EXECUTE', NULL, '{webhook.watch, webhook.unwatch,
-			webhook_internal.watched, webhook_internal.lock_source,
-			webhook_internal.warn_undelivered}'))
+			webhook_internal.check_source, webhook_internal.check_watch,
+			webhook_internal.named_columns, webhook_internal.watched, webhook_internal.lock_source,
+			webhook_internal.watch_as, webhook_internal.make_triggers, webhook_internal.tell_watch,
+			webhook_internal.watch_done, webhook_internal.warn_undelivered}'))
 	SELECT g.class, o.object, g.privilege, g.columns FROM given g, unnest(g.objects) o(object)
 		WHERE g.kind = role_privileges.kind
 $$;

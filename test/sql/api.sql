@@ -115,7 +115,7 @@ CREATE TEMP TABLE passing (id integer PRIMARY KEY);
 
 -- no problem where the view shows none
 CREATE VIEW sources AS
-	SELECT source, entity_type AS type, id_columns AS ids, action_types, columns, exclude_columns, tenant, keep_previous AS prev, trigger, fires, problem
+	SELECT source, entity_type AS type, id_columns AS ids, action_types, columns, exclude_columns, tenant, keep_previous AS prev, regexp_replace(trigger, '[0-9]+$', 'oid') AS trigger, fires, problem
 	FROM webhook.source ORDER BY source::text, trigger;
 TABLE sources;
 -- with all defaults
@@ -194,6 +194,8 @@ CALL wrong($$ SELECT webhook.watch('users', tenant => 'nix') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{ctid}') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{id,NULL}') $$);
 CALL wrong($$ SELECT webhook.watch('users', columns => '{id}', exclude_columns => '{name}') $$);
+CALL wrong($$ SELECT webhook.watch('users', exclude_columns => '{name}', include_columns => '{id,name}') $$);
+CALL wrong($$ SELECT webhook.watch('users', include_columns => '{e-mail}') $$);
 CALL wrong($$ SELECT webhook.watch('users', id_columns => '{}') $$);
 -- which action types, and what kind of thing
 CALL wrong($$ SELECT webhook.watch('users', action_types => '{new,insert}') $$);
@@ -495,7 +497,9 @@ CALL wrong($$ SELECT * FROM webhook.secret $$);
 RESET ROLE;
 -- an operator may grant: who owns a table may then watch it, and no other; secrets stay the owner's
 GRANT USAGE ON SCHEMA webhook, webhook_internal TO regress_webhook_app;
-GRANT EXECUTE ON FUNCTION webhook.watch, webhook_internal.watched, webhook_internal.lock_source, webhook.capture, webhook.start_worker TO regress_webhook_app;
+GRANT EXECUTE ON FUNCTION webhook.watch, webhook_internal.watched, webhook_internal.lock_source, webhook_internal.check_source, webhook_internal.check_watch,
+	webhook_internal.named_columns, webhook_internal.watch_as, webhook_internal.tell_watch, webhook_internal.make_triggers, webhook_internal.watch_done,
+	webhook.capture, webhook.start_worker TO regress_webhook_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook.subscription, webhook.profile TO regress_webhook_app;
 GRANT CREATE ON SCHEMA public TO regress_webhook_app;
 SET ROLE regress_webhook_app;

@@ -87,7 +87,7 @@ DELETE FROM rows_user;
 TABLE events;
 CALL pg_temp.forget();
 
-SELECT webhook.watch('rows_user', exclude_columns => '{secret}', tenant => 'name', keep_previous => true);
+SELECT webhook.watch('rows_user', columns => '{*}', exclude_columns => '{secret}', tenant => 'name', keep_previous => true);
 INSERT INTO rows_user VALUES (1, 'Ann', 'ann@x', 7, 's3cret');
 UPDATE rows_user SET secret = 'other';
 UPDATE rows_user SET email = NULL, org = NULL, secret = NULL;
@@ -428,7 +428,7 @@ INSERT INTO rows_drift VALUES (6, 600, 'Fay', 's3cret', 7);
 TABLE events;
 CALL pg_temp.forget();
 -- called again, all is told that may be
-SELECT webhook.watch('rows_drift', id_columns => '{id}', columns => '{id,name,tenant}', tenant => 'tenant');
+SELECT webhook.watch('rows_drift', id_columns => '{id}', columns => '{id,name,tenant}', include_columns => '{secret}', tenant => 'tenant');
 INSERT INTO rows_drift VALUES (7, 700, 'Gus', 's3cret', 7);
 ALTER TABLE rows_drift DROP name;
 INSERT INTO rows_drift VALUES (8, 800, 's3cret', 7);

@@ -114,7 +114,6 @@ SELECT * FROM try_all('{watch r,watch m,watch l}', '{attach m,attach l,unwatch l
 SELECT * FROM try_all('{watch r,watch m,watch l}', '{attach m,attach l,detach m}');
 SELECT * FROM try_all('{watch r,watch m,watch l}', '{attach m,attach l,detach l}');
 SELECT * FROM try_all('{watch r,watch m,watch l}', '{attach l,attach m,detach l,attach l}');
-SELECT * FROM try_all('{again r,again m,again l}', '{}'); -- not watched yet: each begins
 SELECT * FROM try_all('{watch r,watch m,watch l}', '{attach l,attach m,again r,again m,again l}');
 SELECT * FROM try_all('{attach m,attach l}', '{watch r,detach l}');
 \x
@@ -171,7 +170,7 @@ INSERT INTO p VALUES (7, 'a', 'pw');
 RESET session_replication_role;
 INSERT INTO p VALUES (8, 'a', 'pw');
 TABLE told;
-SELECT webhook.unwatch('p');
+SELECT regexp_replace(webhook.unwatch('p'), '[0-9]+$', 'oid') AS unwatch;
 SELECT webhook.unwatch('p2');
 TRUNCATE webhook.outbox;
 
@@ -212,7 +211,7 @@ CREATE TRIGGER big_v AFTER INSERT ON p FOR EACH ROW WHEN (NEW.v = 'v')
 	EXECUTE FUNCTION webhook.capture('{"entity_type": "v", "exclude_columns": ["v"]}');
 INSERT INTO p VALUES (22, 'v', 'pw');
 TABLE told;
-SELECT webhook.unwatch('p');
+SELECT regexp_replace(webhook.unwatch('p'), '[0-9]+$', 'oid') AS unwatch;
 -- watch does not override them
 SELECT webhook.watch('p');
 DROP TRIGGER big ON p1;
@@ -223,8 +222,8 @@ SELECT webhook.unwatch('p1');
 --
 SELECT webhook.watch('p');
 SELECT webhook.unwatch('p1');
-SELECT webhook.unwatch('p');
-SELECT webhook.unwatch('p');
+SELECT regexp_replace(webhook.unwatch('p'), '[0-9]+$', 'oid') AS unwatch;
+SELECT regexp_replace(webhook.unwatch('p'), '[0-9]+$', 'oid') AS unwatch;
 -- names that others have
 CREATE TRIGGER webhook_capture AFTER INSERT ON p FOR EACH ROW WHEN (NEW.v = 'v') EXECUTE FUNCTION webhook.capture();
 SELECT webhook.watch('p1');
@@ -234,7 +233,9 @@ SELECT webhook.unwatch('p1');
 DROP TRIGGER by_hand ON p;
 CREATE TABLE q (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
 -- as a dump from elsewhere may bring it along
-SELECT format('CREATE TRIGGER webhook_capture_%s AFTER INSERT ON p1 FOR EACH ROW EXECUTE FUNCTION webhook.capture()', 'q'::regclass::oid) \gexec
+DO $$ BEGIN
+	EXECUTE format('CREATE TRIGGER webhook_capture_%s AFTER INSERT ON p1 FOR EACH ROW EXECUTE FUNCTION webhook.capture()', 'q'::regclass::oid);
+END $$;
 SELECT webhook.watch('q');
 SELECT tgname = 'webhook_capture_' || ('q'::regclass::oid::bigint + 1)::text AS the_next FROM pg_trigger WHERE tgrelid = 'q'::regclass;
 SELECT webhook.watch('q', 'quiz');

@@ -42,7 +42,7 @@ SET client_min_messages = warning;
 DROP TABLE IF EXISTS batch, element;
 CREATE TABLE batch AS SELECT n, id, body, status, verified, json_array_length(body::json) AS size FROM request WHERE path = '$path';
 CREATE TABLE element AS SELECT b.n, b.id, b.status, o.place, o.value ->> 'entity_id' AS entity,
-	substring(o.value ->> 'event_number' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_number
+	substring(o.value ->> 'event_id' FROM '^evt_[0-9a-f]{8}_([0-9]+)\$')::bigint AS event_number
 	FROM batch b, json_array_elements(b.body::json) WITH ORDINALITY o(value, place);
 SQL
 	return;

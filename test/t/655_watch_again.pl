@@ -51,6 +51,8 @@ for my $again (
 	"'app.orders', keep_previous => true",
 	"'app.orders', action_types => '{new,update,delete}'",
 	"'app.users', keep_previous => false",
+	"'app.users', exclude_columns => '{}'",
+	"'app.users', exclude_columns => '{password_hash}'",
 	"'app.users', 'user', keep_previous => true")
 {
 	my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch($again)");
@@ -66,10 +68,11 @@ is($t->sql("SELECT string_agg(DISTINCT previous::text, ' ') FROM webhook.outbox 
 #
 # Said, it is sent; and it is told
 #
-my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', exclude_columns => '{org}')");
-like($err, qr/NOTICE:.*hold more columns from now on: password_hash/, 'another exclude_columns: what is sent now is told');
-($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.orders', exclude_columns => '{}')");
-like($err, qr/NOTICE:.*hold more columns from now on: card/, 'exclude_columns of nothing, where columns were named: told');
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', exclude_columns => '{org}', include_columns => '{password_hash}')");
+like($err, qr/NOTICE:.*hold more columns from now on: password_hash/, 'an exclusion that is let go of: what is sent now is told');
+like($out, qr/^changed "app.users": exclude_columns \{password_hash\} -> \{org\}$/, 'and so is what was done');
+($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.orders', columns => '{*}')");
+like($err, qr/NOTICE:.*hold more columns from now on: card/, 'all columns, where some were named: told');
 $t->sql("INSERT INTO app.orders VALUES (999, 'told', 'open')");
 $t->wait_until_settled;
 is(scalar(grep { $_->{body} =~ /"card":"told"/ } $r->requests('/ok/all')), 1, 'then it is sent');
@@ -78,7 +81,7 @@ is(scalar(grep { $_->{body} =~ /"card":"told"/ } $r->requests('/ok/all')), 1, 't
 # A renamed column
 #
 $t->sql(<<'SQL');
-SELECT webhook.watch('app.users', exclude_columns => '{password_hash}');
+SELECT webhook.watch('app.users', exclude_columns => '{password_hash}', include_columns => '{org}');
 ALTER TABLE app.users RENAME password_hash TO pw;
 SQL
 ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', keep_previous => true, action_types => '{new,update}')");
