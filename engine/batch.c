@@ -3,8 +3,7 @@
  *	  The deliveries of one request: how they are made and come together; they
  *	  have an id together, begin together and share how it ends.
  *
- * Part of the pipeline: called by engine.c and request.c. A single
- * delivery is a batch without others here. Which deliveries go together is the
+ * Part of the pipeline. A single delivery is a batch without others here. Which deliveries go together is the
  * queue's to say.
  */
 #include "batch.h"
@@ -197,4 +196,14 @@ wh_batch_free(WhDelivery *lead)
 		wh_batch_list(&all, lead);
 	while ((d = wh_list_pop(&all)) != NULL)
 		wh_delivery_free(d);
+}
+
+void
+wh_batch_forget_bodies(WhDelivery *lead)
+{
+	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
+	{
+		wh_delivery_set_body(d, NULL, 0);
+		d->transformed = WH_NOT_TRANSFORMED;
+	}
 }

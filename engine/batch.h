@@ -2,13 +2,11 @@
  * batch.h
  *	  The deliveries of one request: how they are made and come together; they
  *	  have an id together, begin together and share how it ends.
- *
- * Called by engine.c and request.c only.
  */
 #ifndef WEBHOOK_BATCH_H
 #define WEBHOOK_BATCH_H
 
-#include "engine.h"
+#include "engine_types.h"
 #include "endpoint.h"
 #include "http.h"
 #include "types.h"
@@ -43,6 +41,9 @@ extern void wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us);
  */
 extern void wh_batch_ended(WhDelivery *lead, WhTransfer *t, const WhRetryPolicy *policy, int64_t now_us,
 						   int64_t asked_us, double rand);
+
+/* The bodies that were made for it, as far as they are, are not needed. */
+extern void wh_batch_forget_bodies(WhDelivery *lead);
 
 /* Move all of it to the end of a list of single deliveries; free all of it. */
 extern void wh_batch_list(WhList *list, WhDelivery *lead);

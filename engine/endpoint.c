@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "oauth.h"
+#include "token.h"
 #include "sign.h"
 
 void
@@ -127,8 +127,8 @@ wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, cons
 
 	if (!same_credentials(&endpoint->sub, copy))
 	{
-		wh_oauth_let_go(endpoint->oauth);
-		endpoint->oauth = NULL;
+		wh_token_let_go(endpoint->token);
+		endpoint->token = NULL;
 	}
 	wh_endpoint_free_copy(&endpoint->sub);
 	endpoint->sub = *copy;
@@ -157,7 +157,7 @@ wh_endpoint_free(Endpoint *endpoint)
 {
 	wh_endpoint_free_copy(&endpoint->sub);
 	wh_profile_let_go(endpoint->profile);
-	wh_oauth_let_go(endpoint->oauth);
+	wh_token_let_go(endpoint->token);
 	wipe_keys(endpoint);
 	free(endpoint);
 }

@@ -13,7 +13,7 @@
 #include "rate_limit.h"
 #include "types.h"
 
-struct Oauth;
+struct Token;
 
 typedef struct Endpoint
 {
@@ -22,7 +22,7 @@ typedef struct Endpoint
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
 	int64_t key_expires_us[WH_SECRETS_MAX];
-	struct Oauth *oauth; /* its token, held; NULL: none was asked for, or its credentials are others now */
+	struct Token *token; /* its token, held; NULL: none was asked for, or its credentials are others now */
 	int index;           /* in the engine's array */
 	WhBreaker breaker;
 	WhRate rate;

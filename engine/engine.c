@@ -1,19 +1,14 @@
 /*
  * engine.c
- *	  The engine's public face and its pipeline: queue -> template ->
- *	  signature -> request -> verdict -> outcome.
+ *	  The engine's public face, and its run loop.
  *
- * The only file that knows all leaves of the engine; they do not know each
- * other. What the engine is made of is in engine_internal.h, what it wants of
- * webhook.pending in pending.c. What is kept of each subscription is in endpoint.c, and of
- * their profiles in profile.c, what becomes of them by their breakers in breakers.c, their tokens in oauth.c, how a request is
- * made of a delivery in request.c, and what is shared by those that go
- * with one request in batch.c, and those whose bodies the host makes
- * in transform.c. A delivery moves queue -> transfer ->
- * outcome list and is freed by whoever takes it from there. No PostgreSQL in
- * here: memory is malloc's, time and randomness come from the caller.
- *
- * Called by worker/worker*.c, from one thread.
+ * Owns the engine: its subscriptions (endpoint.c), their profiles (profile.c)
+ * and breakers (breakers.c). A delivery moves queue -> transfer -> outcome list
+ * and is freed by whoever takes it from there; on its way it may wait for its
+ * body (transform.c) or for a token (oauth.c). It is sent by pipeline_send.c, and
+ * ends in pipeline_core.c. What the engine wants of webhook.pending is in
+ * pending.c. No PostgreSQL in here: memory is malloc's, time and randomness come
+ * from the caller, and there is one thread.
  */
 #include "engine.h"
 
@@ -22,12 +17,11 @@
 #include <string.h>
 
 #include "batch.h"
-#include "engine_internal.h"
 #include "oauth.h"
-#include "request.h"
+#include "pipeline_core.h"
+#include "pipeline_send.h"
 #include "test_events.h"
 #include "transform.h"
-#include "retry.h"
 
 /*
  * Settings
@@ -102,18 +96,6 @@ wh_engine_configure(WhEngine *e, const WhEngineConfig *config)
  * Subscriptions
  */
 
-/* What the queue gave back goes to the outcomes. */
-void
-wh_engine_take_back(WhEngine *e, WhList *given_back)
-{
-	WhDelivery *d;
-
-	if (given_back->n > 0)
-		wh_breakers_look_soon(&e->breakers); /* a probe may be among them */
-	while ((d = wh_list_pop(given_back)) != NULL)
-		wh_list_push(&e->outcomes, d);
-}
-
 bool
 wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 {
@@ -147,7 +129,7 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 	wh_endpoint_set(endpoint, &copy, profile, subscription);
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 	if (anew)
 		wh_breakers_reset(&e->breakers, endpoint);
 	return true;
@@ -164,7 +146,7 @@ wh_engine_unsubscribe(WhEngine *e, int64_t subscription_id)
 	wh_breakers_forget(&e->breakers, endpoint);
 	wh_oauth_put_back(e, subscription_id);
 	wh_queue_unsubscribe(e->queue, subscription_id, &given_back);
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 	e->endpoints[endpoint->index] = e->endpoints[--e->n_endpoints];
 	e->endpoints[endpoint->index]->index = endpoint->index;
 	wh_endpoint_free(endpoint);
@@ -250,94 +232,6 @@ wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 	return true;
 }
 
-/* A request has ended: decide, tell the queue, hand the outcomes back. */
-void
-wh_engine_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t)
-{
-	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
-	WhList given_back = {0};
-	int64_t now = e->config.now_us();
-	/* without the header, which is nearly always, the clock need not be asked */
-	int64_t asked_us = t->retry_after[0] ? wh_retry_after(t->retry_after, wh_engine_wall(e)) : -1;
-
-	e->now_us = now;
-	if (endpoint)
-		wh_profile_judge(endpoint->profile, t);
-	wh_batch_ended(d, t, endpoint ? &endpoint->sub.retry : NULL, now, asked_us, e->config.random());
-	if (d->test)
-	{
-		wh_tests_ended(d);
-		wh_list_push(&e->outcomes, d);
-		return;
-	}
-	for (const WhDelivery *each = d; endpoint && each; each = wh_batch_next(d, each))
-		wh_endpoint_count(endpoint, each, now);
-	wh_queue_done(e->queue, d, &given_back);
-	if (!wh_outcome_may_ask(d->kind))
-		asked_us = -1;
-	if (endpoint) /* one request, however many deliveries */
-		wh_breakers_ended(&e->breakers, endpoint, d, now, asked_us, e->config.random(), &given_back);
-	wh_batch_list(&e->outcomes, d);
-	wh_engine_take_back(e, &given_back);
-}
-
-bool
-wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead)
-{
-	return !lead->test &&
-		   (endpoint->sub.paused || (endpoint->breaker.state != WH_BREAKER_CLOSED && !lead->probe));
-}
-
-int64_t
-wh_engine_may_go_at(const WhEngine *e, const Endpoint *endpoint)
-{
-	int64_t at = wh_rate_next(&endpoint->rate);
-
-	return at <= e->now_us + WH_QUEUE_REST_MAX_US ? at : 0;
-}
-
-void
-wh_engine_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead)
-{
-	WhList given_back = {0};
-
-	if (lead->probe && endpoint->breaker.state == WH_BREAKER_HALF_OPEN)
-	{
-		wh_breaker_probe_unsent(&endpoint->breaker, e->now_us);
-		wh_breakers_look_soon(&e->breakers);
-	}
-	lead->probe = lead->refused = false;
-	wh_transform_forget(lead);
-	wh_queue_abort(e->queue, lead);
-	if (endpoint->sub.paused || endpoint->breaker.state != WH_BREAKER_CLOSED)
-		wh_queue_give_back(e->queue, endpoint->sub.id, &given_back);
-	wh_engine_take_back(e, &given_back);
-}
-
-/* What there is goes out: a request starts, or, where there is no token for it, waits for one. */
-void
-wh_engine_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
-{
-	if (wh_oauth_must_wait(endpoint, e->now_us))
-	{
-		wh_oauth_wait(e, endpoint, d, t);
-		return;
-	}
-	wh_batch_started(d, e->config.now_us(), wh_engine_wall(e));
-	t->owner = d;
-	d->token = endpoint->oauth ? endpoint->oauth->number : 0;
-	if (!d->test)
-	{
-		wh_rate_take(&endpoint->rate, d->started_us);
-		wh_queue_not_before(e->queue, d->subscription_id, wh_rate_next(&endpoint->rate));
-	}
-	if (!wh_request_start(e->http, t, e->config.instance, endpoint, d))
-	{
-		wh_engine_conclude(e, d, t);
-		wh_http_release(e->http, t);
-	}
-}
-
 /* Start one more, if one may be started. */
 static bool
 start_one(WhEngine *e)
@@ -351,7 +245,7 @@ start_one(WhEngine *e)
 		return false;
 	if ((d = wh_oauth_next(e)) != NULL)
 	{
-		wh_engine_send(e, wh_queue_owner(e->queue, d->subscription_id), d, t);
+		wh_pipeline_send(e, wh_queue_owner(e->queue, d->subscription_id), d, t);
 		return true;
 	}
 	d = wh_tests_next(&e->tests, e->queue, &e->outcomes);
@@ -369,7 +263,7 @@ start_one(WhEngine *e)
 		wh_transform_put_aside(e, endpoint, d);
 	}
 	else
-		wh_engine_send(e, endpoint, d, t);
+		wh_pipeline_send(e, endpoint, d, t);
 	return true;
 }
 
@@ -377,7 +271,7 @@ static void
 start_what_may_start(WhEngine *e)
 {
 	wh_queue_wake(e->queue, e->now_us); /* even if there is no place for it */
-	while (!e->draining && !e->held && start_one(e))
+	while (!e->draining && !e->frozen && start_one(e))
 		;
 }
 
@@ -396,11 +290,29 @@ wh_engine_run(WhEngine *e)
 		if (t->private)
 			wh_oauth_answered(e, t);
 		else if (!wh_oauth_refused(e, t->owner, t))
-			wh_engine_conclude(e, t->owner, t);
+			wh_pipeline_conclude(e, t->owner, t);
 		wh_http_release(e->http, t);
 	}
 	start_what_may_start(e);
 	wh_http_leave(e->http);
+}
+
+const WhDelivery *
+wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
+{
+	return wh_transform_next(e, ready, arg, token);
+}
+
+void
+wh_engine_transformed(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
+{
+	wh_transform_answered(e, token, kind, text, len);
+}
+
+int64_t
+wh_engine_transform_due(const WhEngine *e, WhReady ready, void *arg)
+{
+	return wh_transform_next_at(e, ready, arg);
 }
 
 WhDelivery *
@@ -421,7 +333,7 @@ wh_engine_has_room(WhEngine *e)
 	WhList given_back = {0};
 	bool room = wh_queue_has_room(e->queue, e->config.now_us(), &given_back);
 
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 	return room && e->tests.n < WH_TESTS_MAX;
 }
 
@@ -434,13 +346,13 @@ wh_engine_drain(WhEngine *e)
 	wh_transform_put_back(e);
 	wh_oauth_put_back(e, 0);
 	wh_queue_give_back_all(e->queue, &given_back);
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 }
 
 void
-wh_engine_hold(WhEngine *e, bool held)
+wh_engine_freeze(WhEngine *e, bool frozen)
 {
-	e->held = held;
+	e->frozen = frozen;
 }
 
 void
@@ -466,7 +378,7 @@ wh_engine_stop(WhEngine *e)
 	while ((d = wh_list_pop(&e->tests)) != NULL)
 		wh_tests_drop(d, &e->outcomes);
 	wh_queue_give_back_all(e->queue, &given_back);
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 }
 
 void

@@ -6,26 +6,7 @@
 #ifndef WEBHOOK_ENGINE_H
 #define WEBHOOK_ENGINE_H
 
-#include "types.h"
-
-typedef struct WhEngine WhEngine;
-
-typedef struct WhEngineConfig
-{
-	char instance[WH_INSTANCE_LEN + 1];
-	int max_in_flight; /* requests at once; at most max_transfers */
-	int max_transfers; /* what wh_engine_create makes room for; later ignored */
-	/* bytes; 0: the engine's own limits */
-	size_t waiting_max;           /* of the events that wait */
-	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
-	size_t batch_max;             /* of the events of one batch, but that one always fits */
-	size_t body_max;              /* of a request's body */
-	const char *ca_file;          /* NULL or "": the system's */
-	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
-	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
-	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
-	double (*random)(void);       /* uniform in [0, 1) */
-} WhEngineConfig;
+#include "engine_types.h"
 
 /* NULL where memory or descriptors are out. Strings are copied. Once per process. */
 extern WhEngine *wh_engine_create(const WhEngineConfig *config);
@@ -53,21 +34,6 @@ extern uint64_t wh_engine_lane(const WhEngine *e, int64_t subscription_id, const
  * A batch that was sent before is submitted one after the other, in order of
  * event ids, beginning with its lead, and is taken over with the last of them.
  */
-typedef struct WhSubmit
-{
-	WhEvent *event; /* the delivery takes a reference of its own */
-	int64_t subscription_id;
-	WhPushFrom from;
-	uint64_t page;
-	bool keep;     /* of one that is not from pending: it is deferred in any case */
-	bool unjudged; /* see types.h */
-	/* for those from pending: */
-	uint64_t lane;
-	int attempts;     /* the one about to be made included */
-	int64_t first_us; /* 0: not tried yet */
-	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
-	bool more;        /* another one of this batch follows */
-} WhSubmit;
 extern bool wh_engine_submit(WhEngine *e, const WhSubmit *submit);
 
 /* Move everything on without waiting. */
@@ -87,8 +53,6 @@ extern void wh_engine_run(WhEngine *e);
  * what it needs of it, it takes a reference to (the event) or copies. An answer
  * for one that is gone, or was put back, is ignored.
  */
-typedef bool (*WhReady)(void *arg, int64_t subscription_id);
-
 /* NULL: there is none now. */
 extern const WhDelivery *wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token);
 /* The text, which may be NULL, is malloc'd; it is the engine's from now on. */
@@ -116,7 +80,7 @@ extern void wh_engine_deferred_is_empty(WhEngine *e, int64_t subscription_id);
 /*
  * Breakers. While that of a subscription is not closed, rows of pending must
  * not be taken for it, but for one that is asked for as a probe: its oldest,
- * retry, behind or deferred, nothing of it being under way. When it closes its
+ * retry, blocked or deferred, nothing of it being under way. When it closes its
  * retries are to be made due. The same conditions as for fetching hold.
  */
 extern int64_t wh_engine_to_probe(WhEngine *e); /* 0: none */
@@ -127,7 +91,7 @@ extern void wh_engine_expedite_again(WhEngine *e, int64_t subscription_id);
 /*
  * Subscriptions of which no row of pending shall be taken because it is due:
  * those whose breaker is not closed, and those that have enough to do. Returns
- * how many. Hungry: one that had enough then has no longer (asked once).
+ * how many. Wants more: one that had enough then has no longer (says so once).
  */
 extern int wh_engine_not_due(WhEngine *e, int64_t *subscription_ids, int max);
 extern bool wh_engine_wants_more(WhEngine *e);
@@ -136,7 +100,7 @@ extern bool wh_engine_wants_more(WhEngine *e);
 extern void wh_engine_drain(WhEngine *e);
 
 /* Start nothing more until it is told otherwise: what has ended cannot be written down at the moment. */
-extern void wh_engine_hold(WhEngine *e, bool held);
+extern void wh_engine_freeze(WhEngine *e, bool frozen);
 
 /* Break off everything: all deliveries come back as outcomes, none of them attempted. */
 extern void wh_engine_stop(WhEngine *e);

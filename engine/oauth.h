@@ -1,39 +1,12 @@
 /*
  * oauth.h
- *	  OAuth 2 client credentials (RFC 6749, section 4.4): an endpoint's token,
- *	  and the deliveries that wait for one.
- *
- * Called by engine.c, endpoint.c and request.c only.
- *
- * The credential "oauth2" is a JSON object of strings: token_url, client_id,
- * client_secret and, where they are wanted, scope, audience, resource, and auth:
- * how the client proves who it is, "basic" (so by default) or "post".
+ *	  OAuth 2 client credentials (RFC 6749, section 4.4): the deliveries
+ *	  that wait for a token.
  */
 #ifndef WEBHOOK_OAUTH_H
 #define WEBHOOK_OAUTH_H
 
-#include "engine.h"
-#include "endpoint.h"
-#include "http.h"
-#include "types.h"
-
-/* A token, held by its endpoint and by the request that asks for one. */
-typedef struct Oauth
-{
-	int refs;
-	int64_t subscription_id;
-	bool asking;              /* a request for a token is under way */
-	uint32_t number;          /* of the last token; 0: there has been none */
-	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
-	int64_t until_us;         /* when it is too old to be used */
-	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
-	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
-	WhOutcomeKind
-		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
-	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
-} Oauth;
-
-extern void wh_oauth_let_go(Oauth *oauth);
+#include "pipeline_core.h"
 
 /* Does a delivery to it have to wait for a token? */
 extern bool wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us);

@@ -4,9 +4,10 @@
  *	  which are to be fetched, and which are not.
  *
  * The queue knows, and the breakers; what is here is when they may be asked.
- * Called by worker/worker_fetch.c, from the one thread.
  */
-#include "engine_internal.h"
+#include "engine.h"
+
+#include "pipeline_core.h"
 
 bool
 wh_engine_lane_to_fetch(WhEngine *e, int64_t *subscription_id, uint64_t *lane)

@@ -14,7 +14,7 @@
 
 #include "request_auth.h"
 #include "batch.h"
-#include "oauth.h"
+#include "token.h"
 
 #define ID_MAX 80       /* the longest prefix, instance, "_", number, with NUL; or WH_BATCH_ID_MAX */
 #define HEADER_MAX 8192 /* bytes of a header */
@@ -150,8 +150,8 @@ add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const
 	for (int i = 0; ok && i < sub->n_headers; i++)
 		ok = wh_http_header(t, sub->headers[i]);
 	return ok && wh_access_headers(sub, t) &&
-		   (endpoint->oauth == NULL || endpoint->oauth->header == NULL ||
-			wh_http_header(t, endpoint->oauth->header));
+		   (endpoint->token == NULL || endpoint->token->header == NULL ||
+			wh_http_header(t, endpoint->token->header));
 }
 
 /* It could not be made, and why. */

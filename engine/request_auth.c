@@ -84,7 +84,7 @@ wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access)
 				if (wh_credential_wrong(c->kind, c->value))
 					return unusable(t, c);
 				break;
-			case WH_CREDENTIAL_OAUTH2: /* oauth.c */
+			case WH_CREDENTIAL_OAUTH2: /* token.c */
 				break;
 			case WH_CREDENTIAL_UNKNOWN:
 				return unusable(t, c);

@@ -3,7 +3,7 @@
  *	  Deliveries whose bodies the host makes: those that wait for it, and what
  *	  has become of them.
  *
- * Part of the pipeline: called by engine.c. A subscription may have a
+ * Part of the pipeline. A subscription may have a
  * transform, a function that only the host can call. When the engine is about
  * to start a delivery of such a subscription, it puts it aside instead: for
  * the queue it is in flight, it has its place among the requests under way,
@@ -30,7 +30,7 @@
 #include <string.h>
 
 #include "batch.h"
-#include "engine_internal.h"
+#include "pipeline_send.h"
 #include "test_events.h"
 
 #define BODIES_MAX ((size_t) 2 * WH_TRANSFORM_MAX)
@@ -41,7 +41,7 @@ may_start_at(const WhDelivery *lead, const WhEngine *e)
 	const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 
 	/* without an endpoint it will only be dropped; a test passes everything by */
-	return endpoint && !lead->test ? wh_engine_may_go_at(e, endpoint) : 0;
+	return endpoint && !lead->test ? wh_pipeline_may_go_at(e, endpoint) : 0;
 }
 
 /* What the host is asked for; of a token, a subscription, or NULL: a free one. */
@@ -150,16 +150,6 @@ any_to_be_sent(const WhDelivery *lead)
 	return false;
 }
 
-void
-wh_transform_forget(WhDelivery *lead)
-{
-	for (WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
-	{
-		wh_delivery_set_body(d, NULL, 0);
-		d->transformed = WH_NOT_TRANSFORMED;
-	}
-}
-
 /* The bodies of a batch together must not be larger than one alone may be. */
 static bool
 too_large(const WhDelivery *lead, size_t len, size_t max)
@@ -229,7 +219,7 @@ drop(WhEngine *e, WhDelivery *lead)
 	lead->disposal = WH_DO_RETRY; /* as far as we know; the queue knows better */
 	wh_queue_done(e->queue, lead, &given_back);
 	wh_batch_list(&e->outcomes, lead);
-	wh_engine_take_back(e, &given_back);
+	wh_pipeline_take_back(e, &given_back);
 }
 
 /* It has ended without a request. */
@@ -239,7 +229,7 @@ end_unsent(WhEngine *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *
 	t->duration_us = e->config.now_us() - lead->started_us;
 	if (!lead->test)
 		wh_queue_not_before(e->queue, lead->subscription_id, wh_rate_next(&endpoint->rate));
-	wh_engine_conclude(e, lead, t);
+	wh_pipeline_conclude(e, lead, t);
 }
 
 /* Is the host to be asked for it no longer? Then it goes where it belongs. */
@@ -247,16 +237,16 @@ static bool
 leaves(WhEngine *e, WhDelivery *lead)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
-	bool held = endpoint && wh_engine_held(endpoint, lead);
+	bool held = endpoint && wh_pipeline_must_stay(endpoint, lead);
 
 	if (endpoint && endpoint->sub.transform && !held)
 		return false;
 	take_out(e, lead);
-	wh_transform_forget(lead);
+	wh_batch_forget_bodies(lead);
 	if (held) /* perhaps by what was made before it: it is kept like all others */
-		wh_engine_put_back(e, endpoint, lead);
+		wh_pipeline_put_back(e, endpoint, lead);
 	else if (endpoint)
-		wh_engine_send(e, endpoint, lead, wh_http_acquire(e->http));
+		wh_pipeline_send(e, endpoint, lead, wh_http_acquire(e->http));
 	else
 		drop(e, lead);
 	return true;
@@ -273,7 +263,7 @@ let_leave(WhEngine *e)
 }
 
 const WhDelivery *
-wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
+wh_transform_next(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
 {
 	Readiness readiness = {.ready = ready, .arg = arg};
 	Ask *ask = free_ask(e);
@@ -284,7 +274,7 @@ wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
 	if (ask == NULL || (lead = next_lead(e, &readiness)) == NULL)
 		return NULL;
 	if (next_of(lead) == lead)
-		wh_batch_started(lead, e->now_us, wh_engine_wall(e));
+		wh_batch_started(lead, e->now_us, wh_pipeline_wall(e));
 	*ask = (Ask){.token = ++e->last_token, .lead = lead};
 	e->asked_last = lead->subscription_id;
 	*token = ask->token;
@@ -292,7 +282,7 @@ wh_engine_to_transform(WhEngine *e, WhReady ready, void *arg, uint64_t *token)
 }
 
 void
-wh_engine_transformed(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
+wh_transform_answered(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len)
 {
 	Ask *ask = ask_of(e, token);
 	WhDelivery *lead = ask ? ask->lead : NULL;
@@ -321,18 +311,18 @@ wh_engine_transformed(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *tex
 		drop(e, lead);
 	else if (!ok || !any_to_be_sent(lead))
 		end_unsent(e, endpoint, lead, t);
-	else if (wh_engine_held(endpoint, lead)) /* meanwhile */
-		wh_engine_put_back(e, endpoint, lead);
+	else if (wh_pipeline_must_stay(endpoint, lead)) /* meanwhile */
+		wh_pipeline_put_back(e, endpoint, lead);
 	else
 	{
-		wh_engine_send(e, endpoint, lead, t);
+		wh_pipeline_send(e, endpoint, lead, t);
 		return;
 	}
 	wh_http_release(e->http, t);
 }
 
 int64_t
-wh_engine_transform_due(const WhEngine *e, WhReady ready, void *arg)
+wh_transform_next_at(const WhEngine *e, WhReady ready, void *arg)
 {
 	Readiness readiness = {.ready = ready, .arg = arg};
 	int64_t due = INT64_MAX;
@@ -342,7 +332,7 @@ wh_engine_transform_due(const WhEngine *e, WhReady ready, void *arg)
 		const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 		int64_t at = may_start_at(lead, e);
 
-		if (endpoint == NULL || !endpoint->sub.transform || wh_engine_held(endpoint, lead))
+		if (endpoint == NULL || !endpoint->sub.transform || wh_pipeline_must_stay(endpoint, lead))
 			return 0; /* it leaves */
 		if (at <= e->now_us)
 			at = is_ready(e, &readiness, lead) ? 0 : INT64_MAX;

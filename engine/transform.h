@@ -1,13 +1,11 @@
 /*
  * transform.h
  *	  Deliveries whose bodies the host makes: see engine.h.
- *
- * Called by engine.c only.
  */
 #ifndef WEBHOOK_TRANSFORM_H
 #define WEBHOOK_TRANSFORM_H
 
-#include "engine_internal.h"
+#include "pipeline_core.h"
 
 /* It is about to be started, for the queue it is: the host is to make its bodies first. */
 extern void wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d);
@@ -15,7 +13,9 @@ extern void wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *
 /* Those put aside are not to be sent now: they wait in the queue again, tests are dropped. */
 extern void wh_transform_put_back(WhEngine *e);
 
-/* Its bodies, as far as they are made, are not needed. */
-extern void wh_transform_forget(WhDelivery *lead);
+/* wh_engine_to_transform, wh_engine_transformed and wh_engine_transform_due: see engine.h. */
+extern const WhDelivery *wh_transform_next(WhEngine *e, WhReady ready, void *arg, uint64_t *token);
+extern void wh_transform_answered(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *text, size_t len);
+extern int64_t wh_transform_next_at(const WhEngine *e, WhReady ready, void *arg);
 
 #endif /* WEBHOOK_TRANSFORM_H */

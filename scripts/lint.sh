@@ -139,6 +139,32 @@ policies_apart() {
   done
 }
 
+# Circles of includes. A .c and the .h of its name are one. Files of one folder whose names begin
+# with the same word (queue.c, queue_batch.c) are one module, cut by size: those may know each other.
+circles() {
+  grep -HoE "$include\"[^\"]+" "${sources[@]}" | awk '
+    function stem(path) { sub(/.*\//, "", path); sub(/\.[ch]$/, "", path); return path }
+    function module(path) { match(path, /.*\//); sub(/_.*/, "", path); return path }
+    NR == FNR { file[stem($0)] = $0; next }
+    {
+      split($0, part, ":"); from = stem(part[1]); to = $0; sub(/.*"/, "", to); to = stem(to)
+      if (to in file && to != from) edge[from, to] = reach[from, to] = 1
+    }
+    END {
+      for (via in file)
+        for (from in file)
+          if ((from, via) in reach)
+            for (to in file)
+              if ((via, to) in reach) reach[from, to] = 1
+      for (both in edge) {
+        split(both, part, SUBSEP); a = file[part[1]]; b = file[part[2]]
+        sub(/\.[ch]$/, "", a); sub(/\.[ch]$/, "", b)
+        if ((part[2], part[1]) in reach && module(a) != module(b))
+          print a " includes " b ", from which includes lead back to it"
+      }
+    }' <(printf '%s\n' "${sources[@]}") - | sort
+}
+
 names_are_unique() { find engine extension worker -name '*.[ch]' -printf '%f\n' | sort | uniq -d; }
 
 engine_knows_no_postgres() {
@@ -154,6 +180,7 @@ rule 'every folder includes only what scripts/lint.sh lists for it' folders_keep
 rule 'every folder of sources is in that list' folders_have_lists
 rule 'no two folders of that list know each other, directly or around' folders_in_order
 rule 'files of engine/policy/ do not know each other' policies_apart
+rule 'no circles of includes, but within one module' circles
 rule 'base names of sources are unique' names_are_unique
 rule 'engine/ includes no header of PostgreSQL' engine_knows_no_postgres
 rule '<curl/...> only in engine/http/ and engine/policy/address_policy.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h address_policy.c

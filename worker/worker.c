@@ -349,7 +349,7 @@ turn(void)
 		else if (wh_store_config_hint())
 			reload(); /* what holds up reading may be a subscription that was paused just now */
 	}
-	wh_engine_hold(wh_engine, wh_settle_behind());
+	wh_engine_freeze(wh_engine, wh_settle_behind());
 	wh_engine_run(wh_engine);
 	if (wh_transform_run())
 		wh_engine_run(wh_engine);

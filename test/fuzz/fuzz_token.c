@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "oauth.c"
+#include "token.c"
 #include "must.h"
 
 #define NOW (INT64_C(1700000000) * 1000000)
@@ -28,19 +28,19 @@ stands_in(const WhBuffer *answer, const char *token)
 }
 
 static void
-check_token(const Oauth *oauth, const WhTransfer *t)
+check_token(const Token *given, const WhTransfer *t)
 {
-	const char *token = oauth->header + strlen(SCHEME);
+	const char *token = given->header + strlen(SCHEME);
 
 	must(t->kind == WH_OUT_DELIVERED);
-	must(oauth->number == 1);
-	must(strncmp(oauth->header, SCHEME, strlen(SCHEME)) == 0 && *token != '\0');
+	must(given->number == 1);
+	must(strncmp(given->header, SCHEME, strlen(SCHEME)) == 0 && *token != '\0');
 	for (const char *c = token; *c; c++)
 		must(*c > ' ' && *c < 0x7f);
 	must(stands_in(&t->answer, token));
-	if (oauth->until_us == INT64_MAX)
+	if (given->until_us == INT64_MAX)
 		return;
-	must(oauth->until_us > NOW && oauth->until_us < NOW + LIFE_MAX_S * INT64_C(1000000));
+	must(given->until_us > NOW && given->until_us < NOW + LIFE_MAX_S * INT64_C(1000000));
 	must(memmem(t->answer.data, t->answer.len, "expires_in", 10) ||
 		 memchr(t->answer.data, '\\', t->answer.len));
 }
@@ -77,7 +77,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const int statuses[] = {0, 200, 204, 299, 400, 401, 500};
-	Oauth oauth = {.refs = 1};
+	Token given = {.refs = 1};
 	WhTransfer t = {.private = true};
 
 	if (size < 1)
@@ -93,13 +93,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 1)
 		must(wh_buffer_append(&t.answer, data + 1, size - 1));
 
-	take_answer(&oauth, &t, NOW);
-	if (oauth.header)
-		check_token(&oauth, &t);
-	must((oauth.header == NULL) == (oauth.problem[0] != '\0'));
-	if (oauth.header == NULL)
-		check_problem(oauth.problem, &t);
-	forget_token(&oauth);
+	wh_token_take(&given, &t, NOW);
+	if (given.header)
+		check_token(&given, &t);
+	must((given.header == NULL) == (given.problem[0] != '\0'));
+	if (given.header == NULL)
+		check_problem(given.problem, &t);
+	wh_token_forget(&given);
 	wh_buffer_free(&t.answer);
 	return 0;
 }

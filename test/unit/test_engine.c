@@ -515,7 +515,7 @@ test_hold(void **state)
 {
 	(void) state;
 	subscribe(1, at("/status/200"));
-	wh_engine_hold(e, true);
+	wh_engine_freeze(e, true);
 	for (int64_t id = 1; id <= 3; id++)
 		submit(1, id, "a");
 	for (int i = 0; i < 10; i++)
@@ -523,7 +523,7 @@ test_hold(void **state)
 	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_int_equal(wh_engine_queued(e), 3);
 	assert_int_equal(server_requests(), 0);
-	wh_engine_hold(e, false);
+	wh_engine_freeze(e, false);
 	for (int64_t id = 1; id <= 3; id++)
 		delivered(id);
 	assert_int_equal(server_requests(), 3);

@@ -1,14 +1,15 @@
 /*
- * engine_internal.h
- *	  The engine itself, as the files of its pipeline share it: engine.c, which
- *	  owns all of it, pending.c, transform.c and oauth.c.
+ * pipeline_core.h
+ *	  The engine itself, as the files of its pipeline share it, and what each of
+ *	  them may do with a delivery: end it, or put it back.
  *
- * For nobody else.
+ * For those files only: engine.c, which owns all of it, pipeline_send.c,
+ * oauth.c, transform.c and pending.c.
  */
-#ifndef WEBHOOK_ENGINE_INTERNAL_H
-#define WEBHOOK_ENGINE_INTERNAL_H
+#ifndef WEBHOOK_PIPELINE_CORE_H
+#define WEBHOOK_PIPELINE_CORE_H
 
-#include "engine.h"
+#include "engine_types.h"
 #include "breakers.h"
 #include "endpoint.h"
 #include "http.h"
@@ -45,39 +46,33 @@ struct WhEngine
 	WhList outcomes;
 	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
 	bool draining;      /* nothing more is started */
-	bool held;          /* the same, for now */
+	bool frozen;        /* the same, for now */
 	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
-/*
- * What there is goes out: a request starts, or has failed to, or waits for a
- * token. The transfer is one that was acquired for it.
- */
-extern void wh_engine_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
-
 /* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
-extern void wh_engine_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t);
+extern void wh_pipeline_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t);
 
 /*
  * What waits, for its body or its token, must it not go out any more? Its
  * subscription has been paused, or its breaker has opened, meanwhile.
  */
-extern bool wh_engine_held(const Endpoint *endpoint, const WhDelivery *lead);
+extern bool wh_pipeline_must_stay(const Endpoint *endpoint, const WhDelivery *lead);
 
 /* When its rate limit lets the next request go; 0: at once, also where a clock that was set back says otherwise. */
-extern int64_t wh_engine_may_go_at(const WhEngine *e, const Endpoint *endpoint);
+extern int64_t wh_pipeline_may_go_at(const WhEngine *e, const Endpoint *endpoint);
 
 /* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
-extern void wh_engine_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead);
+extern void wh_pipeline_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead);
 
 /* The time as people and receivers see it. */
 static inline int64_t
-wh_engine_wall(const WhEngine *e)
+wh_pipeline_wall(const WhEngine *e)
 {
 	return e->config.wall_us ? e->config.wall_us() : e->config.now_us();
 }
 
 /* What the queue gave back goes to the outcomes. */
-extern void wh_engine_take_back(WhEngine *e, WhList *given_back);
+extern void wh_pipeline_take_back(WhEngine *e, WhList *given_back);
 
-#endif /* WEBHOOK_ENGINE_INTERNAL_H */
+#endif /* WEBHOOK_PIPELINE_CORE_H */

@@ -1,0 +1,49 @@
+/*
+ * engine_types.h
+ *	  What the engine is given by its host: settings, and deliveries.
+ */
+#ifndef WEBHOOK_ENGINE_TYPES_H
+#define WEBHOOK_ENGINE_TYPES_H
+
+#include "types.h"
+
+typedef struct WhEngine WhEngine;
+
+typedef struct WhEngineConfig
+{
+	char instance[WH_INSTANCE_LEN + 1];
+	int max_in_flight; /* requests at once; at most max_transfers */
+	int max_transfers; /* what wh_engine_create makes room for; later ignored */
+	/* bytes; 0: the engine's own limits */
+	size_t waiting_max;           /* of the events that wait */
+	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
+	size_t batch_max;             /* of the events of one batch, but that one always fits */
+	size_t body_max;              /* of a request's body */
+	const char *ca_file;          /* NULL or "": the system's */
+	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
+	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
+	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
+	double (*random)(void);       /* uniform in [0, 1) */
+} WhEngineConfig;
+
+/* A delivery, for wh_engine_submit. */
+typedef struct WhSubmit
+{
+	WhEvent *event; /* the delivery takes a reference of its own */
+	int64_t subscription_id;
+	WhPushFrom from;
+	uint64_t page;
+	bool keep;     /* of one that is not from pending: it is deferred in any case */
+	bool unjudged; /* see types.h */
+	/* for those from pending: */
+	uint64_t lane;
+	int attempts;     /* the one about to be made included */
+	int64_t first_us; /* 0: not tried yet */
+	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
+	bool more;        /* another one of this batch follows */
+} WhSubmit;
+
+/* Is the host ready to make a body for this subscription? */
+typedef bool (*WhReady)(void *arg, int64_t subscription_id);
+
+#endif /* WEBHOOK_ENGINE_TYPES_H */

@@ -1,0 +1,52 @@
+/*
+ * token.h
+ *	  An OAuth 2 token (RFC 6749, section 4.4): how one is requested, what the
+ *	  answer says, and how long it is used.
+ *
+ * The credential "oauth2" is a JSON object of strings: token_url, client_id,
+ * client_secret and, where they are wanted, scope, audience, resource, and auth:
+ * how the client proves who it is, "basic" (so by default) or "post".
+ */
+#ifndef WEBHOOK_TOKEN_H
+#define WEBHOOK_TOKEN_H
+
+#include "http.h"
+#include "types.h"
+
+#define WH_TOKEN_CREDENTIAL "oauth2" /* the kind of credential it is requested with */
+
+/* A token, held by its endpoint and by the request that asks for one. */
+typedef struct Token
+{
+	int refs;
+	int64_t subscription_id;
+	bool asking;              /* a request for a token is under way */
+	uint32_t number;          /* of the last token; 0: there has been none */
+	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;         /* when it is too old to be used */
+	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
+	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
+	WhOutcomeKind
+		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
+	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
+} Token;
+
+/* It is needed no more by one of those that refer to it; the last one frees it. NULL is none. */
+extern void wh_token_let_go(Token *token);
+
+/* What there is of it is wiped. */
+extern void wh_token_forget(Token *token);
+
+/* Write and start the request for one; false: the transfer says why not. */
+extern bool wh_token_request(WhHttp *http, WhTransfer *t, const WhSubscription *sub);
+
+/* The request has ended: there is a token, or a problem. */
+extern void wh_token_take(Token *token, const WhTransfer *t, int64_t now_us);
+
+/* A response to a delivery that was sent with a token has come: what its status says of that. */
+extern void wh_token_learn(Token *token, const WhDelivery *d, int status, int64_t now_us);
+
+/* Does a 401 replace none for now? */
+extern bool wh_token_is_patient(const Token *token, int64_t now_us);
+
+#endif /* WEBHOOK_TOKEN_H */
