@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 
 #include "database_ddl.h"
+#include "find_event.h"
 #include "outbox.h"
 #include "timeline.h"
 #include "settings.h"
@@ -133,6 +134,7 @@ _PG_init(void)
 
 	define_settings();
 	wh_outbox_install();
+	wh_find_event_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	wh_preloaded = true;

@@ -162,7 +162,7 @@ like(as('ann', "UPDATE webhook_internal.privileged_call SET name = 'drop'"), qr/
 #
 # The viewer
 #
-is(as('eve', "SELECT event, outcome FROM webhook.log WHERE subscription = 'crm' ORDER BY started_at LIMIT 1"),
+is(as('eve', "SELECT event_id, outcome FROM webhook.log WHERE subscription = 'crm' ORDER BY started_at LIMIT 1"),
 	$t->sql('SELECT webhook.event_id(1)') . '|delivered', 'a viewer sees the log');
 is(as('eve', "SELECT state, breaker, pending, dead_letters, delivered > 0 FROM webhook.status WHERE subscription = 'crm'"), 'active|closed|0|0|t', 'and the status');
 is(as('eve', "SELECT state FROM webhook.worker"), 'running', 'and the worker');
