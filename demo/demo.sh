@@ -209,7 +209,7 @@ wait_until "$PATIENCE" "nothing is queued, in flight or pending" nothing_left
 wait_until "$PATIENCE" "all $requests requests are in the log" logged_at_least "$requests"
 
 chapter "The log and the status" 0 <<'SQL'
-SELECT to_char(started_at, 'HH24:MI:SS.MS') AS at, event_id, subscription AS "for", entity_type, entity_id, action_type AS action, attempt_number AS try, outcome, http_status AS status, round(duration_ms::numeric, 1) AS ms FROM webhook.log;
+SELECT to_char(started_at, 'HH24:MI:SS.MS') AS at, event_id, subscription AS "for", entity_type, entity_id, action_type AS action, attempt_number AS try, outcome, http_status AS status, round(duration_ms::numeric, 1) AS ms FROM webhook.log ORDER BY started_at DESC;
 \x
 SELECT * FROM webhook.status;
 SQL

@@ -16,6 +16,7 @@
 
 #include "database_ddl.h"
 #include "error_context.h"
+#include "find_event.h"
 #include "outbox.h"
 #include "timeline.h"
 #include "settings.h"
@@ -44,6 +45,7 @@ _PG_init(void)
 	wh_define_settings();
 	wh_outbox_install();
 	wh_error_context_install();
+	wh_find_event_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	wh_preloaded = true;

@@ -100,6 +100,8 @@ BEGIN
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, started_at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (entity_id, started_at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (started_at)', d);
+		-- for failures alone: a delivery that succeeds costs it nothing
+		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, started_at) WHERE outcome <> ''delivered''', d);
 		EXECUTE format('COMMENT ON TABLE webhook.attempt_%s IS %L', d, 'segment ' || d || ' of webhook.attempt');
 	END LOOP;
 END

@@ -2,14 +2,13 @@
 -- Events as their receivers see them: ids and signatures.
 --
 
+-- reads webhook.identity for whoever calls it
 CREATE FUNCTION webhook.event_id(event_number bigint) RETURNS text
-	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT 'evt_' || (SELECT i.instance FROM webhook.identity i ORDER BY i.enabled_at DESC LIMIT 1) || '_' || event_id.event_number
-$$;
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_event_id';
 COMMENT ON FUNCTION webhook.event_id(bigint) IS
 	'an event''s id as receivers see it (a profile may have another event_prefix), from '
-	'webhook.outbox.event_number';
+	'webhook.outbox.event_number. WHERE webhook.event_id(event_number) = ''evt_...'' is found by an '
+	'index of event_number';
 
 CREATE FUNCTION webhook_internal.header_value(headers jsonb, name text) RETURNS text
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -2,15 +2,14 @@
 -- Views of what happens: the log, the subscriptions, the worker.
 --
 
--- a plain projection, so that conditions on it use the indexes of webhook.attempt
+-- a plain projection, so that conditions and orders of people's own use the indexes of webhook.attempt
 CREATE VIEW webhook.log WITH (security_invoker = true) AS
 	SELECT a.started_at, webhook.event_id(a.event_number) AS event_id, a.subscription, a.entity_type, a.entity_id, a.action_type,
 		a.attempt_number, a.outcome, a.http_status, a.error, a.duration_ms, a.response, a.event_number
-	FROM webhook.attempt a
-	ORDER BY a.started_at DESC;
+	FROM webhook.attempt a;
 COMMENT ON VIEW webhook.log IS
-	'the requests made, newest first; fast by subscription, by entity_id, by event_number and by '
-	'started_at';
+	'the requests made; ORDER BY started_at DESC for the newest first. Fast by event_id, by '
+	'event_number, by subscription, by entity_id, by started_at, and for outcome <> ''delivered''';
 COMMENT ON COLUMN webhook.log.started_at IS 'when the request was started';
 COMMENT ON COLUMN webhook.log.event_id IS 'the event''s id as the receiver sees it';
 COMMENT ON COLUMN webhook.log.subscription IS 'for whom: its name at that time';
@@ -24,8 +23,7 @@ COMMENT ON COLUMN webhook.log.error IS 'what went wrong, for people';
 COMMENT ON COLUMN webhook.log.duration_ms IS 'milliseconds from start to end';
 COMMENT ON COLUMN webhook.log.response IS 'the first 4096 bytes of the response body';
 COMMENT ON COLUMN webhook.log.event_number IS
-	'the event''s number, by which it is found: WHERE event_number = '
-	'webhook.event_number(''evt_...'')';
+	'the event''s number; webhook.event_number() tells it of an id with another prefix too';
 
 CREATE FUNCTION webhook_internal.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean, OUT breaker text,
@@ -55,6 +53,7 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		coalesce(c.in_flight, 0) AS in_flight,
 		coalesce(p.pending, 0) AS pending,
 		p.oldest_pending_age,
+		p.next_attempt_at,
 		coalesce(d.dead_letters, 0) AS dead_letters,
 		coalesce(c.delivered, 0) AS delivered,
 		coalesce(c.failed, 0) AS failed,
@@ -64,7 +63,8 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 	FROM webhook.subscription s
 	LEFT JOIN webhook_internal.counters() c ON c.subscription_id = s.id
 	LEFT JOIN (SELECT p.subscription_id, count(*) AS pending,
-			clock_timestamp() - min(p.pending_since) AS oldest_pending_age
+			clock_timestamp() - min(p.pending_since) AS oldest_pending_age,
+			min(p.next_attempt_at) FILTER (WHERE p.state = 'retry') AS next_attempt_at
 		FROM webhook.pending p GROUP BY p.subscription_id) p ON p.subscription_id = s.id
 	LEFT JOIN (SELECT d.subscription_id, count(*) AS dead_letters
 		FROM webhook.dead_letter d GROUP BY d.subscription_id) d ON d.subscription_id = s.id;
@@ -81,6 +81,9 @@ COMMENT ON COLUMN webhook.status.queued IS 'deliveries waiting in the worker''s 
 COMMENT ON COLUMN webhook.status.in_flight IS 'requests under way';
 COMMENT ON COLUMN webhook.status.pending IS 'rows in webhook.pending';
 COMMENT ON COLUMN webhook.status.oldest_pending_age IS 'age of the oldest of them';
+COMMENT ON COLUMN webhook.status.next_attempt_at IS
+	'when the earliest of those that failed is tried again; while the breaker is open, not before it '
+	'lets a probe out; null: none waits for a retry';
 COMMENT ON COLUMN webhook.status.dead_letters IS 'rows in webhook.dead_letter';
 COMMENT ON COLUMN webhook.status.delivered IS 'deliveries since the worker started';
 COMMENT ON COLUMN webhook.status.failed IS 'failed attempts since the worker started';

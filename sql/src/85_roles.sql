@@ -42,7 +42,8 @@ AS $$
 			webhook.source, webhook.attempt}'),
 		-- what the views read with the viewer's rights: names, states and numbers
 		('viewer', 'TABLE', 'SELECT', '{id, name, state, state_reason}', '{webhook.subscription}'),
-		('viewer', 'TABLE', 'SELECT', '{subscription_id, pending_since}', '{webhook.pending}'),
+		('viewer', 'TABLE', 'SELECT', '{subscription_id, pending_since, state, next_attempt_at}',
+			'{webhook.pending}'),
 		('viewer', 'TABLE', 'SELECT', '{subscription_id}', '{webhook.dead_letter}'),
 		('viewer', 'ROUTINE', 'EXECUTE', NULL, '{webhook.event_id, webhook.event_number,
 			webhook_internal.counters, webhook_internal.worker_status}'),

@@ -23,7 +23,7 @@ $t->sql(<<'SQL');
 INSERT INTO webhook.subscription (name, url) SELECT 's' || g, 'https://hooks.example.com/' || g FROM generate_series(1, 200) g;
 INSERT INTO webhook.pending (subscription_id, event_number, lane, state, next_attempt_at, pending_since, segment)
 	SELECT s.id, g, g, CASE g % 3 WHEN 0 THEN 'retry' WHEN 1 THEN 'blocked' ELSE 'deferred' END,
-		CASE g % 3 WHEN 1 THEN 'infinity' ELSE '2100-01-01'::timestamptz + g * interval '1 s' END, clock_timestamp() - g * interval '1 s', 0
+		CASE g % 3 WHEN 1 THEN 'infinity' ELSE '2100-01-01 00:00:00+00'::timestamptz + g * interval '1 s' END, clock_timestamp() - g * interval '1 s', 0
 	FROM webhook.subscription s, generate_series(1, 3000) g WHERE s.name = 's1';
 INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, xid, entity_type, action_type, created_at)
 	SELECT s.id, g, s.name, 'timeout', 1, '1', 'item', 'new', clock_timestamp() FROM webhook.subscription s, generate_series(1, 500) g WHERE s.name IN ('s1', 's2');
@@ -36,7 +36,7 @@ $t->sql(<<'SQL');
 GRANT USAGE ON SCHEMA webhook TO webhook_viewer;
 GRANT SELECT ON webhook.status, webhook.worker TO webhook_viewer;
 GRANT SELECT (id, name, state, state_reason) ON webhook.subscription TO webhook_viewer;
-GRANT SELECT (subscription_id, pending_since) ON webhook.pending TO webhook_viewer;
+GRANT SELECT (subscription_id, pending_since, state, next_attempt_at) ON webhook.pending TO webhook_viewer;
 GRANT SELECT (subscription_id) ON webhook.dead_letter TO webhook_viewer;
 GRANT EXECUTE ON FUNCTION webhook_internal.counters, webhook_internal.worker_status TO webhook_viewer;
 SQL
@@ -58,6 +58,8 @@ my $numbers = 'SELECT subscription, pending, dead_letters, oldest_pending_age > 
 is($t->sql("$numbers WHERE subscription IN ('s1', 's2', 's3') ORDER BY 1"), "s1|3000|500|t\ns2|0|500|\ns3|0|0|", 'the numbers are right, also where there is nothing');
 is(as_eve("$numbers WHERE subscription IN ('s1', 's2', 's3') ORDER BY 1"), "s1|3000|500|t\ns2|0|500|\ns3|0|0|", 'a viewer sees the same');
 
+my $next = "SELECT subscription, next_attempt_at AT TIME ZONE 'UTC' FROM webhook.status WHERE subscription IN ('s1', 's2') ORDER BY 1";
+is(as_eve("SET TimeZone = 'UTC'; $next"), "s1|2100-01-01 00:00:03\ns2|", 'when the earliest retry goes, whatever is blocked or deferred');
 $t->sql("SELECT webhook.isolate_operators(); UPDATE webhook.subscription SET owner = 'eve' WHERE name IN ('s2', 's3')");
 is(as_eve("$numbers ORDER BY 1"), "s2|0|500|\ns3|0|0|", 'kept apart by row security, who looks sees what is theirs');
 is(passes(as_eve("$explain SELECT * FROM webhook.status")), '1 1', 'in one pass as well');
