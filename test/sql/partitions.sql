@@ -195,7 +195,7 @@ INSERT INTO p VALUES (13, 'a', 'pw');
 TABLE told;
 RESET client_min_messages;
 -- also a test does not send it
-INSERT INTO webhook.subscription (name, url, entity_types) VALUES ('part', 'https://part.example.com/', '{p}');
+INSERT INTO webhook.subscription (name, url, events) VALUES ('part', 'https://part.example.com/', '{p.*}');
 SELECT s.result FROM webhook_internal.sample_row('p', 'webhook_capture_' || 'p'::regclass::oid, '13', NULL, true) s;
 SELECT s.result FROM webhook_internal.sample_row('p', 'webhook_capture_' || 'p'::regclass::oid, '103', NULL, true) s;
 DELETE FROM webhook.subscription WHERE name = 'part';

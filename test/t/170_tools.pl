@@ -307,7 +307,7 @@ $t->sql('SELECT webhook.isolate_operators(false)');
 my $failures = "SELECT sum(pg_relation_size(i.indexrelid)) FROM pg_index i WHERE i.indrelid IN (SELECT r.inhrelid FROM pg_inherits r WHERE r.inhparent = 'webhook.attempt'::regclass) AND i.indpred IS NOT NULL";
 $t->sql('TRUNCATE webhook.attempt; SELECT webhook.unsubscribe(name) FROM webhook.subscription');
 my $empty = $t->sql($failures);
-$t->subscribe('happy', $r->url('/ok/happy'), entity_types => "'{item}'");
+$t->subscribe('happy', $r->url('/ok/happy'), events => "'{item.*}'");
 $t->sql('UPDATE item SET v = v + 1');
 $t->wait_until_settled;
 cmp_ok($t->sql("SELECT count(*) FROM webhook.attempt WHERE outcome = 'delivered'"), '>=', 50, 'deliveries that succeed');
