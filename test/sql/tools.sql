@@ -173,6 +173,7 @@ SELECT webhook.resume('b');
 SELECT entity_id, action_type, (result::jsonb - 'occurred_at')::text AS result FROM webhook.outbox WHERE entity_type = 'webhook_subscription' ORDER BY event_number;
 SELECT s.name FROM webhook.subscription s CROSS JOIN webhook.outbox o WHERE o.entity_type = 'webhook_subscription' AND webhook_internal.matches(s, o) GROUP BY 1;
 
+DELETE FROM webhook.subscription WHERE name = 'b'; -- one after the other, so that what is told has an order
 DELETE FROM webhook.subscription;
 DROP TABLE customer, visit, w;
 DROP FUNCTION wrap();
