@@ -120,10 +120,33 @@ wipe_keys(Endpoint *endpoint)
 	endpoint->n_keys = 0;
 }
 
-void
+/* Is there a key among these that is not among those? */
+static bool
+has_new_key(const WhKey *keys, int n_keys, const WhKey *known, int n_known)
+{
+	for (int i = 0; i < n_keys; i++)
+	{
+		int k = 0;
+
+		while (k < n_known &&
+			   (known[k].len != keys[i].len || memcmp(known[k].bytes, keys[i].bytes, keys[i].len) != 0))
+			k++;
+		if (k == n_known)
+			return true;
+	}
+	return false;
+}
+
+bool
 wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, const WhSubscription *from)
 {
+	WhKey known[WH_SECRETS_MAX];
+	int n_known = endpoint->n_keys;
+	bool is_new;
 	const char *why;
+
+	for (int i = 0; i < n_known; i++)
+		known[i] = endpoint->keys[i];
 
 	if (!same_credentials(&endpoint->sub, copy))
 	{
@@ -139,6 +162,10 @@ wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, cons
 	for (int i = 0; i < from->n_secrets; i++)
 		if (wh_secret_decode(&profile->signing, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
 			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
+	is_new = has_new_key(endpoint->keys, endpoint->n_keys, known, n_known);
+	for (int i = 0; i < n_known; i++)
+		wh_key_wipe(&known[i]);
+	return is_new;
 }
 
 int

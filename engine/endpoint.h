@@ -48,9 +48,10 @@ extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
 /*
  * From now on it is `copy`, with the profile, which it both owns, and the
  * secrets of `from`. Secrets that cannot be decoded as the profile asks for are
- * left out: without any, requests fail as "internal" and are retried.
+ * left out: without any, requests fail as "internal" and are retried. True: it
+ * has a key that it had not.
  */
-extern void wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile,
+extern bool wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile,
 							const WhSubscription *from);
 extern void wh_endpoint_free(Endpoint *endpoint);
 

@@ -103,7 +103,8 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 	Profile *profile = wh_profile_hold(&e->profiles, subscription->profile);
 	WhSubscription copy = {0};
 	WhList given_back = {0};
-	bool anew;
+	bool known;
+	bool changed;
 
 	if (profile == NULL || !wh_endpoint_copy(&copy, subscription))
 		return wh_endpoint_discard(&copy, profile);
@@ -125,12 +126,14 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 		free(endpoint);
 		return wh_endpoint_discard(&copy, profile);
 	}
-	anew = endpoint->sub.url && wh_endpoint_mended(&endpoint->sub, &copy);
-	wh_endpoint_set(endpoint, &copy, profile, subscription);
+	known = endpoint->sub.url != NULL;
+	changed = known && wh_endpoint_mended(&endpoint->sub, &copy);
+	/* a new secret may be what was wrong, too */
+	changed = (wh_endpoint_set(endpoint, &copy, profile, subscription) && known) || changed;
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
 	wh_pipeline_take_back(e, &given_back);
-	if (anew)
+	if (changed)
 		wh_breakers_reset(&e->breakers, endpoint);
 	return true;
 }

@@ -107,7 +107,7 @@ my @events;
 for my $name (sort keys %asked)
 {
 	@events = events('to_json(o)', 'true');
-	my $wanted = join ' ', map { $_->{id} } grep { $asked{$name}[1]->() } @events;
+	my $wanted = join ' ', map { $_->{event_number} } grep { $asked{$name}[1]->() } @events;
 	is(arrived($name), $wanted, "$name: exactly the events it asks for" . ($wanted eq '' ? ', which are none' : ''));
 }
 is(scalar @events, 26, 'of 26 events');
@@ -155,7 +155,7 @@ SQL
 $t->wait_until_settled;
 is($t->worker_pid, $worker, 'JSON that jsonb does not take, and values that cannot be compared, do not end the worker');
 # their result is not JSON that everybody reads
-@events = events(q{json_build_object('id', id, 'entity_id', entity_id, 'action_type', action_type, 'status', substring(result::text FROM '"status":"([^"]*)"'))}, "id >= $first");
+@events = events(q{json_build_object('id', event_number, 'entity_id', entity_id, 'action_type', action_type, 'status', substring(result::text FROM '"status":"([^"]*)"'))}, "event_number >= $first");
 is(arrived('everything'), join(' ', map { $_->{id} } @events), 'subscriptions without a filter get every event');
 is( $t->sql(<<SQL), <<'EXPECTED' =~ s/\n\z//r, 'each goes to the dead letters of the subscriptions that ask for what it lacks, with the reason');
 SELECT d.subscription, d.entity_id, d.action_type, regexp_replace(d.reason, '([^:]*: [^:(]*[^:( ]).*', '\\1')

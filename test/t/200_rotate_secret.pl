@@ -107,12 +107,13 @@ for my $date ('infinity', '294276-12-31 23:59:59.999999+00')
 	is_deeply([ entries($request) ], [ entry($request, $sixth) ], "a secret that expires at $date signs");
 }
 
-# a retry is signed anew, with what is live then
+# a retry is signed with what is live then; and a new secret makes it due at once, as the old one may have been the reason
 $r->mode('/ok', '/fail-first/1');
-$t->sql("UPDATE webhook.subscription SET retry_schedule = '{1s}' WHERE name = 's'");
+$t->sql("UPDATE webhook.subscription SET retry_schedule = '{1h}' WHERE name = 's'");
 my $before = $r->count;
 $t->sql('INSERT INTO item DEFAULT VALUES');
 $r->wait_for_requests($before + 1);
+$t->poll_sql('it waits for its retry', "SELECT count(*) FROM webhook.pending WHERE state = 'retry' AND next_attempt_at > clock_timestamp() + interval '30 min'", 1);
 my $seventh = $t->sql("SELECT webhook.rotate_secret('s', overlap => '0')");
 $r->wait_for_requests($before + 2);
 my @both = ($r->requests)[ $before, $before + 1 ];

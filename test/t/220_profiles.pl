@@ -81,7 +81,7 @@ sub event
 {
 	my ($condition) = @_;
 	my ($id, $unix, $iso, $xid) = split /\|/, $t->sql(<<SQL);
-SELECT id, floor(extract(epoch FROM created_at)), to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), xid
+SELECT event_number, floor(extract(epoch FROM created_at)), to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), xid
 FROM webhook.outbox WHERE $condition
 SQL
 	return { id => $id, unix => $unix, iso => $iso, xid => $xid };
