@@ -24,7 +24,7 @@ SQL
 SELECT webhook.watch('users');
 ALTER TABLE users DISABLE TRIGGER webhook_capture;
 CREATE TABLE floor (LIKE webhook.outbox);
-CREATE INDEX ON floor (id);
+CREATE INDEX ON floor (event_number);
 CREATE INDEX ON floor (xid);
 CREATE SEQUENCE floor_id;
 CREATE FUNCTION row_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -16,7 +16,7 @@ NF == 0 { count(); next }
 	else if (/wh_store_read|wh_read|read_page|wh_route/) what = "reading"
 	else if (/libcurl|libssl|wh_http/) what = "curl and TLS"
 	else if (/wh_queue/) what = "queue"
-	else if (/wh_deliver/) what = "deliver"
+	else if (/wh_engine/) what = "engine"
 }
 END {
 	count()

@@ -84,7 +84,7 @@ BEGIN
 	END;
 END $$;
 CREATE FUNCTION body(e webhook.outbox) RETURNS json LANGUAGE sql AS $$
-	SELECT json_build_object('id', e.id, 'entity_id', e.entity_id, 'action', e.action_type, 'result', e.result, 'previous', e.previous)
+	SELECT json_build_object('id', e.event_number, 'entity_id', e.entity_id, 'action', e.action_type, 'result', e.result, 'previous', e.previous)
 $$;
 SELECT webhook.watch('item', keep_previous => true);
 SELECT webhook.copy_profile('entity', 'chaos');

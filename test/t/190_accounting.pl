@@ -67,7 +67,7 @@ state AS MATERIALIZED (
 	FROM (SELECT DISTINCT event_number, subscription_id, 'delivered' AS state FROM webhook.attempt WHERE outcome = 'delivered'
 		UNION ALL SELECT event_number, subscription_id, 'pending' FROM webhook.pending
 		UNION ALL SELECT event_number, subscription_id, 'dead' FROM webhook.dead_letter) s
-	WHERE event_number IN (SELECT id FROM event WHERE covered) GROUP BY 1, 2)
+	WHERE event_number IN (SELECT event_number FROM event WHERE covered) GROUP BY 1, 2)
 SELECT b.name, count(m.event_number), coalesce(sum(s.delivered), 0), coalesce(sum(s.pending), 0), coalesce(sum(s.dead), 0),
 	count(m.event_number) FILTER (WHERE s.event_number IS NULL OR s.delivered + s.pending + s.dead <> 1) AS wrong,
 	count(s.event_number) FILTER (WHERE m.event_number IS NULL) AS strange,

@@ -10,15 +10,15 @@ import time
 
 def verify(secret, headers, body, tolerance_seconds=300):
     """headers: names in lower case; body: the raw bytes, exactly as they came"""
-    event_number = headers.get("webhook-id", "")
+    event_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     signatures = headers.get("webhook-signature", "")
-    if not event_number or not (timestamp.isascii() and timestamp.isdigit()):
+    if not event_id or not (timestamp.isascii() and timestamp.isdigit()):
         return False
     if abs(time.time() - int(timestamp)) > tolerance_seconds:
         return False
     key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{event_number}.{timestamp}.".encode() + body
+    signed = f"{event_id}.{timestamp}.".encode() + body
     right = b"v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
     # one entry per secret that is live: any may match
     return any(hmac.compare_digest(entry.encode(), right) for entry in signatures.split(" "))
