@@ -4,7 +4,7 @@
  *	  outcome and verdict. Data only, no behaviour but making and freeing
  *	  (event.c).
  *
- * Shared by the engine (worker/deliver/) and the worker's PostgreSQL half
+ * Shared by the engine and the worker's PostgreSQL half
  * (store.c, worker.c). No PostgreSQL header, so that the engine can be built,
  * tested, fuzzed and sanitised without a server. All text is UTF-8.
  */
