@@ -174,7 +174,7 @@ SQL
 	$seconds{"VACUUM FULL $table"}        = seconds_of("VACUUM FULL $table");
 	$seconds{"REINDEX $table"}            = seconds_of("REINDEX TABLE $table");
 	$seconds{"REINDEX ... CONCURRENTLY $table"} = seconds_of("REINDEX TABLE CONCURRENTLY $table");
-	$seconds{"CLUSTER $table"} = seconds_of("CLUSTER $table USING " . $index =~ s/^webhook\.//r) if $index && $partitioned eq 'f';
+	$seconds{"CLUSTER $table"} = seconds_of("CLUSTER $table USING " . $index =~ s/^webhook(_internal)?\.//r) if $index && $partitioned eq 'f';
 	$seconds{"ALTER TABLE $table SET TABLESPACE"} = seconds_of("ALTER TABLE $table SET TABLESPACE elsewhere");
 }
 # what is under way is in the worker's memory: neither the log nor the checkpoints nor the events themselves are needed for it

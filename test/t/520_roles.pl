@@ -180,7 +180,8 @@ refused('eve', "change $_", $_)
 like(as('app', $_), qr/^ERROR:  permission denied for schema webhook/, "an application sees nothing: $_")
   for 'SELECT * FROM webhook.subscription', 'SELECT * FROM webhook.log', 'SELECT * FROM webhook.source', "SELECT webhook.event_id(1)", "CALL webhook.test('crm')";
 is(as('app', "SET webhook.context = '{}'; UPDATE item SET v = 'three' WHERE id = 1; DELETE FROM item WHERE id = 2"), '', 'and writes as it likes');
-is(as('tom', "CREATE TABLE own (id int PRIMARY KEY); SELECT webhook.watch('own', action_types => '{new,truncate}'); SELECT webhook.unwatch('own')"), "\n",
+is(as('tom', "CREATE TABLE own (id int PRIMARY KEY); SELECT webhook.watch('own', action_types => '{new,truncate}'); SELECT webhook.unwatch('own')"),
+	qq(created "public.own": entity_type own, id_columns {id}, action_types {new,truncate}\nunwatched "public.own": dropped webhook_capture, webhook_truncate),
 	'who owns a table watches it, and ends that');
 like(as('tom', "SELECT webhook.watch('item')"), qr/^ERROR:  (permission denied for|must be owner of) table item/, 'and no other');
 refused('tom', 'subscribe', "SELECT webhook.subscribe('x', '$ok')");
