@@ -155,7 +155,7 @@ cmp_ok($slowest_drop, '<', 1, sprintf('DROP EXTENSION, thirty times while its wo
 #
 # Commands about our tables, committed
 #
-furnished('postgres', '/slow/20000');
+furnished('postgres', '/slow/60000');
 my $worker = $t->worker_pid;
 my @tables = split /\n/, $t->sql(<<'SQL');
 SELECT c.oid::regclass FROM pg_class c WHERE relnamespace IN ('webhook'::regnamespace, 'webhook_internal'::regnamespace) AND relkind IN ('r', 'p')
