@@ -124,7 +124,7 @@ is($t->sql('SELECT webhook.pause(name) FROM webhook.subscription; SELECT webhook
 # ---------------------------------------------------------------- redeliver
 
 $t->wait_until_settled;
-my $event = $t->sql("SELECT event FROM webhook.log WHERE entity_id = '3' AND outcome = 'delivered' AND action_type = 'update' LIMIT 1");
+my $event = $t->sql("SELECT event_id FROM webhook.log WHERE entity_id = '3' AND outcome = 'delivered' AND action_type = 'update' LIMIT 1");
 my ($first) = grep { $_->{headers}{'webhook-id'} eq $event } $r->requests('/ok/crm');
 is($t->sql("SELECT webhook.redeliver('$event')"), 1, 'redeliver says how many are queued');
 $t->wait_until_settled;
