@@ -320,6 +320,8 @@ BEGIN
 		SELECT coalesce(listed || jsonb_agg(c.name), listed) INTO listed
 			FROM (SELECT DISTINCT i.name
 				FROM jsonb_array_elements_text(named -> 'include_columns') i(name)
+				JOIN pg_attribute a ON a.attrelid = watch_as.source AND a.attname = i.name
+					AND a.attnum > 0 AND NOT a.attisdropped
 				WHERE NOT listed ? i.name) c;
 	END IF;
 	SELECT c.name INTO word FROM jsonb_array_elements_text(named -> 'columns') c(name)

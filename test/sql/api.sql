@@ -164,7 +164,7 @@ ALTER TABLE things RENAME TO item;
 
 -- no more
 SELECT webhook.unwatch('users');
-SELECT webhook.unwatch('part');
+SELECT regexp_replace(webhook.unwatch('part'), '[0-9]+$', 'oid') AS unwatch;
 SELECT webhook.unwatch('"Odd ""Name"""');
 SELECT source FROM sources;
 SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('users'::regclass, 'part'::regclass, 'part_1'::regclass, 'part_2'::regclass, 'part_2_default'::regclass);
