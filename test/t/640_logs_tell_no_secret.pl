@@ -220,7 +220,7 @@ my %called = map { $_ => 1 } qw(
   subscribe_wrapped rotate_secret_wrapped set_credential_wrapped verify_wrapped signature_matches
   set_secret_as_owner rotate_secret_as_owner set_credential_as_owner before_secret before_credential secret_owner credential_owner
   wrapped room_for_secret guard_credentials check_credentials after_credential perform_privileged_call after_subscription after_profile profile_of guard_removal
-  check_signing check_subscription role_privileges
+  check_signing check_subscription role_privileges named_columns
 );
 my $known = join ' ', sort keys %called;
 is($t->sql(<<SQL), '', 'every function that has to do with secrets is called here') or diag('a new one has to be added to the test');
@@ -404,7 +404,7 @@ SQL
 		[ 'the door by hand', "UPDATE webhook_internal.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
 		(map { [ 'what is behind the door', "SELECT webhook_internal.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
 			"rotate_secret_as_owner($id, $v{lost}, '1 s')", "set_credential_as_owner($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
-			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
+			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
 			"wrapped($v{lost})"),
 		[ 'and behind verify', "SELECT webhook_internal.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/was not given as it must be/ ],
 		[ 'reseal', 'SELECT webhook.reseal() > 5', qr/^t$/ ],
