@@ -71,7 +71,7 @@ my @filters = (
 	['all that is below all that is below', '$.result.**.** > $.result.**.**', "(SELECT json_object_agg(g, g) FROM generate_series(1, 100000) g)"],
 	['long strings', '$.result.j[*] < $.result.j[*]', "(SELECT json_agg(repeat('a', 2000)) FROM generate_series(1, 3000) g)"],
 	['a regular expression', '$.result.j like_regex "^(a*)(a*)(a*)\\\\1\\\\2\\\\3b?$"', "to_json(repeat('a', 30000))"],
-	['numbers of numbers', '$' . '.new.**.keyvalue()' . '.**' x 30 . ' == 1', "(SELECT json_object_agg(g, $numbers{1_000}) FROM generate_series(1, 20) g)"],
+	['numbers of numbers', '$' . '.result.**.keyvalue()' . '.**' x 30 . ' == 1', "(SELECT json_object_agg(g, $numbers{1_000}) FROM generate_series(1, 20) g)"],
 );
 
 $t->sql("ALTER SYSTEM SET webhook.filter_timeout = '50ms'; SELECT pg_reload_conf()");
