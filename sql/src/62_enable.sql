@@ -21,7 +21,7 @@ COMMENT ON FUNCTION webhook_internal.next_xid() IS
 -- that the application writes is locked. What lies before it goes with its segment.
 CREATE FUNCTION webhook.enable_delivery_preview(
 	moved boolean DEFAULT false, since timestamptz DEFAULT NULL,
-	OUT events bigint, OUT deliveries bigint, OUT oldest timestamptz, OUT events_left bigint, OUT deliveries_left bigint, OUT after bigint
+	OUT unread_events bigint, OUT deliveries bigint, OUT oldest timestamptz, OUT events_left bigint, OUT deliveries_left bigint, OUT after bigint
 )
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -50,7 +50,7 @@ BEGIN
 			greatest((SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM webhook.event_number_seq q), (SELECT max(o.event_number) FROM webhook.outbox o))
 		ELSE greatest(0, settled.hi, (SELECT max(o.event_number) FROM webhook.outbox o WHERE o.created_at < enable_delivery_preview.since)) END;
 	SELECT count(*) FILTER (WHERE o.event_number > after), count(*) FILTER (WHERE o.event_number <= after), min(o.created_at) FILTER (WHERE o.event_number > after)
-		INTO events, events_left, oldest
+		INTO unread_events, events_left, oldest
 		FROM webhook.outbox o
 		WHERE settled.hi IS NULL OR o.event_number > settled.hi OR NOT pg_visible_in_snapshot(o.xid, settled.snapshot);
 	deliveries := CASE WHEN enable_delivery_preview.moved THEN pending ELSE 0 END;
@@ -59,7 +59,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.enable_delivery_preview(boolean, timestamptz) IS
 	'what webhook.enable_delivery() with these arguments would send from a database that is '
-	'suspended, without changing anything. events: captured and not yet read, to be sent to whom '
+	'suspended, without changing anything. unread_events: captured and not yet read, to be sent to whom '
 	'they match; deliveries: pending; oldest: when the first of these events was captured; '
 	'events_left, deliveries_left: what would not be sent; after: only events with higher numbers'
 	' go out';
@@ -104,7 +104,7 @@ BEGIN
 	IF is_suspended AND NOT is_new THEN
 		RAISE NOTICE USING
 			MESSAGE = format('from the commit of this on, this database delivers: %s captured events%s and %s pending deliveries are sent',
-				sent.events, ' since ' || sent.oldest, sent.deliveries),
+				sent.unread_events, ' since ' || sent.oldest, sent.deliveries),
 			DETAIL = format('%s captured events and %s pending deliveries are not sent.', sent.events_left, sent.deliveries_left),
 			HINT = 'Roll back if that is not what you want. webhook.enable_delivery_preview() tells it without changing anything.';
 	ELSIF enable_delivery.since IS NOT NULL AND NOT is_suspended THEN

@@ -189,8 +189,8 @@ CONF
 	$to->safe_psql('postgres', 'INSERT INTO item VALUES (300)');
 	my ($rc, $out, $err) = $to->psql('postgres', 'SELECT webhook.enable_delivery(moved => true)');
 	like($err, qr/was not moved/, 'a dump cannot be the original, moved');
-	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_delivery_preview()"), '0|1', 'enable would leave out what happened in it so far');
-	is($to->safe_psql('postgres', "SELECT events, events_left FROM webhook.enable_delivery_preview(since => '-infinity')"), '1|0', 'unless told otherwise');
+	is($to->safe_psql('postgres', "SELECT unread_events, events_left FROM webhook.enable_delivery_preview()"), '0|1', 'enable would leave out what happened in it so far');
+	is($to->safe_psql('postgres', "SELECT unread_events, events_left FROM webhook.enable_delivery_preview(since => '-infinity')"), '1|0', 'unless told otherwise');
 	# the one is told so, the other is not
 	$to->safe_psql('postgres', $name eq 'lower' ? "SELECT webhook.enable_delivery(since => '-infinity')" : 'SELECT webhook.enable_delivery()');
 	wait_for_worker_of($to, qr/^running$/);

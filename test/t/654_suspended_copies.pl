@@ -113,10 +113,10 @@ is(suspended_in_log(), 8, 'and not told of once more');
 #
 my $before = $r->count;
 $node->safe_psql('zc2', "INSERT INTO item VALUES (20, 'before')");
-is($node->safe_psql('zc2', "SELECT events, events_left > 0, deliveries FROM webhook.enable_delivery_preview()"), '0|t|0', 'preview: nothing of before');
+is($node->safe_psql('zc2', "SELECT unread_events, events_left > 0, deliveries FROM webhook.enable_delivery_preview()"), '0|t|0', 'preview: nothing of before');
 my $since = $node->safe_psql('zc2', 'SELECT clock_timestamp()');
 $node->safe_psql('zc2', "INSERT INTO item VALUES (21, 'since'), (22, 'since')");
-is($node->safe_psql('zc2', "SELECT events, deliveries FROM webhook.enable_delivery_preview(since => '$since')"), '2|0', 'preview: since then two');
+is($node->safe_psql('zc2', "SELECT unread_events, deliveries FROM webhook.enable_delivery_preview(since => '$since')"), '2|0', 'preview: since then two');
 my ($rc, $out, $err) = $node->psql('zc2', "BEGIN; SELECT webhook.enable_delivery(); ROLLBACK");
 like($err, qr/NOTICE:.*0 captured events and 0 pending deliveries are sent\n.*DETAIL:  \d+ captured events and \d+ pending deliveries are not sent/, 'enable tells how much it sends, and how much not');
 like(status('zc2'), qr/^suspended/, 'rolled back, the copy is as suspended as before');
