@@ -422,7 +422,7 @@ like(log_since($t, $offset), qr/WARNING:.*could not start a webhook worker.*HINT
 insert_into($t, 'second') for 1 .. 4;
 in 'second', sub {
 	is($t->sql('SELECT count(*) FROM webhook.outbox'), 5, 'events are kept');
-	unlike($t->sql('SELECT state FROM webhook.worker'), qr/running/, 'the status does not say that a worker runs');
+	unlike($t->sql('SELECT state FROM webhook.worker'), qr/^running/, 'the status does not say that a worker runs');
 };
 is($r->count, 0, 'nothing is sent yet');
 $t->sql('DROP EXTENSION webhook');

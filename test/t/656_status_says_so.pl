@@ -79,7 +79,7 @@ my $session = $node->background_psql('closed', on_error_stop => 1);
 $session->query_safe('SELECT 1');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS false');
 my $last = '';
-poll_until('the worker of the closed database has ended', sub { ($last = $session->query_safe($status)) !~ /running/ });
+poll_until('the worker of the closed database has ended', sub { ($last = $session->query_safe($status)) !~ /^running/ });
 like($last, qr/^not_running: this database takes no connections: events are captured and not delivered; webhook\.outbox takes/, 'a database that takes no connections');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS true');
 $session->quit;
