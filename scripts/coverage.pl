@@ -33,7 +33,7 @@ my %must = (
 	'worker/store/store_settle.c' => qr/./,
 	'worker/worker_settle.c'      => qr/./);
 # outcomes of which libcurl knows nothing
-$must{"engine/$_.c"} = qr/\bkind = .*\bWH_OUT_/ for qw(request_auth batch oauth profile request transform http/http);
+$must{"engine/$_.c"} = qr/\bkind = .*\bWH_OUT_/ for qw(request_auth batch oauth token profile request transform http/http);
 # but not these, which are for what no test can bring about from outside
 my $errors = qr/\b(ereport|elog|errcode|errmsg|errdetail|errhint|Assert|PANIC|out of memory)\b/;
 
