@@ -56,6 +56,14 @@ my @subscriptions = (
 $t->sql(<<'SQL');
 ALTER TABLE webhook.subscription ALTER url DROP NOT NULL, ALTER retry_schedule DROP NOT NULL, ALTER timeout DROP NOT NULL, ALTER ordering DROP NOT NULL,
 	ALTER max_in_flight DROP NOT NULL, ALTER batch_size DROP NOT NULL, ALTER give_up_after DROP NOT NULL, ALTER profile DROP NOT NULL;
+DO $$
+DECLARE
+	name name;
+BEGIN
+	FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = 'webhook.subscription'::regclass AND contype = 'c' LOOP
+		EXECUTE format('ALTER TABLE webhook.subscription DROP CONSTRAINT %I', name);
+	END LOOP;
+END $$;
 SQL
 
 # What the triggers would refuse; the worker is told by one of the extension's own.
