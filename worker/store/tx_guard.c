@@ -117,6 +117,7 @@ wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 	PG_CATCH();
 	{
 		ErrorData *error;
+		const char *detail;
 		/* its limits are not those of what is to be done about it */
 		bool exceeded = wh_time_limit_end();
 
@@ -132,8 +133,11 @@ wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !exceeded)
 			ReThrowError(error);
 		*code = exceeded ? WH_TIME_EXCEEDED : error->sqlerrcode;
-		*why = wh_to_utf8(psprintf("%s%s%s", error->message, error->detail ? ": " : "",
-								   error->detail ? error->detail : ""));
+		/* a constraint's detail shows a whole row: with what is secret in it, and with times, so never twice the same */
+		detail = ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION
+					 ? error->detail
+					 : NULL;
+		*why = wh_to_utf8(psprintf("%s%s%s", error->message, detail ? ": " : "", detail ? detail : ""));
 		FreeErrorData(error);
 		ok = false;
 	}
