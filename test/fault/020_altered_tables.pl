@@ -97,8 +97,8 @@ harm(
 	'webhook.pending .*not as the extension made it: column first_attempt_at|column "first_attempt_at" is of type text');
 harm(
 	'a column of the subscriptions of another type',
-	'ALTER TABLE webhook.subscription ALTER COLUMN max_in_flight TYPE text; ALTER TABLE webhook.subscription RENAME COLUMN url TO link',
-	'ALTER TABLE webhook.subscription RENAME COLUMN link TO url; ALTER TABLE webhook.subscription ALTER COLUMN max_in_flight TYPE int USING max_in_flight::int',
+	'ALTER TABLE webhook.subscription DROP CONSTRAINT max_in_flight_range, ALTER COLUMN max_in_flight TYPE text; ALTER TABLE webhook.subscription RENAME COLUMN url TO link',
+	'ALTER TABLE webhook.subscription RENAME COLUMN link TO url; ALTER TABLE webhook.subscription ALTER COLUMN max_in_flight TYPE int USING max_in_flight::int, ADD CONSTRAINT max_in_flight_range CHECK (max_in_flight BETWEEN 1 AND 1000)',
 	'webhook.subscription .*not as the extension made it: column url');
 harm(
 	'a table renamed',
