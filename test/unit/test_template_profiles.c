@@ -439,15 +439,15 @@ test_entity_of_tests(void **state)
 	same_line(p.envelopes[1], profile_entity.batch_envelope);
 	assert_string_equal(column(&p, "id_header"), profile_entity.id_header);
 	assert_string_equal(column(&p, "timestamp_header"), profile_entity.timestamp_header);
-	assert_string_equal(column(&p, "algorithm"), profile_entity.algorithm);
-	assert_string_equal(column(&p, "encoding"), profile_entity.encoding);
+	assert_string_equal(column(&p, "signature_algorithm"), profile_entity.algorithm);
+	assert_string_equal(column(&p, "signature_encoding"), profile_entity.encoding);
 	assert_string_equal(column(&p, "secret_encoding"), profile_entity.secret_encoding);
 	assert_string_equal(column(&p, "signed_content"), profile_entity.signed_content);
 	assert_string_equal(column(&p, "signature_header"), profile_entity.signature_header);
 	assert_string_equal(column(&p, "signature_format"), profile_entity.signature_format);
-	assert_string_equal(column(&p, "separator"), "\" \"");
+	assert_string_equal(column(&p, "signature_separator"), "\" \"");
 	assert_null(column(&p, "content_type"));
-	assert_null(column(&p, "failure"));
+	assert_null(column(&p, "failure_match"));
 	assert_int_equal(p.n_columns, 9);
 	assert_int_equal(p.n_headers, 0);
 }
