@@ -2,8 +2,6 @@
  * breakers.h
  *	  The breakers of all subscriptions: what their moves mean for the queue,
  *	  and when the next probe is due.
- *
- * Called by engine.c only.
  */
 #ifndef WEBHOOK_BREAKERS_H
 #define WEBHOOK_BREAKERS_H

@@ -2,8 +2,6 @@
  * endpoint.h
  *	  A subscription as the engine holds it: a copy of its row, its keys, its
  *	  lanes, and what has been counted of it.
- *
- * Called by engine.c and what it is made of only.
  */
 #ifndef WEBHOOK_ENDPOINT_H
 #define WEBHOOK_ENDPOINT_H

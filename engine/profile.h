@@ -2,8 +2,6 @@
  * profile.h
  *	  A profile as the engine holds it: its templates compiled, once for all
  *	  the subscriptions that use it.
- *
- * Called by engine.c, endpoint.c and request.c only.
  */
 #ifndef WEBHOOK_PROFILE_H
 #define WEBHOOK_PROFILE_H

@@ -2,8 +2,6 @@
  * request.h
  *	  A delivery, or a batch of them, becomes a request: body, signature,
  *	  headers, as the endpoint's profile says.
- *
- * Called by engine.c only.
  */
 #ifndef WEBHOOK_REQUEST_H
 #define WEBHOOK_REQUEST_H

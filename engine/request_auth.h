@@ -1,8 +1,6 @@
 /*
  * request_auth.h
  *	  How an endpoint is got at: what its credentials add to a request.
- *
- * Called by request.c and oauth.c only.
  */
 #ifndef WEBHOOK_REQUEST_AUTH_H
 #define WEBHOOK_REQUEST_AUTH_H

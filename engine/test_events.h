@@ -1,8 +1,6 @@
 /*
  * test_events.h
  *	  Test events: sent at once, one attempt, past everything else.
- *
- * Called by engine.c only.
  */
 #ifndef WEBHOOK_TEST_EVENTS_H
 #define WEBHOOK_TEST_EVENTS_H

@@ -393,7 +393,8 @@ read_as_owner(Search *search, OutboxEvent *event)
 static const Trigger *
 find_trigger(Relation relation, const char *name)
 {
-	TriggerDesc *triggers = relation->trigdesc;
+	/* a copy, as the executor has one: any look into a catalogue may have the relcache rebuilt */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	Oid schema = get_namespace_oid("webhook", false);
 
 	for (int i = 0; triggers && i < triggers->numtriggers; i++)

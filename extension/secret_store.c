@@ -3,10 +3,9 @@
  *	  How secrets are kept: as they are, sealed under the key of
  *	  webhook.key_file, or as the name of a file that holds them.
  *
- * Called by the triggers of the tables of secrets, in users' backends, to keep
- * one, and by the worker to have it again. The file is read when a secret is
- * set, and once when the configuration is loaded, so a key that was rotated
- * counts from the next reload on. Keys are wiped as soon as they were used.
+ * The file is read when a secret is set, and once when the configuration is
+ * loaded, so a key that was rotated counts from the next reload on. Keys are
+ * wiped as soon as they were used.
  */
 #include "postgres.h"
 

@@ -11,8 +11,7 @@
  * every process inherits the answer. After a further restart only the
  * timeline's history is left, which says whether recovery had a target.
  *
- * Called by webhook.c, and by the worker when the timeline is not the one it
- * knows. Keeps nothing but the answer.
+ * Keeps nothing but the answer.
  */
 #include "postgres.h"
 

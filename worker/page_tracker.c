@@ -39,7 +39,7 @@ grow(void)
 	OpenPage *ring;
 
 	if (context == NULL)
-		context = AllocSetContextCreate(TopMemoryContext, "webhook books", ALLOCSET_DEFAULT_SIZES);
+		context = AllocSetContextCreate(TopMemoryContext, "webhook pages", ALLOCSET_DEFAULT_SIZES);
 	ring = MemoryContextAllocZero(context, larger * sizeof(OpenPage));
 	for (uint64 number = first; number < first + n_pages; number++)
 		ring[number % larger] = pages[number % cap];

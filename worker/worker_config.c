@@ -2,9 +2,8 @@
  * worker_config.c
  *	  The worker's configuration: the engine's settings, and the subscriptions.
  *
- * Loaded inside a transaction, applied when that has committed. Called by
- * worker.c at start and on reload, and by worker_read.c when a change has
- * reached this process. Owns the routes and their memory.
+ * Loaded inside a transaction, applied when that has committed. Owns the routes
+ * and their memory.
  */
 #include "postgres.h"
 

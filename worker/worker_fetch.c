@@ -2,12 +2,11 @@
  * worker_fetch.c
  *	  Taking deliveries from webhook.pending into the engine again.
  *
- * Called by the loop in worker.c. Owns the time when the next one is due. Nothing
- * is taken of subscriptions whose breaker is open, but a single row as a probe, and
- * none because it is due of those that have enough to do.
- * Further rows of a lane, and deferred rows, are asked for only when nothing
- * waits to be settled: what the engine gave back a moment ago must be in the
- * table before it is asked what it holds.
+ * Owns the time when the next one is due. Nothing is taken of subscriptions
+ * whose breaker is open, but a single row as a probe, and none because it is
+ * due of those that have enough to do. Further rows of a lane, and deferred
+ * rows, are asked for only when nothing waits to be settled: what the engine
+ * gave back a moment ago must be in the table before it is asked what it holds.
  */
 #include "postgres.h"
 

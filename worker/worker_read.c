@@ -3,14 +3,14 @@
  *	  Reading: a page of events from the outbox, to the subscriptions that want
  *	  them, into the engine.
  *
- * Called by the loop in worker.c. Owns the position, and the checkpoint "read"
- * that tells of it. A page is read and matched with the subscriptions
- * (route.c) in one transaction; its events go to the engine when that has
- * committed and their own commits are flushed. The checkpoint is written by the
- * next settle, but by the reading transaction itself while this worker is
- * careful: until it has dealt with what a worker before it may have sent, and
- * for some time after. An event of which it cannot be told whether a subscription wants it
- * goes to that subscription's dead letters.
+ * Owns the position, and the checkpoint "read" that tells of it. A page is read
+ * and matched with the subscriptions (route.c) in one transaction; its events
+ * go to the engine when that has committed and their own commits are flushed.
+ * The checkpoint is written by the next settle, but by the reading transaction
+ * itself while this worker is careful: until it has dealt with what a worker
+ * before it may have sent, and for some time after. An event of which it cannot
+ * be told whether a subscription wants it goes to that subscription's dead
+ * letters.
  */
 #include "postgres.h"
 

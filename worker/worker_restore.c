@@ -3,9 +3,8 @@
  *	  What webhook.pending holds when a worker begins, for its engine; and which
  *	  troubles were told.
  *
- * Called by worker.c at start: the step finds it in a transaction, and when
- * that has committed the engine is told, once. Owns nothing: the list is the
- * caller's.
+ * At start, the step finds it in a transaction; when that has committed the
+ * engine is told, once. Owns nothing: the list is the caller's.
  */
 #include "postgres.h"
 

@@ -2,10 +2,10 @@
  * worker_rotate.c
  *	  The ring of segments goes round, and the wall clock is followed.
  *
- * Called by the loop in worker.c. Which segment is current depends on the wall
- * clock, as those who write see it; when the next one's turn is, is waited for by the worker's own
- * time, and looked at anew when somebody has set the clock. Owns that time, and
- * how far the events that must be carried over have been.
+ * Which segment is current depends on the wall clock, as those who write see
+ * it; when the next one's turn is, is waited for by the worker's own time, and
+ * looked at anew when somebody has set the clock. Owns that time, and how far
+ * the events that must be carried over have been.
  */
 #include "postgres.h"
 

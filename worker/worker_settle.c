@@ -2,10 +2,9 @@
  * worker_settle.c
  *	  Settling: what has ended is written down, and the checkpoint moves.
  *
- * Called by the loop in worker.c and, before rows are fetched that it may
- * concern, by worker_fetch.c. Owns the deliveries taken from the engine until
- * they are written, and the settled position. A settle that failed is made
- * again with all that has come since; while much has, nothing more is started.
+ * Owns the deliveries taken from the engine until they are written, and the
+ * settled position. A settle that failed is made again with all that has come
+ * since; while much has, nothing more is started.
  */
 #include "postgres.h"
 
@@ -28,7 +27,7 @@ static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
 static int n_ended = 0;
 static int cap_ended = 0;
 static size_t ended_bytes = 0; /* of their events */
-static int n_booked = 0;       /* of them, how many the books know about */
+static int n_booked = 0;       /* of them, how many the page tracker knows about */
 static TimestampTz first_ended_at = 0;
 static WhPosition *to_settle = NULL; /* the checkpoint to be written with them */
 static TimestampTz to_settle_since = 0;
@@ -140,7 +139,7 @@ wh_settle(void)
 	bool *apart;
 	bool ok;
 
-	/* the books first: which pages do these outcomes complete? */
+	/* the pages first: which pages do these outcomes complete? */
 	while (n_booked < n_ended)
 		wh_pages_ended(ended[n_booked++]->page);
 	wh_settle_pages();

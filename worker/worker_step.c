@@ -2,13 +2,13 @@
  * worker_step.c
  *	  Steps that failed are tried again.
  *
- * Called by every step of the loop. A step whose transaction cannot be had is
- * rolled back, and nothing that it was to write is forgotten: what has ended
- * stays in memory, what is to be read stays in the outbox. So it is tried
- * again, in this process: after a moment where it was a lock, else (a trigger
- * of somebody's that raises, a disk that is full, a row that is malformed)
- * after a second, two, four, up to ten. To end the process instead would be to
- * send again all that is not settled, each time.
+ * A step whose transaction cannot be had is rolled back, and nothing that it
+ * was to write is forgotten: what has ended stays in memory, what is to be read
+ * stays in the outbox. So it is tried again, in this process: after a moment
+ * where it was a lock, else (a trigger of somebody's that raises, a disk that
+ * is full, a row that is malformed) after a second, two, four, up to ten. To
+ * end the process instead would be to send again all that is not settled, each
+ * time.
  *
  * Each step has a memory of its own, so that one which fails for hours does not
  * keep the others from going on. What is wrong is logged when it begins, not

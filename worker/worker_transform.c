@@ -2,11 +2,11 @@
  * worker_transform.c
  *	  Giving deliveries to the processes that call transforms.
  *
- * Called by the loop in worker.c, never while it is in a transaction or libcurl
- * is at work. A function runs in a process of its owner's (transform_process.c), never
- * in this one: the loop gives it a delivery that the engine hands out, and tells
- * the engine what came of it when that has come. It never waits. Which processes
- * there are is in transform_pool.c.
+ * Never runs while the worker is in a transaction or libcurl is at work. A
+ * function runs in a process of its owner's (transform_process.c), never in
+ * this one: the loop gives it a delivery that the engine hands out, and tells
+ * the engine what came of it when that has come. It never waits. Which
+ * processes there are is in transform_pool.c.
  *
  * What may go wrong is told to the engine as the outcome of the delivery that the
  * process had, which counts as an attempt:

@@ -4,8 +4,8 @@
  *
  * The one place that knows how they lie in memory: an event is a single
  * allocation with its strings behind it, shared by its deliveries through a
- * count of references. Called by the store, which reads events, and by the
- * engine and the worker, which let them go. One thread, no locking.
+ * count of references. The store makes events; the engine and the worker let
+ * them go. One thread, no locking.
  */
 #include "types.h"
 

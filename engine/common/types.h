@@ -292,7 +292,7 @@ typedef struct WhDelivery
 	int attempts;     /* attempts made, one under way included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;
-	uint64_t page; /* the page it was read with, for the worker's books */
+	uint64_t page; /* the page it was read with, for the worker's page tracker */
 
 	/*
 	 * The batch it goes with: the event id of its lead, which is the lowest in

@@ -3,18 +3,18 @@
  *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
  *	  pool of transfers that are used again and again.
  *
- * libcurl tells us through callbacks which sockets to watch and when its next
- * timeout is; the sockets are members of one epoll descriptor, which the
- * worker's loop waits on among its other events. Connections, name look-ups
- * and the authorities' certificates are kept by the multi handle and shared by
- * all transfers; easy handles are made for one request each (http_easy.c).
+ * All of it runs in one thread. libcurl tells us through callbacks which
+ * sockets to watch and when its next timeout is; the sockets are members of one
+ * epoll descriptor, which the worker's loop waits on among its other events.
+ * Connections, name look-ups and the authorities' certificates are kept by the
+ * multi handle and shared by all transfers; easy handles are made for one
+ * request each (http_easy.c).
  *
- * Called by engine.c only, from one thread. Rules beneath libcurl: a
- * callback allocates nothing that is not bounded, never calls back into the
- * server, and only notes what it saw (see also http_easy.c). libcurl starts a thread per name
- * look-up; all signals are blocked around calls into it, so that such a
- * thread inherits a full mask and the process's handlers run in the main
- * thread alone.
+ * Rules beneath libcurl: a callback allocates nothing that is not bounded,
+ * never calls back into the server, and only notes what it saw (see also
+ * http_easy.c). libcurl starts a thread per name look-up; all signals are
+ * blocked around calls into it, so that such a thread inherits a full mask and
+ * the process's handlers run in the main thread alone.
  */
 #include "http_internal.h"
 

@@ -3,8 +3,8 @@
  *	  The handle of one request: all that libcurl is told of it, and what its
  *	  callbacks note while it is under way.
  *
- * Called by http.c for every request. A callback allocates nothing that is not
- * bounded, never calls back into the server, and only notes what it saw.
+ * A callback allocates nothing that is not bounded, never calls back into the
+ * server, and only notes what it saw.
  */
 #include "http_internal.h"
 

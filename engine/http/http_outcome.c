@@ -3,9 +3,8 @@
  *	  How a request ended: libcurl's result -> outcome, status, error text, and
  *	  as much of the response as the log keeps.
  *
- * Called by http.c for every transfer that libcurl is done with, while its
- * handle can still be asked. Texts that come from outside are made valid
- * UTF-8 here, so that they can go into a database.
+ * Texts that come from outside are made valid UTF-8 here, so that they can go
+ * into a database.
  */
 #include "http_internal.h"
 

@@ -4,9 +4,9 @@
  *
  * Whoever may subscribe could otherwise make the database's host talk to what
  * only that host can reach: itself, its neighbours, the cloud's metadata
- * service (server-side request forgery). Called by api.c when a subscription
- * or webhook.allowed_networks is set, and by http.c for each address before it
- * is dialled; the latter is what counts, the former gives an early error.
+ * service (server-side request forgery). It is asked when a subscription or
+ * webhook.allowed_networks is set, which gives an early error, and for each
+ * address before it is dialled, which is what counts.
  *
  * One representation: every address is 16 bytes, IPv4 as v4-mapped IPv6, so
  * there is one table, one comparison, and no spelling that slips between two.

@@ -8,8 +8,7 @@
  *		|					 (or came to nothing)		reset  |   |
  *		'-------------- probe answered ------------------------'---'
  *
- * Called by breakers.c for every request that has ended. Owns nothing,
- * keeps nothing but what is in the struct, and knows no clock.
+ * Owns nothing, keeps nothing but what is in the struct, and knows no clock.
  */
 #include "breaker.h"
 

@@ -3,7 +3,7 @@
  *	  Is the endpoint of a subscription worth trying? Pure: takes now and
  *	  randomness as arguments.
  *
- * Called by breakers.c. Times are microseconds of the Unix epoch.
+ * Times are microseconds of the Unix epoch.
  */
 #ifndef WEBHOOK_BREAKER_H
 #define WEBHOOK_BREAKER_H

@@ -3,7 +3,7 @@
  *	  How many requests per second a subscription may start: a token bucket, kept
  *	  as the time when the next start is due.
  *
- * Called by engine.c. Owns nothing, knows no clock.
+ * Owns nothing, knows no clock.
  *
  * Why the promise of rate_limit.h holds: with an interval I and a slack S, n starts
  * within less than a second need (n - 1) I < 1 s + S; with I = (1 s + S) / r

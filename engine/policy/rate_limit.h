@@ -3,7 +3,7 @@
  *	  How many requests per second a subscription may start. Pure: takes now as
  *	  an argument.
  *
- * Called by engine.c. Times are microseconds of the Unix epoch.
+ * Times are microseconds of the Unix epoch.
  *
  * The promise is exact: no second, wherever it begins, sees more than
  * `per_second` starts. Starts are spread evenly, because a burst is what the

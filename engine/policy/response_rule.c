@@ -3,7 +3,6 @@
  *	  What the body of a response says: the rule of a profile by which a 2xx is
  *	  a failure even so.
  *
- * Called by profile.c for each 2xx of a profile that has such a rule.
  * Owns nothing; json_text.c reads, and bounds are those of the response.
  */
 #include "response_rule.h"

@@ -3,10 +3,10 @@
  *	  What the body of a response says: the rule of a profile by which a 2xx is
  *	  a failure even so.
  *
- * Called by profile.c. A response comes from outside: it may be no
- * JSON, and is cut at WH_RESPONSE_KEPT bytes. What counts are the members of
- * an object that stand whole before it ends or stops to make sense; of a
- * member that is there twice, the last.
+ * A response comes from outside: it may be no JSON, and is cut at
+ * WH_RESPONSE_KEPT bytes. What counts are the members of an object that stand
+ * whole before it ends or stops to make sense; of a member that is there twice,
+ * the last.
  */
 #ifndef WEBHOOK_RESPONSE_RULE_H
 #define WEBHOOK_RESPONSE_RULE_H

@@ -2,10 +2,9 @@
  * retry.c
  *	  Outcome, attempt and time -> verdict.
  *
- * Called by engine.c for every request that ended. The table below is the one place that says what
- * kinds of outcome there are, what each is called in webhook.log and whose
- * fault it is. Owns nothing, keeps nothing, and knows no clock: the same
- * arguments give the same verdict.
+ * The table below is the one place that says what kinds of outcome there are,
+ * what each is called in webhook.log and whose fault it is. Owns nothing, keeps
+ * nothing, and knows no clock: the same arguments give the same verdict.
  */
 #include "retry.h"
 

@@ -3,7 +3,7 @@
  *	  Outcome, attempt and time -> verdict. Pure: takes now and randomness as
  *	  arguments.
  *
- * Called by engine.c when a request has ended. Times and delays are microseconds; times are of the Unix epoch.
+ * Times and delays are microseconds; times are of the Unix epoch.
  */
 #ifndef WEBHOOK_RETRY_H
 #define WEBHOOK_RETRY_H

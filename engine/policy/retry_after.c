@@ -2,10 +2,9 @@
  * retry_after.c
  *	  The header Retry-After: text of an endpoint -> microseconds.
  *
- * Called by engine.c for responses that may carry it. The text comes from
- * outside: it is read strictly, and what is not exactly one of the four forms
- * asks for nothing. No locale, no time zone and no C library clock plays a
- * part. Owns nothing.
+ * The text comes from outside: it is read strictly, and what is not exactly one
+ * of the four forms asks for nothing. No locale, no time zone and no C library
+ * clock plays a part. Owns nothing.
  */
 #include "retry.h"
 

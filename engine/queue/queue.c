@@ -55,10 +55,10 @@
  * was delivered is in the log, before rows are fetched; and after a crash no
  * deferred rows are fetched until all that may have been lost has been pushed.
  *
- * Called by engine.c only. Owns the deliveries it holds; nothing in here
- * blocks, does I/O or looks at a clock. How much may be in memory, and what is
- * fetched when there is room, is in queue_room.c; the lists, and the invariants
- * in wh_lane_sane(), are in queue_lanes.c.
+ * Owns the deliveries it holds; nothing in here blocks, does I/O or looks at a
+ * clock. How much may be in memory, and what is fetched when there is room, is
+ * in queue_room.c; the lists, and the invariants in wh_lane_sane(), are in
+ * queue_lanes.c.
  */
 #include "queue_internal.h"
 

@@ -12,8 +12,7 @@
  * is deferred, and for what is due: a subscription that has a portion is saturated,
  * and says by wh_queue_wants_more when it is no longer.
  *
- * The other half of queue.c, whose top tells the rules of order. Called by
- * engine.c only.
+ * The rules of order are at the top of queue.c.
  */
 #include "queue_internal.h"
 

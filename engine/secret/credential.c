@@ -3,11 +3,10 @@
  *	  What endpoints with demands want besides a signature: which kinds of
  *	  credentials there are, and what a good one is.
  *
- * Called by extension/credentials.c when one is saved, and by request_auth.c
- * when the engine gets it. Owns nothing and keeps nothing. The one file beside
- * those of signatures and sealing that knows OpenSSL: only it can say whether
- * a certificate is one, and whether a key is its key. OpenSSL's own messages
- * are thrown away, for nobody knows what they quote.
+ * Owns nothing and keeps nothing. The one file beside those of signatures and
+ * sealing that knows OpenSSL: only it can say whether a certificate is one, and
+ * whether a key is its key. OpenSSL's own messages are thrown away, for nobody
+ * knows what they quote.
  */
 #include "credential.h"
 

@@ -3,9 +3,8 @@
  *	  What endpoints with demands want besides a signature: which kinds of
  *	  credentials there are, and what a good one is.
  *
- * Called by extension/credentials.c when one is saved, and by request_auth.c
- * when the engine gets it. Plain C over bytes. The objections are constants,
- * parts of a sentence that quote nothing of the value.
+ * Plain C over bytes. The objections are constants, parts of a sentence that
+ * quote nothing of the value.
  */
 #ifndef WEBHOOK_CREDENTIAL_H
 #define WEBHOOK_CREDENTIAL_H

@@ -3,10 +3,10 @@
  *	  Secrets at rest: AES-256-GCM under a key that is kept outside the
  *	  database.
  *
- * Called by extension/secret_store.c. Owns nothing and keeps nothing: keys and
- * secrets are the caller's, and what is copied of them here is wiped before
- * each return. Every seal has a nonce of its own, of random bytes: with a few
- * secrets per key, 96 bits of them do not meet again.
+ * Owns nothing and keeps nothing: keys and secrets are the caller's, and what
+ * is copied of them here is wiped before each return. Every seal has a nonce of
+ * its own, of random bytes: with a few secrets per key, 96 bits of them do not
+ * meet again.
  */
 #include "seal.h"
 

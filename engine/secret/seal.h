@@ -3,9 +3,8 @@
  *	  Secrets at rest: AES-256-GCM under a key that is kept outside the
  *	  database.
  *
- * Called by extension/secret_store.c, in users' backends (to seal) and in the
- * worker (to open). Plain C over bytes, like the other leaves: it reads no
- * file and no setting.
+ * Sealing happens in users' backends, opening in the worker. Plain C over
+ * bytes, like the other leaves: it reads no file and no setting.
  *
  * A sealed secret is text: "sealed:<key id>:<base64>", the base64 of a nonce of
  * 12 bytes, the ciphertext and a tag of 16 (NIST SP 800-38D). The owner, a

@@ -3,9 +3,9 @@
  *	  The header that carries signatures: written and read as a profile's
  *	  format says.
  *
- * The face of the leaf sign; see sign.h. Called by engine.c once per request.
- * It keeps nothing between calls and allocates nothing: formats are short
- * texts, read anew each time, which costs far less than the digest.
+ * The face of the leaf sign; see sign.h. It keeps nothing between calls and
+ * allocates nothing: formats are short texts, read anew each time, which costs
+ * far less than the digest.
  */
 #include "sign_internal.h"
 

@@ -3,10 +3,7 @@
  *	  Signatures of requests, as data describes them: how to make one, how to
  *	  check one, and secrets as text.
  *
- * Called by engine.c for every request and endpoint.c when a
- * subscription's secrets are read, and by api.c and verify.c (webhook.verify,
- * webhook_internal.check_secret, webhook_internal.generate_secret). All of it runs in one
- * thread: keyed contexts are kept between calls.
+ * All of it runs in one thread: keyed contexts are kept between calls.
  *
  * sign.c has the header's text, sign_digest.c the arithmetic (HMAC of RFC
  * 2104, SHA of FIPS 180-4, ed25519 of RFC 8032), sign_key.c the secrets.

@@ -2,7 +2,6 @@
  * template.c
  *	  Compiling a template, and freeing it.
  *
- * Called by engine.c when a profile is read, and by api.c when one is saved.
  * The grammar is in template_parse.c and template_text.c; here is what both
  * write to: constant text waits in the pool until an op takes it. Memory that
  * runs out is noticed once, at the end.

@@ -2,15 +2,12 @@
  * template.h
  *	  Templates of profiles: an event in a receiver's own shape.
  *
- * Called by profile.c, which compiles the templates of a profile once and
- * renders them for every attempt, and by api.c, which refuses a bad one when
- * it is saved. docs/PROFILES.md is the reference of the language.
- *
- * An envelope is JSON in which a string "$name" stands for a variable's value;
- * a text has {name} in it and makes a header.
- * Whatever the template: an envelope renders to JSON whose objects have no key
- * twice (but for what a value brings within itself), a header to text without
- * control characters, and no variable holds a secret.
+ * A profile's templates are compiled once and rendered for every attempt.
+ * docs/PROFILES.md is the reference of the language. An envelope is JSON in
+ * which a string "$name" stands for a variable's value; a text has {name} in it
+ * and makes a header. Whatever the template: an envelope renders to JSON whose
+ * objects have no key twice (but for what a value brings within itself), a
+ * header to text without control characters, and no variable holds a secret.
  *
  * A compiled template is not changed by rendering. All text is UTF-8, and
  * values that are JSON are valid JSON, as PostgreSQL's type json holds it.

@@ -2,11 +2,11 @@
  * template_parse.c
  *	  An envelope's JSON -> the ops of a template.
  *
- * Called by template.c when an envelope is compiled. A recursive descent over
- * the JSON grammar, no deeper than WH_TEMPLATE_DEPTH: constant text is copied
- * to the pool without whitespace, and each reference becomes an op. The keys
- * of the objects that are open lie on one stack, so that a key that stands
- * twice is found when its object ends. The first error ends it.
+ * A recursive descent over the JSON grammar, no deeper than WH_TEMPLATE_DEPTH:
+ * constant text is copied to the pool without whitespace, and each reference
+ * becomes an op. The keys of the objects that are open lie on one stack, so
+ * that a key that stands twice is found when its object ends. The first error
+ * ends it.
  */
 #include "template_internal.h"
 

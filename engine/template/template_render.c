@@ -2,10 +2,10 @@
  * template_render.c
  *	  Running through a compiled template.
  *
- * Called by engine.c for every attempt. One pass over the ops: constant text
- * is appended as it is, values are fetched, converted and appended. The
- * template and the values are only read. What has to be put together lies in
- * scratch buffers that live as long as the call and hold one value at a time.
+ * One pass over the ops: constant text is appended as it is, values are
+ * fetched, converted and appended. The template and the values are only read.
+ * What has to be put together lies in scratch buffers that live as long as the
+ * call and hold one value at a time.
  */
 #include "template_internal.h"
 

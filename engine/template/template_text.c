@@ -3,9 +3,8 @@
  *	  References to variables, which envelopes and texts share; and texts with
  *	  {name} in them.
  *
- * Called by template.c when a text is compiled, and by template_parse.c for
- * each "$name". What is parsed goes into the template that is being made; the
- * first error ends it.
+ * What is parsed goes into the template that is being made; the first error
+ * ends it.
  */
 #include "template_internal.h"
 

@@ -2,14 +2,14 @@
  * capture_source.c
  *	  What capture needs to know of a source, cached per trigger.
  *
- * Called by capture.c for every event. An entry is built from the trigger's
- * argument and the table's columns, and belongs to this backend alone.
- * Invalidation callbacks only mark it stale: of the table (or the partitioned
- * table above it, whose name it bears), and of any cast, because a type may
- * get or lose its cast to json. The next use builds a new one in a memory
- * context of its own and puts it in place when it is complete. The old one is
- * handed to the transaction rather than freed: a cast function that changes a
- * watched table may have brought us here in the midst of its use.
+ * An entry is built from the trigger's argument and the table's columns, and
+ * belongs to this backend alone. Invalidation callbacks only mark it stale: of
+ * the table (or the partitioned table above it, whose name it bears), and of
+ * any cast, because a type may get or lose its cast to json. The next use
+ * builds a new one in a memory context of its own and puts it in place when it
+ * is complete. The old one is handed to the transaction rather than freed: a
+ * cast function that changes a watched table may have brought us here in the
+ * midst of its use.
  *
  * A partition may be watched by triggers of several tables: its own, and those
  * cloned from tables above it. Then a row change is told once, by the topmost

@@ -2,11 +2,10 @@
  * outbox.c
  *	  Append an event to the current segment of webhook.outbox.
  *
- * Called by capture.c in the application's backend, once per event, and by
- * tools.c. The row is put into the segment's table and indexes directly
- * (outbox_writer.c): SPI would cost more than all the rest, and would bring in
- * the caller's privileges, row security and search_path, of which an event must
- * not depend on any.
+ * Runs in the application's backend, once per event. The row is put into the
+ * segment's table and indexes directly (outbox_writer.c): SPI would cost more
+ * than all the rest, and would bring in the caller's privileges, row security
+ * and search_path, of which an event must not depend on any.
  *
  * The events of a statement are written together. While its AFTER triggers
  * run, which is in ExecutorFinish, a writer that lives as long keeps the segment

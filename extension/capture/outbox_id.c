@@ -2,12 +2,12 @@
  * outbox_id.c
  *	  The ids of events: values of the sequence webhook.event_number_seq.
  *
- * Called by outbox.c for every event. The obvious nextval() would become what
- * lastval() returns in the application's session, and there are libraries
- * (PHP's PDO::lastInsertId(), hence Doctrine) that insert a row and then ask
- * lastval() for its key: watching a table must not give them the number of an
- * event instead. PostgreSQL offers no way to take a value without being
- * remembered for it, so it is taken here, from the sequence's one row.
+ * The obvious nextval() would become what lastval() returns in the
+ * application's session, and there are libraries (PHP's PDO::lastInsertId(),
+ * hence Doctrine) that insert a row and then ask lastval() for its key:
+ * watching a table must not give them the number of an event instead.
+ * PostgreSQL offers no way to take a value without being remembered for it, so
+ * it is taken here, from the sequence's one row.
  *
  * The row keeps the meaning it has in sequence.c, so that setval(), ALTER
  * SEQUENCE and pg_dump do with it what they always do: a value is logged some

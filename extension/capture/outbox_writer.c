@@ -2,10 +2,9 @@
  * outbox_writer.c
  *	  Rows that wait, and are written into a segment together.
  *
- * Called by outbox.c, which says how long rows may wait. A writer belongs to
- * whoever made it. It keeps the segment and the sequence open for its resource
- * owner, who releases them where an error ends the statement; everything else
- * is memory, which goes the same way.
+ * A writer belongs to whoever made it. It keeps the segment and the sequence
+ * open for its resource owner, who releases them where an error ends the
+ * statement; everything else is memory, which goes the same way.
  *
  * A segment to which nobody has added anything is filled by the table's and
  * btree's own insert functions. Otherwise the row goes the executor's way, and

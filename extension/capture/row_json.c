@@ -2,12 +2,11 @@
  * row_json.c
  *	  A row as JSON text.
  *
- * Called by capture.c for every captured row. The text is that of PostgreSQL's
- * row_to_json(); a difference is a bug here. What row_to_json() looks up in the
- * catalogues for each value of each row is looked up once per column instead:
- * which writer, which output function, the escaped name. Frequent types are
- * written straight into the buffer, without a function call through fmgr and
- * without a copy.
+ * The text is that of PostgreSQL's row_to_json(); a difference is a bug here.
+ * What row_to_json() looks up in the catalogues for each value of each row is
+ * looked up once per column instead: which writer, which output function, the
+ * escaped name. Frequent types are written straight into the buffer, without a
+ * function call through fmgr and without a copy.
  *
  * Nothing here is shared or locked: a JsonColumn, with the date or time it wrote
  * last, belongs to whoever made it (capture_source.c, which forgets it when the

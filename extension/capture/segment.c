@@ -2,10 +2,10 @@
  * segment.c
  *	  The tables behind webhook.outbox, found and described.
  *
- * Called by outbox.c for every event. The segments and the sequence are looked
- * up by name once per backend; of each segment its shape is cached: where our
- * columns are, and which indexes it has. People may add columns, indexes and
- * constraints to it, so nothing is taken for granted.
+ * The segments and the sequence are looked up by name once per backend; of each
+ * segment its shape is cached: where our columns are, and which indexes it has.
+ * People may add columns, indexes and constraints to it, so nothing is taken
+ * for granted.
  *
  * Invalidation callbacks only mark a shape stale, and no relation is kept open
  * from one event to the next. A name's oid is trusted only if no invalidation

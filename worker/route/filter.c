@@ -2,20 +2,21 @@
  * filter.c
  *	  Running a subscription's filter, in bounded time and memory.
  *
- * A filter is the server's own jsonpath, which looks for interrupts at each step
- * of a path. So a clock (time_limit.c) ends most that take too long. It does not
- * look while it compares two sequences, each value of the one with each of the
- * other: two arrays of 40,000 numbers are 1,600,000,000 comparisons, and half a
- * minute in which nothing can end it but the process. So a filter that does that,
- * of an event with enough values for it to take long, is run apart: in a child
- * that is forked for it, has nothing to do but this, and is ended by the kernel when it has used its
- * time of the processor. Nobody else notices that: to the postmaster it is no child. It costs
- * about a millisecond, where the others cost a few microseconds.
+ * Runs in a subtransaction. A filter is the server's own jsonpath, which looks
+ * for interrupts at each step of a path. So a clock (time_limit.c) ends most
+ * that take too long. It does not look while it compares two sequences, each
+ * value of the one with each of the other: two arrays of 40,000 numbers are
+ * 1,600,000,000 comparisons, and half a minute in which nothing can end it but
+ * the process. So a filter that does that, of an event with enough values for
+ * it to take long, is run apart: in a child that is forked for it, has nothing
+ * to do but this, and is ended by the kernel when it has used its time of the
+ * processor. Nobody else notices that: to the postmaster it is no child. It
+ * costs about a millisecond, where the others cost a few microseconds.
  *
  * Everything else that does not look for interrupts is bounded by the event: to
  * compare with a constant, to multiply two numbers of 100,000 digits.
  *
- * Called by route_content.c in a subtransaction. Owns the child while it runs.
+ * Owns the child while it runs.
  */
 #include "postgres.h"
 

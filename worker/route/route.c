@@ -2,12 +2,11 @@
  * route.c
  *	  Which subscriptions the events of a page are for.
  *
- * Called by worker_config.c when subscriptions are read (the index), and by
- * worker_read.c for every page, inside its transaction. The index finds those
- * that ask for an event's tenant, entity type and action; what else they ask for
- * is looked at here, and what needs the event's content in route_content.c. An
- * event is read when the first subscription may want it, and not at all where
- * none does.
+ * The index is made when subscriptions are read; a page is matched inside its
+ * transaction. The index finds those that ask for an event's tenant, entity
+ * type and action; what else they ask for is looked at here, and what needs the
+ * event's content in route_content.c. An event is read when the first
+ * subscription may want it, and not at all where none does.
  *
  * To read an event and to judge its content can fail: a filter may meet values that
  * it cannot compare, take too long, or too much memory. So it runs in a

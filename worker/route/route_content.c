@@ -3,12 +3,12 @@
  *	  Is an event for a subscription, by what it holds: filter, changed,
  *	  exclude_origins?
  *
- * Called by route.c for subscriptions that ask for any of it, in a
- * subtransaction: what is called here may raise errors. Only a filter has a clock
- * (filter.c): to make an event's JSON jsonb takes as long as it is large, and is bounded by
- * the memory that judging has, as is all the rest. An event's JSON is
- * made jsonb once, however many subscriptions look at it. All text here is in
- * the database's encoding, whose names and filters it is compared with.
+ * Runs in a subtransaction: what is called here may raise errors. Only a filter
+ * has a clock (filter.c): to make an event's JSON jsonb takes as long as it is
+ * large, and is bounded by the memory that judging has, as is all the rest. An
+ * event's JSON is made jsonb once, however many subscriptions look at it. All
+ * text here is in the database's encoding, whose names and filters it is
+ * compared with.
  */
 #include "postgres.h"
 

@@ -3,19 +3,19 @@
  *	  The routes by what tells most of them apart: a tenant, an entity type;
  *	  and in each entry the actions it is for.
  *
- * An event is for routes that ask for its tenant or for any, and for its entity
- * type or for any: four keys. A key has one slot of an open hash table, found
- * by probing, with the list of the routes entered under it, each with a mask of
- * actions. So the cost of an event is four look-ups and the routes that ask for
- * its tenant and type, however many others there are. Routes of different keys
- * never share a list.
+ * The memory is route.c's: one allocation that is not changed after it has been
+ * filled. An event is for routes that ask for its tenant or for any, and for
+ * its entity type or for any: four keys. A key has one slot of an open hash
+ * table, found by probing, with the list of the routes entered under it, each
+ * with a mask of actions. So the cost of an event is four look-ups and the
+ * routes that ask for its tenant and type, however many others there are.
+ * Routes of different keys never share a list.
  *
  * A route that asks for "*.delete" and "user.*" is entered under any type with
  * the one action, and under "user" with all others: masks of one route never
  * overlap, so no event finds it twice.
  *
- * Called by route.c, which keeps the memory: one allocation that is not
- * changed after it has been filled. No PostgreSQL in here.
+ * No PostgreSQL in here.
  */
 #include "route_index.h"
 

@@ -21,7 +21,7 @@
  * So it costs three deaths. A worker that was killed by something else while it was at a
  * step is wrongly accused; that costs one dead letter, which says what it is, and can be redelivered.
  *
- * Called by route.c and worker_read.c. Owns the notes in memory; store_suspect.c writes them.
+ * Owns the notes in memory; store_suspect.c writes them.
  */
 #include "postgres.h"
 

@@ -2,23 +2,22 @@
  * schema_check.c
  *	  Are our tables as the extension made them?
  *
- * Rows are taken apart by position and type, so a column that was given
- * another type would be read as what it is not, and take the worker down with
- * it, and the server with the worker. Columns that people add, and whatever
- * else they do to a table, make no difference here: a statement that fails is
- * a statement that fails.
+ * A foreign or half-made schema of the same name is told apart from ours before
+ * anything fails on it; and it is looked at before every statement, also those
+ * of functions, at the price of a flag unless an invalidation has come. Rows
+ * are taken apart by position and type, so a column that was given another type
+ * would be read as what it is not, and take the worker down with it, and the
+ * server with the worker. Columns that people add, and whatever else they do to
+ * a table, make no difference here: a statement that fails is a statement that
+ * fails.
  *
  * Are they the extension's owner's alone? What somebody else has put on them
  * would run with the owner's rights (store_rights.c), so that is looked at
  * together with the columns.
  *
- * Called by store.c when it looks for the extension, so that a foreign or
- * half-made schema of the same name is told apart from ours before anything
- * fails on it; and before every statement, also those of functions, at the price of a
- * flag unless an invalidation has come. By then the statement holds its locks,
- * and what was altered while it waited for them has arrived. The segment that a
- * row goes into is locked by the executor only when it gets there; whoever
- * writes into a log locks it before.
+ * By then the statement holds its locks, and what was altered while it waited
+ * for them has arrived. The segment that a row goes into is locked by the
+ * executor only when it gets there; whoever writes into a log locks it before.
  */
 #include "postgres.h"
 

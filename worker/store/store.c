@@ -3,9 +3,9 @@
  *	  The worker's transactions, and whether the extension and the identity are
  *	  what they were.
  *
- * Called by worker.c and worker_*.c. Plans are kept per process; configuration is read into
- * plain structs. Invalidation callbacks only raise a flag, which is looked at
- * inside the next transaction.
+ * Plans are kept per process; configuration is read into plain structs.
+ * Invalidation callbacks only raise a flag, which is looked at inside the next
+ * transaction.
  */
 #include "postgres.h"
 

@@ -2,17 +2,17 @@
  * store_carry.c
  *	  Events that somebody still waits for leave a segment before it is emptied.
  *
- * An event whose delivery is pending (paused, failing, held by a breaker) is moved
- * into the current segment with all it has, its id, xid and time among them, by an
- * UPDATE of the column that the table is partitioned by: at each moment it is
- * there once. The reader cannot take it for new: see docs/ARCHITECTURE.md. The
- * rows of webhook.pending that name the old segment then name the new one; a
- * delivery in memory need not know, as an event is found wherever it is
- * (WH_EVENT_OF).
+ * How far it has come is the caller's, which keeps it when the transaction has
+ * committed. An event whose delivery is pending (paused, failing, held by a
+ * breaker) is moved into the current segment with all it has, its id, xid and
+ * time among them, by an UPDATE of the column that the table is partitioned by:
+ * at each moment it is there once. The reader cannot take it for new: see
+ * docs/ARCHITECTURE.md. The rows of webhook.pending that name the old segment
+ * then name the new one; a delivery in memory need not know, as an event is
+ * found wherever it is (WH_EVENT_OF).
  *
- * All of pending is walked once for a segment, by its key, in portions that are a
- * short transaction each. Called by store_rotate.c; how far it has come is the
- * caller's, which keeps it when the transaction has committed.
+ * All of pending is walked once for a segment, by its key, in portions that are
+ * a short transaction each.
  */
 #include "postgres.h"
 

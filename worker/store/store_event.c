@@ -2,10 +2,11 @@
  * store_event.c
  *	  Rows of the outbox, and the events made of them.
  *
- * A row is read as it lies in the table: what is large stays out of line, and is
- * neither fetched nor decompressed unless somebody wants the event. What decides
- * that, who it is of and what happened to it, is short in general and is copied
- * at once; where it is not, its beginning is, marked so that it equals nothing.
+ * Runs in a transaction. A row is read as it lies in the table: what is large
+ * stays out of line, and is neither fetched nor decompressed unless somebody
+ * wants the event. What decides that, who it is of and what happened to it, is
+ * short in general and is copied at once; where it is not, its beginning is,
+ * marked so that it equals nothing.
  *
  * An event's content is fetched one column at a time, straight to where it stays.
  * So an event of N bytes takes N for good, and for a moment its largest column
@@ -13,8 +14,7 @@
  * UTF-8, for a moment twice as much. An event that is larger than this worker
  * may hold gets no content, but a problem, with which it ends as a dead letter.
  *
- * Called by store_read.c, store_pending.c and route.c, in a transaction. Rows are
- * SPI's and the transaction's, events are malloc's.
+ * Rows are SPI's and the transaction's, events are malloc's.
  */
 #include "postgres.h"
 

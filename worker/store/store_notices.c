@@ -3,8 +3,8 @@
  *	  What is told to others of subscriptions in trouble: operational events, and
  *	  webhook_internal.breaker_notice, which remembers what was told.
  *
- * Called by worker_notices.c. Both are written by webhook_internal.announce(), which also
- * looks whether anybody listens.
+ * Both are written by webhook_internal.announce(), which also looks whether
+ * anybody listens.
  */
 #include "postgres.h"
 

@@ -3,10 +3,10 @@
  *	  Taking deliveries from webhook.pending to be sent again, and bringing the
  *	  table in order at start.
  *
- * A row that is taken becomes 'in_flight', its attempt counted and its next_attempt_at
- * set as if the attempt failed, before the request leaves. So a worker that
- * dies leaves nothing that needs repair: at the next start 'in_flight' is read
- * as 'retry'. Called by worker.c and worker_fetch.c.
+ * A row that is taken becomes 'in_flight', its attempt counted and its
+ * next_attempt_at set as if the attempt failed, before the request leaves. So a
+ * worker that dies leaves nothing that needs repair: at the next start
+ * 'in_flight' is read as 'retry'.
  *
  * A batch that failed is sent again whole. All its rows name its lead; that
  * one is 'retry' and due, the others are 'blocked', and all are taken with it.

@@ -2,10 +2,10 @@
  * store_profile.c
  *	  The profile of each subscription.
  *
- * Called by worker_config.c, right after the subscriptions have been read, in
- * the same transaction. What is read lies in the results' memory, as they do.
- * Between the two statements somebody may have changed the configuration; the
- * worker is told, and reads all of it again.
+ * Runs right after the subscriptions have been read, in the same transaction.
+ * What is read lies in the results' memory, as they do. Between the two
+ * statements somebody may have changed the configuration; the worker is told,
+ * and reads all of it again.
  */
 #include "postgres.h"
 

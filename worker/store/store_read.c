@@ -14,9 +14,9 @@
  * stragglers are read to their end under the visibility of the snapshot of
  * the first cut (`within`); what commits meanwhile is a straggler of that one.
  *
- * Called by worker.c and worker_read.c. The statements fetch through a cursor, and rows
- * are taken as they lie in the table (store_event.c), so that a page of large rows costs no more than one of small ones
- * until somebody wants the events.
+ * The statements fetch through a cursor, and rows are taken as they lie in the
+ * table (store_event.c), so that a page of large rows costs no more than one of
+ * small ones until somebody wants the events.
  */
 #include "postgres.h"
 

@@ -3,9 +3,8 @@
  *	  Rows of webhook.pending that people have asked for: redeliver, replay.
  *
  * They are written by SQL as 'requested', which the worker knows nothing of. It
- * defers them, so that it has counted what it may take. Called by
- * worker_requeue.c. The statements leave the planner no choice: see
- * store_pending.c.
+ * defers them, so that it has counted what it may take. The statements leave
+ * the planner no choice: see store_pending.c.
  */
 #include "postgres.h"
 

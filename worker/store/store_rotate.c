@@ -4,11 +4,11 @@
  *
  * A segment is truncated only if its newest row is older than the retention,
  * everything in it has been read and settled, nothing in it is pending, and
- * nobody at all holds a lock on it: the worker never waits for one and never makes
- * anybody wait. Events of it that somebody still waits for are carried over
- * into the current segment before (store_carry.c), a portion at a time, while
- * nothing is locked. These rules look at what a segment holds, never at its number,
- * so a changed retention only shifts which segment is current. Called by worker.c.
+ * nobody at all holds a lock on it: the worker never waits for one and never
+ * makes anybody wait. Events of it that somebody still waits for are carried
+ * over into the current segment before (store_carry.c), a portion at a time,
+ * while nothing is locked. These rules look at what a segment holds, never at
+ * its number, so a changed retention only shifts which segment is current.
  *
  * Rows of the future (the clock has been set back) are as old as the newest
  * row written after them, which the next turn of their segment brings.

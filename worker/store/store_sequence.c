@@ -23,8 +23,8 @@
  * snapshot shows a row of theirs that has not got its new id.
  * docs/ARCHITECTURE.md, Reading, has the argument.
  *
- * Called by worker_read.c. Owns what is being put right, in memory only: a worker
- * that starts looks at all that was captured since the one before it has read.
+ * Owns what is being put right, in memory only: a worker that starts looks at
+ * all that was captured since the one before it has read.
  */
 #include "postgres.h"
 

@@ -3,11 +3,11 @@
  *	  What is written about deliveries that have ended or must be kept:
  *	  attempts, pending, dead letters.
  *
- * Called by worker_settle.c. A settle is one short transaction for many outcomes,
- * each table written by one statement: over a relation made for it where that is
- * every delivery, over arrays where few deliveries have anything for it. A
- * delivery that simply succeeded costs one row of webhook.attempt and nothing
- * else. The statements leave the planner no choice: see store_pending.c.
+ * A settle is one short transaction for many outcomes, each table written by
+ * one statement: over a relation made for it where that is every delivery, over
+ * arrays where few deliveries have anything for it. A delivery that simply
+ * succeeded costs one row of webhook.attempt and nothing else. The statements
+ * leave the planner no choice: see store_pending.c.
  */
 #include "postgres.h"
 

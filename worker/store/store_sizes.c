@@ -2,15 +2,14 @@
  * store_sizes.c
  *	  How large the configuration is, looked at before it is read.
  *
- * What is saved is bounded (extension/config_size.c), but rows can get around
- * the triggers that see to it, and ten thousand subscriptions that are all as
- * large as allowed are too much as well. So the sizes are read first, which
- * takes no memory however large the values are, and what does not fit is not
- * read, of all together the largest. Such a subscription is treated
- * as paused: what is for it is kept. Where it is not known which events are,
- * those that may be are kept, and judged when it has been made smaller.
- *
- * Called by worker_config.c, in the transaction that reads the configuration.
+ * Runs in the transaction that reads the configuration. What is saved is
+ * bounded (extension/config_size.c), but rows can get around the triggers that
+ * see to it, and ten thousand subscriptions that are all as large as allowed
+ * are too much as well. So the sizes are read first, which takes no memory
+ * however large the values are, and what does not fit is not read, of all
+ * together the largest. Such a subscription is treated as paused: what is for
+ * it is kept. Where it is not known which events are, those that may be are
+ * kept, and judged when it has been made smaller.
  */
 #include "postgres.h"
 

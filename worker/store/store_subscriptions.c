@@ -2,10 +2,9 @@
  * store_subscriptions.c
  *	  The subscriptions: what the engine and the router need of each.
  *
- * Called by worker_config.c when the worker starts and when the configuration
- * has changed. What is read lies in the results' memory. Columns are found by
- * their names in the statement, so that one more cannot shift the others. The
- * profile of each is read right after, by store_profile.c.
+ * What is read lies in the results' memory. Columns are found by their names in
+ * the statement, so that one more cannot shift the others. The profile of each
+ * is read right after, by store_profile.c.
  */
 #include "postgres.h"
 

@@ -2,9 +2,8 @@
  * tx_guard.c
  *	  Steps that may fail: what becomes of an error in a transaction.
  *
- * Called by worker_step.c and worker.c, which decide when a step is tried
- * again, and by route.c, which judges an event. A step may be cancelled by SIGTERM (stop.c); what is
- * guarded may besides have limits of time and memory, which end with it. An error is caught, its
+ * A step may be cancelled by SIGTERM (stop.c); what is guarded may besides have
+ * limits of time and memory, which end with it. An error is caught, its
  * transaction rolled back, and what it said is handed to the caller as text:
  * nothing here knows what the step was for. Only where the server wants the
  * process to end does an error go on.
