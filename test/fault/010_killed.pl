@@ -8,8 +8,6 @@
 # not settled; in the midst of settling; settled, and the next one not begun; taken
 # again from webhook.pending; a segment emptied and not committed. Then a backend,
 # the launcher, and the server itself ("pg_ctl stop -m immediate").
-#
-# Covers T2, T4, T26, T27, T29, and of the traps of the terrain 17.
 use strict;
 use warnings;
 

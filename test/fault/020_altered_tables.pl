@@ -7,8 +7,7 @@
 # security, references) is in 080_locks. Here are the changes that make a
 # statement of the worker's fail, or its rows unreadable.
 #
-# Covers T1 and T2 (what fails does not loop), T23 (each event ends somewhere), T63, and of the
-# traps of the terrain 17 and 23.
+# Covers: what fails does not loop; each event ends somewhere.
 use strict;
 use warnings;
 

@@ -6,7 +6,7 @@
 # The rows are made as people make them who know better: triggers disabled,
 # constraints dropped.
 #
-# Covers T7 (a poisonous row does not loop), T15, T23, T26, and of the traps of the terrain 23 and 24.
+# Covers: a poisonous row does not loop.
 use strict;
 use warnings;
 

@@ -5,8 +5,6 @@
 # What is full is the tablespace of webhook.attempt and webhook.pending, 16 MB of tmpfs that
 # scripts/test.sh mounts when root runs it. (WAL on a full disk is another matter: the whole server
 # stops then, which is what 010_killed has in "immediate".)
-#
-# Covers T2 and T7, and of the traps of the terrain 17.
 use strict;
 use warnings;
 

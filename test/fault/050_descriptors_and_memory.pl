@@ -8,8 +8,6 @@
 # single allocation that fails is what the unit tests show.
 #
 # Out of background workers is in 060_databases.
-#
-# Covers T6 and T7, and of the traps of the terrain 17 and 32.
 use strict;
 use warnings;
 

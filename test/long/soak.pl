@@ -10,8 +10,6 @@
 # worker is killed now and then, which restarts the whole server. In the end all
 # faults stop, and for each subscription: events = delivered + pending + dead,
 # and each event is at the receiver. SEED repeats a run's faults.
-#
-# Covers T7, T23, T26, T27, T29, T39, T41, T46.
 use strict;
 use warnings;
 

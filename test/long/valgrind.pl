@@ -4,7 +4,7 @@
 #
 # The server's own programs are not built for memcheck; what it says of them is
 # suppressed (VALGRIND_SUPPRESSIONS), or else told and not counted. What counts
-# is an error with a source file of ours in its stack. Covers T2, T43.
+# is an error with a source file of ours in its stack.
 use strict;
 use warnings;
 
@@ -76,7 +76,7 @@ for my $log (@logs)
 	}
 }
 note sprintf '%d processes were looked at; %d errors are of the server or its libraries alone', scalar @logs, $others // 0;
-is(scalar @ours, 0, 'T2: memcheck finds nothing in the library') or diag(join "\n", @ours[ 0 .. ($#ours < 4 ? $#ours : 4) ]);
+is(scalar @ours, 0, 'memcheck finds nothing in the library') or diag(join "\n", @ours[ 0 .. ($#ours < 4 ? $#ours : 4) ]);
 
 $_->stop for $r;
 done_testing();

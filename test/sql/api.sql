@@ -2,8 +2,7 @@
 -- The SQL of a user's day: watch, subscribe and their companions, what they
 -- store, and what they say to bad input; then the schema itself: everything is
 -- commented, nothing is granted, and DROP EXTENSION leaves nothing behind.
--- Runs without a worker, in a database of its own. Traps T3, T53 and T59
--- (install, drop and install again), and that secrets stay out of errors.
+-- Runs without a worker, in a database of its own.
 --
 CREATE DATABASE webhook_api TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';
 \c webhook_api
@@ -150,7 +149,7 @@ ALTER TABLE keyless ENABLE ALWAYS TRIGGER webhook_capture;
 ALTER TABLE item DISABLE TRIGGER webhook_capture;
 ALTER TABLE users ENABLE REPLICA TRIGGER webhook_capture;
 SELECT source, fires FROM sources;
--- what no longer fits the table (T57)
+-- what no longer fits the table
 SELECT webhook.watch('users', exclude_columns => '{password}', tenant => 'org');
 ALTER TABLE users DROP COLUMN password, DROP COLUMN org;
 ALTER TABLE keyless RENAME COLUMN y TO z;

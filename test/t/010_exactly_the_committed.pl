@@ -6,7 +6,7 @@
 # sessions commit with synchronous_commit off. What the receiver got is
 # compared with what the application itself noted in the same transactions.
 #
-# Covers T4 (two-phase commit), T31 (order per entity), T33 (late commits).
+# Covers: two-phase commit; order per entity; late commits.
 use strict;
 use warnings;
 

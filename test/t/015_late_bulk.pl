@@ -6,8 +6,7 @@
 # stragglers, several pages each. They are committed one after the other with
 # more events in between; a third is rolled back.
 #
-# Covers T33 (late commits, two-phase commit), T46 and, of the traps of the
-# terrain, 2, 4 and 15.
+# Covers: late commits, two-phase commit.
 use strict;
 use warnings;
 

@@ -15,8 +15,7 @@
 # So what arrived more than 650 ms before a crash is never repeated; the test
 # says a second, for a machine that is busy.
 #
-# Covers T2, T4, T26, T27 (crashes need no repair), T29 (the same id on a
-# repeat), and of the traps of the terrain 1 (asynchronous commit).
+# Covers: crashes need no repair; the same id on a repeat.
 use strict;
 use warnings;
 

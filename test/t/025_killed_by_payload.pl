@@ -11,8 +11,7 @@
 # asynchronously must be on disk before it is announced. The WAL writer is made
 # so slow here that nobody else flushes it.
 #
-# Covers T26, T27 (crashes need no repair), and of the traps of the terrain 1
-# (asynchronous commit).
+# Covers: crashes need no repair.
 use strict;
 use warnings;
 

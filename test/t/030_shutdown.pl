@@ -7,8 +7,7 @@
 # the same in flight again and what waits in memory, pg_terminate_backend(worker).
 # Last, a fast stop that breaks off requests that were a second attempt.
 #
-# Covers T15 (terminated worker, fast stop with a hung endpoint), T26, and of
-# the traps of the terrain 17 and 18.
+# Covers: terminated worker, fast stop with a hung endpoint.
 use strict;
 use warnings;
 

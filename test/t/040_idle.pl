@@ -8,7 +8,7 @@
 # poll_interval is a second, so the worker looks sixty times whether it has to look.
 # Then one event is committed, and the time to its receipt is printed.
 #
-# Covers T41 (statements of an idle worker), T52 (no NOTIFY, no polling).
+# Covers: statements of an idle worker; no NOTIFY, no polling.
 use strict;
 use warnings;
 

@@ -6,11 +6,10 @@
 # Each part has a source and subscriptions of its own in one cluster; the
 # endpoints fail in the way the part is about.
 #
-# Covers T22 (retries by schedule, for every kind of failure), T23 (every event
-# ends in exactly one state), T24 (what is a failure), T28 (an entity goes on
-# after a dead letter), T31 and T32 (order per entity while retrying), T34, T35
-# (dead letters), T56 (pause), T62 (addresses, redirects), T21 (settings change
-# while running).
+# Covers: retries by schedule, for every kind of failure; every event ends in
+# exactly one state; what is a failure; an entity goes on after a dead letter;
+# order per entity while retrying; dead letters; pause; addresses, redirects;
+# settings change while running.
 use strict;
 use warnings;
 

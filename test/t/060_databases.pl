@@ -3,13 +3,12 @@
 # from being dropped, copied or renamed; and where no worker can run, events are
 # kept, the reason is told, and they are delivered as soon as one can.
 #
-# Covers T3 (a foreign schema "webhook", tables missing), T5 (huge
-# max_connections), T8 and T11 (DROP and CREATE DATABASE while the worker is
-# idle and within HTTP), T9 (CREATE DATABASE ... TEMPLATE), T10 (templates and
-# closed databases are left alone), T12 (DROP EXTENSION during a slow request,
-# also with CREATE in one transaction), T15 (terminated worker and launcher),
-# T16 (max_worker_processes exhausted), T17 (any database, no restart), and of
-# the traps of the terrain 6 (a copy stays suspended), 17, 19, 21, 22 and 23.
+# Covers: a foreign schema "webhook", tables missing; huge max_connections;
+# DROP and CREATE DATABASE while the worker is idle and within HTTP; CREATE
+# DATABASE ... TEMPLATE; templates and closed databases are left alone; DROP
+# EXTENSION during a slow request, also with CREATE in one transaction;
+# terminated worker and launcher; max_worker_processes exhausted; any database,
+# no restart.
 use strict;
 use warnings;
 

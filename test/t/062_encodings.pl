@@ -4,7 +4,7 @@
 # (SQL_ASCII takes any), arrives as question marks; and nothing waits behind it.
 # What an endpoint answers is kept as far as the database's encoding allows.
 #
-# Covers, of the traps of the terrain, 24 (one event's text stops no other's).
+# Covers: one event's text stops no other's.
 use strict;
 use warnings;
 

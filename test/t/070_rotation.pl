@@ -8,9 +8,7 @@
 # With a retention of six seconds a segment is one second wide, and the ring goes
 # round every eight. Two sessions write all the while, with a lock_timeout.
 #
-# Covers T37 (rotation with open and prepared transactions), T45, T48 and T51
-# (no DELETE, bounded), and of the traps of the
-# terrain 4, 12, 13 and 50.
+# Covers: rotation with open and prepared transactions; no DELETE, bounded.
 use strict;
 use warnings;
 

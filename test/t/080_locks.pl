@@ -2,12 +2,11 @@
 # works on the extension's tables neither waits for the worker nor harms it; and
 # what people add to these tables, or set for their database, does not either.
 #
-# Covers T9 and T14 (ALTER, TRUNCATE, VACUUM FULL, REINDEX, LOCK while a request
-# hangs, and somebody's lock while the worker wants to write), T13 (deadlocks),
-# T23 and T63 (columns, indexes, triggers, foreign keys and row security added
-# to our tables), T60 and T61 (a hostile search_path, statement_timeout, and other
-# session defaults), T64 (triggers on what the worker writes), and of the traps
-# of the terrain 9, 10, 16 and 23.
+# Covers: ALTER, TRUNCATE, VACUUM FULL, REINDEX, LOCK while a request hangs,
+# and somebody's lock while the worker wants to write; deadlocks; columns,
+# indexes, triggers, foreign keys and row security added to our tables; a
+# hostile search_path, statement_timeout, and other session defaults; triggers
+# on what the worker writes.
 use strict;
 use warnings;
 

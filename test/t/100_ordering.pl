@@ -10,8 +10,8 @@
 # transaction began comes before what that transaction did. (Ids are not commit
 # order between entities.) So each transaction notes what it sees committed.
 #
-# Covers T28 (an entity goes on after a dead letter), T31 and T32 (order per
-# entity, and none), T58 (deliveries are not serial).
+# Covers: an entity goes on after a dead letter; order per entity, and none;
+# deliveries are not serial.
 use strict;
 use warnings;
 

@@ -13,8 +13,8 @@
 # the order of arrival, no well endpoint falls behind another, and the three
 # together get no more requests than their share while the 97 are waiting for theirs.
 #
-# Covers T38, T39 (one of 100 hangs), T46 (no barrier), T47, T48 (no shared pool
-# that fills up), T50 (one broken subscription cannot stop others).
+# Covers: one of 100 hangs; no barrier; no shared pool that fills up; one
+# broken subscription cannot stop others.
 use strict;
 use warnings;
 

@@ -2,7 +2,7 @@
 # then, and costs nobody else anything; what happens meanwhile is kept, one
 # insert each, and arrives in order when the endpoint is well again.
 #
-# Covers T22 (failures that go on), T32 (order per entity), T49 (no hot row).
+# Covers: failures that go on; order per entity; no hot row.
 use strict;
 use warnings;
 

@@ -3,8 +3,6 @@
 # which a filter cannot be evaluated is kept for people, neither lost nor sent,
 # and disturbs nobody. What an event costs does not depend on how many
 # subscriptions ask for other tenants or entity types.
-#
-# Covers trap 24 (an error inside one event must not abort the page).
 use strict;
 use warnings;
 

@@ -3,7 +3,7 @@
 # while everything runs, count at once, and a change loses nothing that is
 # under way; a backlog beyond a limit holds up nobody else.
 #
-# Covers T21 (settings change while running), T56 (a rate limit per subscription).
+# Covers: settings change while running; a rate limit per subscription.
 use strict;
 use warnings;
 

@@ -5,7 +5,7 @@
 # shown with a clock of its own in test/unit/test_queue_batch.c and
 # test_batch.c.)
 #
-# Covers T29 (the same id on a repeat), T31, T32 (order per entity).
+# Covers: the same id on a repeat; order per entity.
 use strict;
 use warnings;
 

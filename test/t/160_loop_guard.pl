@@ -2,7 +2,7 @@
 # its own changes when it marks its transactions; everybody else is. So it is
 # with README's recipe, run as it stands there.
 #
-# Covers T56 (a handler that writes back, an endless loop), trap 41.
+# Covers: a handler that writes back, an endless loop.
 use strict;
 use warnings;
 

@@ -5,8 +5,7 @@
 # dead letter whose event is gone from the outbox; and the log is found without
 # a scan.
 #
-# Covers T34 and T35 (dead letters: sent again by several at once, once), T56
-# (pause), and crashes in between.
+# Covers: dead letters: sent again by several at once, once; pause.
 use strict;
 use warnings;
 

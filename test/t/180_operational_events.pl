@@ -4,7 +4,7 @@
 # one it is about, and two that watch each other and are both in trouble come to
 # rest.
 #
-# Covers T50 (health reports what is broken) and T41's neighbour, the endless loop.
+# Covers: health reports what is broken.
 use strict;
 use warnings;
 

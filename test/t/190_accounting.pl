@@ -13,7 +13,7 @@
 # there are dead letters. The worker is ended ten times in the midst of it, by
 # SIGTERM and SIGKILL in turns; the latter takes the whole cluster with it.
 #
-# Covers T23 (exactly one state), T26 and T27 (nothing needs repair).
+# Covers: exactly one state; nothing needs repair.
 use strict;
 use warnings;
 

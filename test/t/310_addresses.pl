@@ -4,7 +4,7 @@
 # has named their network.
 #
 # Which addresses, and names whose answer changes between look-ups:
-# test/unit/test_address_policy.c, test_engine_address.c. Covers T62.
+# test/unit/test_address_policy.c, test_engine_address.c.
 use strict;
 use warnings;
 
@@ -29,7 +29,7 @@ for my $what (
 	"ALTER SYSTEM SET webhook.allowed_networks = '0.0.0.0/0'")
 {
 	my ($rc, $out, $err) = $t->node->psql($WebhookTest::DB, "SET ROLE owner; $what");
-	like($err, qr/ERROR:  permission denied/, "T62: only a superuser: $what");
+	like($err, qr/ERROR:  permission denied/, "only a superuser: $what");
 }
 
 # -- a name that is internal
@@ -39,7 +39,7 @@ $t->watch('item');
 $t->subscribe('crm', $r->url('/ok/crm'), retry_schedule => "'{500ms}'", ordering => "'none'");
 my ($rc, $out, $err) = $t->node->psql($WebhookTest::DB,
 	"SET webhook.allowed_networks = ''; SELECT webhook.subscribe('again', '" . $r->url('/ok/again') . "')");
-like($err, qr/ERROR/, 'T62: localhost is refused when somebody subscribes, if its network is not allowed');
+like($err, qr/ERROR/, 'localhost is refused when somebody subscribes, if its network is not allowed');
 
 sub outcomes
 {
@@ -71,8 +71,8 @@ my $arrived = $r->count('/ok/crm');
 my $refused = outcomes('address_refused');
 $t->sql('INSERT INTO item SELECT FROM generate_series(1, 20)');
 poll_until('more are refused', sub { outcomes('address_refused') >= $refused + 20 });
-is($r->count('/ok/crm'), $arrived, 'T62: what localhost resolves to is refused when it is dialled');
-is( scalar(grep { $_->{conn} != $first->{conn} } $r->requests('/ok/crm')), 0, 'T62: also on the connection that is open: no other was made before');
+is($r->count('/ok/crm'), $arrived, 'what localhost resolves to is refused when it is dialled');
+is( scalar(grep { $_->{conn} != $first->{conn} } $r->requests('/ok/crm')), 0, 'also on the connection that is open: no other was made before');
 is($t->sql("SELECT count(*) FROM webhook.log WHERE outcome = 'address_refused' AND (http_status IS NOT NULL OR response IS NOT NULL)"),
 	0, 'nothing of a response is told');
 unlike($t->sql("SELECT DISTINCT error FROM webhook.log WHERE outcome = 'address_refused'"), qr/127\.|::1/, 'nor where the name leads to');

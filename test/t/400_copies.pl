@@ -3,9 +3,8 @@
 # is promoted, and then goes on with what was pending; what was moved goes on
 # when it is told that it was moved.
 #
-# Covers T19 (dump and restore to lower and higher xids), T20 (standby,
-# failover), T30 (restore and clone are detected and told), T66 (what a dump
-# holds), and of the traps of the terrain 5 and 6.
+# Covers: dump and restore to lower and higher xids; standby, failover; restore
+# and clone are detected and told; what a dump holds.
 use strict;
 use warnings;
 

@@ -8,8 +8,8 @@
 # stop (it writes down what it breaks off), its exit, and up to 100 ms in which
 # PostgreSQL sleeps before it looks again whether the database is free.
 #
-# Covers T8 and T11 (DROP DATABASE), T9 (CREATE DATABASE ... TEMPLATE), T14 (TRUNCATE,
-# VACUUM FULL, CLUSTER, REINDEX, ALTER TABLE), and of the traps of the terrain 16 and 19.
+# Covers: DROP DATABASE; CREATE DATABASE ... TEMPLATE; TRUNCATE, VACUUM FULL,
+# CLUSTER, REINDEX, ALTER TABLE.
 use strict;
 use warnings;
 

@@ -6,8 +6,7 @@
 # a copy of the PostgreSQL installation, which works wherever it lies, so the
 # installation that is tested holds nothing of it.
 #
-# Covers T14, T22 (update between two versions while the worker runs), T63, and of the traps of
-# the terrain 16 and 23.
+# Covers: update between two versions while the worker runs.
 use strict;
 use warnings;
 

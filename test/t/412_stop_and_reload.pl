@@ -3,8 +3,6 @@
 # settings under way, and requests under way end as they would have.
 #
 # (030_shutdown has the fast shutdown and the terminated worker.)
-#
-# Covers T15, T26, and of the traps of the terrain 17 and 18.
 use strict;
 use warnings;
 

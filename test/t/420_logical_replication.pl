@@ -3,7 +3,8 @@
 # ALWAYS announces both; and our tables within a publication of all tables
 # harm neither the worker nor the applying.
 #
-# Covers T20 (a logical subscriber is suspended for what it applies) and T55 (ORIGIN and ALWAYS).
+# Covers: a logical subscriber is suspended for what it applies; ORIGIN and
+# ALWAYS.
 use strict;
 use warnings;
 

@@ -1,8 +1,6 @@
 # The promise: secrets do not leak. With webhook.key_file they are kept sealed
 # under a key outside the database, which can be rotated; a superuser may keep
 # them in files; and no message, view or dump shows one.
-#
-# Covers of the traps of the terrain 38 (secrets in catalogs, dumps and logs).
 use strict;
 use warnings;
 

@@ -11,8 +11,8 @@
 # look for the next rows had to pass all of those again, n deliveries would cost
 # the square of n. No time is asserted, but how many index entries are passed.
 #
-# Covers T7 and T46 (bounded memory), T47 (an old snapshot), T49 (much that
-# waits does not slow the rest).
+# Covers: bounded memory; an old snapshot; much that waits does not slow the
+# rest.
 use strict;
 use warnings;
 

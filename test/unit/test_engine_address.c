@@ -4,7 +4,6 @@
  *	  it: names that resolve to something internal, names whose answer changes
  *	  between two look-ups (DNS rebinding), names with several answers,
  *	  connections that are reused after the list of allowed networks changed.
- *	  T62.
  *
  * Names are resolved by a getaddrinfo of this program's, which libcurl finds
  * before the C library's; it is called in a thread of libcurl's, so that what

@@ -130,7 +130,7 @@ test_redirect_is_not_followed(void **state)
 
 /*
  * A response whose first header continues the last one: of the response before,
- * as libcurl 7.88 would have it, in memory that it has freed (T2). What it is
+ * as libcurl 7.88 would have it, in memory that it has freed. What it is
  * called does not matter, that it is no use of that memory does: ASan sees it.
  */
 static void
