@@ -462,6 +462,9 @@ BEGIN
 	IF TG_OP = 'INSERT' THEN
 		INSERT INTO webhook.secret (subscription_id, secret, generated)
 			SELECT NEW.id, webhook_internal.generate_secret(p), true FROM webhook.profile p WHERE p.name = NEW.profile;
+		-- an id that was given, as by a restore of the rows alone, is taken: the sequence goes on after it
+		PERFORM setval('webhook.subscription_id_seq', NEW.id)
+			FROM webhook.subscription_id_seq q WHERE NEW.id > q.last_value;
 	ELSIF TG_OP = 'UPDATE' THEN
 		PERFORM webhook_internal.check_secret(p, webhook_internal.secret_owner(k.subscription_id, k.id), k.secret)
 			FROM webhook.profile p, webhook.secret k

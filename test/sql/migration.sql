@@ -47,5 +47,11 @@ INSERT INTO webhook.profile (name, description, envelope) VALUES ('mine', 'first
 INSERT INTO webhook.profile (name, description, envelope) VALUES ('mine', 'third', '"$object"') ON CONFLICT DO NOTHING;
 SELECT name, description FROM webhook.profile WHERE NOT builtin;
 
+-- an id that is given, as where rows are restored without their sequence, is not given out again
+INSERT INTO webhook.subscription (id, name, url) VALUES (1000, 'restored', 'https://restored.example.com/');
+INSERT INTO webhook.subscription (name, url) VALUES ('next', 'https://next.example.com/') RETURNING id;
+INSERT INTO webhook.subscription (id, name, url) VALUES (500, 'older', 'https://older.example.com/');
+INSERT INTO webhook.subscription (name, url) VALUES ('after', 'https://after.example.com/') RETURNING id;
+
 \c regression
 DROP DATABASE webhook_migration;
