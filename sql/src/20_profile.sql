@@ -78,10 +78,11 @@ COMMENT ON COLUMN webhook.profile.retry_schedule IS
 	'the retry_schedule of subscriptions that are made without one; null: the general default';
 COMMENT ON COLUMN webhook.profile.give_up_after IS 'the same for give_up_after';
 COMMENT ON COLUMN webhook.profile.params IS
-	'what is asked of a subscription''s params: an object of their names and of rules, '
-	'{"required": boolean, "type": string (not an empty one), number, boolean, object, array or '
-	'uuid, "values": [what it, or each member of the object, may be]}; params without a rule are '
-	'free';
+	'what is asked of a subscription''s params: an object of their names and of rules, {"type": '
+	'string (not an empty one), number, boolean, object, array, uuid or event_types (an object with '
+	'keys such as user.new), "required": boolean, "values": [what it, or each member of the object, '
+	'may be], "covers_events": true (every event that the subscription asks for is a key of it)}; '
+	'params without a rule are free';
 COMMENT ON COLUMN webhook.profile.max_url_length IS
 	'the most characters a subscription''s url may have; null: 2048';
 COMMENT ON COLUMN webhook.profile.builtin IS
@@ -112,7 +113,7 @@ INSERT INTO webhook.profile (name, builtin, headers, params, envelope, descripti
 		'CloudEvents 1.0 in binary mode: the data as the body, attributes as headers, signed with the Standard Webhooks headers');
 INSERT INTO webhook.profile (name, builtin, retry_schedule, give_up_after, params, envelope, description) VALUES
 	('website_toolbox', true, '{1h}', '3 days',
-		'{"event_types": {"type": "object"}}',
+		'{"event_types": {"type": "event_types"}}',
 		'{"api_version": "1", "data": {"object": {"...": "$object", "object": "$entity_title"}}, "object": "event", "id": "$number",
  "type": "$mapped_type|type", "mode": "$mode"}',
 		'as Website Toolbox sends them: an event object with data.object, here signed with the Standard Webhooks headers');
@@ -137,14 +138,15 @@ INSERT INTO webhook.profile (name, builtin, signature_algorithm, signature_encod
 		max_url_length, params, envelope, description) VALUES
 	('xsolla', true, 'sha1', 'hex', 'raw', '{body}', 'Authorization', 'Signature {signature}', 500,
 		'{"project_id": {"type": "uuid", "required": true},
-			"event_types": {"type": "object", "values": ["registration", "authorization", "email_confirmation", "link_social_account", "new_verified_user"]}}',
-		'{"event_type": "$mapped_type|type", "event_time": "$timestamp", "project_id": "$param.project_id", "data": "$object"}',
+			"event_types": {"type": "event_types", "required": true, "covers_events": true,
+			"values": ["registration", "authorization", "email_confirmation", "link_social_account", "new_verified_user"]}}',
+		'{"event_type": "$mapped_type", "event_time": "$timestamp", "project_id": "$param.project_id", "data": "$object"}',
 		'as Xsolla Login sends them: event_type, event_time, project_id and data, signed in Authorization');
 INSERT INTO webhook.profile (name, builtin, headers, timestamp_header, event_prefix, transaction_prefix,
 		signature_algorithm, signature_encoding, secret_encoding, signed_content, signature_header, signature_format, failure_match, failure_fields, params, envelope, description) VALUES
 	('aghanim', true, '{"User-Agent": "pgwebhook/1.0"}', 'X-Aghanim-Signature-Timestamp', 'whevt_', 'whtx_',
 		'hmac-sha256', 'hex', 'raw', '{timestamp}.{body}', 'X-Aghanim-Signature', '{signature}', '{"status": "error"}', '{code,message}',
-		'{"game_id": {"type": "string"}, "event_types": {"type": "object"}}',
+		'{"game_id": {"type": "string", "required": true}, "event_types": {"type": "event_types"}}',
 		'{"event_type": "$mapped_type|entity_action", "event_data": "$object", "event_time": "$unix", "event_id": "$id",
  "idempotency_key": "$context.idempotency_key:string", "request_id": "$context.request_id:string", "sandbox": "$sandbox",
  "trigger": "$context.trigger:string", "transaction_id": "$transaction_id",

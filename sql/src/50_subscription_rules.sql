@@ -147,26 +147,41 @@ CREATE FUNCTION webhook_internal.param_error(name text, rule jsonb, given jsonb)
 	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	type text := rule ->> 'type';
-	other jsonb;
+	type CONSTANT text := rule ->> 'type';
+	json_type CONSTANT text := CASE type WHEN 'uuid' THEN 'string' WHEN 'event_types' THEN 'object'
+		ELSE type END;
+	members CONSTANT jsonb := CASE WHEN jsonb_typeof(given) = 'object' THEN given ELSE '{}' END;
+	other text;
 BEGIN
 	IF given IS NULL OR given = 'null' THEN
 		RETURN CASE WHEN (rule ->> 'required')::boolean THEN format('params.%s is missing.', name) END;
 	END IF;
-	IF type = 'uuid' AND (jsonb_typeof(given) <> 'string' OR given ->> 0 !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')
-		OR type <> 'uuid' AND type <> jsonb_typeof(given)
-		OR type = 'string' AND given = '""' THEN -- a header made of it would be left out: CloudEvents without a source
-		RETURN format('params.%s must be %s.', name, CASE type WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'string' THEN 'a string that is not empty' WHEN 'object' THEN 'an object'
+	IF json_type <> jsonb_typeof(given)
+		OR type = 'uuid' AND given ->> 0 !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+		-- a header made of it would be left out: CloudEvents without a source
+		OR type = 'string' AND given = '""' THEN
+		RETURN format('params.%s must be %s.', name, CASE type
+			WHEN 'uuid' THEN 'a string that is a UUID' WHEN 'string' THEN 'a string that is not empty'
+			WHEN 'object' THEN 'an object' WHEN 'event_types' THEN 'an object'
 			WHEN 'array' THEN 'an array' ELSE 'a ' || type END);
 	END IF;
-	IF rule ? 'values' THEN
-		SELECT g.value INTO other
-			FROM (SELECT o.value FROM jsonb_each(CASE WHEN jsonb_typeof(given) = 'object' THEN given ELSE '{}' END) o
-				UNION ALL SELECT given WHERE jsonb_typeof(given) <> 'object') g
-			WHERE NOT rule -> 'values' @> jsonb_build_array(g.value) ORDER BY 1 LIMIT 1;
+	IF type = 'event_types' THEN
+		SELECT k INTO other FROM jsonb_object_keys(members) k
+			WHERE k !~ '.[.](new|update|delete|truncate|test)$' OR k LIKE '*.%' ORDER BY k LIMIT 1;
 		IF FOUND THEN
-			RETURN format('params.%s has %s, which is none of %s.', name, left(other::text, 100),
-				(SELECT string_agg(w, ', ' ORDER BY n) FROM jsonb_array_elements_text(rule -> 'values') WITH ORDINALITY v(w, n)));
+			RETURN format('params.%s has the key "%s", which is no entity_type.action_type such as user.new.',
+				name, left(other, 100));
+		END IF;
+	END IF;
+	IF rule ? 'values' THEN
+		SELECT g.value::text INTO other
+			FROM (SELECT o.value FROM jsonb_each(members) o
+				UNION ALL SELECT given WHERE jsonb_typeof(given) <> 'object') g
+			WHERE NOT rule -> 'values' @> jsonb_build_array(g.value) ORDER BY g.value LIMIT 1;
+		IF FOUND THEN
+			RETURN format('params.%s has %s, which is none of %s.', name, left(other, 100),
+				(SELECT string_agg(w, ', ' ORDER BY n)
+					FROM jsonb_array_elements_text(rule -> 'values') WITH ORDINALITY v(w, n)));
 		END IF;
 	END IF;
 	RETURN NULL;
@@ -199,6 +214,12 @@ BEGIN
 		UNION ALL SELECT 2, 'batch_size is more than 1, and this profile sends one event per request: its batch_envelope is null.'
 			WHERE subscription.batch_size > 1 AND profile.batch_envelope IS NULL
 		UNION ALL SELECT 3, webhook_internal.param_error(r.key, r.value, subscription.params -> r.key) FROM jsonb_each(profile.params) r
+		UNION ALL SELECT 4, CASE WHEN e IS NULL
+				THEN format('events must be named one by one, each a key of params.%s.', r.key)
+				ELSE format('events has "%s", which is no key of params.%s.', e, r.key) END
+			FROM jsonb_each(profile.params) r
+				CROSS JOIN LATERAL unnest(coalesce(subscription.events, ARRAY[NULL::text])) e
+			WHERE (r.value ->> 'covers_events')::boolean AND NOT coalesce(subscription.params -> r.key ? e, false)
 		ORDER BY 1, 2) x(n, wrong) WHERE x.wrong IS NOT NULL LIMIT 1;
 	IF FOUND THEN
 		RAISE invalid_parameter_value USING
@@ -209,8 +230,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_profile_use(webhook.profile, webhook.subscription) IS
-	'raises an error, which names the field, where a subscription''s url, batch_size, params or '
-	'headers are not as its profile asks for';
+	'raises an error, which names the field, where a subscription''s url, batch_size, params, events '
+	'or headers are not as its profile asks for';
 
 CREATE FUNCTION webhook_internal.check_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -325,8 +346,8 @@ BEGIN
 				HINT = 'Leave it out of headers.';
 		END IF;
 	END LOOP;
-	IF TG_OP = 'INSERT' OR (NEW.profile, NEW.url, NEW.headers, NEW.params, NEW.batch_size)
-		IS DISTINCT FROM (OLD.profile, OLD.url, OLD.headers, OLD.params, OLD.batch_size) THEN
+	IF TG_OP = 'INSERT' OR (NEW.profile, NEW.url, NEW.headers, NEW.params, NEW.batch_size, NEW.events)
+		IS DISTINCT FROM (OLD.profile, OLD.url, OLD.headers, OLD.params, OLD.batch_size, OLD.events) THEN
 		PERFORM webhook_internal.check_profile_use(p, NEW);
 	END IF;
 	RETURN NEW;

@@ -113,10 +113,10 @@ BEGIN
 	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR EXISTS (
 		SELECT FROM jsonb_each(CASE WHEN jsonb_typeof(NEW.params) = 'object' THEN NEW.params END) r
-			WHERE jsonb_typeof(r.value) <> 'object' OR r.value - '{type,required,values}'::text[] <> '{}'
-				OR r.value ->> 'type' NOT IN ('string', 'number', 'boolean', 'object', 'array', 'uuid')
-				OR jsonb_typeof(r.value -> 'required') <> 'boolean' OR jsonb_typeof(r.value -> 'values') <> 'array') THEN
-		PERFORM webhook_internal.profile_error(NEW.name, 'params is an object of rules, each an object with type (string, number, boolean, object, array or uuid), required (true or false) and values (an array), or some of them.',
+			WHERE jsonb_typeof(r.value) <> 'object' OR r.value - '{type,required,values,covers_events}'::text[] <> '{}'
+				OR r.value ->> 'type' NOT IN ('string', 'number', 'boolean', 'object', 'array', 'uuid', 'event_types')
+				OR jsonb_typeof(r.value -> 'required') <> 'boolean' OR jsonb_typeof(r.value -> 'covers_events') <> 'boolean' OR jsonb_typeof(r.value -> 'values') <> 'array') THEN
+		PERFORM webhook_internal.profile_error(NEW.name, 'params is an object of rules, each an object with type (string, number, boolean, object, array, uuid or event_types), required and covers_events (true or false) and values (an array), or some of them.',
 			'For example ''{"project_id": {"type": "uuid", "required": true}}''.');
 	END IF;
 	RETURN NEW;

@@ -57,7 +57,7 @@ CALL wrong($$ SELECT webhook.copy_profile('mine', NULL) $$);
 CALL wrong($$ SELECT webhook.copy_profile('mine', '') $$);
 CALL wrong($$ SELECT webhook.copy_profile('mine', repeat('x', 201)) $$);
 -- one that is in use stays
-SELECT webhook.subscribe('user', 'https://hooks.example.com/', profile => 'mine') IS NOT NULL AS subscribed;
+SELECT webhook.subscribe('user', 'https://hooks.example.com/', profile => 'mine', params => '{"game_id": "gm_1"}') IS NOT NULL AS subscribed;
 CALL wrong($$ DELETE FROM webhook.profile WHERE name = 'mine' $$);
 CALL wrong($$ UPDATE webhook.profile SET name = 'yours' WHERE name = 'mine' $$);
 SELECT webhook.unsubscribe('user');
@@ -133,6 +133,7 @@ BEGIN
 	CALL wrong_profile('params', '{"a": {"required": "yes"}}');
 	CALL wrong_profile('params', '{"a": {"values": "b"}}');
 	CALL wrong_profile('params', '{"a": {"default": 1}}');
+	CALL wrong_profile('params', '{"a": {"type": "event_types", "covers_events": 1}}');
 	CALL wrong_profile('params', '{"a": {}, "b": {"type": "number", "required": false, "values": [1, 2]}}');
 	CALL wrong_profile('envelope', NULL);
 	CALL wrong_profile('signature_separator', '');
@@ -142,26 +143,32 @@ $$;
 --
 -- What a profile asks of a subscription
 --
-CREATE FUNCTION subscribe(profile text, params jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', url text DEFAULT 'https://hooks.example.com/') RETURNS text
-	LANGUAGE sql AS $$ SELECT format('SELECT webhook.subscribe(%L, %L, profile => %L, params => %L, headers => %L)', 's', url, profile, params, headers) $$;
--- Xsolla: project_id is a UUID, event types are theirs, a URL has at most 500 characters, Authorization is the signature's
+CREATE FUNCTION subscribe(profile text, params jsonb DEFAULT '{}', headers jsonb DEFAULT '{}', url text DEFAULT 'https://hooks.example.com/', events text[] DEFAULT NULL) RETURNS text
+	LANGUAGE sql AS $$ SELECT format('SELECT webhook.subscribe(%L, %L, %L, profile => %L, params => %L, headers => %L)', 's', url, events, profile, params, headers) $$;
+-- Xsolla: project_id is a UUID, event types are theirs and nothing else is sent, a URL has at most 500 characters, Authorization is the signature's
 CALL wrong(subscribe('xsolla'));
 CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555"}'));
-CALL wrong(subscribe('xsolla', '{"project_id": null}'));
-CALL wrong(subscribe('xsolla', '{"project_id": 17}'));
-CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-55555555555"}'));
-CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555\n"}'));
+CALL wrong(subscribe('xsolla', '{"project_id": null, "event_types": {"user.new": "registration"}}', events => '{user.new}'));
+CALL wrong(subscribe('xsolla', '{"project_id": 17, "event_types": {"user.new": "registration"}}', events => '{user.new}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-55555555555", "event_types": {"user.new": "registration"}}', events => '{user.new}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555\n", "event_types": {"user.new": "registration"}}', events => '{user.new}'));
 CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.update": "email_confirmation"}}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.update": "email_confirmation"}}', events => '{user.update,user.new}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.update": "email_confirmation"}}', events => '{user.new,user.delete}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.update": "email_confirmation"}}', events => '{user.*}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.created": "registration"}}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"*.new": "registration"}}'));
 CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration", "user.update": "login"}}'));
 CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": ["registration"]}'));
-CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555"}', url => 'https://hooks.example.com/' || repeat('x', 474)));
-CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555"}', url => 'https://hooks.example.com/' || repeat('x', 475)));
-CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555"}', '{"authorization": "mine"}'));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration"}}', events => '{user.new}', url => 'https://hooks.example.com/' || repeat('x', 474)));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration"}}', events => '{user.new}', url => 'https://hooks.example.com/' || repeat('x', 475)));
+CALL wrong(subscribe('xsolla', '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration"}}', events => '{user.new}', headers => '{"authorization": "mine"}'));
 CALL wrong(subscribe('github', '{}', '{"authorization": "mine", "X-More": "1"}'));
 -- the others
 CALL wrong(subscribe('github', '{}', '{"x-github-event": "mine"}'));
 CALL wrong(subscribe('github', '{}', '{"X-Hub-Signature-256": "mine"}'));
-CALL wrong(subscribe('aghanim', '{}', '{"User-Agent": "mine"}'));
+CALL wrong(subscribe('aghanim'));
+CALL wrong(subscribe('aghanim', '{"game_id": "gm_1"}', '{"User-Agent": "mine"}'));
 CALL wrong(subscribe('aghanim', '{"game_id": 5}'));
 CALL wrong(subscribe('aghanim', '{"game_id": "gm_1", "other": [5]}'));
 CALL wrong(subscribe('cloudevents', '{"source": {}}'));

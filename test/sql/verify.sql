@@ -243,7 +243,8 @@ $$;
 -- Secrets: of the form that the profile asks for
 --
 -- each has one that was made, of its form
-SELECT name, webhook.subscribe(name, 'https://hooks.example.com/', profile => name, params => '{"project_id": "11111111-2222-3333-4444-555555555555"}')
+SELECT name, webhook.subscribe(name, 'https://hooks.example.com/', CASE name WHEN 'xsolla' THEN '{user.new}'::text[] END, profile => name,
+		params => '{"project_id": "11111111-2222-3333-4444-555555555555", "event_types": {"user.new": "registration"}, "game_id": "gm_1"}')
 		~ CASE name WHEN 'standard_v1a' THEN '^whsk_[A-Za-z0-9+/]{86}==$' ELSE '^whsec_[A-Za-z0-9+/]{43}=$' END AS made
 	FROM webhook.profile p ORDER BY name COLLATE "C";
 -- and what is kept of it is right for it

@@ -130,11 +130,11 @@ UPDATE webhook.profile SET signature_algorithm = 'ed25519', signature_format = '
 SELECT webhook.copy_profile('github', 'github_sha1');
 UPDATE webhook.profile SET signature_algorithm = 'hmac-sha1', signature_header = 'X-Hub-Signature', signature_format = 'sha1={signature}' WHERE name = 'github_sha1';
 SQL
-my $params   = '{"project_id": "6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1"}';
+my $params   = '{"project_id": "6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1", "event_types": {"item.new": "registration"}, "game_id": "gm_1"}';
 my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile ORDER BY name');
 my %several  = map { $_ => 1 } split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE signature_separator IS NOT NULL');
 is_deeply([ grep { !$several{$_} } @profiles ], [qw(aghanim github github_sha1 xsolla)], 'these have room for one signature');
-my %old = map { $_ => $t->sql("SELECT webhook.subscribe('$_', '" . $r->url("/dialect/$_") . "', profile => '$_', params => '$params')") } @profiles;
+my %old = map { $_ => $t->sql("SELECT webhook.subscribe('$_', '" . $r->url("/dialect/$_") . "', '{item.new}', profile => '$_', params => '$params')") } @profiles;
 
 # Of one event, what the receiver of each profile gets.
 sub requests_of_an_event

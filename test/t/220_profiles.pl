@@ -23,7 +23,7 @@ my $r       = $t->receiver(args => ['--no-http2']);
 my $json    = JSON::PP->new->canonical->allow_nonref; # of characters, as receivers record them
 my $project = '6be93f7a-2d5f-4d55-9b1c-3a8d4b6ef0a1';
 my %params  = (
-	xsolla  => qq({"project_id": "$project", "event_types": {"user.new": "registration"}}),
+	xsolla  => qq({"project_id": "$project", "event_types": {"user.new": "registration", "user.update": "email_confirmation", "user.delete": "link_social_account"}}),
 	aghanim => '{"game_id": "gm_exTAyxPsVwh"}');
 my %secret;
 my $instance = $t->sql('SELECT instance FROM webhook.identity');
@@ -129,7 +129,8 @@ subtest 'the receivers\' own libraries accept what is sent, and nothing near it'
 	$t->sql('CREATE TABLE users (id bigint PRIMARY KEY, name text, tags text[], paid boolean, extra jsonb)');
 	$t->watch('users', entity_type => "'user'", keep_previous => 'true');
 	my @profiles = split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name');
-	subscribe_as($_, $_, "events => '{user.*}'") for @profiles;
+	# Xsolla's asks for each event by name, as nothing may be sent that its page has no type for
+	subscribe_as($_, $_, "events => '{" . ($_ eq 'xsolla' ? 'user.new,user.update,user.delete' : 'user.*') . "}'") for @profiles;
 	$t->sql("INSERT INTO users VALUES (42, 'Jürgen \"J\"', '{a,b}', true, '{\"n\": 1e3}')");
 	$t->sql("UPDATE users SET name = '', paid = NULL WHERE id = 42");
 	$t->sql('DELETE FROM users');
@@ -226,7 +227,7 @@ JSON
 };
 
 subtest 'Xsolla Login: registration' => sub {
-	subscribe_as('xsolla', 'xsolla_user', "events => '{user.*}'");
+	subscribe_as('xsolla', 'xsolla_user', "events => '{user.new}'");
 	$t->sql("INSERT INTO users VALUES (9, 'Eve', '{x}', false, '{\"nested\": {\"deep\": [1, null]}}')");
 	$t->sql("UPDATE users SET paid = true WHERE id = 9");
 	my $event   = event("entity_id = '9' AND action_type = 'new'");
@@ -234,7 +235,8 @@ subtest 'Xsolla Login: registration' => sub {
 	same_json($request->{body}, qq({"event_type": "registration", "event_time": "$event->{iso}", "project_id": "$project",
 		"data": {"id": 9, "name": "Eve", "tags": ["x"], "paid": false, "extra": {"nested": {"deep": [1, null]}}}}), 'as its page shows it');
 	is($request->{headers}{authorization}, 'Signature ' . sha1_hex($request->{body} . $secret{xsolla_user}), 'signed in Authorization');
-	is($json->decode(request('xsolla_user', 2)->{body})->{event_type}, 'user.updated', 'a type that params do not map');
+	$t->wait_until_settled;
+	is($r->count('/ok/xsolla_user'), 1, 'what its page has no type for is not sent');
 	$t->sql("SELECT webhook.unsubscribe('xsolla_user')");
 };
 
@@ -297,13 +299,13 @@ subtest 'a test event marks itself in each dialect' => sub {
 		website_toolbox => sub { $_[0]{mode} eq 'test' && $_[0]{type} eq 'user.test' },
 		aghanim         => sub { $_[0]{sandbox} && $_[0]{event_type} eq 'user.test' },
 		stripe          => sub { !$_[0]{livemode} },
-		xsolla          => sub { $_[0]{event_type} eq 'user.test' },
+		xsolla          => sub { $_[0]{event_type} eq 'registration' }, # the page has no type of a test, so it is one of its own
 		github          => sub { $_[0]{action} eq 'test' },
 		standard        => sub { $_[0]{type} eq 'user.test' },
 		cloudevents     => sub { $_[0]{type} eq 'user.test' },
 		cloudevents_binary => sub { $_[1]{headers}{'ce-type'} eq 'user.test' });
 	is_deeply([ sort keys %mark ], [ split /\n/, $t->sql('SELECT name FROM webhook.profile WHERE builtin ORDER BY name COLLATE "C"') ], 'all that are built in');
-	subscribe_as($_, "test_$_", "events => '{*.truncate}'") for sort keys %mark;
+	subscribe_as($_, "test_$_", "events => '{" . ($_ eq 'xsolla' ? 'user.new' : '*.truncate') . "}'") for sort keys %mark;
 	for my $profile (sort keys %mark)
 	{
 		is($t->sql("CALL webhook.test('test_$profile', 'user', '7')"), '200|', "$profile: webhook.test says that it arrived");

@@ -301,7 +301,7 @@ my ($rc, $out, $err) = $node->psql('postgres',
 like($err, qr/credential "client_key" is not usable.*not the key of the first certificate/s, 'refused: a key of another certificate');
 for my $case (
 	[ q{UPDATE webhook.subscription SET headers = '{"authorization": "x"}' WHERE name = 'tunnel'}, 'one of the subscription' ],
-	[ q{UPDATE webhook.subscription SET profile = 'xsolla', params = '{"project_id": "0d5f1f2e-0000-4000-8000-000000000000"}' WHERE name = 'tunnel'}, 'one of its profile' ],
+	[ q{UPDATE webhook.subscription SET profile = 'xsolla', events = '{item.new}', params = '{"project_id": "0d5f1f2e-0000-4000-8000-000000000000", "event_types": {"item.new": "registration"}}' WHERE name = 'tunnel'}, 'one of its profile' ],
 	[ q{SELECT webhook.set_credential('tunnel', 'basic', 'user:password')}, 'another credential' ],
 	[ q{SELECT webhook.set_credential('tunnel', 'header:AUTHORIZATION', 'x')}, 'a header by name' ])
 {

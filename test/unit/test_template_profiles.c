@@ -222,13 +222,13 @@ static const struct
 	{"website_toolbox", TEST,
 	 "{\"api_version\":\"1\",\"data\":{\"object\":{\"id\":42,\"plan\":\"pro\",\"object\":\"User\"}},"
 	 "\"object\":\"event\","
-	 "\"id\":1534,\"type\":\"user.test\",\"mode\":\"test\"}"},
+	 "\"id\":1534,\"type\":\"registration\",\"mode\":\"test\"}"},
 	{"xsolla", NEW,
 	 "{\"event_type\":\"registration\",\"event_time\":\"" TIME
 	 "\",\"project_id\":\"0a1b\",\"data\":{\"id\":42,\"plan\":"
 	 "\"pro\"}}"},
-	{"xsolla", UPDATE,
-	 "{\"event_type\":\"user.updated\",\"event_time\":\"" TIME
+	{"xsolla", TEST,
+	 "{\"event_type\":\"registration\",\"event_time\":\"" TIME
 	 "\",\"project_id\":\"0a1b\",\"data\":{\"id\":42,\"plan\":"
 	 "\"pro\"}}"},
 	{"aghanim", NEW,
@@ -236,7 +236,7 @@ static const struct
 	{"aghanim", DELETE,
 	 "{\"event_type\":\"user.delete\",\"event_data\":{\"id\":\"42\"}" AGHANIM_TAIL("false")},
 	{"aghanim", TEST,
-	 "{\"event_type\":\"user.test\",\"event_data\":{\"id\":42,\"plan\":\"pro\"}" AGHANIM_TAIL("true")},
+	 "{\"event_type\":\"registration\",\"event_data\":{\"id\":42,\"plan\":\"pro\"}" AGHANIM_TAIL("true")},
 };
 
 static void

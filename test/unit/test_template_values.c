@@ -32,7 +32,7 @@ static const struct
 	{"$verb", "\"created\"", "\"updated\"", "\"deleted\"", "\"test\""},
 	{"$type", "\"user.created\"", "\"user.updated\"", "\"user.deleted\"", "\"user.test\""},
 	{"$entity_action", "\"user.new\"", "\"user.update\"", "\"user.delete\"", "\"user.test\""},
-	{"$mapped_type", "\"registration\"", "null", "7", "null"},
+	{"$mapped_type", "\"registration\"", "null", "7", "\"registration\""},
 	{"$tenant", "null", "\"17\"", "null", "null"},
 	{"$result", "{\"id\": 42}", "{\"id\": 42}", "null", "null"},
 	{"$previous", "null", "{\"old\":1}", "{\"old\":1}", "null"},
