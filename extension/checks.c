@@ -129,9 +129,9 @@ webhook_check_template(PG_FUNCTION_ARGS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("%s is not usable", text_to_cstring(PG_GETARG_TEXT_PP(2))),
 				errdetail_internal("At character %d: %s.", characters(utf8, error.at) + 1, error.why),
-				errhint(header ? "A header is text with {name} in it; docs/PROFILES.md lists the variables."
+				errhint(header ? "A header is text with {name} in it; docs/profiles.md lists the variables."
 							   : "An envelope is JSON in which a string \"$name\" stands for a value; "
-								 "docs/PROFILES.md lists the variables."));
+								 "docs/profiles.md lists the variables."));
 	wh_template_free(template);
 	PG_RETURN_VOID();
 }

@@ -2,7 +2,7 @@
 # The rules that the compiler does not know: who may include whom, how files
 # are laid out, and that tests wait for facts. `make lint` prints one TAP line
 # per rule, and beneath a broken one each place that breaks it. The reasons for
-# the dependency rules are in docs/ARCHITECTURE.md.
+# the dependency rules are in docs/internals/overview.md.
 #
 #   scripts/lint.sh [TREE]     (the tree this script is in, unless given)
 set -euo pipefail

@@ -176,7 +176,7 @@ typedef struct WhSubscription
 /*
  * How a request ended. retry.c holds the table that gives each its word in
  * the log and its class, and says which status is which of them;
- * docs/OUTCOMES.md shows it to people.
+ * docs/outcomes.md shows it to people.
  */
 typedef enum WhOutcomeKind
 {

@@ -3,7 +3,7 @@
  *	  Templates of profiles: an event in a receiver's own shape.
  *
  * A profile's templates are compiled once and rendered for every attempt.
- * docs/PROFILES.md is the reference of the language. An envelope is JSON in
+ * docs/profiles.md is the reference of the language. An envelope is JSON in
  * which a string "$name" stands for a variable's value; a text has {name} in it
  * and makes a header. Whatever the template: an envelope renders to JSON whose
  * objects have no key twice (but for what a value brings within itself), a

@@ -3,7 +3,7 @@
  *	  The table of variables: a name, where it may stand, and its getter.
  *
  * Looked up by name when a template is compiled, called when it is rendered.
- * docs/PROFILES.md shows the same table to people; a test compares the two. A
+ * docs/profiles.md shows the same table to people; a test compares the two. A
  * getter reads the values it is given and nothing else; what it has to put
  * together it writes to the scratch buffer, and its value then points there.
  * No variable holds a secret, and those that differ between two attempts are

@@ -31,7 +31,7 @@ CREATE TABLE webhook.profile (
 );
 COMMENT ON TABLE webhook.profile IS
 	'how a receiver wants to be spoken to: the envelope, the headers, the signature, what counts '
-	'as success, and what it asks of a subscription; docs/PROFILES.md is the reference';
+	'as success, and what it asks of a subscription; docs/profiles.md is the reference';
 COMMENT ON COLUMN webhook.profile.name IS 'the name a subscription uses, 1 to 200 characters';
 COMMENT ON COLUMN webhook.profile.description IS 'what is sent, in one sentence';
 COMMENT ON COLUMN webhook.profile.envelope IS

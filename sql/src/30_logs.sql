@@ -72,7 +72,7 @@ COMMENT ON COLUMN webhook.attempt.attempt_number IS
 	'number of this attempt of the delivery, from 1';
 COMMENT ON COLUMN webhook.attempt.started_at IS 'when the request was started';
 COMMENT ON COLUMN webhook.attempt.outcome IS
-	'one word: delivered, or what went wrong; docs/OUTCOMES.md has them all';
+	'one word: delivered, or what went wrong; docs/outcomes.md has them all';
 COMMENT ON COLUMN webhook.attempt.http_status IS
 	'the response''s status; null where there was none';
 COMMENT ON COLUMN webhook.attempt.error IS 'what went wrong, for people; null when delivered';
@@ -225,7 +225,7 @@ CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the s
 ALTER TABLE webhook.checkpoint REPLICA IDENTITY FULL;
 COMMENT ON TABLE webhook.checkpoint IS
 	'append-only positions of the worker, the newest of each kind counts; see '
-	'docs/ARCHITECTURE.md, Reading';
+	'docs/internals/overview.md, Reading';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
 COMMENT ON COLUMN webhook.checkpoint.kind IS
 	'read: everything up to here may have been sent; settled: everything up to here is delivered,'

@@ -12,7 +12,7 @@ CREATE FUNCTION webhook_internal.check_template(kind text, template text, what t
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_template';
 COMMENT ON FUNCTION webhook_internal.check_template(text, text, text) IS
 	'raises an error, with the position and the reason, where a template (kind envelope or '
-	'header) is not of the language of docs/PROFILES.md. what: its name in the message';
+	'header) is not of the language of docs/profiles.md. what: its name in the message';
 
 CREATE FUNCTION webhook_internal.check_signing(profile webhook.profile) RETURNS void
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'webhook_check_signing';

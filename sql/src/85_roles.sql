@@ -139,7 +139,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
 	'lets a role make, change, test, pause and remove subscriptions, send events again and give '
-	'new secrets; docs/ROLES.md says what it reaches. Only the owner of the extension may call it';
+	'new secrets; docs/security.md says what it reaches. Only the owner of the extension may call it';
 
 CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

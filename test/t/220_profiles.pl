@@ -1,7 +1,7 @@
 # The promise: each profile speaks its receiver's dialect. What the worker sends
 # is accepted by the receiver's own library, and nothing near it is; bodies and
 # headers are those that the receivers' own documents show, key by key and type
-# by type; what they call a failure is one. A profile is a row: docs/PROFILES.md
+# by type; what they call a failure is one. A profile is a row: docs/profiles.md
 # shows it as it is stored, a change counts for the next request, one of one's
 # own is dumped and restored, and README's works as it stands there.
 use strict;
@@ -87,8 +87,8 @@ SQL
 	return { id => $id, unix => $unix, iso => $iso, xid => $xid };
 }
 
-subtest 'docs/PROFILES.md shows the rows as they are stored' => sub {
-	my $docs = slurp_file("$root/docs/PROFILES.md");
+subtest 'docs/profiles.md shows the rows as they are stored' => sub {
+	my $docs = slurp_file("$root/docs/profiles.md");
 	$t->sql("INSERT INTO webhook.profile (name, description, envelope) VALUES ('plain', '', '{}')");
 	my $rows = $t->sql(<<'SQL');
 SELECT p.name, jsonb_build_object('envelopes', jsonb_build_array(p.envelope::jsonb, p.batch_envelope::jsonb),

@@ -19,7 +19,7 @@ use WebhookTest;
 my $TIMEOUT   = 5;     # seconds
 my $GROWTH_MB = 48;    # of the worker, for all of them at once and the bulk after that
 
-# name of the endpoint, its listener (http unless given), what docs/OUTCOMES.md calls it, the status that is told
+# name of the endpoint, its listener (http unless given), what docs/outcomes.md calls it, the status that is told
 my @endpoints = (
 	# without end, or nearly so: cut off at 1 MB of body, 64 kB of headers
 	[ 'endless-body',       'http', 'response_too_large', 200 ],

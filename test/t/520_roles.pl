@@ -1,4 +1,4 @@
-# The promise: what docs/ROLES.md grants is enough for what they are for, and
+# The promise: what docs/security.md grants is enough for what they are for, and
 # give nothing else: an operator reads no secret, a viewer sees the log and the
 # status, an application needs nothing. Where the owner wants that, operators
 # neither see nor touch each other's subscriptions; a dump carries all of it.
@@ -13,12 +13,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $page = slurp_file("$FindBin::RealBin/../../docs/ROLES.md");
+my $page = slurp_file("$FindBin::RealBin/../../docs/security.md");
 
 sub block
 {
 	my ($mark) = @_;
-	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/ROLES.md has no block \"$mark\"";
+	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/security.md has no block \"$mark\"";
 	return $1;
 }
 

@@ -1,4 +1,4 @@
-# The promise: docs/ROLES.md says of every object of both schemas what each role may
+# The promise: docs/security.md says of every object of both schemas what each role may
 # do with it, and nothing else is so. The page's table is compared with what the
 # server answers for each role and each object, both ways. And credentials that are
 # sent stay with the endpoint they were given for, whatever is removed, whenever
@@ -13,12 +13,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $page = slurp_file("$FindBin::RealBin/../../docs/ROLES.md");
+my $page = slurp_file("$FindBin::RealBin/../../docs/security.md");
 
 sub block
 {
 	my ($mark) = @_;
-	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/ROLES.md has no block \"$mark\"";
+	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/security.md has no block \"$mark\"";
 	return $1;
 }
 
@@ -62,7 +62,7 @@ reached AS (
 		ELSE has_function_privilege(r.role, o.oid, p.privilege) END OR c.columns IS NOT NULL)
 SELECT format('| %s | %s %s | %s |', shown, kind, name, string_agg(DISTINCT privilege, ', ')) FROM reached GROUP BY shown, kind, name ORDER BY shown, kind, name COLLATE "C"
 SQL
-my ($table) = $page =~ /<!-- roles: reach -->\n\| Role .*?\n\|[-| ]+\n(.*?)\n\n/s or die 'docs/ROLES.md has no table of what is reached';
+my ($table) = $page =~ /<!-- roles: reach -->\n\| Role .*?\n\|[-| ]+\n(.*?)\n\n/s or die 'docs/security.md has no table of what is reached';
 my %said = map { $_ => 1 } split /\n/, $table;
 my %is   = map { $_ => 1 } split /\n/, $reach;
 is_deeply([ grep { !$said{$_} } sort keys %is ], [], 'nothing is reached that the page does not say');

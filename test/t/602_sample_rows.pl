@@ -12,12 +12,12 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-my $page = slurp_file("$FindBin::RealBin/../../docs/ROLES.md");
+my $page = slurp_file("$FindBin::RealBin/../../docs/security.md");
 
 sub block
 {
 	my ($mark) = @_;
-	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/ROLES.md has no block \"$mark\"";
+	$page =~ /<!-- roles: $mark -->\n```sql\n(.*?)```/s or die "docs/security.md has no block \"$mark\"";
 	return $1;
 }
 

@@ -131,7 +131,7 @@ for my $name (sort keys %given)
 	write_private("$dir/given_$name", $given{$name});
 	$t->sql("INSERT INTO given SELECT '$name', pg_read_file('$dir/given_$name')");
 }
-my ($operator) = slurp_file("$FindBin::RealBin/../../docs/ROLES.md") =~ /<!-- roles: operator -->\n```sql\n(.*?)```/s or die 'no grants of operators in ROLES.md';
+my ($operator) = slurp_file("$FindBin::RealBin/../../docs/security.md") =~ /<!-- roles: operator -->\n```sql\n(.*?)```/s or die 'no grants of operators in security.md';
 $t->sql($operator);
 $t->sql('CREATE ROLE ann LOGIN IN ROLE webhook_operator; GRANT SELECT ON given TO ann');
 

@@ -17,7 +17,7 @@
 
 static const WhRetryPolicy policy = {3, {10 * SECOND, 60 * SECOND, HOUR}, 3 * DAY};
 
-/* One row per outcome, by the words of docs/OUTCOMES.md. */
+/* One row per outcome, by the words of docs/outcomes.md. */
 static const struct
 {
 	WhOutcomeKind kind;

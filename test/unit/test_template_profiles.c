@@ -1,6 +1,6 @@
 /*
  * test_template_profiles.c
- *	  The nine built-in profiles, as docs/PROFILES.md shows them: what each makes
+ *	  The nine built-in profiles, as docs/profiles.md shows them: what each makes
  *	  of events (that the page shows what is stored is seen to by
  *	  test/t/220_profiles.pl). The record of Website Toolbox's documentation and the
  *	  player.update of Aghanim's come out as their pages print them, but for
@@ -67,7 +67,7 @@ column(const Profile *p, const char *name)
 static Profile
 load(const char *name)
 {
-	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
+	FILE *doc = fopen(DOCS "/profiles.md", "r");
 	Profile p = {.n_headers = 0};
 	char line[1024];
 	char heading[100];
@@ -106,7 +106,7 @@ load(const char *name)
 	}
 	fclose(doc);
 	if (p.envelopes[0][0] == '\0' || p.n_columns == 0)
-		fail_msg("docs/PROFILES.md has no profile %s", name);
+		fail_msg("docs/profiles.md has no profile %s", name);
 	return p;
 }
 
@@ -114,7 +114,7 @@ load(const char *name)
 static void
 test_names(void **state)
 {
-	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
+	FILE *doc = fopen(DOCS "/profiles.md", "r");
 	char line[1024];
 	char name[32];
 	size_t n = 0;

@@ -1,7 +1,7 @@
 /*
  * test_template_values.c
  *	  What variables are worth, whatever the event; values that are odd but
- *	  valid JSON; limits and memory; and that docs/PROFILES.md lists the
+ *	  valid JSON; limits and memory; and that docs/profiles.md lists the
  *	  variables as they are.
  */
 #include "template_unit.h"
@@ -413,12 +413,12 @@ test_no_memory(void **state)
 	wh_template_free(t);
 }
 
-/* docs/PROFILES.md has a row for each variable, with where it may stand, in the same order. */
+/* docs/profiles.md has a row for each variable, with where it may stand, in the same order. */
 static void
 test_docs(void **state)
 {
 	static const char letters[] = "EH"; /* as WhTemplateKind */
-	FILE *doc = fopen(DOCS "/PROFILES.md", "r");
+	FILE *doc = fopen(DOCS "/profiles.md", "r");
 	char line[1024];
 	size_t n = 0;
 	unsigned int kinds;

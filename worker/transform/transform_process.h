@@ -24,7 +24,7 @@
 
 #include "types.h"
 
-#define WH_TRANSFORM_MS 500                        /* a call's time; documented in docs/PROFILES.md */
+#define WH_TRANSFORM_MS 500                        /* a call's time; documented in docs/profiles.md */
 #define WH_TRANSFORM_MEMORY ((Size) 256 << 20)     /* what a process may take for a call */
 #define WH_TRANSFORM_TYPE "webhook transform"      /* as pg_stat_activity shows it */
 #define WH_TRANSFORM_MAIN "webhook_transform_main" /* transform_process.c */
