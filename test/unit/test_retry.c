@@ -92,7 +92,7 @@ test_documented(void **state)
 										  [WH_CLASS_ENDPOINT] = "endpoint trouble",
 										  [WH_CLASS_GIVE_UP] = "give up",
 										  [WH_CLASS_DISABLE] = "disable"};
-	FILE *doc = fopen(DOCS "/OUTCOMES.md", "r");
+	FILE *doc = fopen(DOCS "/outcomes.md", "r");
 	char line[1024];
 	size_t n = 0;
 
