@@ -229,7 +229,7 @@ extern List *wh_store_profiles(List *routes, const WhLeftOut *left);
  * store_read.c: reading the outbox by position
  */
 
-/* How far has been read. See docs/internals/overview.md, Reading. */
+/* How far has been read. See docs/internals/reading.md. */
 typedef struct WhPosition
 {
 	char *snapshot;             /* S: pg_snapshot as text, palloc'd */
