@@ -252,6 +252,11 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 
 	if (d == NULL)
 		return false;
+	if (!wh_delivery_set_error(d, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), WH_ERROR_MAX - 1)))
+	{
+		free(d);
+		return false;
+	}
 	event->refs++;
 	d->event = event;
 	d->subscription_id = subscription_id;
@@ -261,7 +266,6 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 	d->disposal = WH_DO_DEAD_LETTER;
 	d->kind = WH_OUT_INTERNAL;
 	d->class = WH_CLASS_GIVE_UP;
-	memcpy(d->error, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), sizeof(d->error) - 1));
 	wh_settle_add(d);
 	return true;
 }

@@ -140,7 +140,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		TimestampTzGetDatum(wh_timestamp_of(d->wall_us)),
 		CStringGetTextDatum(d->word),
 		Int32GetDatum(d->http_status),
-		d->error[0] ? text_datum(d->error) : (Datum) 0,
+		d->error ? text_datum(d->error) : (Datum) 0,
 		Float4GetDatum((float) d->duration_us / 1000),
 		d->response ? text_datum(d->response) : (Datum) 0,
 		text_datum(d->event->entity_type),
@@ -148,7 +148,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		text_datum(d->event->action_type),
 	};
 	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
-								   [6] = d->error[0] == '\0',
+								   [6] = d->error == NULL,
 								   [8] = d->response == NULL,
 								   [10] = entity_id == NULL};
 
@@ -348,7 +348,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 					   ? TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us)))
 					   : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
-		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
+		column_add(&c[7], d->error ? text_datum(d->error) : (Datum) 0, d->error == NULL);
 		column_add(&c[8], Int16GetDatum(d->event->segment), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
 		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_DEFER);
@@ -396,7 +396,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 			continue;
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
-		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
+		column_add(&c[2], text_datum(d->error ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
 		column_add(&c[4], TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us))), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->segment), false);
