@@ -272,6 +272,7 @@ rule 'C files are laid out by .clang-format' formatted
 rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
+rule 'docs/images/*.svg are what docs/drawings/*.txt make' node scripts/drawings.mjs --check
 
 echo "1..$n"
 [ "$broken" = 0 ]

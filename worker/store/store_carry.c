@@ -7,7 +7,7 @@
  * breaker) is moved into the current segment with all it has, its id, xid and
  * time among them, by an UPDATE of the column that the table is partitioned by:
  * at each moment it is there once. The reader cannot take it for new: see
- * docs/internals/overview.md. The rows of webhook.pending that name the old segment
+ * docs/internals/reading.md. The rows of webhook.pending that name the old segment
  * then name the new one; a delivery in memory need not know, as an event is
  * found wherever it is (WH_EVENT_OF).
  *

@@ -8,7 +8,7 @@
  * hi was written by a transaction that was running when S was taken: one in
  * S's list, or one between S's xmax and N, the next xid read just after S.
  * A page is those stragglers first, then events above hi, all in id order.
- * docs/internals/overview.md, Reading, tells why nothing is lost.
+ * docs/internals/reading.md tells why nothing is lost.
  *
  * When there are more stragglers than fit a page, S and hi stay, and the
  * stragglers are read to their end under the visibility of the snapshot of

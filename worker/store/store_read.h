@@ -14,7 +14,7 @@
 #include "store_event.h"
 #include "types.h"
 
-/* How far has been read. See docs/internals/overview.md, Reading. */
+/* How far has been read. See docs/internals/reading.md. */
 typedef struct WhPosition
 {
 	char *snapshot;             /* S: pg_snapshot as text, palloc'd */

@@ -21,7 +21,7 @@
  * Transactions that took such an id and are still open when the sequence is moved
  * are watched until they have ended: while they may commit, no page is read whose
  * snapshot shows a row of theirs that has not got its new id.
- * docs/internals/overview.md, Reading, has the argument.
+ * docs/internals/reading.md has the argument.
  *
  * Owns what is being put right, in memory only: a worker that starts looks at
  * all that was captured since the one before it has read.
