@@ -42,7 +42,7 @@ my $offset = $t->log_size;
 $t->wait_for_worker;
 $t->change(300);
 $t->account("$limit descriptors", 300);
-like(slurp_file($node->logfile), qr/webhook worker keeps to \d+ requests at once/, 'the log says that it does less');
+like(slurp_file($node->logfile), qr/webhook worker sends at most \d+ requests at once/, 'the log says that it does less');
 unlike($t->log_since($offset), qr/terminated by signal/, 'nobody crashed');
 $node->stop('fast');
 $node->start;

@@ -27,8 +27,8 @@
 #include "tx_guard.h"
 
 static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be evaluated",
-										[WH_PART_PREVIOUS] = "changed columns could not be told",
-										[WH_PART_CONTEXT] = "origin could not be told",
+										[WH_PART_PREVIOUS] = "changed columns could not be determined",
+										[WH_PART_CONTEXT] = "origin could not be determined",
 										[WH_PARTS] = "filter could not be evaluated"};
 
 bool
@@ -179,7 +179,7 @@ wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
 {
 	bool is_update = strcmp(content->event->action_type, "update") == 0;
 
-	*why = route->unmatched ? "the subscription is too large: which events it is for is not known" : NULL;
+	*why = route->unmatched ? "the subscription is too large to be matched with events" : NULL;
 	if (*why)
 		return true;
 	if (route->n_exclude_origins >= 0)

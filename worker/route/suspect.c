@@ -60,8 +60,8 @@ wh_suspect_load(const WhPosition *settled)
 		doubtful = wh_position_copy(found.matching);
 		MemoryContextSwitchTo(old);
 		n_doubtful = WH_PAGE_EVENTS;
-		ereport(LOG, errmsg("webhook worker goes on step by step"),
-				errdetail("The one before it ended while it read or matched events after " INT64_FORMAT ".",
+		ereport(LOG, errmsg("webhook worker proceeds step by step"),
+				errdetail("The previous worker ended while it read or matched events after " INT64_FORMAT ".",
 						  found.matching->hi));
 	}
 	if (accused)
@@ -69,10 +69,10 @@ wh_suspect_load(const WhPosition *settled)
 		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
 		ereport(WARNING,
 				errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_number),
-				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
-													 ? "read"
-													 : "matched with what a subscription asks for"),
-				errhint("It goes to webhook.dead_letter, and is not tried again."));
+				errdetail("It ended each time that the event was %s.",
+						  found.suspect.subscription_id == 0 ? "read"
+															 : "matched with what a subscription asks for"),
+				errhint("The event becomes a dead letter and is not tried again."));
 	}
 	if (killed)
 		pfree(killed);

@@ -291,7 +291,7 @@ wh_store_find_extension(const char **why_not)
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
-		*why_not = "the extension was created anew";
+		*why_not = "the extension was dropped and created again";
 		return WH_RECREATED;
 	}
 	outbox_oid = outbox;
@@ -357,8 +357,7 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
-				*reason =
-					"webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
+				*reason = "webhook.identity has an invalid row: call webhook.enable_delivery()";
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
@@ -372,9 +371,10 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	else if (why)
 		*reason = MemoryContextStrdup(
 			wh_tx_results,
-			psprintf("%s: call webhook.enable_delivery() if this copy shall deliver in its own name, or "
-					 "webhook.enable_delivery(moved => true) if it is the original, moved",
-					 why));
+			psprintf(
+				"%s: call webhook.enable_delivery() to deliver from this copy as a database of its own, or "
+				"webhook.enable_delivery(moved => true) if it is the original, moved",
+				why));
 	else
 		*reason = NULL;
 	return *reason == NULL;

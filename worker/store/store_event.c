@@ -246,8 +246,8 @@ wh_row_event(WhRow *row)
 	if (row->event)
 		return row->event;
 	if (row->size > wh_event_size_max())
-		return wh_row_unread(row, psprintf("the event has %zu bytes, and none with more than %zu is sent",
-										   row->size, wh_event_size_max()));
+		return wh_row_unread(row, psprintf("the event has %zu bytes, more than the limit of %zu", row->size,
+										   wh_event_size_max()));
 	if (row->cut)
 	{
 		e.entity_id = whole_text(row, ENTITY_ID);

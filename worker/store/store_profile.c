@@ -153,8 +153,8 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 			if (!route->left_out)
 				ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-						errdetail("Its profile does not exist. What is for it is kept."),
-						errhint("Give it another profile, or create the one it names."));
+						errdetail("Its profile does not exist. Its events are kept."),
+						errhint("Set another profile, or create the one it names."));
 		}
 	}
 	return routes;

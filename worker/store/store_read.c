@@ -154,11 +154,9 @@ refuse_nonsense(HeapTuple row, TupleDesc desc)
 							 U64FromFullTransactionId(ReadNextFullTransactionId()) ||
 						 DatumGetBool(SPI_getbinval(row, desc, 10, &isnull[0])));
 	if (unknown || ahead)
-		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook.checkpoint has a row that no worker has written"),
-				errdetail(unknown ? "It has no position."
-								  : "Its position is ahead of all that has happened here."),
-				errhint("Delete that row; the newest one of its kind before it counts then."));
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.checkpoint has an invalid row"),
+				errdetail(unknown ? "It has no position." : "Its position is ahead of this cluster."),
+				errhint("Delete that row. The worker then uses the newest one of its kind before it."));
 }
 
 WhPosition *

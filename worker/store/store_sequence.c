@@ -303,10 +303,10 @@ move_sequence(const WhPosition *position)
 	ereport(
 		LOG,
 		errmsg("webhook worker moved the sequence webhook.event_number_seq to " INT64_FORMAT, base + room),
-		errdetail("It had been set by hand: events after " INT64_FORMAT
-				  " did not get higher ids. They get new ones.",
+		errdetail("It was set by hand, so events after " INT64_FORMAT
+				  " did not get higher numbers. They get new ones.",
 				  position->hi),
-		errhint("Leave the sequence alone; the numbers of events must ascend."));
+		errhint("Do not set this sequence: event numbers must ascend."));
 	high = base;
 	next_id = base + 1;
 	spare_until = base + room;

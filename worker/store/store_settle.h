@@ -9,7 +9,7 @@
 
 #include "types.h"
 
-/* Write down how these deliveries have ended; `logged`: also that they were attempted. */
+/* Write how these deliveries have ended; `logged`: with their rows in webhook.attempt. */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 #endif /* WEBHOOK_STORE_SETTLE_H */

@@ -185,12 +185,12 @@ warn_left_out(const All *all)
 		if (all->list[i].why && ++n <= WARN_AT_MOST)
 			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
-					errdetail("It is too large: %s. What is for it is kept.", all->list[i].why),
+					errdetail("It is too large: %s. Its events are kept.", all->list[i].why),
 					errhint("Make it smaller, or raise webhook.worker_memory."));
 	if (n > WARN_AT_MOST)
 		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				errmsg("%d more webhook subscriptions cannot be used", n - WARN_AT_MOST),
-				errdetail("They are too large, as those before."));
+				errdetail("They are too large, like those above. Their events are kept."));
 }
 
 WhLeftOut

@@ -181,7 +181,7 @@ open_stored(const Row *row, const WhSubscription *sub, const char *what, const c
 		ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
 				errmsg("webhook worker cannot use a %s of subscription \"%s\"", what, sub->name),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("Its requests are kept until it can; then reload, or set the %s again.", what));
+				errhint("Its deliveries wait. Fix the cause and reload, or set the %s again.", what));
 	forget(stored);
 	return copy;
 }
@@ -288,8 +288,8 @@ read_route(const Row *row)
 		ereport(
 			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
-			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
+			errdetail("Its column \"%s\" is null or empty. Its events are kept.", missing),
+			errhint("Set the column. Restore the table's triggers and constraints, which refuse such rows."));
 	sub->ordering = read_ordering(row);
 	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
 	sub->rate_limit = (int) number(row, "rate_limit");
