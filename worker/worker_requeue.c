@@ -20,6 +20,7 @@
 
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "store.h"
 #include "store_requeue.h"
 #include "worker.h"

@@ -13,6 +13,7 @@
 #include "engine.h"
 #include "store.h"
 #include "store_pending.h"
+#include "store_restore.h"
 #include "worker.h"
 
 /* The deferred rows of a subscription, or the rows of a lane. */

@@ -17,7 +17,7 @@
 #include "settings.h"
 #include "store.h"
 #include "store_carry.h"
-#include "store_pending.h"
+#include "store_restore.h"
 #include "store_rotate.h"
 #include "tx_guard.h"
 #include "worker.h"

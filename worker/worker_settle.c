@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "page_tracker.h"
 #include "fault.h"
 #include "store.h"

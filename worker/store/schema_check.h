@@ -9,7 +9,7 @@
 
 /* Once per process: from now on, no statement begins on tables that were altered and not checked since. */
 extern void wh_schema_guard(void);
-/* NULL, or what is wrong with our tables, for people, in the results' memory. */
+/* NULL, or what is wrong with our tables, for people. */
 extern const char *wh_schema_problem(Oid schema);
 /* An invalidation for this relation has come. */
 extern void wh_schema_changed(Oid relid);

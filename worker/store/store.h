@@ -88,21 +88,6 @@ extern char *wh_utf8_column(HeapTuple row, TupleDesc desc, int column);
 /* A bigint[] for a parameter. */
 extern Datum wh_int8_array(const int64 *values, int n);
 
-/*
- * Room for more members of a growing array, in `context` from the first on;
- * returns where it now lies. `cap` changes only when there is room: whoever
- * catches the error for want of memory still has an array of the old size.
- */
-static inline void *
-wh_grow(MemoryContext context, void *array, int *cap, int at_first, Size each)
-{
-	int larger = Max(at_first, *cap * 2);
-
-	array = array ? repalloc_huge(array, larger * each) : MemoryContextAllocHuge(context, larger * each);
-	*cap = larger;
-	return array;
-}
-
 /* Is the extension here? */
 typedef enum WhPresence
 {

@@ -1,6 +1,6 @@
 /*
  * store_pending.h
- *	  Deliveries in webhook.pending: fetched to be sent again, and put in order at start.
+ *	  Deliveries in webhook.pending: fetched to be sent again, put back, deleted.
  */
 #ifndef WEBHOOK_STORE_PENDING_H
 #define WEBHOOK_STORE_PENDING_H
@@ -11,6 +11,15 @@
 #include "nodes/pg_list.h"
 
 #include "types.h"
+
+/* clang-format off */
+/* How long until the next attempt, after so many. No schedule can say more than ten years, nor does this. */
+#define WH_RETRY_STEP(attempts) \
+	"least(coalesce((SELECT s.retry_schedule[" \
+	"                       least(greatest(" attempts ", 1), cardinality(s.retry_schedule))]" \
+	"                  FROM webhook.subscription s" \
+	"                 WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 years')"
+/* clang-format on */
 
 /* A delivery fetched from pending, its attempt counted. */
 typedef struct WhFetched
@@ -52,14 +61,6 @@ extern void wh_store_deferred_anywhere(void);
 /* A subscription's endpoint has recovered: its retries are due at once. */
 extern void wh_store_make_due(int64 subscription_id);
 
-/*
- * The system clock was set by so many microseconds: move the times in the table by
- * as much. And at start: shorten waits that no schedule can have made, because the
- * clock was set while no worker ran.
- */
-extern void wh_store_move_waits(int64 jump);
-extern void wh_store_shorten_waits(void);
-
 /* Delete a row: its event is gone, or is not for the subscription. */
 extern void wh_store_forget_pending(int64 subscription_id, int64 event_number);
 /* A fetched row has been judged; or it could not be now, and is put back. */
@@ -68,10 +69,5 @@ extern void wh_store_defer_again(int64 subscription_id, int64 event_number);
 
 /* When the next retry is due, except of the excluded subscriptions; DT_NOEND: none. */
 extern TimestampTz wh_store_next_due(const int64 *excluded, int n_excluded);
-
-/* At start: put the table in order after a crash, then report what it holds. */
-extern void wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
-							 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows),
-							 void *arg);
 
 #endif /* WEBHOOK_STORE_PENDING_H */
