@@ -9,7 +9,7 @@
  *	  worker_config.c		the engine's settings, the routes
  *	  worker_read.c			the position: how far the outbox has been read
  *	  worker_settle.c		what has ended and is not settled yet, the checkpoint
- *	  worker_apart.c		deliveries that cannot be settled with the others
+ *	  worker_settle_apart.c		deliveries that cannot be settled with the others
  *	  worker_rotate.c		when the next segment is emptied
  *	  worker_fetch.c		when pending deliveries are due
  *	  worker_notices.c		which breakers were announced as open
@@ -186,7 +186,7 @@ extern void wh_rotate_soon(void); /* another segment may be current */
 extern void wh_follow_clock(void);
 
 /*
- * worker_apart.c
+ * worker_settle_apart.c
  */
 
 /*

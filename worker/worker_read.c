@@ -35,7 +35,7 @@
 #include "store_notices.h"
 #include "store_read.h"
 #include "store_sequence.h"
-#include "strikes.h"
+#include "filter_strikes.h"
 #include "suspect.h"
 #include "worker_slots.h"
 #include "worker.h"

@@ -30,7 +30,7 @@
 #include "clock.h"
 #include "memory_limit.h"
 #include "route.h"
-#include "strikes.h"
+#include "filter_strikes.h"
 #include "suspect.h"
 #include "store.h"
 #include "store_event.h"

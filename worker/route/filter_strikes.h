@@ -1,9 +1,9 @@
 /*
- * strikes.h
+ * filter_strikes.h
  *	  Subscriptions whose filters keep exceeding their limits.
  */
-#ifndef WEBHOOK_STRIKES_H
-#define WEBHOOK_STRIKES_H
+#ifndef WEBHOOK_FILTER_STRIKES_H
+#define WEBHOOK_FILTER_STRIKES_H
 
 #include "postgres.h"
 
@@ -21,4 +21,4 @@ extern int64 wh_strikes_next(const char **why);
 extern void wh_strikes_disabled(int64 subscription_id);
 extern void wh_strikes_reread(int64 subscription_id);
 
-#endif /* WEBHOOK_STRIKES_H */
+#endif /* WEBHOOK_FILTER_STRIKES_H */

@@ -1,5 +1,5 @@
 /*
- * worker_apart.c
+ * worker_settle_apart.c
  *	  Deliveries that cannot be settled while others can: they are set apart.
  *
  * Settling is one transaction for many subscriptions. If it fails because of what

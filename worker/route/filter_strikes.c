@@ -1,5 +1,5 @@
 /*
- * strikes.c
+ * filter_strikes.c
  *	  Subscriptions whose filters keep exceeding their limits.
  *
  * A filter that takes too long for one event costs that event. One that does so
@@ -12,7 +12,7 @@
 
 #include "utils/hsearch.h"
 
-#include "strikes.h"
+#include "filter_strikes.h"
 
 typedef struct Strikes
 {
