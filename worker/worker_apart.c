@@ -192,6 +192,7 @@ wh_apart_try(void)
 			kept[left++] = kept[i];
 			continue;
 		}
+		wh_log_settled(kept[i].delivery);
 		if (kept[i].delivery->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(wh_now());
 		wh_delivery_free(kept[i].delivery);

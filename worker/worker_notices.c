@@ -17,6 +17,8 @@
  * resumed, dead letters, which are rows of tables), is decided in SQL: see
  * webhook_internal.announce and the triggers that call it.
  *
+ * The server's log has each such move as well, whoever listens: worker_log.c.
+ *
  * Owns the table of subscriptions whose breaker was told to be open.
  */
 #include "postgres.h"
@@ -81,6 +83,7 @@ void
 wh_notices_see(int64 subscription_id, const WhCounts *counts)
 {
 	bool open = counts->breaker != WH_BREAKER_CLOSED;
+	bool was_open;
 	Trouble *t;
 
 	if (!open && (troubles == NULL || hash_get_num_entries(troubles) == 0))
@@ -90,8 +93,11 @@ wh_notices_see(int64 subscription_id, const WhCounts *counts)
 	if (open || counts->last_success_us != 0)
 		t->inherited = false;
 	t->seen = look;
+	was_open = t->open;
 	t->open = open || t->inherited;
 	t->reason = counts->last_error;
+	if (t->open != was_open)
+		wh_log_breaker(subscription_id, t->open, t->reason);
 	untold = untold || t->open != t->told_open;
 }
 

@@ -371,7 +371,10 @@ extern int wh_pair_compare(const void *a, const void *b); /* that order */
  * store_settle.c: how deliveries have ended
  */
 
-/* Write down how these deliveries have ended; `logged`: also that they were attempted. */
+/*
+ * Write down how these deliveries have ended; `logged`: also that they were
+ * attempted. Those with which a subscription was disabled are marked as such.
+ */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 /*
@@ -380,8 +383,8 @@ extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
 extern void wh_store_announce(int64 subscription_id, const char *change, const char *reason);
-/* Disable a subscription that is live. */
-extern void wh_store_disable(int64 subscription_id, const char *reason);
+/* Disable a subscription that is active; false: it was not. */
+extern bool wh_store_disable(int64 subscription_id, const char *reason);
 /* Those whose breaker was told to be open, and not yet to be closed. */
 extern void wh_store_troubles(void (*each)(void *arg, int64 subscription_id), void *arg);
 
