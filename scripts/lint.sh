@@ -65,7 +65,7 @@ folders=(
   'extension: extension/shared extension/capture engine/common engine/policy engine/template engine/secret'
   'worker/process: extension/shared engine/http'
   'worker/store: worker/process extension extension/shared extension/capture engine/common'
-  'worker/route: worker/store worker/process extension/shared'
+  'worker/route: worker/store worker/process extension/shared engine/common'
   'worker/transform: worker/store worker/process extension/shared engine/common'
   'worker: worker/process worker/store worker/route worker/transform extension extension/shared engine engine/common'
 )
