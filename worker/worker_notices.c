@@ -18,6 +18,8 @@
  * (disabled, resumed, dead letters: rows of tables): see
  * webhook_internal.announce and the triggers that use it.
  *
+ * The server's log has each such move as well, whoever listens: worker_log.c.
+ *
  * Owns the table of subscriptions whose breaker was announced as open.
  */
 #include "postgres.h"
@@ -83,6 +85,7 @@ void
 wh_notices_see(int64 subscription_id, const WhCounts *counts)
 {
 	bool open = counts->breaker != WH_BREAKER_CLOSED;
+	bool was_open;
 	Notice *t;
 
 	if (!open && (notices == NULL || hash_get_num_entries(notices) == 0))
@@ -92,8 +95,11 @@ wh_notices_see(int64 subscription_id, const WhCounts *counts)
 	if (open || counts->last_success_us != 0)
 		t->inherited = false;
 	t->seen = look;
+	was_open = t->open;
 	t->open = open || t->inherited;
 	t->reason = counts->last_error;
+	if (t->open != was_open)
+		wh_log_breaker(subscription_id, t->open, t->reason);
 	unannounced = unannounced || t->open != t->announced_open;
 }
 

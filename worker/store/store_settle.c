@@ -466,7 +466,17 @@ delete_pending(WhDelivery *const *deliveries, int n)
 	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
 }
 
-/* An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes the subscription. */
+static bool
+disables(const WhDelivery *d)
+{
+	return d->attempted && d->class == WH_CLASS_DISABLE;
+}
+
+/*
+ * An endpoint that answered 410 Gone wants no more; its deliveries are kept until
+ * somebody resumes the subscription. If the subscription was active until now, one
+ * delivery is marked as the one that disabled it.
+ */
 static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
 {
@@ -475,7 +485,8 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 		.sql =
 		"UPDATE webhook.subscription"
 		"   SET state = 'disabled', state_reason = 'the endpoint answered 410 Gone'"
-		" WHERE id = ANY ($1) AND state = 'active'",
+		" WHERE id = ANY ($1) AND state = 'active'"
+		" RETURNING id",
 		1,
 		{INT8ARRAYOID}};
 	/* clang-format on */
@@ -484,12 +495,26 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 	Datum value;
 
 	for (int i = 0; i < n; i++)
-		if (deliveries[i]->attempted && deliveries[i]->class == WH_CLASS_DISABLE)
+	{
+		deliveries[i]->disabled = false; /* a settle that failed may have set it */
+		if (disables(deliveries[i]))
 			ids[n_ids++] = deliveries[i]->subscription_id;
+	}
 	if (n_ids == 0)
 		return;
 	value = wh_int8_array(ids, n_ids);
-	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE_RETURNING);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		int64 id = wh_result_int8(row, 1);
+
+		for (int i = 0; i < n; i++)
+			if (disables(deliveries[i]) && deliveries[i]->subscription_id == id)
+			{
+				deliveries[i]->disabled = true;
+				break;
+			}
+	}
 }
 
 void

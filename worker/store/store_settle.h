@@ -9,7 +9,10 @@
 
 #include "types.h"
 
-/* Write how these deliveries have ended; `logged`: with their rows in webhook.attempt. */
+/*
+ * Write how these deliveries have ended; `logged`: with their rows in
+ * webhook.attempt. Marks those with which a subscription was disabled.
+ */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 #endif /* WEBHOOK_STORE_SETTLE_H */
