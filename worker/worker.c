@@ -133,7 +133,15 @@ wh_report(void)
 	next_report = TimestampTzPlusMilliseconds(wh_now(), REPORT_EVERY_MS);
 }
 
-/* Abort what is in flight, and write what was not sent. */
+static void
+survived_step(void *arg)
+{
+	wh_tx_begin("webhook: ending");
+	wh_suspect_survived(wh_settle_position());
+	wh_tx_commit(true);
+}
+
+/* Abort what is in flight, write what was not sent, and that none of it has ended this worker. */
 static void
 clean_stop(void)
 {
@@ -141,11 +149,14 @@ clean_stop(void)
 		return;
 	wh_engine_stop(wh_engine);
 	wh_settle_collect();
-	if (wh_settle_due() != DT_NOEND)
+	if (wh_settle_due() != DT_NOEND || wh_suspect_any_noted())
 	{
 		/* a user's trigger must not delay the stop; what is not written is sent again */
 		wh_time_limit_begin(STOP_WITHIN_MS);
-		wh_settle();
+		if (wh_settle_due() != DT_NOEND)
+			wh_settle();
+		if (wh_suspect_any_noted())
+			wh_run_step(survived_step, NULL);
 		wh_time_limit_end();
 	}
 	wh_report();

@@ -21,6 +21,10 @@
  *					a dead letter of that subscription or, if reading it was the step,
  *					of all that want it
  *
+ * A worker that is asked to end during that (a shutdown, DROP DATABASE,
+ * pg_terminate_backend) has not died of it. It writes a "read" checkpoint once more
+ * when it ends, so that no record outlives it.
+ *
  * So it costs three deaths. A step during which something else killed the worker is
  * blamed wrongly; that costs one dead letter, which says what it is and can be
  * redelivered.
@@ -41,6 +45,7 @@ static int n_doubtful = 0;           /* rows beyond it that may still be the cau
 static WhPair noted[2];              /* by WhSuspectAt: the recorded step */
 static WhPair wanted[2];             /* the step to be recorded */
 static bool page_noted = false;
+static bool any_noted = false; /* in the table, by this worker or the previous one */
 static WhPair *killed = NULL;
 static int n_killed = 0;
 
@@ -57,6 +62,7 @@ wh_suspect_load(const WhPosition *settled)
 	WhSuspects found = wh_store_suspects();
 	bool accused = found.suspect.event_number != 0;
 
+	any_noted = found.matching != NULL || accused;
 	if (found.matching)
 	{
 		old = MemoryContextSwitchTo(TopMemoryContext);
@@ -94,7 +100,7 @@ wh_suspect_note_page(const WhPosition *position)
 	if (doubtful || page_noted)
 		return false; /* there is such a record */
 	wh_store_write_checkpoint("matching", position);
-	page_noted = true;
+	page_noted = any_noted = true;
 	return true;
 }
 
@@ -133,6 +139,7 @@ void
 wh_suspect_note(WhSuspectAt at, const WhPosition *position)
 {
 	wh_store_note_suspect("suspect", wanted[at], position);
+	any_noted = true;
 }
 
 void
@@ -146,6 +153,21 @@ void
 wh_suspect_forget(WhSuspectAt at)
 {
 	noted[at] = wanted[at] = (WhPair){0};
+}
+
+bool
+wh_suspect_any_noted(void)
+{
+	return any_noted;
+}
+
+void
+wh_suspect_survived(const WhPosition *settled)
+{
+	WhPosition *read = wh_store_checkpoint("read");
+
+	/* where it is: what is beyond may have been sent, and is not read again before that has been looked up */
+	wh_store_write_checkpoint("read", read ? read : settled);
 }
 
 const char *

@@ -33,6 +33,10 @@ extern void wh_suspect_note(WhSuspectAt at, const WhPosition *position);
 extern void wh_suspect_noted(WhSuspectAt at); /* after that has committed */
 extern void wh_suspect_forget(WhSuspectAt at);
 
+/* Is there a record that could blame an event for our end? A worker that ends in order revokes it, in a transaction. */
+extern bool wh_suspect_any_noted(void);
+extern void wh_suspect_survived(const WhPosition *settled);
+
 /* NULL, or why that must not be done at all: it has killed a worker. */
 extern const char *wh_suspect_why(int64 event_number, int64 subscription_id);
 
