@@ -221,7 +221,8 @@ wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 				wh_breakers_look_soon(&e->breakers);
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
-				snprintf(d->error, sizeof(d->error), "the worker ended while this may have been under way");
+				snprintf(d->error, sizeof(d->error),
+						 "the worker ended while this request may have been in flight");
 			}
 			else
 				d->attempts--;

@@ -264,6 +264,12 @@ cppcheck_clean() {
     "${c[@]}"
 }
 
+# A tab counts 4, as in .clang-format.
+narrow_sql() {
+  local f
+  for f in sql/src/*.sql; do expand -t 4 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " length }'; done
+}
+
 rule 'every C file opens with a comment' opening_comment
 rule 'every .c file has fewer than 600 lines' short_files
 rule 'tests in test/t and test/fault wait for facts, not for time (else marked "# part of the scenario")' no_sleeps
@@ -272,6 +278,7 @@ rule 'C files are laid out by .clang-format' formatted
 rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
+rule 'lines of sql/src have at most 100 columns' narrow_sql
 
 echo "1..$n"
 [ "$broken" = 0 ]
