@@ -303,7 +303,7 @@ wh_credential_pair_wrong(const char *certificate, const char *key)
 	X509_free(cert);
 	EVP_PKEY_free(private);
 	ERR_clear_error();
-	return match ? NULL : "client_key is not the key of the first certificate of client_certificate";
+	return match ? NULL : "the private key is not that of the first certificate of client_certificate";
 }
 
 const char *

@@ -298,7 +298,7 @@ for my $case (
 }
 my ($rc, $out, $err) = $node->psql('postgres',
 	"SELECT webhook.set_credential('headers', 'client_certificate', '$pem{'client.pem'}'), webhook.set_credential('headers', 'client_key', '$pem{'stranger.key'}')");
-like($err, qr/invalid credential "client_key".*not the key of the first certificate/s, 'refused: a key of another certificate');
+like($err, qr/invalid credential "client_key".*not that of the first certificate/s, 'refused: a key of another certificate');
 for my $case (
 	[ q{UPDATE webhook.subscription SET headers = '{"authorization": "x"}' WHERE name = 'tunnel'}, 'one of the subscription' ],
 	[ q{UPDATE webhook.subscription SET profile = 'xsolla', events = '{item.new}', params = '{"project_id": "0d5f1f2e-0000-4000-8000-000000000000", "event_types": {"item.new": "registration"}}' WHERE name = 'tunnel'}, 'one of its profile' ],

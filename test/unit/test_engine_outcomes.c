@@ -65,7 +65,8 @@ static const struct
 	{"http://" LABEL ".invalid:%d/", WH_OUT_DNS, "dns", 0, WH_CLASS_ENDPOINT, NULL, "resolve host"},
 	{"http://127.0.0.2:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
 	 "address of the endpoint is not allowed"},
-	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL, "address of the endpoint is not allowed"},
+	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
+	 "address of the endpoint is not allowed"},
 	{"ftp://127.0.0.1:%d/", WH_OUT_INTERNAL, "internal", 0, WH_CLASS_RETRY, NULL, "rotocol"},
 };
 

@@ -174,8 +174,7 @@ test_unusable(void **state)
 	submit(1, 1, "a");
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_string_equal(d->error,
-						"invalid profile: its envelope: unknown variable \"nothing\"");
+	assert_string_equal(d->error, "invalid profile: its envelope: unknown variable \"nothing\"");
 	wh_delivery_free(d);
 	bad.envelope = own.envelope;
 	bad.event_prefix = NULL;
@@ -183,8 +182,7 @@ test_unusable(void **state)
 	submit(1, 2, "b");
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_string_equal(d->error,
-						"invalid profile: its row: a required column is null");
+	assert_string_equal(d->error, "invalid profile: its row: a required column is null");
 	wh_delivery_free(d);
 	assert_int_equal(server_requests(), 0);
 }

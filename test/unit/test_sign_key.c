@@ -96,7 +96,8 @@ test_secrets_ed25519(void **state)
 	} rows[] = {
 		{wh_secret_decode, SECRET_A, "it does not begin with whsk_"},
 		{wh_secret_decode, PUBLIC_D, "it does not begin with whsk_"},
-		{wh_secret_decode, "whsk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", "it does not encode 64 bytes"},
+		{wh_secret_decode,
+		 "whsk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", "it does not encode 64 bytes"},
 		{wh_secret_decode, "whsk_1SiA", "it does not encode 64 bytes"},
 		{wh_secret_decode, "whsk_1SiA?", "the text after whsk_ is not valid base64"},
 		/* one letter of the public half is another */
