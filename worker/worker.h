@@ -13,6 +13,7 @@
  *	  worker_rotate.c	when the next segment is emptied
  *	  worker_fetch.c		when pending deliveries are due
  *	  worker_notices.c		which breakers were told to be open
+ *	  worker_log.c		what the log is still to have of subscriptions
  *	  worker_requeue.c	what people have asked for and is not deferred yet
  *	  worker_transform.c	the processes that call transforms
  *
@@ -36,6 +37,8 @@
 #include "engine.h"
 #include "route.h"
 #include "store.h"
+#include "store_read.h"
+#include "store_rotate.h"
 #include "suspect.h"
 
 /*
@@ -173,6 +176,11 @@ extern TimestampTz wh_settle_last(void);
  * worker_rotate.c
  */
 
+/* A segment of a log, each in a transaction of its own. False: it failed, which is logged with `r->doing`. */
+#define WH_ROTATING "rotate its segments" /* `doing` before it is known which segment */
+extern bool wh_rotate_attempt(WhRotation *r);
+extern bool wh_rotate_outbox(WhRotation *r);
+
 extern void wh_rotate(TimestampTz now);
 extern TimestampTz wh_rotate_due(void);
 extern void wh_rotate_soon(void); /* another segment may be current */
@@ -212,7 +220,22 @@ extern void wh_notices_inherit(void);
 /* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
 extern void wh_notices_look(void);
 extern void wh_notices_see(int64 subscription_id, const WhCounts *counts);
-extern void wh_notices_tell(void);
+extern void wh_notices_announce(void);
+
+/*
+ * worker_log.c
+ */
+
+/* How this delivery has ended is committed. */
+extern void wh_log_settled(const WhDelivery *d);
+/* A subscription was disabled; `why`: a sentence, which stays where it is. */
+extern void wh_log_disabled(int64 subscription_id, const char *why);
+/* Its breaker has opened, after a request with this outcome, or closed. */
+extern void wh_log_breaker(int64 subscription_id, bool open, const char *failure);
+/* Write the lines that may be written now; and, at the end, all that is left. */
+extern void wh_log_write(TimestampTz now);
+extern void wh_log_write_rest(void);
+extern TimestampTz wh_log_due(void); /* DT_NOEND: nothing */
 
 /*
  * worker_requeue.c

@@ -237,7 +237,7 @@ CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the s
 ALTER TABLE webhook.checkpoint REPLICA IDENTITY FULL;
 COMMENT ON TABLE webhook.checkpoint IS
 	'Positions of the worker, append-only; the newest of each kind counts. '
-	'docs/internals/overview.md explains them.';
+	'docs/internals/reading.md explains them.';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'Number of the checkpoint.';
 COMMENT ON COLUMN webhook.checkpoint.kind IS
 	'read: everything up to here may have been sent; settled: everything up to here is delivered, '

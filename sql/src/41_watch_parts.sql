@@ -414,7 +414,7 @@ BEGIN
 				OR t.tgname = 'webhook_truncate' AND wanted.truncates
 					AND t.tgrelid = make_triggers.source);
 	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see
-	-- docs/internals/overview.md
+	-- docs/internals/reading.md
 	IF trigger IS NULL THEN
 		trigger := 'webhook_capture';
 		IF (SELECT c.relkind FROM pg_class c WHERE c.oid = make_triggers.source) = 'p' THEN

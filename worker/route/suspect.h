@@ -5,7 +5,7 @@
 #ifndef WEBHOOK_SUSPECT_H
 #define WEBHOOK_SUSPECT_H
 
-#include "store.h"
+#include "store_read.h"
 
 /* At start, in a transaction: what the worker before this one was at. True: something was written down, to be flushed. */
 extern bool wh_suspect_load(const WhPosition *settled);
@@ -17,7 +17,7 @@ extern bool wh_suspect_note_page(const WhPosition *position);
 typedef enum WhSuspectAt
 {
 	WH_SUSPECT_READING,
-	WH_SUSPECT_TAKING
+	WH_SUSPECT_FETCHING
 } WhSuspectAt;
 
 /*
@@ -32,6 +32,10 @@ extern bool wh_suspect_wanted(WhSuspectAt at);
 extern void wh_suspect_note(WhSuspectAt at, const WhPosition *position);
 extern void wh_suspect_noted(WhSuspectAt at); /* when that has committed */
 extern void wh_suspect_forget(WhSuspectAt at);
+
+/* Is there a note that the next worker might take for the cause of our end? Who leaves in order says otherwise, in a transaction. */
+extern bool wh_suspect_any_noted(void);
+extern void wh_suspect_survived(const WhPosition *settled);
 
 /* NULL, or why that must not be done at all: a worker has died of it. */
 extern const char *wh_suspect_why(int64 event_number, int64 subscription_id);
