@@ -337,7 +337,7 @@ subtest 'batches' => sub {
 	}
 	my ($rc, undef, $stderr) = $t->node->psql($WebhookTest::DB, "INSERT INTO webhook.subscription (name, url, profile, batch_size) VALUES ('x', 'https://hooks.example.com/', 'stripe', 2)");
 	isnt($rc, 0, 'a receiver that takes one event per request');
-	like($stderr, qr/DETAIL:  batch_size is more than 1, and this profile sends one event per request/, 'gets no batches');
+	like($stderr, qr/DETAIL:  batch_size is greater than 1, but this profile sends one event per request/, 'gets no batches');
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name LIKE 'batch\\_%'");
 };
 
