@@ -65,7 +65,7 @@ $(DATA_built): $(sort $(wildcard sql/src/*.sql))
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: demo test test-long unit lint asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
+.PHONY: demo test test-long unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
@@ -105,6 +105,9 @@ chaos: ## commits, kills, a receiver and an operator at random, against a table 
 
 soak: ## load and random faults (MINUTES=2), then exact accounting
 	@ONLY=soak MINUTES='$(or $(MINUTES),2)' bash scripts/test.sh
+
+drawings: ## docs/images/*.svg, of docs/drawings/*.txt
+	@node scripts/drawings.mjs
 
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)

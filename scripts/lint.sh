@@ -65,7 +65,7 @@ folders=(
   'extension: extension/shared extension/capture engine/common engine/policy engine/template engine/secret'
   'worker/process: extension/shared engine/http'
   'worker/store: worker/process extension extension/shared extension/capture engine/common'
-  'worker/route: worker/store worker/process extension/shared'
+  'worker/route: worker/store worker/process extension/shared engine/common'
   'worker/transform: worker/store worker/process extension/shared engine/common'
   'worker: worker/process worker/store worker/route worker/transform extension extension/shared engine engine/common'
 )
@@ -272,6 +272,7 @@ rule 'C files are laid out by .clang-format' formatted
 rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
+rule 'docs/images/*.svg are what docs/drawings/*.txt make' node scripts/drawings.mjs --check
 
 echo "1..$n"
 [ "$broken" = 0 ]

@@ -240,11 +240,11 @@ start_worker(Oid dboid, const char *name)
 static TimestampTz
 start_wanted(void)
 {
-	static bool complained = false;
+	static bool warned = false;
 	TimestampTz now = wh_monotonic();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
-	int asked = 0;
-	int looked_at = 0;
+	int n_asked = 0;
+	int n_suspended = 0;
 	int n;
 
 	forget_ended();
@@ -252,8 +252,8 @@ start_wanted(void)
 	/* a few candidates at a time: most have no extension, and each takes a background worker to ask */
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		asked += slots[i].state == WH_SLOT_WANTED && slots[i].not_before <= now;
-	for (; candidates != NIL && asked < ASK_AT_ONCE; asked++)
+		n_asked += slots[i].state == WH_SLOT_WANTED && slots[i].not_before <= now;
+	for (; candidates != NIL && n_asked < ASK_AT_ONCE; n_asked++)
 	{
 		Candidate *c = linitial(candidates);
 
@@ -264,7 +264,8 @@ start_wanted(void)
 	}
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		looked_at += slots[i].suspended && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
+		n_suspended +=
+			slots[i].suspended && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
 	for (int i = 0; i < n; i++)
 	{
 		char name[NAMEDATALEN];
@@ -283,7 +284,7 @@ start_wanted(void)
 			continue;
 		}
 		/* a thousand copies may be due at the same moment: they wait for each other, and nobody for them */
-		if (slots[i].suspended && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
+		if (slots[i].suspended && slots[i].not_before != 0 && n_suspended++ >= ASK_AT_ONCE)
 		{
 			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
@@ -298,16 +299,16 @@ start_wanted(void)
 		again = Min(again, TimestampTzPlusMilliseconds(now, RETRY_AFTER_MS));
 		if (start_worker(slots[i].dboid, name))
 		{
-			complained = false;
+			warned = false;
 			continue;
 		}
-		if (!complained)
+		if (!warned)
 			ereport(
 				WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				errmsg("could not start a webhook worker for database \"%s\"", name),
 				errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
 				errhint("Increase max_worker_processes."));
-		complained = true;
+		warned = true;
 		wh_slot_explain(slots[i].dboid, "no background worker is free for it: increase max_worker_processes");
 	}
 	if (wh_slots_overflowed())

@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "page_tracker.h"
+#include "store_read.h"
 
 typedef struct OpenPage
 {

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "store.h"
+#include "store_read.h"
 
 /* Open a page that ends at this position (copied); returns its number. */
 extern uint64 wh_pages_open(const WhPosition *end);

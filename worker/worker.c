@@ -43,6 +43,7 @@
 #include "settings.h"
 #include "stop.h"
 #include "store.h"
+#include "store_read.h"
 #include "suspect.h"
 #include "time_limit.h"
 #include "worker_slots.h"
@@ -411,7 +412,7 @@ work(void)
 		/* going to rest: leave the truth behind in the status */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			wh_report();
-		wh_notices_tell();
+		wh_notices_announce();
 		MemoryContextReset(cycle_context);
 		wh_wait_until(now, deadline);
 	}

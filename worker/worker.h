@@ -36,6 +36,8 @@
 #include "engine.h"
 #include "route.h"
 #include "store.h"
+#include "store_read.h"
+#include "store_rotate.h"
 #include "suspect.h"
 
 /*
@@ -173,6 +175,11 @@ extern TimestampTz wh_settle_last(void);
  * worker_rotate.c
  */
 
+/* A segment of a log, each in a transaction of its own. False: it failed, which is logged with `r->doing`. */
+#define WH_ROTATING "rotate its segments" /* `doing` before it is known which segment */
+extern bool wh_rotate_attempt(WhRotation *r);
+extern bool wh_rotate_outbox(WhRotation *r);
+
 extern void wh_rotate(TimestampTz now);
 extern TimestampTz wh_rotate_due(void);
 extern void wh_rotate_soon(void); /* another segment may be current */
@@ -212,7 +219,7 @@ extern void wh_notices_inherit(void);
 /* A look at all subscriptions begins; this is one of them; and tell others what has changed. */
 extern void wh_notices_look(void);
 extern void wh_notices_see(int64 subscription_id, const WhCounts *counts);
-extern void wh_notices_tell(void);
+extern void wh_notices_announce(void);
 
 /*
  * worker_requeue.c

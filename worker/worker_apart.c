@@ -21,9 +21,11 @@
 #include "utils/memutils.h"
 
 #include "store.h"
+#include "store_settle.h"
+#include "tx_guard.h"
 #include "worker.h"
 
-#define KEPT_MAX 200        /* set apart at most */
+#define APART_MAX 200       /* set apart at most */
 #define ONE_BY_ONE_MAX 50   /* tried by themselves, where nothing can be settled at all */
 #define WITHOUT_LOG_AFTER 3 /* times that it could not be settled with a row of the log */
 
@@ -33,9 +35,9 @@ typedef struct Apart
 	int tries;
 } Apart;
 
-static Apart kept[KEPT_MAX];
-static int n_kept = 0;
-static bool let_go = false; /* some were */
+static Apart apart[APART_MAX];
+static int n_apart = 0;
+static bool dropped = false; /* some were */
 static TimestampTz next_try = 0;
 
 /* What is settled in one subtransaction. */
@@ -126,26 +128,26 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 void
 wh_apart_add(WhDelivery *d)
 {
-	if (n_kept == KEPT_MAX)
+	if (n_apart == APART_MAX)
 	{
 		wh_delivery_free(d);
-		let_go = true;
+		dropped = true;
 		return;
 	}
-	if (n_kept == 0)
+	if (n_apart == 0)
 		next_try = wh_now();
-	kept[n_kept++] = (Apart){.delivery = d};
+	apart[n_apart++] = (Apart){.delivery = d};
 }
 
 bool
 wh_apart_any(void)
 {
-	return n_kept > 0 || let_go;
+	return n_apart > 0 || dropped;
 }
 
 typedef struct Trying
 {
-	bool settled[KEPT_MAX];
+	bool settled[APART_MAX];
 	bool committed;
 } Trying;
 
@@ -157,9 +159,9 @@ try_step(void *arg)
 	const char *why = NULL;
 
 	wh_tx_begin("webhook: settling what was set apart");
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_apart; i++)
 	{
-		Apart *a = &kept[i];
+		Apart *a = &apart[i];
 		const char *problem;
 
 		t->settled[i] = settle_one(a->delivery, true, &problem) ||
@@ -180,29 +182,29 @@ wh_apart_try(void)
 	Trying t = {.committed = false};
 	int left = 0;
 
-	if (n_kept == 0 || wh_step_not_before(try_step) > wh_now())
+	if (n_apart == 0 || wh_step_not_before(try_step) > wh_now())
 		return;
 	(void) wh_run_step(try_step, &t);
 	if (!t.committed)
 		return;
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_apart; i++)
 	{
 		if (!t.settled[i])
 		{
-			kept[left++] = kept[i];
+			apart[left++] = apart[i];
 			continue;
 		}
-		if (kept[i].delivery->disposal == WH_DO_RETRY)
+		if (apart[i].delivery->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(wh_now());
-		wh_delivery_free(kept[i].delivery);
+		wh_delivery_free(apart[i].delivery);
 	}
-	n_kept = left;
-	if (n_kept == 0 && let_go)
+	n_apart = left;
+	if (n_apart == 0 && dropped)
 		wh_start_over();
 }
 
 TimestampTz
 wh_apart_due(void)
 {
-	return n_kept == 0 ? DT_NOEND : Max(next_try, wh_step_not_before(try_step));
+	return n_apart == 0 ? DT_NOEND : Max(next_try, wh_step_not_before(try_step));
 }

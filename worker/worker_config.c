@@ -16,6 +16,10 @@
 #include "memory_limit.h"
 #include "settings.h"
 #include "store.h"
+#include "store_pending.h"
+#include "store_profile.h"
+#include "store_sizes.h"
+#include "store_subscriptions.h"
 #include "worker_slots.h"
 #include "worker.h"
 
@@ -145,7 +149,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	config_context = context;
 	routes = fresh;
 	foreach (lc, fresh->all)
-		if (((WhRoute *) lfirst(lc))->asked)
+		if (((WhRoute *) lfirst(lc))->requested)
 			wh_requeue_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
@@ -179,6 +183,7 @@ wh_config_load(WhLoaded *loaded)
 				errhint("Raise webhook.worker_memory."));
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
+	wh_store_deferred_anywhere(); /* who changed it may have written rows of pending as well */
 }
 
 /* What the configuration now says about whether this worker has anything to do here. */

@@ -27,6 +27,10 @@
 #include "route.h"
 #include "settings.h"
 #include "store.h"
+#include "store_event.h"
+#include "store_notices.h"
+#include "store_read.h"
+#include "store_sequence.h"
 #include "strikes.h"
 #include "suspect.h"
 #include "worker_slots.h"
@@ -42,7 +46,7 @@ static TimestampTz last_read = 0;
 static TimestampTz unwritten_since = 0; /* 0: the checkpoint covers all that was sent */
 static TimestampTz checkpoint_first_until = 0;
 
-#define CAREFUL_MS 10000
+#define CHECKPOINT_FIRST_MS 10000
 #define DELIVERY_BYTES 1024 /* what one takes in the engine, with its lane */
 
 /* Transactions that have ended in this cluster: nothing can have become visible while this stands still. */
@@ -62,7 +66,7 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
-	checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+	checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CHECKPOINT_FIRST_MS);
 }
 
 static bool
@@ -79,12 +83,12 @@ typedef struct Reading
 	WhMatches matches;
 	WhPair *dealt;
 	int n_dealt;
-	int n_events;     /* of the page, dealt with */
-	bool all;         /* that was all of it */
-	bool mend;        /* the sequence of ids is to be put right before anything is read */
-	bool to_send;     /* it is for somebody */
-	bool written;     /* the checkpoint says so already */
-	XLogRecPtr flush; /* up to here, before anything is sent */
+	int n_events;      /* of the page, dealt with */
+	bool all;          /* that was all of it */
+	bool fix_sequence; /* the sequence of ids is to be put right before anything is read */
+	bool to_send;      /* it is for somebody */
+	bool written;      /* the checkpoint says so already */
+	XLogRecPtr flush;  /* up to here, before anything is sent */
 } Reading;
 
 static void
@@ -114,12 +118,12 @@ match_page(Reading *r, const WhRoutes *routes)
 
 /* While recovering: mark what a worker that died may have sent, and find out what of it is written down. */
 static void
-look_for_lost(Reading *r)
+find_interrupted(Reading *r)
 {
 	WhPair *pairs = palloc(Max(1, r->matches.n) * sizeof(WhPair));
 	int n = 0;
 	int event = -1;
-	bool lost = false;
+	bool interrupted = false;
 
 	for (int i = 0; i < r->matches.n; i++)
 	{
@@ -128,10 +132,10 @@ look_for_lost(Reading *r)
 		if (match->event != event)
 		{
 			event = match->event;
-			lost = wh_position_covers(read_before, &page.rows[event].head);
+			interrupted = wh_position_covers(read_before, &page.rows[event].head);
 		}
-		match->lost = lost;
-		if (lost)
+		match->interrupted = interrupted;
+		if (interrupted)
 			pairs[n++] =
 				(WhPair){.event_number = page.rows[event].head.id, .subscription_id = match->route->sub.id};
 	}
@@ -171,10 +175,10 @@ furthest(void)
 }
 
 static void
-mend_step(void *arg)
+fix_sequence_step(void *arg)
 {
 	wh_tx_begin("webhook: putting the sequence of ids right");
-	(void) wh_store_mend_sequence(furthest());
+	(void) wh_store_fix_sequence(furthest());
 	wh_tx_commit(false);
 }
 
@@ -183,18 +187,18 @@ read_step(void *arg)
 {
 	Reading *r = arg;
 
-	r->to_send = r->written = r->mend = false;
+	r->to_send = r->written = r->fix_sequence = false;
 	r->n_events = 0;
 	release_page(); /* of an attempt that failed */
 	wh_tx_begin("webhook: reading");
 	wh_store_begin_reading();
-	r->mend = !wh_sequence_is_right(furthest());
-	if (!r->mend)
+	r->fix_sequence = !wh_sequence_is_right(furthest());
+	if (!r->fix_sequence)
 	{
 		wh_store_read(position, &page);
-		r->mend = !wh_sequence_suits(position, &page, wh_store_position(position, &page, page.n));
+		r->fix_sequence = !wh_sequence_suits(position, &page, wh_store_position(position, &page, page.n));
 	}
-	if (r->mend)
+	if (r->fix_sequence)
 	{
 		wh_tx_commit(false);
 		return;
@@ -214,7 +218,7 @@ read_step(void *arg)
 
 		match_page(r, r->reload ? r->loaded.routes : wh_config_routing());
 		if (read_before)
-			look_for_lost(r);
+			find_interrupted(r);
 		/* when they are given to the engine the transaction has committed, and there is no way back */
 		if (r->matches.n > 0 && !wh_memory_has((size_t) r->matches.n * DELIVERY_BYTES))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
@@ -252,6 +256,11 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 
 	if (d == NULL)
 		return false;
+	if (!wh_delivery_set_error(d, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), WH_ERROR_MAX - 1)))
+	{
+		free(d);
+		return false;
+	}
 	event->refs++;
 	d->event = event;
 	d->subscription_id = subscription_id;
@@ -261,7 +270,6 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 	d->disposal = WH_DO_DEAD_LETTER;
 	d->kind = WH_OUT_INTERNAL;
 	d->class = WH_CLASS_GIVE_UP;
-	memcpy(d->error, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), sizeof(d->error) - 1));
 	wh_settle_add(d);
 	return true;
 }
@@ -276,12 +284,12 @@ submit(const Reading *r, uint64 number)
 		WhEvent *event = row->event ? row->event : row->light;
 		WhSubmit submit = {.event = event,
 						   .subscription_id = match->route->sub.id,
-						   .from = match->lost ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
+						   .from = match->interrupted ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
 						   .page = number,
 						   .keep = match->keep,
 						   .unjudged = match->unjudged};
 
-		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
+		if (match->interrupted && dealt_with(r, event->id, match->route->sub.id))
 			continue;
 		wh_pages_add(number);
 		if (!(match->why ? wh_read_dead_letter(event, match->route->sub.id, match->why, number, 0)
@@ -386,11 +394,11 @@ wh_read_page(void)
 			MemoryContextDelete(r.loaded.context);
 		return;
 	}
-	if (r.mend)
+	if (r.fix_sequence)
 	{
 		release_page();
 		more_to_read = true;
-		(void) wh_run_step(mend_step, NULL);
+		(void) wh_run_step(fix_sequence_step, NULL);
 		return;
 	}
 	wh_sequence_read_on(r.next);
@@ -430,7 +438,7 @@ wh_read_page(void)
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
-		checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+		checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CHECKPOINT_FIRST_MS);
 	}
 	if (r.written)
 		unwritten_since = 0;
@@ -467,7 +475,7 @@ wh_read_may(void)
 TimestampTz
 wh_read_due(void)
 {
-	return Max(wh_step_not_before(read_step), wh_step_not_before(mend_step));
+	return Max(wh_step_not_before(read_step), wh_step_not_before(fix_sequence_step));
 }
 
 TimestampTz

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "store.h"
+#include "store_requeue.h"
 #include "worker.h"
 
 #define DEFER_AT_ONCE 500 /* rows deferred in one transaction */
@@ -60,11 +61,7 @@ wh_requeue_note(int64 subscription_id)
 		return;
 	}
 	if (n_noted == cap_noted)
-	{
-		cap_noted = Max(16, cap_noted * 2);
-		noted = noted ? repalloc(noted, cap_noted * sizeof(Noted))
-					  : MemoryContextAlloc(TopMemoryContext, cap_noted * sizeof(Noted));
-	}
+		noted = wh_grow(TopMemoryContext, noted, &cap_noted, 16, sizeof(*noted));
 	noted[n_noted++] = (Noted){.subscription_id = subscription_id};
 	/*
 	 * One more than there are, so that it is catching up from this moment on.
@@ -73,17 +70,17 @@ wh_requeue_note(int64 subscription_id)
 	wh_engine_restore_deferred(wh_engine, subscription_id, 1);
 }
 
-typedef struct Parking
+typedef struct Deferring
 {
 	Noted noted;
 	int n;
 	int64 deferred;
-} Parking;
+} Deferring;
 
 static void
 defer_step(void *arg)
 {
-	Parking *p = arg;
+	Deferring *p = arg;
 	int64 id = p->noted.subscription_id;
 	WhRequested *rows = palloc(DEFER_AT_ONCE * sizeof(WhRequested));
 
@@ -104,7 +101,7 @@ defer_step(void *arg)
 bool
 wh_requeue_defer(void)
 {
-	Parking p = {0};
+	Deferring p = {0};
 
 	if (n_noted == 0)
 		return false;

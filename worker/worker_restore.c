@@ -12,6 +12,7 @@
 
 #include "engine.h"
 #include "store.h"
+#include "store_pending.h"
 #include "worker.h"
 
 /* What webhook.pending holds, found in a transaction and told to the engine when that has committed, once. */

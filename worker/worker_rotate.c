@@ -14,6 +14,10 @@
 #include "fault.h"
 #include "settings.h"
 #include "store.h"
+#include "store_carry.h"
+#include "store_pending.h"
+#include "store_rotate.h"
+#include "tx_guard.h"
 #include "worker.h"
 
 #define ROTATE_AGAIN_MS 10000 /* a segment that could not be emptied */
@@ -37,6 +41,26 @@ rotate_outbox_step(void *arg)
 	if (((WhRotation *) arg)->done)
 		WH_FAULT("rotating");
 	wh_tx_commit(false);
+}
+
+/* What holds a segment up holds up the other log no more than this step: each is a transaction of its own. */
+static bool
+rotate(void (*step)(void *), WhRotation *r)
+{
+	return wh_tx_try_or_warn(step, r, r->doing,
+							 "Remove what holds the segment, such as a foreign key; it is tried again.");
+}
+
+bool
+wh_rotate_attempt(WhRotation *r)
+{
+	return rotate(rotate_attempt_step, r);
+}
+
+bool
+wh_rotate_outbox(WhRotation *r)
+{
+	return rotate(rotate_outbox_step, r);
 }
 
 /* How long it is until the next segment's turn, by the clock of those who write. */
@@ -64,19 +88,17 @@ tell_of_carried(const WhCarry *carry)
 				errhint("Do not delete rows of webhook.outbox by hand."));
 }
 
-/* Each log by itself, so that what holds up one does not hold up the other. */
 void
 wh_rotate(TimestampTz now)
 {
 	static WhCarry carry = {.from = -1};
 	int64 width_ms = wh_segment_width() * 1000;
-	WhRotation attempt = {.doing = "rotate its segments", .done = true};
-	WhRotation outbox = {.doing = "rotate its segments", .carry = carry};
-	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
+	WhRotation attempt = {.doing = WH_ROTATING, .done = true};
+	WhRotation outbox = {.doing = WH_ROTATING, .carry = carry};
 	bool carrying = carry.from >= 0 && !carry.ended;
-	bool ok = carrying || wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
+	bool ok = carrying || wh_rotate_attempt(&attempt);
 
-	if (wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint))
+	if (wh_rotate_outbox(&outbox))
 	{
 		carry = outbox.carry;
 		if (!outbox.more)

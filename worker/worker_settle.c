@@ -14,6 +14,9 @@
 #include "page_tracker.h"
 #include "fault.h"
 #include "store.h"
+#include "store_read.h"
+#include "store_settle.h"
+#include "tx_guard.h"
 #include "suspect.h"
 #include "worker.h"
 
@@ -46,9 +49,7 @@ wh_settle_add(WhDelivery *d)
 	if (n_ended == cap_ended)
 	{
 		wh_memory_limit_use_reserve();
-		cap_ended = Max(1024, cap_ended * 2);
-		ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
-					  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
+		ended = wh_grow(TopMemoryContext, ended, &cap_ended, 1024, sizeof(*ended));
 		wh_memory_limit_restore();
 	}
 	if (n_ended == 0)

@@ -20,12 +20,13 @@
 #include "postmaster/interrupt.h"
 
 #include "store.h"
+#include "tx_guard.h"
 #include "worker.h"
 
 #define LOCK_AGAIN_MS 500        /* as long as a lock is waited for: half of the time is the engine's */
 #define ERROR_AGAIN_MS 1000      /* doubled each time */
 #define ERROR_AGAIN_MAX_MS 10000 /* mended tables are noticed within this */
-#define SAY_AGAIN_MS 60000       /* the same error, gone in between */
+#define LOG_AGAIN_MS 60000       /* the same error, gone in between */
 #define FORGOTTEN_AFTER_MS 5000  /* a step that failed, and that nobody has wanted since */
 
 typedef struct Failing
@@ -35,7 +36,7 @@ typedef struct Failing
 	bool lock;    /* the last one was for want of a lock */
 	int code;     /* its SQLSTATE */
 	TimestampTz not_before;
-	TimestampTz said_at; /* when `message` was logged */
+	TimestampTz logged_at; /* when `message` was logged */
 	char message[sizeof(((WhFailure *) 0)->message)];
 } Failing;
 
@@ -64,7 +65,7 @@ doing(void)
 }
 
 static void
-say(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
+log_failure(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
 {
 	if (f->lock)
 	{
@@ -74,8 +75,8 @@ say(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
 							  "released."));
 		return;
 	}
-	if (strcmp(f->message, failure->message) == 0 && f->said_at != 0 &&
-		(f->failures > 1 || now < TimestampTzPlusMilliseconds(f->said_at, SAY_AGAIN_MS)))
+	if (strcmp(f->message, failure->message) == 0 && f->logged_at != 0 &&
+		(f->failures > 1 || now < TimestampTzPlusMilliseconds(f->logged_at, LOG_AGAIN_MS)))
 		return;
 	ereport(WARNING, errcode(failure->code), errmsg("webhook worker met an error while %s", doing()),
 			errdetail_internal("%s", failure->message),
@@ -83,7 +84,7 @@ say(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
 					"error is about.",
 					ERROR_AGAIN_MAX_MS / 1000));
 	strlcpy(f->message, failure->message, sizeof(f->message));
-	f->said_at = now;
+	f->logged_at = now;
 }
 
 static void
@@ -121,7 +122,7 @@ wh_run_step(void (*step)(void *), void *arg)
 	f->failures = was_lock == f->lock ? f->failures + 1 : 1;
 	delay = f->lock ? LOCK_AGAIN_MS : Min(ERROR_AGAIN_MAX_MS, ERROR_AGAIN_MS << Min(f->failures - 1, 10));
 	f->not_before = TimestampTzPlusMilliseconds(now, delay);
-	say(f, &failure, was_lock, now);
+	log_failure(f, &failure, was_lock, now);
 	return false;
 }
 

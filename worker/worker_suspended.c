@@ -9,7 +9,7 @@
  * leaves word in its slot and ends; the launcher starts another when the next
  * segment may be old, or when somebody asks for it (webhook.enable_delivery() does, and
  * every change of webhook.identity). It is no sooner than a minute later: a
- * copy must cost next to nothing. Tables that are broken may be mended at any
+ * copy must cost next to nothing. Tables that are broken may be fixed at any
  * time without anybody being told, so there the worker stays and looks.
  *
  * Owns the reason.
@@ -26,6 +26,8 @@
 #include "clock.h"
 #include "settings.h"
 #include "store.h"
+#include "store_rotate.h"
+#include "tx_guard.h"
 #include "worker_slots.h"
 #include "worker.h"
 
@@ -41,14 +43,14 @@ wh_suspended_reason(void)
 
 /* Not again where the last worker of this database has said it. */
 static void
-say(const char *reason)
+log_reason(const char *reason)
 {
 	WhSlotView slot;
-	bool said;
+	bool logged;
 
 	strlcpy(why, reason, sizeof(why));
-	said = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
-	ereport(said ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
+	logged = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
+	ereport(logged ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
 	wh_report();
 }
 
@@ -56,33 +58,15 @@ say(const char *reason)
  * A copy
  */
 
-static void
-rotate_attempt_step(void *arg)
-{
-	wh_tx_begin("webhook: rotating segments");
-	wh_store_rotate_attempt(arg);
-	wh_tx_commit(false);
-}
-
-static void
-rotate_outbox_step(void *arg)
-{
-	wh_tx_begin("webhook: rotating segments");
-	wh_store_rotate_outbox(arg, NULL);
-	wh_tx_commit(false);
-}
-
 static bool
-rotate(void (*step)(void *), int further)
+rotate(bool (*log)(WhRotation *), int further)
 {
-	WhRotation r = {
-		.doing = "rotate its segments", .further = further, .unsettled = true, .carry = {.from = -1}};
-	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
+	WhRotation r = {.doing = WH_ROTATING, .further = further, .unsettled = true, .carry = {.from = -1}};
 	bool ok;
 
 	/* what somebody waits for is carried over in portions */
 	do
-		ok = wh_tx_try_or_warn(step, &r, r.doing, hint);
+		ok = log(&r);
 	while (ok && r.more && !ShutdownRequestPending);
 	if (ok && r.bytes > 0)
 		ereport(
@@ -100,13 +84,13 @@ wh_suspended_rest(const char *reason, uint32 generation)
 	int64 epoch = timestamptz_to_time_t(now);
 	int64 rest = (wh_segment_width() - epoch % wh_segment_width()) * 1000;
 
-	say(reason);
+	log_reason(reason);
 	/* all but the one that is written: however long it was since the last look, what is old goes */
 	for (int further = 0; further < WH_SEGMENTS - 1; further++)
 	{
-		if (!rotate(rotate_attempt_step, further))
+		if (!rotate(wh_rotate_attempt, further))
 			rest = 0;
-		if (!rotate(rotate_outbox_step, further))
+		if (!rotate(wh_rotate_outbox, further))
 			rest = 0;
 	}
 	wh_worker_rest(Max(REST_AT_LEAST_MS, rest), generation);
@@ -131,10 +115,10 @@ look_again_step(void *arg)
 void
 wh_wait_suspended(const char *reason)
 {
-	bool mended = false;
+	bool fixed = false;
 
-	say(reason);
-	while (!mended)
+	log_reason(reason);
+	while (!fixed)
 	{
 		TimestampTz now = wh_now();
 		TimestampTz until = TimestampTzPlusMilliseconds(now, wh_poll_interval);
@@ -145,7 +129,7 @@ wh_wait_suspended(const char *reason)
 			wh_wait_until(now, until);
 			now = wh_now();
 		}
-		wh_run_until_success(look_again_step, &mended);
+		wh_run_until_success(look_again_step, &fixed);
 	}
 	wh_leave();
 }

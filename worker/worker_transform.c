@@ -12,7 +12,7 @@
  * process had, which counts as an attempt:
  *
  *	  it answers with an error, or that the time was over	that
- *	  it ends (FATAL, somebody has terminated it)			failed, with its last words
+ *	  it ends (FATAL, somebody has terminated it)			failed, with its last error
  *	  it does not answer within GRACE of its time			timeout; it is terminated
  *	  it is stuck, since an earlier call					timeout, at once
  *
@@ -31,6 +31,8 @@
 #include "compat.h"
 #include "monotonic.h"
 #include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 #include "transform_pool.h"
 #include "worker.h"
 
@@ -74,7 +76,7 @@ patience(const Process *p, int64 now)
 }
 
 static void
-say(uint64 token, WhOutcomeKind kind, const char *text)
+report(uint64 token, WhOutcomeKind kind, const char *text)
 {
 	char *copy = text ? strdup(text) : NULL;
 
@@ -82,12 +84,12 @@ say(uint64 token, WhOutcomeKind kind, const char *text)
 }
 
 static void
-say_timeout(uint64 token)
+report_timeout(uint64 token)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "the transform did not return within %d ms", WH_TRANSFORM_MS);
-	say(token, WH_OUT_TRANSFORM_TIMEOUT, text);
+	report(token, WH_OUT_TRANSFORM_TIMEOUT, text);
 }
 
 /* What the process had is taken from it; whoever calls this tells the engine. */
@@ -150,26 +152,25 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 static void
 ended(Process *p, int64 now)
 {
-	char words[WH_LAST_WORDS_MAX + 64];
+	char error[WH_EXIT_ERROR_MAX + 64];
 	ProcessState state = p->state;
 	int64 took = now - p->since;
 
-	snprintf(words, sizeof(words), "the process of the transform has ended%s%s",
+	snprintf(error, sizeof(error), "the process of the transform has ended%s%s",
 			 wh_link_exit_error(&p->link)[0] ? ": " : "", wh_link_exit_error(&p->link));
-	for (char *c = words; GetDatabaseEncoding() != PG_UTF8 && *c; c++)
-		if (IS_HIGHBIT_SET(*c))
-			*c = '?';
+	if (GetDatabaseEncoding() != PG_UTF8)
+		(void) wh_only_ascii(error);
 	wh_pool_let_go(p, now);
 	if (state == STARTING)
-		wh_pool_cannot_start(words, now);
+		wh_pool_cannot_start(error, now);
 	if (state != CALLING)
 		return;
 	if (ShutdownRequestPending) /* so it was meant, and the delivery will be put back */
 		(void) take_back(p);
 	else if (took >= WH_TRANSFORM_MS * MS)
-		say_timeout(take_back(p));
+		report_timeout(take_back(p));
 	else
-		say(take_back(p), WH_OUT_TRANSFORM, words);
+		report(take_back(p), WH_OUT_TRANSFORM, error);
 }
 
 /* All of the answer is there. */
@@ -185,9 +186,9 @@ answered(Process *p, int64 now)
 	if (p->state == STARTING)
 		wh_pool_started(p, now);
 	else if (a->kind == WH_ANSWER_STALE)
-		say(take_back(p), WH_OUT_ABORTED, NULL);
+		report(take_back(p), WH_OUT_ABORTED, NULL);
 	else if (a->len > 0 && text == NULL)
-		say(take_back(p), WH_OUT_INTERNAL, "out of memory");
+		report(take_back(p), WH_OUT_INTERNAL, "out of memory");
 	else
 	{
 		wh_engine_transformed(wh_engine, take_back(p), a->outcome, text, a->len);
@@ -280,7 +281,7 @@ look_at(Process *p, int64 now)
 	if (wh_tx_try(look_step, &look, &failure))
 		return look.any;
 	if (p->state == CALLING)
-		say(take_back(p), WH_OUT_INTERNAL, failure.message);
+		report(take_back(p), WH_OUT_INTERNAL, failure.message);
 	wh_pool_terminate(p, now);
 	return true;
 }
@@ -298,7 +299,7 @@ look_at_all(void)
 			any = look_at(p, now) || any;
 		if (p->state == CALLING && now >= p->until)
 		{
-			say_timeout(take_back(p));
+			report_timeout(take_back(p));
 			wh_pool_terminate(p, now);
 			any = true;
 		}
@@ -319,12 +320,12 @@ hand_over(const WhDelivery *d, uint64 token)
 	int64 now = wh_monotonic();
 
 	if (p == NULL)
-		say(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
+		report(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
 	else if (p->state == STUCK)
-		say_timeout(token);
+		report_timeout(token);
 	else if (p->state != READY || p->link.segment == NULL)
 	{
-		say(token, WH_OUT_ABORTED, NULL);
+		report(token, WH_OUT_ABORTED, NULL);
 		return false;
 	}
 	else

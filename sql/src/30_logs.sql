@@ -225,7 +225,7 @@ CREATE INDEX checkpoint_idx ON webhook.checkpoint (id); -- not unique, for the s
 ALTER TABLE webhook.checkpoint REPLICA IDENTITY FULL;
 COMMENT ON TABLE webhook.checkpoint IS
 	'append-only positions of the worker, the newest of each kind counts; see '
-	'docs/internals/overview.md, Reading';
+	'docs/internals/reading.md';
 COMMENT ON COLUMN webhook.checkpoint.id IS 'number of the checkpoint';
 COMMENT ON COLUMN webhook.checkpoint.kind IS
 	'read: everything up to here may have been sent; settled: everything up to here is delivered,'

@@ -412,7 +412,7 @@ BEGIN
 						SELECT p.relid FROM pg_partition_tree(make_triggers.source) p))
 				OR t.tgname = 'webhook_truncate' AND wanted.truncates
 					AND t.tgrelid = make_triggers.source);
-	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see docs/internals/overview.md
+	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see docs/internals/reading.md
 	IF trigger IS NULL THEN
 		trigger := 'webhook_capture';
 		IF (SELECT c.relkind FROM pg_class c WHERE c.oid = make_triggers.source) = 'p' THEN

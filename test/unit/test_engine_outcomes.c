@@ -98,8 +98,8 @@ test_outcomes(void **state)
 		else
 			check_row(name, rows[i].response ? d->response && strcmp(d->response, rows[i].response) == 0
 											 : d->response == NULL);
-		if (rows[i].error[0] == '\0' ? d->error[0] != '\0' : strstr(d->error, rows[i].error) == NULL)
-			fail_msg("%s: error \"%s\"", name, d->error);
+		if (rows[i].error[0] == '\0' ? d->error != NULL : strstr(wh_delivery_error(d), rows[i].error) == NULL)
+			fail_msg("%s: error \"%s\"", name, wh_delivery_error(d));
 		check_row(name, d->started_us >= before && d->started_us <= clock_last);
 		check_row(name, d->first_us == d->started_us);
 		check_row(name, d->duration_us >= 0 && d->duration_us <= clock_last - before);
@@ -266,7 +266,7 @@ test_body_beyond_the_limit(void **state)
 	submit(1, 2, "short");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
-	assert_non_null(strstr(d->error, "larger than 20 bytes"));
+	assert_non_null(strstr(wh_delivery_error(d), "larger than 20 bytes"));
 	assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 	assert_int_equal(server_requests(), 1);
 	wh_delivery_free(d);
@@ -292,7 +292,7 @@ test_not_taken_by_libcurl(void **state)
 	assert_true(d->attempted);
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
 	assert_int_equal(d->disposal, WH_DO_RETRY);
-	assert_non_null(strstr(d->error, "does not take the request"));
+	assert_non_null(strstr(wh_delivery_error(d), "does not take the request"));
 	wh_delivery_free(d);
 }
 
@@ -432,7 +432,7 @@ test_secrets(void **state)
 		assert_true(d->attempted);
 		assert_int_equal(d->kind, WH_OUT_INTERNAL);
 		assert_int_equal(d->disposal, WH_DO_RETRY);
-		assert_non_null(strstr(d->error, "no usable secret"));
+		assert_non_null(strstr(wh_delivery_error(d), "no usable secret"));
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);
 	}

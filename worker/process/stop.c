@@ -20,11 +20,11 @@
 
 #include "stop.h"
 
-static void tell_again(void *arg);
+static void cancel_again(void *arg);
 
 static volatile sig_atomic_t may_cancel = false;
 static bool noticed = false;
-static ErrorContextCallback on_error = {.callback = tell_again};
+static ErrorContextCallback on_error = {.callback = cancel_again};
 
 static void
 cancel(void)
@@ -35,7 +35,7 @@ cancel(void)
 
 /* Called for every error in a step: whoever catches the one that we raised is told again. */
 static void
-tell_again(void *arg)
+cancel_again(void *arg)
 {
 	cancel();
 }

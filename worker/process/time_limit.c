@@ -32,14 +32,14 @@
 #define AGAIN_MS 100 /* it is told again that often that its time is over */
 #define LOOK_MS 10   /* and looked at that often how much it has used */
 
-static void tell_again(void *arg);
+static void cancel_again(void *arg);
 
 static TimeoutId timeout;
-static volatile sig_atomic_t told = 0; /* how often since the beginning that its time is over */
+static volatile sig_atomic_t cancelled = 0; /* how often since the beginning that its time is over */
 static bool begun = false;
 static int64 cpu_ms = 0;  /* what it may use; 0: it is the clock that counts */
 static int64 used_ms = 0; /* the process, when it was looked at first; 0: not yet */
-static ErrorContextCallback on_error = {.callback = tell_again};
+static ErrorContextCallback on_error = {.callback = cancel_again};
 
 /* What this process has used; may be called in a signal handler. */
 static int64
@@ -64,16 +64,16 @@ time_is_over(void)
 		if (now - used_ms < cpu_ms)
 			return;
 	}
-	told = told + 1;
+	cancelled = cancelled + 1;
 	InterruptPending = QueryCancelPending = true;
 	SetLatch(MyLatch);
 }
 
 /* Called for every error: whoever catches the one that we raised is told again. */
 static void
-tell_again(void *arg)
+cancel_again(void *arg)
 {
-	if (told > 0)
+	if (cancelled > 0)
 		InterruptPending = QueryCancelPending = true;
 }
 
@@ -88,7 +88,7 @@ begin(int ms, int every_ms)
 {
 	Assert(!begun);
 	begun = true;
-	told = 0;
+	cancelled = 0;
 	on_error.previous = error_context_stack;
 	error_context_stack = &on_error;
 	enable_timeout_every(timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms), every_ms);
@@ -121,8 +121,8 @@ wh_time_limit_end(void)
 	/* whoever has caught an error has taken it off already */
 	if (error_context_stack == &on_error)
 		error_context_stack = on_error.previous;
-	exceeded = told > 0;
-	told = 0;
+	exceeded = cancelled > 0;
+	cancelled = 0;
 	/* it may have returned in that very moment; but who wants the process to end still does */
 	if (exceeded && !ShutdownRequestPending)
 		QueryCancelPending = false;

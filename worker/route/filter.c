@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -40,7 +41,8 @@
 #include "fault.h"
 #include "filter.h"
 #include "settings.h"
-#include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 #include "time_limit.h"
 
 #define COMPARISONS_MAX 1000000 /* that are made without a look for interrupts: some 20 ms */

@@ -9,7 +9,7 @@
 
 #include "utils/jsonb.h"
 
-#include "store.h"
+#include "store_subscriptions.h"
 
 #define WH_FILTER_MEMORY (64 * 1024 * 1024) /* by which judging may make the process grow */
 

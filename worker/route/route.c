@@ -31,6 +31,11 @@
 #include "route.h"
 #include "strikes.h"
 #include "suspect.h"
+#include "store.h"
+#include "store_event.h"
+#include "store_read.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 
 #define GUARD_FROM 2000 /* bytes of a row that may lie out of line */
 
@@ -133,11 +138,7 @@ add(Walk *walk, const char *why, bool keep)
 	WhMatches *out = walk->out;
 
 	if (out->n == out->cap)
-	{
-		out->cap = Max(1024, out->cap * 2);
-		out->list = out->list ? repalloc_huge(out->list, out->cap * sizeof(WhMatch))
-							  : MemoryContextAlloc(walk->context, out->cap * sizeof(WhMatch));
-	}
+		out->list = wh_grow(walk->context, out->list, &out->cap, 1024, sizeof(WhMatch));
 	out->list[out->n++] = (WhMatch){.event = walk->event,
 									.route = walk->route,
 									.why = why,
@@ -170,11 +171,7 @@ static void
 note_verdict(const WhRoute *route, bool is_for_it, const char *why)
 {
 	if (so_far.n == so_far.cap)
-	{
-		so_far.cap = Max(16, so_far.cap * 2);
-		so_far.list = so_far.list ? repalloc_huge(so_far.list, so_far.cap * sizeof(Verdict))
-								  : MemoryContextAlloc(so_far.context, so_far.cap * sizeof(Verdict));
-	}
+		so_far.list = wh_grow(so_far.context, so_far.list, &so_far.cap, 16, sizeof(Verdict));
 	so_far.list[so_far.n++] = (Verdict){.subscription_id = route->sub.id,
 										.is_for_it = is_for_it,
 										.why = why ? MemoryContextStrdup(so_far.context, why) : NULL};
@@ -449,7 +446,7 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 	if (event->problem || (*why = wh_suspect_why(event->id, subscription_id)) != NULL)
 	{
 		*why = event->problem ? event->problem : *why;
-		return WH_CANNOT_BE_TOLD;
+		return WH_CANNOT_JUDGE;
 	}
 	if (wh_strikes_out(subscription_id) || !wh_suspect_may_put_off(event, subscription_id))
 		return WH_NOT_NOW;
@@ -462,10 +459,10 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 			wh_strike(subscription_id, event->id, j.why);
 		wh_content_close(&j.content);
 		*why = j.why;
-		return WH_CANNOT_BE_TOLD;
+		return WH_CANNOT_JUDGE;
 	}
 	wh_content_close(&j.content);
 	wh_strikes_forget(subscription_id);
 	*why = j.why;
-	return j.why ? WH_CANNOT_BE_TOLD : j.is_for_it ? WH_IS_FOR_IT : WH_IS_NOT_FOR_IT;
+	return j.why ? WH_CANNOT_JUDGE : j.is_for_it ? WH_IS_FOR_IT : WH_IS_NOT_FOR_IT;
 }

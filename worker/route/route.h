@@ -11,7 +11,8 @@
 
 #include "route_content.h"
 #include "route_index.h"
-#include "store.h"
+#include "store_read.h"
+#include "store_subscriptions.h"
 
 /* All subscriptions, and how those of an event are found. */
 typedef struct WhRoutes
@@ -32,10 +33,10 @@ typedef struct WhMatch
 {
 	int event; /* its number in the page */
 	const WhRoute *route;
-	const char *why; /* NULL; else why it cannot be told whether the event is for it */
-	bool lost;       /* a worker that died may have sent it */
-	bool keep;       /* its subscription takes none now: the event's content was not read for it */
-	bool unjudged;   /* nor was it looked at whether it is for it */
+	const char *why;  /* NULL; else why it cannot be told whether the event is for it */
+	bool interrupted; /* a worker that died may have sent it */
+	bool keep;        /* its subscription takes none now: the event's content was not read for it */
+	bool unjudged;    /* nor was it looked at whether it is for it */
 } WhMatch;
 
 typedef struct WhMatches
@@ -65,7 +66,7 @@ typedef enum WhJudgement
 {
 	WH_IS_FOR_IT,
 	WH_IS_NOT_FOR_IT,
-	WH_CANNOT_BE_TOLD, /* and why */
+	WH_CANNOT_JUDGE, /* and why */
 	WH_NOT_NOW
 } WhJudgement;
 extern WhJudgement wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_id,

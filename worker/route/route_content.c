@@ -22,6 +22,9 @@
 #include "filter.h"
 #include "route_content.h"
 #include "settings.h"
+#include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 
 static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be evaluated",
 										[WH_PART_PREVIOUS] = "changed columns could not be told",
@@ -61,18 +64,10 @@ wh_content_begin(WhContent *content, const WhEvent *event)
 	content->making = WH_PARTS;
 }
 
-static char *
-to_server(const char *utf8)
-{
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return unconstify(char *, utf8);
-	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
-}
-
 static void
 append_json(StringInfo out, const char *key, const char *json)
 {
-	appendStringInfo(out, ", \"%s\": %s", key, json ? to_server(json) : "null");
+	appendStringInfo(out, ", \"%s\": %s", key, json ? wh_from_utf8(json) : "null");
 }
 
 static void
@@ -80,7 +75,7 @@ append_string(StringInfo out, const char *key, const char *string)
 {
 	appendStringInfo(out, ", \"%s\": ", key);
 	if (string)
-		escape_json(out, to_server(string));
+		escape_json(out, wh_from_utf8(string));
 	else
 		appendStringInfoString(out, "null");
 }
@@ -93,7 +88,7 @@ part_text(const WhEvent *event, WhPart part)
 	StringInfoData out;
 
 	if (part != WH_PART_WHOLE)
-		return json ? to_server(json) : NULL;
+		return wh_from_utf8(json);
 	initStringInfo(&out);
 	append_json(&out, "result", event->result);
 	append_json(&out, "previous", event->previous);

@@ -10,7 +10,7 @@
 
 #include "utils/jsonb.h"
 
-#include "store.h"
+#include "store_subscriptions.h"
 
 /* What of an event is made jsonb, each when it is first asked for. */
 typedef enum WhPart

@@ -22,6 +22,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "hash.h"
+
 typedef struct Slot
 {
 	const char *tenant; /* NULL: any */
@@ -76,26 +78,11 @@ wh_route_index_init(void *memory, int n)
 	return index;
 }
 
-/* FNV-1a over the string and its NUL; any differs from every string, the empty one too. */
+/* Of the string and its NUL; any differs from every string, the empty one too. */
 static uint64_t
 hash_string(uint64_t hash, const char *string)
 {
-	if (string == NULL)
-		return (hash ^ UINT64_C(0x100)) * UINT64_C(0x100000001b3);
-	for (const unsigned char *c = (const unsigned char *) string;; c++)
-	{
-		hash = (hash ^ *c) * UINT64_C(0x100000001b3);
-		if (*c == '\0')
-			return hash;
-	}
-}
-
-/* Names that are counted up must not lie side by side: every bit goes into every other. */
-static uint64_t
-mix(uint64_t hash)
-{
-	hash = (hash ^ (hash >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
-	return hash ^ (hash >> 32);
+	return string ? wh_hash_bytes(hash, string, strlen(string) + 1) : wh_hash_unit(hash, 0x100);
 }
 
 static bool
@@ -111,7 +98,8 @@ find_slot(const WhRouteIndex *index, const char *tenant, const char *entity_type
 {
 	size_t at;
 
-	*hash = mix(hash_string(hash_string(UINT64_C(0xcbf29ce484222325), tenant), entity_type));
+	/* mixed, so that names that are counted up do not lie side by side */
+	*hash = wh_hash_mix(hash_string(hash_string(WH_HASH_START, tenant), entity_type));
 	for (at = *hash & index->mask;; at = (at + 1) & index->mask)
 	{
 		const Slot *slot = &index->slots[at];

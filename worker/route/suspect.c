@@ -28,6 +28,8 @@
 #include "utils/memutils.h"
 
 #include "suspect.h"
+#include "store_read.h"
+#include "store_suspect.h"
 
 static bool checkpoint_first = true; /* until it is told otherwise */
 static WhPosition *doubtful = NULL;  /* what lies beyond is done step by step; NULL: nothing is */
@@ -114,7 +116,7 @@ wh_suspect_may(const WhEvent *event, int64 subscription_id)
 bool
 wh_suspect_may_put_off(const WhEvent *event, int64 subscription_id)
 {
-	return !checkpoint_first || step_may(WH_SUSPECT_TAKING, event, subscription_id);
+	return !checkpoint_first || step_may(WH_SUSPECT_FETCHING, event, subscription_id);
 }
 
 bool

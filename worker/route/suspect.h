@@ -5,7 +5,7 @@
 #ifndef WEBHOOK_SUSPECT_H
 #define WEBHOOK_SUSPECT_H
 
-#include "store.h"
+#include "store_read.h"
 
 /* At start, in a transaction: what the worker before this one was at. True: something was written down, to be flushed. */
 extern bool wh_suspect_load(const WhPosition *settled);
@@ -17,7 +17,7 @@ extern bool wh_suspect_note_page(const WhPosition *position);
 typedef enum WhSuspectAt
 {
 	WH_SUSPECT_READING,
-	WH_SUSPECT_TAKING
+	WH_SUSPECT_FETCHING
 } WhSuspectAt;
 
 /*

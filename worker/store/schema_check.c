@@ -34,7 +34,9 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "schema_check.h"
 #include "store.h"
+#include "store_rights.h"
 
 /* Of the tables that are read: what is. Of those that are only written: something by which they are known. */
 static const struct
@@ -142,11 +144,7 @@ remember(Oid relid)
 	foreach (lc, all)
 	{
 		if (n_ours == cap_ours)
-		{
-			cap_ours = Max(64, cap_ours * 2);
-			ours = ours ? repalloc(ours, cap_ours * sizeof(Oid))
-						: MemoryContextAlloc(TopMemoryContext, cap_ours * sizeof(Oid));
-		}
+			ours = wh_grow(TopMemoryContext, ours, &cap_ours, 64, sizeof(*ours));
 		ours[n_ours++] = lfirst_oid(lc);
 	}
 	list_free(all);

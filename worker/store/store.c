@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -25,7 +26,9 @@
 #include "mb/pg_wchar.h"
 
 #include "timeline.h"
+#include "schema_check.h"
 #include "store.h"
+#include "store_rights.h"
 #include "worker_slots.h"
 
 MemoryContext wh_tx_results = NULL;
@@ -104,6 +107,15 @@ question_marks(char *text, int encoding)
 }
 
 char *
+wh_only_ascii(char *text)
+{
+	for (char *c = text; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return text;
+}
+
+char *
 wh_to_utf8(char *text)
 {
 	int encoding = GetDatabaseEncoding();
@@ -123,12 +135,7 @@ wh_to_utf8(char *text)
 	}
 	proc = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (!OidIsValid(proc))
-	{
-		for (char *c = text; *c; c++)
-			if (IS_HIGHBIT_SET(*c))
-				*c = '?';
-		return text;
-	}
+		return wh_only_ascii(text);
 	out = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len * MAX_CONVERSION_GROWTH + 1);
 	while (done < len)
 	{
@@ -147,23 +154,77 @@ wh_to_utf8(char *text)
 	return (char *) out;
 }
 
+char *
+wh_from_utf8(const char *utf8)
+{
+	if (utf8 == NULL || GetDatabaseEncoding() == PG_UTF8)
+		return unconstify(char *, utf8);
+	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+}
+
+void
+wh_clip(char *to, int size, const char *from)
+{
+	int len = from ? pg_mbcliplen(from, (int) strlen(from), size - 1) : 0;
+
+	memcpy(to, from ? from : "", len);
+	to[len] = '\0';
+}
+
+/*
+ * Statements
+ */
+
+static SPIPlanPtr
+prepared(WhPlan *plan)
+{
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr fresh = SPI_prepare(plan->sql, plan->n_args, plan->args);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
+		plan->plan = fresh;
+	}
+	return plan->plan;
+}
+
 void
 wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 {
-	int rc;
+	int rc = SPI_execute_plan(prepared(plan), values, nulls, false, 0);
 
-	if (plan->plan == NULL)
-	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->n_args, plan->args);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
-		plan->plan = prepared;
-	}
-	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
 	wh_schema_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
+}
+
+Portal
+wh_plan_open(WhPlan *plan, Datum *values)
+{
+	Portal portal = SPI_cursor_open(NULL, prepared(plan), values, NULL, true);
+
+	wh_schema_check();
+	return portal;
+}
+
+char *
+wh_utf8_column(HeapTuple row, TupleDesc desc, int column)
+{
+	char *text = SPI_getvalue(row, desc, column);
+
+	return text ? wh_to_utf8(text) : NULL;
+}
+
+Datum
+wh_int8_array(const int64 *values, int n)
+{
+	Datum *elements = palloc(Max(1, n) * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(
+		construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*
@@ -209,7 +270,6 @@ void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
-	wh_store_deferred_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
 
@@ -232,7 +292,7 @@ wh_store_find_extension(const char **why_not)
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
 		*why_not = "the extension was created anew";
-		return WH_ANEW;
+		return WH_RECREATED;
 	}
 	outbox_oid = outbox;
 	subscription_oid = get_relname_relid("subscription", schema);
@@ -251,8 +311,13 @@ wh_store_find_extension(const char **why_not)
 static const char *
 look_at_timeline(TimeLineID known)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1", 1, {INT4OID}};
+		.sql =
+		"UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1",
+		1,
+		{INT4OID}};
+	/* clang-format on */
 	const char *why = wh_not_promoted_since(known);
 	Datum timeline = Int32GetDatum(why ? 0 : (int32) wh_timeline());
 
@@ -264,10 +329,15 @@ look_at_timeline(TimeLineID known)
 bool
 wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 {
-	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
-								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
-						  2,
-						  {INT8OID, OIDOID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
+		"  FROM webhook.identity"
+		" ORDER BY enabled_at DESC, instance",
+		2,
+		{INT8OID, OIDOID}};
+	/* clang-format on */
 	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
 	const char *why = NULL;
 	TimeLineID timeline = 0;
@@ -277,14 +347,13 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	rows = SPI_processed;
 	for (uint64 i = 0; i < rows; i++)
 	{
-		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		if (!DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+		if (!DatumGetBool(wh_result(i, 2, &isnull)))
 			why = "this database is a copy of another";
 		if (i == 0)
 		{
-			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+			const char *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
@@ -293,7 +362,7 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
-			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+			timeline = (TimeLineID) DatumGetInt32(wh_result(i, 3, &isnull));
 		}
 	}
 	if (rows > 0 && why == NULL)

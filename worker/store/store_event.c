@@ -24,8 +24,10 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "clock.h"
 #include "memory_limit.h"
 #include "store.h"
+#include "store_event.h"
 
 #define HEAD_STRING_MAX 8000 /* bytes of one that decides; a page has 500 of each */
 
@@ -92,7 +94,7 @@ head_text(WhRow *row, int n)
 	char *string;
 
 	row->size += size;
-	row->held += Min(size, HEAD_STRING_MAX);
+	row->bytes += Min(size, HEAD_STRING_MAX);
 	if (size <= HEAD_STRING_MAX)
 		return whole_text(row, n);
 	row->cut = true;
@@ -113,7 +115,7 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	row->tuple = tuple;
 	row->desc = desc;
 	row->at = at;
-	row->held = tuple->t_len + sizeof(HeapTupleData);
+	row->bytes = tuple->t_len + sizeof(HeapTupleData);
 	e->id = DatumGetInt64(column(row, ID, &isnull));
 	e->xid = U64FromFullTransactionId(DatumGetFullTransactionId(column(row, XID, &isnull)));
 	e->entity_id = head_text(row, ENTITY_ID);
@@ -126,9 +128,9 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	e->entity_type = e->entity_type ? e->entity_type : "";
 	e->action_type = e->action_type ? e->action_type : "";
 	value = column(row, CREATED_AT, &isnull);
-	e->created_us =
-		isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
-	e->created_us += (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	e->created_us = WH_UNIX_EPOCH_US;
+	if (!isnull && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
+		e->created_us += DatumGetTimestampTz(value);
 	e->segment = DatumGetInt16(column(row, SEGMENT, &isnull));
 	row->size += size_of(row, RESULT) + size_of(row, PREVIOUS) + size_of(row, CONTEXT);
 }

@@ -8,7 +8,7 @@
  * hi was written by a transaction that was running when S was taken: one in
  * S's list, or one between S's xmax and N, the next xid read just after S.
  * A page is those stragglers first, then events above hi, all in id order.
- * docs/internals/overview.md, Reading, tells why nothing is lost.
+ * docs/internals/reading.md tells why nothing is lost.
  *
  * When there are more stragglers than fit a page, S and hi stay, and the
  * stragglers are read to their end under the visibility of the snapshot of
@@ -42,6 +42,8 @@
 
 #include "compat.h"
 #include "store.h"
+#include "store_event.h"
+#include "store_read.h"
 
 #define FETCH_AT_ONCE                                                                                        \
 	64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
@@ -162,20 +164,27 @@ refuse_nonsense(HeapTuple row, TupleDesc desc)
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
+	/* the last column: ids that there have been are not of the future; the sequence was set back */
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"SELECT id, snapshot, next_xid, hi, (within ->> 'snapshot')::pg_snapshot, (within ->> "
-			"'next_xid')::xid8,"
-			" (within ->> 'last')::bigint,"
-			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
-			/* ids that there have been are not of the future: it is the sequence that was set back */
-			" hi > (SELECT last_value FROM webhook.event_number_seq)"
-			" AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number >= hi)"
-			" AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number >= hi)"
-			" AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
-			" FROM webhook.checkpoint c WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+		"SELECT c.id, c.snapshot, c.next_xid, c.hi,"
+		"       (c.within ->> 'snapshot')::pg_snapshot,"
+		"       (c.within ->> 'next_xid')::xid8,"
+		"       (c.within ->> 'last')::bigint,"
+		"       (SELECT max(d.id) FROM webhook.checkpoint d),"
+		"       (SELECT max(d.id) - min(d.id) FROM webhook.checkpoint d),"
+		"       c.hi > (SELECT q.last_value FROM webhook.event_number_seq q)"
+		"       AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number >= c.hi)"
+		"       AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number >= c.hi)"
+		"       AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
+		"  FROM webhook.checkpoint c"
+		" WHERE c.kind = $1"
+		" ORDER BY c.id DESC"
+		" LIMIT 1",
 		1,
 		{TEXTOID}};
+	/* clang-format on */
 	Datum value = CStringGetTextDatum(kind);
 	MemoryContext old;
 	WhPosition *p;
@@ -216,11 +225,16 @@ wh_store_checkpoint_id(void)
 void
 wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 {
-	static WhPlan plan = {.sql = "INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
-								 " VALUES ($1, $2, $3::pg_snapshot, $4, $5, CASE WHEN $6 IS NOT NULL THEN"
-								 " jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
-						  8,
-						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
+		" VALUES ($1, $2, $3::pg_snapshot, $4, $5,"
+		"         CASE WHEN $6 IS NOT NULL"
+		"              THEN jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
+		8,
+		{INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
+	/* clang-format on */
 	Datum values[8];
 	char nulls[9] = "        ";
 
@@ -277,18 +291,9 @@ wh_store_trim_checkpoints(void)
 static bool
 fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 {
-	Portal portal;
+	Portal portal = wh_plan_open(plan, values); /* under the one snapshot whose position we record */
 	bool exhausted = false;
 
-	if (plan->plan == NULL)
-	{
-		plan->plan = SPI_prepare(plan->sql, plan->n_args, plan->args);
-		if (plan->plan == NULL || SPI_keepplan(plan->plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", plan->sql);
-	}
-	/* read_only: under the transaction's one snapshot, whose position we record */
-	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
-	wh_schema_check();
 	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
 		int want = Min(FETCH_AT_ONCE, page->max - page->n);
@@ -300,7 +305,7 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 			WhRow *row = &page->rows[page->n++];
 
 			wh_store_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, row);
-			*bytes += row->held;
+			*bytes += row->bytes;
 		}
 		/* the rows stay until the transaction ends: what is wanted of them is fetched from there */
 	}
@@ -361,24 +366,44 @@ wh_store_read(const WhPosition *from, WhPage *page)
 {
 	/* the limits are literals so that the planner knows them; keep them equal to WH_PAGE_EVENTS */
 	/* id + 0: so that the planner has no index but xid's to choose from */
+	/* clang-format off */
 	static WhPlan stragglers = {
-		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.xid = ANY ($1) AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number + 0 LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.xid = ANY ($1)"
+		"   AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
+		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
+		" ORDER BY o.event_number + 0"
+		" LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
+	/* clang-format on */
 	/* further pages of a cut walk on by id, each row between passed once, instead of collecting all that is left */
+	/* clang-format off */
 	static WhPlan further = {
-		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.event_number > $3 AND o.event_number <= $2 AND o.xid = ANY ($1)"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $3 AND o.event_number <= $2"
+		"   AND o.xid = ANY ($1)"
+		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
+		" ORDER BY o.event_number"
+		" LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
+	/* clang-format on */
+	/* clang-format off */
 	static WhPlan above = {
-		.sql = "SELECT " WH_EVENT_COLUMNS
-			   " FROM webhook.outbox o WHERE o.event_number > $1 ORDER BY o.event_number LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $1"
+		" ORDER BY o.event_number"
+		" LIMIT 500",
 		1,
 		{INT8OID}};
+	/* clang-format on */
 	size_t bytes = 0;
 	bool within = from->within_snapshot != NULL;
 	int n_xids;
@@ -493,59 +518,63 @@ wh_pair_compare(const void *a, const void *b)
 	return 0;
 }
 
-static Datum
-int8_array(const Datum *values, int n)
+WhPair *
+wh_result_pairs(int *n)
 {
-	return PointerGetDatum(
-		construct_array(unconstify(Datum *, values), n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	WhPair *pairs;
+
+	*n = (int) SPI_processed;
+	pairs = MemoryContextAllocHuge(wh_tx_results, Max(1, *n) * sizeof(WhPair));
+	for (int i = 0; i < *n; i++)
+		pairs[i] = (WhPair){.event_number = wh_result_int8((uint64) i, 1),
+							.subscription_id = wh_result_int8((uint64) i, 2)};
+	return pairs;
 }
 
 WhPair *
 wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 {
-	/* the log has an index on the event alone, the others on the pair: each is asked by what it has */
+	/* the log has an index on the event alone, the others on the pair: each is searched by what it has */
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"SELECT a.event_number, a.subscription_id FROM webhook.attempt a WHERE a.event_number = ANY ($3)"
-			" UNION ALL SELECT p.event_number, p.subscription_id FROM unnest($1, $2) k(event_number, "
-			"subscription_id)"
-			" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b WHERE b.subscription_id = k.subscription_id"
-			" AND b.event_number = k.event_number OFFSET 0) p"
-			" UNION ALL SELECT d.event_number, d.subscription_id FROM unnest($1, $2) k(event_number, "
-			"subscription_id)"
-			" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b WHERE b.subscription_id = "
-			"k.subscription_id"
-			" AND b.event_number = k.event_number OFFSET 0) d",
+		"SELECT a.event_number, a.subscription_id"
+		"  FROM webhook.attempt a"
+		" WHERE a.event_number = ANY ($3)"
+		" UNION ALL "
+		"SELECT p.event_number, p.subscription_id"
+		"  FROM unnest($1, $2) k(event_number, subscription_id)"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b"
+		"                      WHERE b.subscription_id = k.subscription_id"
+		"                        AND b.event_number = k.event_number OFFSET 0) p"
+		" UNION ALL "
+		"SELECT d.event_number, d.subscription_id"
+		"  FROM unnest($1, $2) k(event_number, subscription_id)"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b"
+		"                      WHERE b.subscription_id = k.subscription_id"
+		"                        AND b.event_number = k.event_number OFFSET 0) d",
 		3,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}};
-	Datum *columns[3];
+	/* clang-format on */
+	int64 *columns[3];
 	Datum values[3];
 	int n_events = 0;
 	WhPair *dealt;
 
 	for (int i = 0; i < 3; i++)
-		columns[i] = palloc(Max(1, n_pairs) * sizeof(Datum));
+		columns[i] = palloc(Max(1, n_pairs) * sizeof(int64));
 	for (int i = 0; i < n_pairs; i++)
 	{
-		columns[0][i] = Int64GetDatum(pairs[i].event_number);
-		columns[1][i] = Int64GetDatum(pairs[i].subscription_id);
+		columns[0][i] = pairs[i].event_number;
+		columns[1][i] = pairs[i].subscription_id;
 		/* pairs of one event stand together */
 		if (i == 0 || pairs[i].event_number != pairs[i - 1].event_number)
-			columns[2][n_events++] = columns[0][i];
+			columns[2][n_events++] = pairs[i].event_number;
 	}
 	for (int i = 0; i < 3; i++)
-		values[i] = int8_array(columns[i], i == 2 ? n_events : n_pairs);
+		values[i] = wh_int8_array(columns[i], i == 2 ? n_events : n_pairs);
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	*n = (int) SPI_processed;
-	dealt = MemoryContextAllocHuge(wh_tx_results, Max(1, *n) * sizeof(WhPair));
-	for (int i = 0; i < *n; i++)
-	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		bool isnull;
-
-		dealt[i].event_number = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-	}
+	dealt = wh_result_pairs(n);
 	qsort(dealt, *n, sizeof(WhPair), wh_pair_compare);
 	return dealt;
 }

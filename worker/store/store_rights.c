@@ -48,7 +48,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "store.h"
+#include "store_rights.h"
 
 static Oid extension = InvalidOid; /* as this transaction found it */
 static Oid owner = InvalidOid;

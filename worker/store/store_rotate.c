@@ -24,7 +24,11 @@
 
 #include "clock.h"
 #include "settings.h"
+#include "schema_check.h"
 #include "store.h"
+#include "store_carry.h"
+#include "store_read.h"
+#include "store_rotate.h"
 
 /* One value of a query over one segment; the query is made from a pattern with %d for the segment. */
 static Datum
@@ -40,7 +44,7 @@ segment_value(const char *pattern, int segment, bool *isnull)
 		*isnull = true;
 		return (Datum) 0;
 	}
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	return wh_result(0, 1, isnull);
 }
 
 static void
@@ -70,29 +74,34 @@ lock_segment(const char *log, int segment)
 	return true;
 }
 
-/* Begin with a log's next segment. */
+/* Begin with a log's next segment. It is done already where it has no newest row, or that is not old. */
 static int
-begin_segment(const char *log, WhRotation *r)
+begin_segment(const char *log, const char *newest, WhRotation *r)
 {
-	int segment =
-		(wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_SEGMENTS;
+	int current = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	int segment = (current + 1 + r->further) % WH_SEGMENTS;
+	bool isnull;
+	Datum at;
 
 	r->done = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, segment);
+	at = segment_value(newest, segment, &isnull);
+	r->done = isnull || !older_than_retention(at);
 	return segment;
 }
 
 void
 wh_store_rotate_attempt(WhRotation *r)
 {
-	int segment = begin_segment("attempt", r);
-	bool isnull;
-	Datum newest;
+	/* clang-format off */
+	static const char newest[] =
+		"SELECT started_at FROM webhook.attempt_%d"
+		" WHERE started_at <= clock_timestamp()"
+		" ORDER BY started_at DESC"
+		" LIMIT 1";
+	/* clang-format on */
+	int segment = begin_segment("attempt", newest, r);
 
-	newest = segment_value("SELECT started_at FROM webhook.attempt_%d WHERE started_at <= clock_timestamp()"
-						   " ORDER BY started_at DESC LIMIT 1",
-						   segment, &isnull);
-	r->done = isnull || !older_than_retention(newest);
 	if (r->done || !lock_segment("attempt", segment))
 		return;
 	run("TRUNCATE webhook.attempt_%d", segment, SPI_OK_UTILITY);
@@ -107,18 +116,24 @@ wh_store_rotate_attempt(WhRotation *r)
 static bool
 all_settled(int segment, const WhPosition *settled)
 {
-	const char *unsettled =
-		"SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT
-		"' LIMIT 1";
+	/* clang-format off */
+	static const char highest[] =
+		"SELECT event_number FROM webhook.outbox_%d"
+		" WHERE event_number IS NOT NULL"
+		" ORDER BY event_number DESC"
+		" LIMIT 1";
+	static const char unsettled[] =
+		"SELECT 1 FROM webhook.outbox_%%d"
+		" WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT "'"
+		" LIMIT 1";
+	/* clang-format on */
 	bool isnull;
 	Datum id;
 
 	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
 	if (settled == NULL || settled->within_snapshot)
 		return false;
-	id = segment_value("SELECT event_number FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
-					   "event_number DESC LIMIT 1",
-					   segment, &isnull);
+	id = segment_value(highest, segment, &isnull);
 	if (!isnull && DatumGetInt64(id) > settled->hi)
 		return false;
 	(void) segment_value(psprintf(unsettled, quote_literal_cstr(settled->snapshot),
@@ -130,15 +145,17 @@ all_settled(int segment, const WhPosition *settled)
 void
 wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 {
-	int segment = begin_segment("outbox", r);
+	/* ids are assigned in the order of the clock, so the highest id has the latest time */
+	/* clang-format off */
+	static const char newest[] =
+		"SELECT created_at FROM webhook.outbox_%d"
+		" WHERE event_number IS NOT NULL"
+		" ORDER BY event_number DESC"
+		" LIMIT 1";
+	/* clang-format on */
+	int segment = begin_segment("outbox", newest, r);
 	bool isnull;
-	Datum newest;
 
-	/* ids are taken with the clock's time, so the highest id has the latest time */
-	newest = segment_value("SELECT created_at FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
-						   "event_number DESC LIMIT 1",
-						   segment, &isnull);
-	r->done = isnull || !older_than_retention(newest);
 	if (r->done || (!r->unsettled && !all_settled(segment, settled)))
 		return;
 	if (r->carry.from != segment)

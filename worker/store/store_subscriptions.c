@@ -15,6 +15,8 @@
 
 #include "secret_store.h"
 #include "store.h"
+#include "store_sizes.h"
+#include "store_subscriptions.h"
 
 /* A row of the statement, and where what is read of it goes. */
 typedef struct Row
@@ -44,7 +46,7 @@ strings(const Row *row, const char *name, bool utf8, char ***out)
 	bool isnull;
 	Datum value = column(row, name, &isnull);
 	int n;
-	int kept = 0;
+	int n_strings = 0;
 
 	*out = NULL;
 	if (isnull)
@@ -58,11 +60,11 @@ strings(const Row *row, const char *name, bool utf8, char ***out)
 		if (nulls[i])
 			continue;
 		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
+		(*out)[n_strings++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
 		explicit_bzero(string, strlen(string)); /* it may be a secret */
 		pfree(string);
 	}
-	return kept;
+	return n_strings;
 }
 
 static char *
@@ -164,10 +166,10 @@ forget(char *secret)
 
 /* What is kept of a secret or a credential, opened and wiped; NULL where it cannot be, which is said. */
 static char *
-open_kept(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *kept)
+open_stored(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *stored)
 {
 	const char *why;
-	char *value = wh_secret_kept(row->keys, owner, kept, &why);
+	char *value = wh_secret_kept(row->keys, owner, stored, &why);
 	char *copy = NULL;
 
 	if (value)
@@ -180,7 +182,7 @@ open_kept(const Row *row, const WhSubscription *sub, const char *what, const cha
 				errmsg("webhook worker cannot use a %s of subscription \"%s\"", what, sub->name),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 				errhint("Its requests are kept until it can; then reload, or set the %s again.", what));
-	forget(kept);
+	forget(stored);
 	return copy;
 }
 
@@ -193,15 +195,15 @@ read_secrets(const Row *row, WhSubscription *sub)
 {
 	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	Datum *expires;
-	char **kept;
+	char **stored;
 	char **owners;
-	int n = strings(&scratch, "secrets", false, &kept);
+	int n = strings(&scratch, "secrets", false, &stored);
 
 	strings(&scratch, "secret_owners", false, &owners);
 	numbers(row, "secret_expires", &expires);
 	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
 	{
-		char *secret = open_kept(row, sub, "secret", owners[i], kept[i]);
+		char *secret = open_stored(row, sub, "secret", owners[i], stored[i]);
 
 		if (secret)
 		{
@@ -217,17 +219,17 @@ read_credentials(const Row *row, WhSubscription *sub)
 {
 	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	char **kinds;
-	char **kept;
+	char **stored;
 	char **owners;
 	int n = strings(row, "credential_kinds", true, &kinds);
 
-	strings(&scratch, "credential_values", false, &kept);
+	strings(&scratch, "credential_values", false, &stored);
 	strings(&scratch, "credential_owners", false, &owners);
 	if (n > 0)
 		sub->credentials = MemoryContextAllocZero(row->context, (Size) n * sizeof(WhCredential));
 	for (int i = 0; i < n; i++)
-		sub->credentials[sub->n_credentials++] =
-			(WhCredential){.kind = kinds[i], .value = open_kept(row, sub, "credential", owners[i], kept[i])};
+		sub->credentials[sub->n_credentials++] = (WhCredential){
+			.kind = kinds[i], .value = open_stored(row, sub, "credential", owners[i], stored[i])};
 }
 
 /* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
@@ -301,7 +303,7 @@ read_route(const Row *row)
 	route->n_events = strings(row, "events", true, &route->events);
 	route->tenant = string(row, "tenant");
 	read_content(row, route);
-	route->asked = boolean(row, "requested");
+	route->requested = boolean(row, "requested");
 	route->transform = name(row, "transform");
 	route->transform_owner = name(row, "transform_owner");
 	sub->transform = route->transform != NULL;
@@ -309,8 +311,10 @@ read_route(const Row *row)
 }
 
 /* A column that is left out where the subscription is in the parameter: not even looked at then. */
-#define UNLESS(parameter, column)                                                                            \
+/* clang-format off */
+#define UNLESS(parameter, column) \
 	"CASE WHEN b.id = ANY (" parameter ") THEN NULL ELSE b." column " END AS " column
+/* clang-format on */
 
 List *
 wh_store_subscriptions(const WhLeftOut *left)
@@ -321,39 +325,54 @@ wh_store_subscriptions(const WhLeftOut *left)
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-		"SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.state, s.ordering,"
-		" s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
-		" (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
-		" (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
-		" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint"
-		"  FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
-		" ARRAY(SELECT h.key || ': ' || h.value"
-		"  FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object' THEN s.headers END) h) AS headers,"
-		" s.events, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
-		" s.transform, s.transform_owner::text,"
-		" k.secrets, k.secret_owners, k.secret_expires,"
-		" c.credential_kinds, c.credential_values, c.credential_owners,"
-		" coalesce((SELECT true FROM webhook.pending p"
-		"  WHERE p.subscription_id = s.id AND p.state = 'requested' LIMIT 1), false) AS requested"
-		" FROM (SELECT b.id, b.id = ANY ($1) AS left_out,"
-		"  CASE WHEN b.id = ANY ($1) THEN left(b.name, 200) ELSE b.name END AS name,"
-		"  b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout, b.give_up_after, b.transform_owner,"
-		"  b.ordering, b.retry_schedule,"
-		"  " UNLESS("$1", "url") ", " UNLESS("$1", "headers") ", " UNLESS("$1", "transform") ","
-		"  " UNLESS("$2", "events") ", " UNLESS("$2", "tenant") ","
-		"  " UNLESS("$2", "changed_columns") ", " UNLESS("$2", "exclude_origins") ", " UNLESS("$2", "filter")
-		"  FROM webhook.subscription b) s"
-		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
-		"  array_agg(webhook_internal.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
-		"  array_agg(CASE WHEN isfinite(k.expires_at)"
-		"   THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-		"   ORDER BY k.id DESC) AS secret_expires"
-		"  FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
-		"  AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
-		"  array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
-		"  array_agg(webhook_internal.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind) AS credential_owners"
-		"  FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
+		"SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.state,"
+		"       s.ordering, s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
+		"       (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
+		"       (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
+		"       ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint"
+		"               FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n)"
+		"              WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
+		"       ARRAY(SELECT h.key || ': ' || h.value"
+		"               FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object'"
+		"                                         THEN s.headers END) h) AS headers,"
+		"       s.events, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
+		"       s.transform, s.transform_owner::text,"
+		"       k.secrets, k.secret_owners, k.secret_expires,"
+		"       c.credential_kinds, c.credential_values, c.credential_owners,"
+		"       coalesce((SELECT true FROM webhook.pending p"
+		"                  WHERE p.subscription_id = s.id AND p.state = 'requested'"
+		"                  LIMIT 1), false) AS requested"
+		"  FROM (SELECT b.id, b.id = ANY ($1) AS left_out,"
+		"               CASE WHEN b.id = ANY ($1) THEN left(b.name, 200) ELSE b.name END AS name,"
+		"               b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout,"
+		"               b.give_up_after, b.transform_owner, b.ordering, b.retry_schedule,"
+		"               " UNLESS("$1", "url") ","
+		"               " UNLESS("$1", "headers") ","
+		"               " UNLESS("$1", "transform") ","
+		"               " UNLESS("$2", "events") ","
+		"               " UNLESS("$2", "tenant") ","
+		"               " UNLESS("$2", "changed_columns") ","
+		"               " UNLESS("$2", "exclude_origins") ","
+		"               " UNLESS("$2", "filter")
+		"          FROM webhook.subscription b) s"
+		" CROSS JOIN LATERAL ("
+		"       SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
+		"              array_agg(webhook_internal.secret_owner(k.subscription_id, k.id)"
+		"                        ORDER BY k.id DESC) AS secret_owners,"
+		"              array_agg(CASE WHEN isfinite(k.expires_at)"
+		"                             THEN least(extract(epoch FROM k.expires_at) * 1000000,"
+		"                                        9e18)::bigint"
+		"                             ELSE 0 END ORDER BY k.id DESC) AS secret_expires"
+		"         FROM webhook.secret k"
+		"        WHERE k.subscription_id = s.id AND NOT s.left_out"
+		"          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+		" CROSS JOIN LATERAL ("
+		"       SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
+		"              array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
+		"              array_agg(webhook_internal.credential_owner(c.subscription_id, c.kind)"
+		"                        ORDER BY c.kind) AS credential_owners"
+		"         FROM webhook.credential c"
+		"        WHERE c.subscription_id = s.id AND NOT s.left_out) c"
 		" ORDER BY s.id",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};

@@ -21,6 +21,8 @@
 #include "memory_limit.h"
 #include "stop.h"
 #include "store.h"
+#include "store_rights.h"
+#include "tx_guard.h"
 #include "time_limit.h"
 
 /* Does the server, or somebody, want this process to end? To cancel a statement is to want that alone. */
@@ -28,16 +30,6 @@ static bool
 wants_the_end(int code)
 {
 	return ERRCODE_TO_CATEGORY(code) == ERRCODE_OPERATOR_INTERVENTION && code != ERRCODE_QUERY_CANCELED;
-}
-
-/* As much of a text as fits, in whole characters. */
-static void
-clip(char *to, int size, const char *from)
-{
-	int len = from ? pg_mbcliplen(from, (int) strlen(from), size - 1) : 0;
-
-	memcpy(to, from ? from : "", len);
-	to[len] = '\0';
 }
 
 bool
@@ -68,7 +60,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		pgstat_report_activity(STATE_IDLE, NULL);
 		failure->code = error->sqlerrcode;
 		/* not its detail, which may show a whole row, with what is secret in it */
-		clip(failure->message, sizeof(failure->message), error->message);
+		wh_clip(failure->message, sizeof(failure->message), error->message);
 		FreeErrorData(error);
 		wh_memory_limit_restore();
 		ok = false;

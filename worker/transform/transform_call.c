@@ -164,12 +164,6 @@ find_function(const Call *call, Oid outbox_type)
 	return oid;
 }
 
-static char *
-to_server(const char *utf8)
-{
-	return utf8 ? pg_any_to_server(utf8, strlen(utf8), PG_UTF8) : NULL;
-}
-
 /* The event as a row of webhook.outbox, however its columns are arranged; those that we do not know are null. */
 static Datum
 event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
@@ -182,13 +176,13 @@ event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 	} columns[] = {
 		{"event_number", psprintf(INT64_FORMAT, r->id)},
 		{"xid", psprintf(UINT64_FORMAT, r->xid)},
-		{"entity_id", to_server(texts[WH_REQUEST_ENTITY_ID])},
-		{"entity_type", to_server(texts[WH_REQUEST_ENTITY_TYPE])},
-		{"action_type", to_server(texts[WH_REQUEST_ACTION])},
-		{"result", to_server(texts[WH_REQUEST_RESULT])},
-		{"previous", to_server(texts[WH_REQUEST_PREVIOUS])},
-		{"tenant", to_server(texts[WH_REQUEST_TENANT])},
-		{"context", to_server(texts[WH_REQUEST_CONTEXT])},
+		{"entity_id", wh_from_utf8(texts[WH_REQUEST_ENTITY_ID])},
+		{"entity_type", wh_from_utf8(texts[WH_REQUEST_ENTITY_TYPE])},
+		{"action_type", wh_from_utf8(texts[WH_REQUEST_ACTION])},
+		{"result", wh_from_utf8(texts[WH_REQUEST_RESULT])},
+		{"previous", wh_from_utf8(texts[WH_REQUEST_PREVIOUS])},
+		{"tenant", wh_from_utf8(texts[WH_REQUEST_TENANT])},
+		{"context", wh_from_utf8(texts[WH_REQUEST_CONTEXT])},
 		{"subscription_id", r->subscription_id ? psprintf(INT64_FORMAT, r->subscription_id) : NULL},
 		{"created_at", pstrdup(timestamptz_to_str(wh_timestamp_of(r->created_us)))},
 		{"segment", psprintf("%d", r->segment)},

@@ -23,7 +23,7 @@
 
 typedef struct Segment
 {
-	char exit_error[WH_LAST_WORDS_MAX];
+	char exit_error[WH_EXIT_ERROR_MAX];
 } Segment;
 
 #define REQUESTS MAXALIGN(sizeof(Segment))

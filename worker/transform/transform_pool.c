@@ -31,7 +31,7 @@
 
 #include "compat.h"
 #include "monotonic.h"
-#include "store.h"
+#include "tx_guard.h"
 #include "transform_pool.h"
 #include "worker_slots.h"
 

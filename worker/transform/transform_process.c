@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "time_limit.h"
 #include "transform_process.h"
+#include "store.h"
 
 PGDLLEXPORT void webhook_transform_main(Datum arg);
 
@@ -45,13 +46,7 @@ static void
 note_exit_error(ErrorData *error)
 {
 	if (error->elevel >= FATAL && error->message && to_worker.segment)
-	{
-		char *words = wh_link_exit_error(&to_worker);
-		int len = pg_mbcliplen(error->message, (int) strlen(error->message), WH_LAST_WORDS_MAX - 1);
-
-		memcpy(words, error->message, len);
-		words[len] = '\0';
-	}
+		wh_clip(wh_link_exit_error(&to_worker), WH_EXIT_ERROR_MAX, error->message);
 	if (previous_log_hook)
 		previous_log_hook(error);
 }

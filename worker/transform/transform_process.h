@@ -117,7 +117,7 @@ extern shm_mq_result wh_link_receive(WhLink *link, const char **data, Size *len,
 
 /* The error that the process ends with, for the worker to tell; "": none. In the database's encoding. */
 extern char *wh_link_exit_error(WhLink *link);
-#define WH_LAST_WORDS_MAX 256
+#define WH_EXIT_ERROR_MAX 256
 
 /*
  * transform_call.c

@@ -1,0 +1,15 @@
+/*
+ * store_settle.h
+ *	  What is written about deliveries that have ended or must be kept.
+ */
+#ifndef WEBHOOK_STORE_SETTLE_H
+#define WEBHOOK_STORE_SETTLE_H
+
+#include "postgres.h"
+
+#include "types.h"
+
+/* Write down how these deliveries have ended; `logged`: also that they were attempted. */
+extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
+
+#endif /* WEBHOOK_STORE_SETTLE_H */
