@@ -65,10 +65,13 @@ $(DATA_built): $(sort $(wildcard sql/src/*.sql))
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: demo test test-long unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
+.PHONY: demo docs test test-long unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
+
+docs: ## write docs/reference.md from the catalogue
+	@bash scripts/docs.sh
 
 test: ## set up, then run every test (ONLY="lint unit regress isolation tap fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh

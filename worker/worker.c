@@ -150,6 +150,7 @@ clean_stop(void)
 		wh_time_limit_end();
 	}
 	wh_report();
+	wh_log_write_rest();
 }
 
 void
@@ -413,6 +414,8 @@ work(void)
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			wh_report();
 		wh_notices_announce();
+		wh_log_write(now);
+		deadline = Min(deadline, wh_log_due());
 		MemoryContextReset(cycle_context);
 		wh_wait_until(now, deadline);
 	}

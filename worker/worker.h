@@ -13,6 +13,7 @@
  *	  worker_rotate.c	when the next segment is emptied
  *	  worker_fetch.c		when pending deliveries are due
  *	  worker_notices.c		which breakers were told to be open
+ *	  worker_log.c		what the log is still to have of subscriptions
  *	  worker_requeue.c	what people have asked for and is not deferred yet
  *	  worker_transform.c	the processes that call transforms
  *
@@ -220,6 +221,21 @@ extern void wh_notices_inherit(void);
 extern void wh_notices_look(void);
 extern void wh_notices_see(int64 subscription_id, const WhCounts *counts);
 extern void wh_notices_announce(void);
+
+/*
+ * worker_log.c
+ */
+
+/* How this delivery has ended is committed. */
+extern void wh_log_settled(const WhDelivery *d);
+/* A subscription was disabled; `why`: a sentence, which stays where it is. */
+extern void wh_log_disabled(int64 subscription_id, const char *why);
+/* Its breaker has opened, after a request with this outcome, or closed. */
+extern void wh_log_breaker(int64 subscription_id, bool open, const char *failure);
+/* Write the lines that may be written now; and, at the end, all that is left. */
+extern void wh_log_write(TimestampTz now);
+extern void wh_log_write_rest(void);
+extern TimestampTz wh_log_due(void); /* DT_NOEND: nothing */
 
 /*
  * worker_requeue.c

@@ -17,6 +17,8 @@
  * resumed, dead letters, which are rows of tables), is decided in SQL: see
  * webhook_internal.announce and the triggers that call it.
  *
+ * The server's log has each such move as well, whoever listens: worker_log.c.
+ *
  * Owns the table of subscriptions whose breaker was told to be open.
  */
 #include "postgres.h"
@@ -82,6 +84,7 @@ void
 wh_notices_see(int64 subscription_id, const WhCounts *counts)
 {
 	bool open = counts->breaker != WH_BREAKER_CLOSED;
+	bool was_open;
 	Notice *t;
 
 	if (!open && (notices == NULL || hash_get_num_entries(notices) == 0))
@@ -91,8 +94,11 @@ wh_notices_see(int64 subscription_id, const WhCounts *counts)
 	if (open || counts->last_success_us != 0)
 		t->inherited = false;
 	t->seen = look;
+	was_open = t->open;
 	t->open = open || t->inherited;
 	t->reason = counts->last_error;
+	if (t->open != was_open)
+		wh_log_breaker(subscription_id, t->open, t->reason);
 	unannounced = unannounced || t->open != t->announced_open;
 }
 

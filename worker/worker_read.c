@@ -359,11 +359,14 @@ disable_step(void *arg)
 {
 	const char *why;
 	int64 id = wh_strikes_next(&why);
+	bool was_active;
 
 	wh_tx_begin("webhook: disabling a subscription");
-	wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
+	was_active = wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
 	wh_tx_commit(false);
 	wh_strikes_disabled(id);
+	if (was_active)
+		wh_log_disabled(id, "Its filter exceeded a limit for several events in a row.");
 }
 
 /* Until that can be done, nothing is judged for them all the same. */

@@ -162,6 +162,7 @@ wh_settle(void)
 			wh_apart_add(d);
 			continue;
 		}
+		wh_log_settled(d);
 		if (d->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
 		wh_delivery_free(d);

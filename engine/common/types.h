@@ -312,6 +312,7 @@ typedef struct WhDelivery
 
 	/* how it ended */
 	WhDisposal disposal;
+	bool disabled;  /* with it its subscription was: said by who settles it */
 	bool attempted; /* a request was made: the fields below tell of it */
 	WhOutcomeKind kind;
 	const char *word; /* the outcome's, for the log: a constant */

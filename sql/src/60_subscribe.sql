@@ -124,10 +124,18 @@ BEGIN
 	INSERT INTO webhook.profile
 		SELECT c.* FROM webhook.profile p,
 			jsonb_populate_record(p, jsonb_build_object('name', to_profile, 'builtin', false)) c
-		WHERE p.name = from_profile;
-	IF NOT FOUND THEN
+		WHERE p.name = from_profile
+		ON CONFLICT (name) DO NOTHING;
+	IF FOUND THEN
+		RETURN;
+	END IF;
+	IF NOT EXISTS (SELECT FROM webhook.profile p WHERE p.name = from_profile) THEN
 		PERFORM webhook_internal.undefined_profile_error(from_profile);
 	END IF;
+	RAISE unique_violation USING
+		MESSAGE = format('profile "%s" already exists', to_profile),
+		DETAIL = 'Names of profiles are unique within a database.',
+		HINT = 'Choose another name, or change the row in webhook.profile.';
 END
 $$;
 COMMENT ON FUNCTION webhook.copy_profile(text, text) IS

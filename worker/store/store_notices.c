@@ -31,7 +31,7 @@ wh_store_announce(int64 subscription_id, const char *change, const char *reason)
 	wh_plan_run(&plan, values, reason ? "   " : "  n", SPI_OK_SELECT);
 }
 
-void
+bool
 wh_store_disable(int64 subscription_id, const char *reason)
 {
 	/* clang-format off */
@@ -46,6 +46,7 @@ wh_store_disable(int64 subscription_id, const char *reason)
 	Datum values[2] = {Int64GetDatum(subscription_id), CStringGetTextDatum(reason)};
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
+	return SPI_processed > 0;
 }
 
 void

@@ -9,8 +9,8 @@
 
 /* Make an operational event of a change of this subscription, where somebody listens. `reason` may be NULL. */
 extern void wh_store_announce(int64 subscription_id, const char *change, const char *reason);
-/* Disable a subscription that is live. */
-extern void wh_store_disable(int64 subscription_id, const char *reason);
+/* Disable a subscription that is active; false: it was not. */
+extern bool wh_store_disable(int64 subscription_id, const char *reason);
 /* Those whose breaker was told to be open, and not yet to be closed. */
 extern void wh_store_breaker_notices(void (*each)(void *arg, int64 subscription_id), void *arg);
 

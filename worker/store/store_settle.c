@@ -466,7 +466,16 @@ delete_pending(WhDelivery *const *deliveries, int n)
 	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
 }
 
-/* An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it. */
+static bool
+disables(const WhDelivery *d)
+{
+	return d->attempted && d->class == WH_CLASS_DISABLE;
+}
+
+/*
+ * An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it.
+ * Of a subscription that was active until now, one delivery is marked as what disabled it.
+ */
 static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
 {
@@ -475,7 +484,8 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 		.sql =
 		"UPDATE webhook.subscription"
 		"   SET state = 'disabled', state_reason = 'the endpoint answered 410 Gone'"
-		" WHERE id = ANY ($1) AND state = 'active'",
+		" WHERE id = ANY ($1) AND state = 'active'"
+		" RETURNING id",
 		1,
 		{INT8ARRAYOID}};
 	/* clang-format on */
@@ -484,12 +494,27 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 	Datum value;
 
 	for (int i = 0; i < n; i++)
-		if (deliveries[i]->attempted && deliveries[i]->class == WH_CLASS_DISABLE)
+	{
+		deliveries[i]->disabled = false; /* it may have been settled before, in vain */
+		if (disables(deliveries[i]))
 			ids[n_ids++] = deliveries[i]->subscription_id;
+	}
 	if (n_ids == 0)
 		return;
 	value = wh_int8_array(ids, n_ids);
-	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE_RETURNING);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		int64 id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull));
+
+		for (int i = 0; i < n; i++)
+			if (disables(deliveries[i]) && deliveries[i]->subscription_id == id)
+			{
+				deliveries[i]->disabled = true;
+				break;
+			}
+	}
 }
 
 void

@@ -9,7 +9,10 @@
 
 #include "types.h"
 
-/* Write down how these deliveries have ended; `logged`: also that they were attempted. */
+/*
+ * Write down how these deliveries have ended; `logged`: also that they were
+ * attempted. Those with which a subscription was disabled are marked as such.
+ */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
 #endif /* WEBHOOK_STORE_SETTLE_H */
