@@ -165,6 +165,42 @@ sub links
 	}
 }
 
+# Words that are not used, and what is written instead.
+my @avoided = (
+	[ qr/\bmend(?:s|ed|ing)?\b/i, 'fix' ],
+	[ qr/\banew\b/i, 'again' ],
+	[ qr/\bbut for\b/i, 'except' ],
+	[ qr/\bin (?:the|its) midst\b/i, 'within, during' ],
+	[ qr/\b(?:of which )?it cannot be told\b/i, 'unknown' ],
+	[ qr/\bshall\b/i, 'must, may, will' ],
+	[ qr/\bcalled (?:by|from everywhere|for every)\b/i, 'what it does, not who calls it' ],
+	[ qr/\b(?:he|his|him|himself)\b/i, 'they' ],
+);
+
+# file => pattern: a line that may have such a word, and why.
+my %word_excepted = (
+	'LICENSE' => qr/./, # not ours to write
+	'scripts/lint_prose.pl' => qr/./, # the list itself
+);
+
+sub words
+{
+	for my $file (@files)
+	{
+		my $line = 0;
+		for my $text (split /\n/, slurp($file), -1)
+		{
+			$line++;
+			next if $word_excepted{$file} && $text =~ $word_excepted{$file};
+			for (@avoided)
+			{
+				my ($pattern, $instead) = @$_;
+				say "$file:$line: \"$1\": write $instead" if $text =~ /($pattern)/;
+			}
+		}
+	}
+}
+
 die "usage: perl scripts/lint_prose.pl paths|links|words\n" unless @ARGV == 1 && defined &{ 'main::' . $ARGV[0] };
 {
 	no strict 'refs';

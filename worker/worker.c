@@ -141,7 +141,7 @@ survived_step(void *arg)
 	wh_tx_commit(true);
 }
 
-/* Abort what is in flight, write what was not sent, and that none of it ended this worker. */
+/* Abort what is in flight, write what was not sent, and that none of it has ended this worker. */
 static void
 clean_stop(void)
 {

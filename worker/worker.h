@@ -13,7 +13,7 @@
  *	  worker_rotate.c		when the next segment is emptied
  *	  worker_fetch.c		when pending deliveries are due
  *	  worker_notices.c		which breakers were announced as open
- *	  worker_log.c			what the server's log is still to have of subscriptions
+ *	  worker_log.c			what the log is still to have of subscriptions
  *	  worker_requeue.c		rows of redeliver and replay that are not deferred yet
  *	  worker_transform.c	the deliveries that wait for a transform
  *	  worker_suspended.c	why nothing is delivered here

@@ -21,8 +21,9 @@
  *					a dead letter of that subscription or, if reading it was the step,
  *					of all that want it
  *
- * A worker that is told to stop (a shutdown, DROP DATABASE, pg_terminate_backend) in the middle of that
- * has not died of it: it writes the checkpoint "read" once more when it leaves, so that no record outlives it.
+ * A worker that is asked to end during that (a shutdown, DROP DATABASE,
+ * pg_terminate_backend) has not died of it. It writes a "read" checkpoint once more
+ * when it ends, so that no record outlives it.
  *
  * So it costs three deaths. A step during which something else killed the worker is
  * blamed wrongly; that costs one dead letter, which says what it is and can be
@@ -44,7 +45,7 @@ static int n_doubtful = 0;           /* rows beyond it that may still be the cau
 static WhPair noted[2];              /* by WhSuspectAt: the recorded step */
 static WhPair wanted[2];             /* the step to be recorded */
 static bool page_noted = false;
-static bool any_noted = false; /* in the table, by this process or the one before it */
+static bool any_noted = false; /* in the table, by this worker or the previous one */
 static WhPair *killed = NULL;
 static int n_killed = 0;
 

@@ -33,7 +33,7 @@ extern void wh_suspect_note(WhSuspectAt at, const WhPosition *position);
 extern void wh_suspect_noted(WhSuspectAt at); /* after that has committed */
 extern void wh_suspect_forget(WhSuspectAt at);
 
-/* Is there a record that the next worker might take for the cause of this one's end? A worker that leaves in order takes it back, in a transaction. */
+/* Is there a record that could blame an event for our end? A worker that ends in order revokes it, in a transaction. */
 extern bool wh_suspect_any_noted(void);
 extern void wh_suspect_survived(const WhPosition *settled);
 

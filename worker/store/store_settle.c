@@ -473,8 +473,9 @@ disables(const WhDelivery *d)
 }
 
 /*
- * An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes the subscription.
- * Of a subscription that was active until now, one delivery is marked as what disabled it.
+ * An endpoint that answered 410 Gone wants no more; its deliveries are kept until
+ * somebody resumes the subscription. If the subscription was active until now, one
+ * delivery is marked as the one that disabled it.
  */
 static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
@@ -495,7 +496,7 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		deliveries[i]->disabled = false; /* it may have been settled before, in vain */
+		deliveries[i]->disabled = false; /* a settle that failed may have set it */
 		if (disables(deliveries[i]))
 			ids[n_ids++] = deliveries[i]->subscription_id;
 	}
@@ -505,8 +506,7 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE_RETURNING);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		bool isnull;
-		int64 id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull));
+		int64 id = wh_result_int8(row, 1);
 
 		for (int i = 0; i < n; i++)
 			if (disables(deliveries[i]) && deliveries[i]->subscription_id == id)

@@ -11,7 +11,7 @@
 
 /*
  * Write how these deliveries have ended; `logged`: with their rows in
- * webhook.attempt. Those that disabled a subscription are marked as such.
+ * webhook.attempt. Marks those with which a subscription was disabled.
  */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 
