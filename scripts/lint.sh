@@ -274,6 +274,12 @@ cppcheck_clean() {
     "${c[@]}"
 }
 
+# A tab counts 4, as in .clang-format.
+narrow_sql() {
+  local f
+  for f in sql/src/*.sql; do expand -t 4 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " length }'; done
+}
+
 rule 'paths, files and tests that pages and comments name exist' perl scripts/lint_prose.pl paths
 rule 'links of pages lead somewhere, and so do their anchors' perl scripts/lint_prose.pl links
 rule 'every C file opens with a comment' opening_comment
@@ -285,6 +291,7 @@ rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
 rule 'docs/images/*.svg are what docs/drawings/*.txt make' node scripts/drawings.mjs --check
+rule 'lines of sql/src have at most 100 columns' narrow_sql
 
 echo "1..$n"
 [ "$broken" = 0 ]

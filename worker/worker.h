@@ -9,7 +9,7 @@
  *	  worker_config.c		the engine's settings, the routes
  *	  worker_read.c			the position: how far the outbox has been read
  *	  worker_settle.c		what has ended and is not settled yet, the checkpoint
- *	  worker_settle_apart.c		deliveries that cannot be settled with the others
+ *	  worker_settle_apart.c	deliveries that cannot be settled with the others
  *	  worker_rotate.c		when the next segment is emptied
  *	  worker_fetch.c		when pending deliveries are due
  *	  worker_notices.c		which breakers were announced as open

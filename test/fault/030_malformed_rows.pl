@@ -127,7 +127,7 @@ for my $case (
 	set_odd('params = params');    # so that the worker looks
 	$t->change(20);
 	$t->poll_sql("a profile with $what: others' deliveries arrive", "SELECT count(*) = (SELECT count(*) FROM changed WHERE v > 0) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'");
-	$t->poll_sql("a profile with $what: the log says so", "SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'odd' AND outcome = 'internal' AND error LIKE 'the profile cannot be used: %'");
+	$t->poll_sql("a profile with $what: the log says so", "SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'odd' AND outcome = 'internal' AND error LIKE 'invalid profile: %'");
 	$t->sql("BEGIN; SET LOCAL session_replication_role = replica; UPDATE webhook.profile b SET envelope = e.envelope, event_prefix = e.event_prefix, headers = e.headers, signature_algorithm = e.signature_algorithm FROM webhook.profile e WHERE b.name = 'bent' AND e.name = 'entity'; COMMIT");
 	set_odd('params = params');
 	$t->account("a profile with $what", 0);
