@@ -342,7 +342,7 @@ subtest 'batches' => sub {
 };
 
 subtest 'docs/guide.md: a profile of your own; a change of it counts at once; it is dumped' => sub {
-	my $sql = WebhookDocs->page('docs/guide.md')->block('A profile of your own', 'sql');
+	my $sql = WebhookDocs::block_text('docs/guide.md', 'A profile of your own', 'sql');
 	my $url = $r->url('');
 	ok($sql =~ s{https://acme\.example\.com/hooks}{$url/ok/acme}, 'the guide shows one');
 	cmp_ok(scalar(() = $sql =~ /\n/g), '<=', 10, 'in ten lines');

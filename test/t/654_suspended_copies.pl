@@ -96,7 +96,7 @@ is($node->safe_psql('zc1', 'SELECT last_value FROM webhook.event_number_seq'), 3
 poll_until('the copy has let its events go', sub { $node->safe_psql('zc1', 'SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.event_number = o.event_number)') eq 0 });
 pass('and gone when they were older than webhook.retention, with nobody to ask for it');
 is($node->safe_psql('zc1', 'SELECT (SELECT count(*) FROM webhook.pending) + (SELECT count(*) FROM webhook.dead_letter)'), 3, 'what was pending has its event');
-like(slurp_file($node->logfile), qr/webhook worker let events go that were not delivered: \d+ .*B\n.*DETAIL:  They are older than webhook.retention.*copy of another/, 'the log says so');
+like(slurp_file($node->logfile), qr/webhook worker dropped undelivered events: \d+ .*B\n.*DETAIL:  They are older than webhook.retention.*copy of another/, 'the log says so');
 is($node->safe_psql('zc1', 'SELECT count(*) FROM webhook.attempt'), 0, 'the log of requests that came with the copy, too');
 is(suspended_in_log(), 8, 'and it is not told once more what it is');
 like(status('zc1'), qr/^suspended/, 'that it is suspended is to be seen all the time');
