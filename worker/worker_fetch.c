@@ -139,7 +139,7 @@ fetch_step(void *arg)
 	Size bytes = 0;
 	ListCell *lc;
 
-	wh_tx_begin("webhook: taking pending deliveries");
+	wh_tx_begin("webhook: fetching pending deliveries");
 	switch (t->what)
 	{
 		case FETCH_DUE:
