@@ -115,7 +115,7 @@ drawings: ## docs/images/*.svg, of docs/drawings/*.txt
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
 
-bench: ## measure capture, delivery, latency and rest (ONLY="capture delivery latency idle fresh")
+bench: ## measure capture, delivery, transforms, latency and rest (ONLY="capture delivery transform latency idle fresh")
 	@bash test/bench/run.sh
 
 bench-long: ## the same and flatness: huge backlogs, long transactions, old logs

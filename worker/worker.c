@@ -134,7 +134,15 @@ wh_report(void)
 	next_report = TimestampTzPlusMilliseconds(wh_now(), REPORT_EVERY_MS);
 }
 
-/* Stop reading, break off what is under way, write down what was not sent. */
+static void
+survived_step(void *arg)
+{
+	wh_tx_begin("webhook: ending");
+	wh_suspect_survived(wh_settle_position());
+	wh_tx_commit(true);
+}
+
+/* Stop reading, break off what is under way, write down what was not sent, and that nothing of it has ended us. */
 static void
 clean_stop(void)
 {
@@ -142,11 +150,14 @@ clean_stop(void)
 		return;
 	wh_engine_stop(wh_engine);
 	wh_settle_collect();
-	if (wh_settle_due() != DT_NOEND)
+	if (wh_settle_due() != DT_NOEND || wh_suspect_any_noted())
 	{
 		/* whoever waits for us does not wait for somebody's trigger: what is not written down is sent again */
 		wh_time_limit_begin(STOP_WITHIN_MS);
-		wh_settle();
+		if (wh_settle_due() != DT_NOEND)
+			wh_settle();
+		if (wh_suspect_any_noted())
+			wh_run_step(survived_step, NULL);
 		wh_time_limit_end();
 	}
 	wh_report();

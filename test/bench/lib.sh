@@ -84,7 +84,7 @@ rate_since() {
   local delivered end
   IFS='|' read -r delivered end < <(ask "SELECT count(*) FILTER (WHERE outcome = 'delivered'),
     extract(epoch FROM greatest(max(started_at + duration_ms * interval '1 ms'),
-      (SELECT at FROM webhook.checkpoint WHERE kind = 'settled' AND hi >= $(last_event) ORDER BY id LIMIT 1)))
+      (SELECT recorded_at FROM webhook.checkpoint WHERE kind = 'settled' AND hi >= $(last_event) ORDER BY id LIMIT 1)))
     FROM webhook.attempt WHERE event_number > $1")
   [ "$delivered" -ge "$2" ] || {
     PSQL -d "$DB" -c "SELECT outcome, error, count(*) FROM webhook.attempt WHERE event_number > $1 GROUP BY 1, 2" </dev/null >&2

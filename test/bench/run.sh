@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks: `make bench` (all but flatness) and `make bench-long` (all).
 #
-#   ONLY="capture idle" make bench     some of: capture delivery latency idle fresh flatness
+#   ONLY="capture idle" make bench     some of: capture delivery transform latency idle fresh flatness
 #   REPEATS=3 BACKLOG=20000 ...        smaller; each file names its sizes at its top
 #   OUT=FILE                           where the table goes as Markdown (test/results/bench.md)
 #   VERBOSE=1                          every value as it is measured
@@ -17,7 +17,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/../../scripts/lib.sh"
 source "$here/lib.sh"
 
-ALL='capture delivery latency idle fresh'
+ALL='capture delivery transform latency idle fresh'
 [ -z "${LONG:-}" ] || ALL+=' flatness'
 ONLY=${ONLY:-$ALL}
 REPEATS=${REPEATS:-5}
@@ -28,7 +28,7 @@ nginx_pid=
 
 # what the long run does more of
 [ -z "${LONG:-}" ] || SPACINGS=${SPACINGS:-2.4:60 0.3:300 0.05:1000}
-for part in capture delivery latency idle fresh flatness; do source "$here/$part.sh"; done
+for part in capture delivery transform latency idle fresh flatness; do source "$here/$part.sh"; done
 for part in $ONLY; do declare -F "bench_$part" >/dev/null || die "no such benchmark: $part"; done
 
 finish() {

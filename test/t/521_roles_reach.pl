@@ -1,14 +1,17 @@
 # The promise: docs/security.md says of every object of both schemas what each role may
-# do with it, and nothing else is so. The page's table is compared with what the
-# server answers for each role and each object, both ways. And credentials that are
-# sent stay with the endpoint they were given for, whatever is removed, whenever
+# do with it, and nothing else is so: roles with our grants, a role without any, the
+# owner of watched tables, and the server's own roles that read or see everything. The
+# page's table is compared with what the server answers for each role and each object,
+# both ways. And credentials that are sent stay with the endpoint they were given for, whatever is removed, whenever
 # and by whom.
 use strict;
 use warnings;
 
+use File::Spec;
 use FindBin;
 use lib $FindBin::RealBin;
 use IPC::Run ();
+use MIME::Base64 qw(encode_base64);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
@@ -22,10 +25,22 @@ sub block
 	return $1;
 }
 
-my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\n");
+my $keys = File::Spec->rel2abs(PostgreSQL::Test::Utils::tempdir()) . '/keys';
+append_to_file($keys, 'k1 ' . encode_base64('0123456789abcdef' x 2, '') . "\n");
+chmod 0600, $keys or die "chmod: $!";
+
+my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\nwebhook.key_file = '$keys'\n");
 my $node = $t->node;
 $t->sql($_) for map { block($_) } 'operator', 'viewer', 'watcher';
 $t->sql('CREATE ROLE webhook_anybody; CREATE ROLE op LOGIN IN ROLE webhook_operator');
+$t->sql(<<'SQL');
+CREATE ROLE tables LOGIN;
+CREATE ROLE reader LOGIN IN ROLE pg_read_all_data;
+CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
+CREATE TABLE owned (id int PRIMARY KEY, note text);
+ALTER TABLE owned OWNER TO tables;
+SELECT FROM webhook.watch('owned');
+SQL
 
 sub as
 {
@@ -35,13 +50,14 @@ sub as
 	return $err =~ /(ERROR: .*)/ ? $1 : "no error message: $err";
 }
 
-# a line for each role and object that is reached in any way; those of the segments are like one another, which is looked at as well
+# a line for each role and object that is reached in any way; of the segments one, as _N, for those of which all are
 my $reach = $t->sql(<<'SQL');
-WITH roles (role, shown) AS (VALUES ('webhook_anybody', 'anybody'), ('webhook_operator', 'operator'), ('webhook_viewer', 'viewer'), ('webhook_watcher', 'watcher')),
+WITH roles (role, shown) AS (VALUES ('webhook_anybody', 'anybody'), ('webhook_operator', 'operator'), ('webhook_viewer', 'viewer'), ('webhook_watcher', 'watcher'),
+	('tables', 'owner of tables'), ('reader', 'member of pg_read_all_data'), ('monitor', 'member of pg_monitor')),
 schemas (oid, prefix) AS (VALUES ('webhook'::regnamespace::oid, ''), ('webhook_internal'::regnamespace::oid, 'webhook_internal.')),
 objects (kind, name, oid) AS (
 	SELECT 'schema', s.oid::regnamespace::text, s.oid FROM schemas s
-	UNION ALL SELECT CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, s.prefix || c.relname, c.oid
+	UNION ALL SELECT CASE WHEN c.relispartition THEN 'segment' WHEN c.relkind = 'v' THEN 'view' WHEN c.relkind = 'S' THEN 'sequence' ELSE 'table' END, s.prefix || c.relname, c.oid
 		FROM pg_class c JOIN schemas s ON s.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 	UNION ALL SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END,
 		s.prefix || p.proname || CASE WHEN count(*) OVER (PARTITION BY p.pronamespace, p.proname) > 1 THEN format('(%s)', oidvectortypes(p.proargtypes)) ELSE '' END, p.oid
@@ -51,16 +67,19 @@ reached AS (
 	SELECT o.kind, o.name, r.shown, p.privilege || coalesce(' ' || c.columns, '') AS privilege, p.n
 	FROM objects o CROSS JOIN roles r
 	CROSS JOIN LATERAL (SELECT * FROM unnest(CASE
-		WHEN o.kind = 'schema' THEN '{USAGE,CREATE}' WHEN o.kind IN ('table', 'view') THEN '{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'
+		WHEN o.kind = 'schema' THEN '{USAGE,CREATE}' WHEN o.kind IN ('table', 'segment', 'view') THEN '{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'
 		WHEN o.kind = 'sequence' THEN '{USAGE,SELECT,UPDATE}' WHEN o.kind = 'type' THEN '{USAGE}' ELSE '{EXECUTE}' END::text[]) WITH ORDINALITY x(privilege, n)) p
 	LEFT JOIN LATERAL (SELECT '(' || string_agg(a.attname, ', ' ORDER BY a.attnum) || ')' AS columns FROM pg_attribute a
-		WHERE o.kind IN ('table', 'view') AND a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE o.kind IN ('table', 'segment', 'view') AND a.attrelid = o.oid AND a.attnum > 0 AND NOT a.attisdropped
 			AND p.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') AND NOT has_table_privilege(r.role, o.oid, p.privilege)
 			AND has_column_privilege(r.role, o.oid, a.attnum, p.privilege)) c ON true
-	WHERE CASE WHEN o.kind = 'schema' THEN has_schema_privilege(r.role, o.oid, p.privilege) WHEN o.kind IN ('table', 'view') THEN has_table_privilege(r.role, o.oid, p.privilege)
+	WHERE CASE WHEN o.kind = 'schema' THEN has_schema_privilege(r.role, o.oid, p.privilege) WHEN o.kind IN ('table', 'segment', 'view') THEN has_table_privilege(r.role, o.oid, p.privilege)
 		WHEN o.kind = 'sequence' THEN has_sequence_privilege(r.role, o.oid, p.privilege) WHEN o.kind = 'type' THEN has_type_privilege(r.role, o.oid, p.privilege)
-		ELSE has_function_privilege(r.role, o.oid, p.privilege) END OR c.columns IS NOT NULL)
-SELECT format('| %s | %s %s | %s |', shown, kind, name, string_agg(DISTINCT privilege, ', ')) FROM reached GROUP BY shown, kind, name ORDER BY shown, kind, name COLLATE "C"
+		ELSE has_function_privilege(r.role, o.oid, p.privilege) END OR c.columns IS NOT NULL),
+alike AS (
+	SELECT kind, CASE WHEN kind = 'segment' AND count(*) OVER (PARTITION BY shown, kind, regexp_replace(name, '_\d$', ''), privilege) = 8
+		THEN regexp_replace(name, '_\d$', '_N') ELSE name END AS name, shown, privilege FROM reached)
+SELECT format('| %s | %s %s | %s |', shown, kind, name, string_agg(DISTINCT privilege, ', ')) FROM alike GROUP BY shown, kind, name ORDER BY shown, kind, name COLLATE "C"
 SQL
 my ($table) = $page =~ /<!-- roles: reach -->\n\| Role .*?\n\|[-| ]+\n(.*?)\n\n/s or die 'docs/security.md has no table of what is reached';
 my %said = map { $_ => 1 } split /\n/, $table;
@@ -70,6 +89,30 @@ is_deeply([ grep { !$is{$_} } sort keys %said ], [], 'and all that it says');
 is($t->sql(<<'SQL'), 0, 'no role but the owner was granted more in another way: defaults, large grants');
 SELECT count(*) FROM pg_default_acl
 SQL
+
+#
+# Who reads all tables of a database, sees all its activity, or owns what is watched: what they make of it
+#
+$t->sql("SELECT FROM webhook.subscribe('read', 'https://127.0.0.1:1/'), webhook.set_credential('read', 'bearer', 'token')");
+my $sealed = "SELECT (SELECT string_agg(secret, ' ') FROM webhook.secret), (SELECT string_agg(value, ' ') FROM webhook.credential)";
+like(as('reader', $sealed), qr/^sealed:\S+\|sealed:\S+$/, 'who reads all tables reads secrets and credentials sealed');
+is(as('reader', "SELECT count(*), (SELECT count(*) FROM webhook.log), (SELECT url FROM webhook.subscription) FROM webhook.outbox"),
+	'0|0|https://127.0.0.1:1/', '... and events, the log and where they go');
+like(as('reader', "SELECT * FROM webhook.$_"), qr/^ERROR:  permission denied for function/, "... but not $_, which calls a function") for 'status', 'worker';
+for my $role ('reader', 'monitor', 'tables')
+{
+	like(as($role, $_), qr/^ERROR:  permission denied/, "$role: $_")
+	  for "SELECT webhook.subscribe('mine', 'https://127.0.0.1:1/')", "SELECT webhook.pause('read')", "SELECT webhook.rotate_secret('read')", "CALL webhook.test('read')",
+	  "SELECT webhook.set_credential('read', 'bearer', NULL)", "SELECT webhook.replay('read', now())", "SELECT webhook.redeliver('1')", "SELECT webhook.unwatch('owned')",
+	  q{UPDATE webhook_internal.privileged_call SET name = 'test', arguments = '{"subscription": "read"}'},
+	  "UPDATE webhook.subscription SET url = 'https://127.0.0.2:1/'", 'DELETE FROM webhook.dead_letter', "INSERT INTO webhook.outbox DEFAULT VALUES",
+	  'CREATE TRIGGER t BEFORE INSERT ON webhook.attempt FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()', 'CREATE TABLE webhook.mine (id int)',
+	  'TRUNCATE webhook.outbox_0';
+}
+like(as($_, 'SELECT count(*) FROM webhook.log'), qr/^ERROR:  permission denied for schema webhook/, "$_ does not see the log") for 'monitor', 'tables';
+is(as('tables', "INSERT INTO owned VALUES (1, 'x'); ALTER TABLE owned DISABLE TRIGGER USER; SELECT count(*) FROM owned"), 1, 'who owns a watched table writes it, and may end that it is watched');
+unlike(as('monitor', 'SELECT string_agg(query, e\'\\n\') FROM pg_stat_activity WHERE backend_type LIKE \'webhook%\''), qr/127\.0\.0\.1|sealed|whsec/, 'activity tells no URL and no secret');
+$t->sql("SELECT webhook.unsubscribe('read'); ALTER TABLE owned ENABLE TRIGGER USER");
 
 #
 # What was granted is what is revoked

@@ -18,6 +18,9 @@
  *	  killed		it writes that down as well, for good. That step is not done again: the event is a
  *					dead letter of that subscription, or, if it was to be read, of all that want it
  *
+ * Who is asked to end (a shutdown, DROP DATABASE, pg_terminate_backend) in the middle of that has not died of it:
+ * such a worker writes the checkpoint "read" once more when it leaves, so that no note outlives it.
+ *
  * So it costs three deaths. A worker that was killed by something else while it was at a
  * step is wrongly accused; that costs one dead letter, which says what it is, and can be redelivered.
  *
@@ -37,6 +40,7 @@ static int n_doubtful = 0;           /* rows of it that may still be meant */
 static WhPair noted[2];              /* by WhSuspectAt: the step that is written down */
 static WhPair wanted[2];             /* the one that is to be */
 static bool page_noted = false;
+static bool any_noted = false; /* in the table, by this process or the one before it */
 static WhPair *killed = NULL;
 static int n_killed = 0;
 
@@ -53,6 +57,7 @@ wh_suspect_load(const WhPosition *settled)
 	WhSuspects found = wh_store_suspects();
 	bool accused = found.suspect.event_number != 0;
 
+	any_noted = found.matching != NULL || accused;
 	if (found.matching)
 	{
 		old = MemoryContextSwitchTo(TopMemoryContext);
@@ -90,7 +95,7 @@ wh_suspect_note_page(const WhPosition *position)
 	if (doubtful || page_noted)
 		return false; /* there is such a note */
 	wh_store_write_checkpoint("matching", position);
-	page_noted = true;
+	page_noted = any_noted = true;
 	return true;
 }
 
@@ -129,6 +134,7 @@ void
 wh_suspect_note(WhSuspectAt at, const WhPosition *position)
 {
 	wh_store_note_suspect("suspect", wanted[at], position);
+	any_noted = true;
 }
 
 void
@@ -142,6 +148,21 @@ void
 wh_suspect_forget(WhSuspectAt at)
 {
 	noted[at] = wanted[at] = (WhPair){0};
+}
+
+bool
+wh_suspect_any_noted(void)
+{
+	return any_noted;
+}
+
+void
+wh_suspect_survived(const WhPosition *settled)
+{
+	WhPosition *read = wh_store_checkpoint("read");
+
+	/* where it is: what is beyond may have been sent, and is not read again before that has been looked up */
+	wh_store_write_checkpoint("read", read ? read : settled);
 }
 
 const char *

@@ -33,6 +33,10 @@ extern void wh_suspect_note(WhSuspectAt at, const WhPosition *position);
 extern void wh_suspect_noted(WhSuspectAt at); /* when that has committed */
 extern void wh_suspect_forget(WhSuspectAt at);
 
+/* Is there a note that the next worker might take for the cause of our end? Who leaves in order says otherwise, in a transaction. */
+extern bool wh_suspect_any_noted(void);
+extern void wh_suspect_survived(const WhPosition *settled);
+
 /* NULL, or why that must not be done at all: a worker has died of it. */
 extern const char *wh_suspect_why(int64 event_number, int64 subscription_id);
 
