@@ -30,7 +30,7 @@ PG_CPPFLAGS = $(addprefix -I,$(FOLDERS)) \
 # not use; that warning says nothing here. All others are errors.
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lcrypto
-# A library that dies where the tests in test/fault want it to: worker/fault.c.
+# A library that dies where the tests in test/fault want it to: worker/process/fault.c.
 ifdef FAULTS
 PG_CPPFLAGS += -DWEBHOOK_FAULTS
 SHLIB_LINK += -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc

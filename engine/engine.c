@@ -192,7 +192,7 @@ refuse(WhEngine *e, WhDelivery *d)
 bool
 wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 {
-	static const char interrupted[] = "the worker ended while this may have been under way";
+	static const char interrupted[] = "the worker ended while this request may have been in flight";
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
 	WhDelivery *d = endpoint ? wh_batch_delivery(submit, endpoint) : NULL;
 	WhDelivery *lead = d;

@@ -1,12 +1,14 @@
 /*
  * worker_fetch.c
- *	  Taking deliveries from webhook.pending into the engine again.
+ *	  Fetching deliveries from webhook.pending into the engine.
  *
- * Owns the time when the next one is due. Nothing is fetched of subscriptions
- * whose breaker is open, but a single row as a probe, and none because it is
- * due of those that have enough to do. Further rows of a lane, and deferred
- * rows, are asked for only when nothing waits to be settled: what the engine
- * gave back a moment ago must be in the table before it is asked what it holds.
+ * Of a subscription whose breaker is open only a single row is fetched, as a
+ * probe. A subscription that has enough to do gets no due rows. Further rows of a
+ * lane, and deferred rows, are fetched only when nothing waits to be settled:
+ * what the engine gave back a moment ago must be in the table before the table
+ * is searched.
+ *
+ * Owns the time when the next delivery is due.
  */
 #include "postgres.h"
 
@@ -18,7 +20,7 @@
 #include "suspect.h"
 #include "worker.h"
 
-#define FETCH_AT_ONCE 500 /* rows fetched in one go */
+#define FETCH_AT_ONCE 500 /* rows in one transaction */
 #define LANE_AT_ONCE 100  /* rows of one lane */
 #define LANES_AT_ONCE 100 /* lanes in one transaction */
 
@@ -51,21 +53,21 @@ typedef struct Fetch
 {
 	FetchWhat what;
 	int n_lanes;
-	int n_fetched_lanes; /* of the lanes: the others would have been too much at once */
+	int n_fetched_lanes; /* of the lanes: the others would have been too much in one transaction */
 	int64 subscriptions[LANES_AT_ONCE];
 	uint64 lanes[LANES_AT_ONCE];
 	bool lane_empty[LANES_AT_ONCE];
 	int max;
-	int64 *excluded; /* subscriptions of which nothing may be fetched */
+	int64 *excluded; /* subscriptions whose rows are left alone */
 	int n_excluded;
 	List *fetched;
-	bool deferred; /* what was fetched as a probe was deferred */
-	int n_found;   /* rows, those included that are not fetched after all */
-	int64 last;    /* the event of the last row that is not left where it was */
+	bool deferred; /* the probe was a deferred row */
+	int n_found;   /* rows, including those that are not sent after all */
+	int64 last;    /* the event of the last row that is not put back */
 	TimestampTz next_due;
 } Fetch;
 
-/* Is a row to be sent? What its table is to say of that is written. */
+/* Is a row to be sent? Writes the answer to its table. */
 static WhJudgement
 judge_row(WhFetched *row, bool not_now)
 {
@@ -81,7 +83,7 @@ judge_row(WhFetched *row, bool not_now)
 			if (row->unjudged && row->event)
 				wh_store_pending_judged(row->subscription_id, row->event_number);
 			break;
-		case WH_CANNOT_JUDGE: /* a dead letter, when this is committed */
+		case WH_CANNOT_JUDGE: /* becomes a dead letter after the commit */
 			break;
 		case WH_IS_NOT_FOR_IT:
 			wh_store_forget_pending(row->subscription_id, row->event_number);
@@ -94,9 +96,10 @@ judge_row(WhFetched *row, bool not_now)
 }
 
 /*
- * Rows that were kept unjudged, because their subscription was not live: are they
- * for it, as it is now? What is not goes. When the time is over, the rest stays as
- * it was, and so it does behind one that cannot be judged now: they are to be sent in order.
+ * Rows that were kept without judging them, because their subscription was not
+ * active: are they for it as it is now? Those that are not go. When the time is
+ * over the rest is put back, and so is everything behind a row that cannot be
+ * judged now: they must be sent in order.
  */
 static void
 judge_fetched(Fetch *t)
@@ -180,7 +183,7 @@ fetch_step(void *arg)
 			wh_store_forget_pending(row->subscription_id, row->event_number);
 	}
 	judge_fetched(t);
-	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
+	wh_tx_commit(true); /* the attempt must be durable before the request is sent */
 }
 
 /* Do two rows that follow each other belong to one batch? */
@@ -205,13 +208,13 @@ submit_row(const Fetch *t, const WhFetched *row, bool more)
 	if (row->event == NULL)
 	{
 		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook event " INT64_FORMAT " is gone", row->event_number),
+				errmsg("webhook event " INT64_FORMAT " is missing", row->event_number),
 				errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
-				errhint("Rows of webhook.outbox must not be deleted by hand."));
+				errhint("Do not delete rows of webhook.outbox by hand."));
 		wh_start_over();
 		return;
 	}
-	/* no memory; or its subscription was removed since, and with it the row */
+	/* fails without memory, or if its subscription and with it the row was removed meanwhile */
 	if (!(row->why ? wh_read_dead_letter(row->event, row->subscription_id, row->why, 0, row->attempts - 1)
 				   : wh_engine_submit(wh_engine, &submit)))
 		wh_start_over();
@@ -231,7 +234,7 @@ submit_fetched(const Fetch *t)
 	}
 }
 
-/* False: it could not be done now. */
+/* False: not possible now. */
 static bool
 fetch_once(Fetch *t)
 {
@@ -266,7 +269,7 @@ fetch_once(Fetch *t)
 	return true;
 }
 
-/* The same. What is to be judged may have to be written down before; then it is fetched, at once after that. */
+/* The same. If the row to be judged must be noted first (suspect.h), notes it and fetches again. */
 static bool
 fetch(Fetch *t)
 {
@@ -286,7 +289,7 @@ fetch(Fetch *t)
 	return ok;
 }
 
-/* Subscriptions that are well again, and those that may be: see breakers in engine.h. */
+/* Subscriptions whose endpoint has recovered, and those to be probed: see breakers in engine.h. */
 static bool
 look_at_breakers(void)
 {
@@ -305,14 +308,15 @@ look_at_breakers(void)
 		wh_fetch_look_at(wh_now());
 		any = true;
 	}
-	/* as with what is deferred: while recovering, the oldest row may not be there yet */
+	/* as with deferred rows: while recovering, the oldest row may not be written yet */
 	while (!wh_read_recovering() && (subscription_id = wh_engine_to_probe(wh_engine)) != 0)
 	{
 		Fetch probe = {.what = FETCH_PROBE, .subscriptions = {subscription_id}};
 
-		if (wh_requeue_left(subscription_id)) /* its oldest may not be deferred yet; the engine asks again */
+		if (wh_requeue_left(
+				subscription_id)) /* its oldest row may not be deferred yet; the engine will say so again */
 			continue;
-		if (!fetch(&probe)) /* the engine asks again */
+		if (!fetch(&probe)) /* the engine will say so again */
 			return any;
 		any = true;
 	}
@@ -352,7 +356,7 @@ wh_fetch_pending(TimestampTz now)
 		fetch(&lanes);
 		any = true;
 	}
-	/* what is deferred while recovering may be older than what is deferred already: wait until all is there */
+	/* rows deferred while recovering may be older than those there are: wait until all are written */
 	subscription_id = wh_read_recovering() ? 0 : wh_engine_deferred_to_fetch(wh_engine, &room);
 	if (subscription_id != 0 && !wh_requeue_left(subscription_id))
 	{

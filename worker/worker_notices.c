@@ -2,24 +2,25 @@
  * worker_notices.c
  *	  Operational events: a breaker has opened, or closed again.
  *
- * Breakers are in the engine's memory only; what it counts is looked at
- * whenever the loop reports its status, and a subscription whose breaker
- * differs from what was told last is told of, in a transaction of its own.
- * However often a breaker moves between two looks, at most one event is made
- * of it, and moves between open and half-open are none.
+ * Breakers live in the engine's memory only. Whenever the loop reports its
+ * status, this file looks at the engine's counts; a subscription whose breaker
+ * differs from what was announced last is announced, in a transaction of its own.
+ * However often a breaker moves between two looks, that makes at most one event.
+ * Moves between open and half-open make none.
  *
- * What was told outlives the worker, in webhook_internal.breaker_notice, written with the event.
- * A worker that starts begins with closed breakers, which says nothing of the
- * endpoints: one that was told to be open is told to be closed when something
- * has been delivered, or its breaker has opened and closed again.
+ * What was announced outlives the worker in webhook_internal.breaker_notice,
+ * which is written with the event. A new worker begins with closed breakers,
+ * which says nothing about the endpoints. So a breaker that was announced as open
+ * is announced as closed only when something has been delivered, or when it has
+ * opened and closed again.
  *
- * Whether anybody listens, and all other operational events (disabled,
- * resumed, dead letters, which are rows of tables), is decided in SQL: see
- * webhook_internal.announce and the triggers that call it.
+ * SQL decides whether anybody listens, and makes all other operational events
+ * (disabled, resumed, dead letters: rows of tables): see
+ * webhook_internal.announce and the triggers that use it.
  *
  * The server's log has each such move as well, whoever listens: worker_log.c.
  *
- * Owns the table of subscriptions whose breaker was told to be open.
+ * Owns the table of subscriptions whose breaker was announced as open.
  */
 #include "postgres.h"
 
@@ -33,9 +34,9 @@ typedef struct Notice
 {
 	int64 subscription_id;
 	bool open;           /* as last seen */
-	bool announced_open; /* as last told */
-	bool inherited;      /* told by the worker before this one; nothing is known of it yet */
-	const char *reason;  /* the word of the last failure: a constant of the engine's */
+	bool announced_open; /* as last announced */
+	bool inherited;      /* announced by the previous worker; nothing is known of it yet */
+	const char *reason;  /* the outcome of the last failure: a constant of the engine */
 	uint32 seen;         /* the look in which it was last seen */
 } Notice;
 
@@ -53,7 +54,7 @@ find(int64 subscription_id, bool enter)
 	{
 		HASHCTL how = {.keysize = sizeof(int64), .entrysize = sizeof(Notice)};
 
-		notices = hash_create("webhook subscriptions in trouble", 64, &how, HASH_ELEM | HASH_BLOBS);
+		notices = hash_create("webhook open breakers", 64, &how, HASH_ELEM | HASH_BLOBS);
 	}
 	t = hash_search(notices, &subscription_id, enter ? HASH_ENTER : HASH_FIND, &found);
 	if (t && !found)
@@ -108,7 +109,7 @@ announce_step(void *arg)
 	HASH_SEQ_STATUS scan;
 	Notice *t;
 
-	wh_tx_begin("webhook: telling of subscriptions in trouble");
+	wh_tx_begin("webhook: announcing breakers");
 	hash_seq_init(&scan, notices);
 	while ((t = hash_seq_search(&scan)) != NULL)
 		if (t->open != t->announced_open)
@@ -130,7 +131,7 @@ wh_notices_announce(void)
 	while ((t = hash_seq_search(&scan)) != NULL)
 	{
 		t->announced_open = t->open;
-		/* well again, or removed */
+		/* closed, or its subscription was removed */
 		if (!t->open || t->seen != look)
 			(void) hash_search(notices, &t->subscription_id, HASH_REMOVE, NULL);
 	}

@@ -1,23 +1,23 @@
 /*
  * worker_transform.c
- *	  Giving deliveries to the processes that call transforms.
+ *	  Handing deliveries to the processes that call transforms.
  *
- * Never runs while the worker is in a transaction or libcurl is at work. A
- * function runs in a process of its owner's (transform_process.c), never in
- * this one: the loop gives it a delivery that the engine hands out, and tells
- * the engine what came of it when that has come. It never waits. Which
- * processes there are is in transform_pool.c.
+ * A transform runs in a process that belongs to its owner (transform_process.c),
+ * never in this one. The engine hands out a delivery, this file passes it to the
+ * process and reports the result to the engine when it has come. It never waits.
+ * transform_pool.c has the processes. Nothing here runs inside a transaction, or
+ * while libcurl is at work.
  *
- * What may go wrong is told to the engine as the outcome of the delivery that the
- * process had, which counts as an attempt:
+ * A failure is the outcome of the delivery that the process had, and counts as an
+ * attempt:
  *
- *	  it answers with an error, or that the time was over	that
- *	  it ends (FATAL, somebody has terminated it)			failed, with its last error
- *	  it does not answer within GRACE of its time			timeout; it is terminated
- *	  it is stuck, since an earlier call					timeout, at once
+ *	  the process answers with an error or a timeout		that
+ *	  it ends (FATAL, or somebody terminated it)			failed, with its error
+ *	  it does not answer within GRACE after the timeout		timeout; it is terminated
+ *	  it has been stuck since an earlier call				timeout, at once
  *
- * Where no process can be started, nothing is counted: deliveries wait, and status
- * says why. Where several owners wait for a place, a process is fed for a TURN.
+ * If no process can be started, nothing counts: deliveries wait, and the status
+ * says why. If several owners wait for a place, a process is fed for a TURN.
  *
  * All times here are of a monotonic clock.
  */
@@ -36,11 +36,11 @@
 #include "transform_pool.h"
 #include "worker.h"
 
-#define TURN (1000 * MS)     /* of a process, where others wait for a place */
-#define EVENT_BYTES_PER_US 2 /* that a busy machine makes a row, at least */
-#define PIECES_AT_ONCE 64    /* of one answer, in one turn of the loop */
+#define TURN (1000 * MS)     /* of an owner, while others wait for a place */
+#define EVENT_BYTES_PER_US 2 /* at least, of an event that is made a row on a busy machine */
+#define PIECES_AT_ONCE 64    /* of an answer in one turn of the loop */
 
-/* Can a delivery of this subscription be given to a process, or be answered, now? */
+/* Can a delivery of this subscription go to a process, or be answered, now? */
 static bool
 ready(void *arg, int64_t subscription_id)
 {
@@ -50,7 +50,7 @@ ready(void *arg, int64_t subscription_id)
 	Process *p;
 
 	if (route == NULL || route->transform == NULL)
-		return false; /* what the engine knows of it will change */
+		return false; /* the engine's copy of the subscription is about to change */
 	if (route->transform_owner == NULL)
 		return true;
 	p = wh_pool_find(route->transform_owner);
@@ -68,7 +68,7 @@ ready(void *arg, int64_t subscription_id)
  * Calls
  */
 
-/* Until when an answer, or more of one, must come: the event has to be made a row as well. */
+/* Until when an answer, or more of one, must come; includes the time to make the event a row. */
 static int64
 patience(const Process *p, int64 now)
 {
@@ -92,7 +92,7 @@ report_timeout(uint64 token)
 	report(token, WH_OUT_TRANSFORM_TIMEOUT, text);
 }
 
-/* What the process had is taken from it; whoever calls this tells the engine. */
+/* Take its delivery from a process. The caller reports an outcome for it to the engine. */
 static uint64
 take_back(Process *p)
 {
@@ -148,7 +148,7 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	p->until = patience(p, now);
 }
 
-/* It has ended, by itself or because somebody wanted it to. */
+/* The process has ended. */
 static void
 ended(Process *p, int64 now)
 {
@@ -165,7 +165,7 @@ ended(Process *p, int64 now)
 		wh_pool_cannot_start(error, now);
 	if (state != CALLING)
 		return;
-	if (ShutdownRequestPending) /* so it was meant, and the delivery will be put back */
+	if (ShutdownRequestPending) /* the worker is stopping too, which puts the delivery back */
 		(void) take_back(p);
 	else if (took >= WH_TRANSFORM_MS * MS)
 		report_timeout(take_back(p));
@@ -173,7 +173,7 @@ ended(Process *p, int64 now)
 		report(take_back(p), WH_OUT_TRANSFORM, error);
 }
 
-/* All of the answer is there. */
+/* The answer is complete. */
 static void
 answered(Process *p, int64 now)
 {
@@ -226,7 +226,7 @@ take_piece(Process *p, const char *data, Size len, int64 now)
 	}
 }
 
-/* Send and receive what can be now. True: something came. */
+/* Send and receive what is possible now. True: something came. */
 static bool
 move_on(Process *p, int64 now)
 {
@@ -271,7 +271,7 @@ look_step(void *arg)
 	look->any = move_on(look->process, look->now);
 }
 
-/* Without memory for a piece, the link is of no use any more. */
+/* Without memory for a piece the link is useless. */
 static bool
 look_at(Process *p, int64 now)
 {
@@ -309,8 +309,9 @@ look_at_all(void)
 }
 
 /*
- * What the engine hands out goes to its process, or has an answer at once. False: the process
- * has gone since it was found ready (another owner's may have taken its place); it is asked for again.
+ * Pass a delivery to its process, or answer it at once. False: the process is no
+ * longer ready, because another owner's may have taken its place; the engine will
+ * hand the delivery out again.
  */
 static bool
 hand_over(const WhDelivery *d, uint64 token)
@@ -366,7 +367,7 @@ wh_transform_due(void)
 	int64 engine_us;
 	int64 due;
 
-	/* once more: what has set the latch may have been waited for by something else in between */
+	/* look again: something else may have consumed the latch meanwhile */
 	if (look_at_all())
 		return now;
 	engine_us = wh_engine_transform_due(wh_engine, ready, &others_wait);

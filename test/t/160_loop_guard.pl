@@ -64,7 +64,7 @@ is($r->count('/ok/audit') - $others, 2 + 1 + 2 + 2, 'others are told of all of t
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'nothing was given up');
 
 # the recipe of docs/guide.md
-my $recipe = WebhookDocs->page('docs/guide.md')->block('Receivers that write back', 'sql');
+my $recipe = WebhookDocs::block_text('docs/guide.md', 'Receivers that write back', 'sql');
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, score int); INSERT INTO users VALUES (42, 0)');
 $t->watch('users');
 $t->sql("UPDATE webhook.subscription SET exclude_origins = NULL WHERE name = 'crm'");

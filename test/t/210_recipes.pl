@@ -19,7 +19,6 @@ use Test::More;
 use WebhookDocs;
 
 my $recipes = "$FindBin::RealBin/../receiver/recipes";
-my $page    = WebhookDocs->page('docs/receiving.md');
 my $dir     = PostgreSQL::Test::Utils::tempdir();
 my $always  = 2_000_000_000;                                 # seconds, more than any of the examples is old
 
@@ -116,7 +115,7 @@ for my $language ([ 'js', 'node', 'verify.mjs' ], [ 'python', 'python3', 'verify
 {
 	my ($name, $program, $file) = @$language;
 	subtest $name => sub {
-		my ($shown) = grep { ($_->{mark} // '') eq "program: test/receiver/recipes/$file" } $page->blocks;
+		my ($shown) = grep { ($_->{program} // '') eq "test/receiver/recipes/$file" } WebhookDocs::blocks('docs/receiving.md');
 		is($shown->{text}, slurp_file("$recipes/$file"), "docs/receiving.md shows $file as it is");
 		SKIP:
 		{
@@ -139,7 +138,7 @@ subtest 'demo/receiver.py' => sub {
 	plan skip_all => 'there is no python3 on this machine' if system('command -v python3 >/dev/null 2>&1') != 0;
 	my $program = write_file('receiver_verdict.py', <<PY);
 import json, sys
-sys.path.insert(0, "@{[ WebhookDocs->root ]}/demo")
+sys.path.insert(0, "$FindBin::RealBin/../../demo")
 sys.dont_write_bytecode = True
 import receiver
 receiver.TOLERANCE = int(sys.argv[4]) if len(sys.argv) > 4 else receiver.TOLERANCE

@@ -337,12 +337,12 @@ subtest 'batches' => sub {
 	}
 	my ($rc, undef, $stderr) = $t->node->psql($WebhookTest::DB, "INSERT INTO webhook.subscription (name, url, profile, batch_size) VALUES ('x', 'https://hooks.example.com/', 'stripe', 2)");
 	isnt($rc, 0, 'a receiver that takes one event per request');
-	like($stderr, qr/DETAIL:  batch_size is more than 1, and this profile sends one event per request/, 'gets no batches');
+	like($stderr, qr/DETAIL:  batch_size is greater than 1, but this profile sends one event per request/, 'gets no batches');
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name LIKE 'batch\\_%'");
 };
 
 subtest 'docs/guide.md: a profile of your own; a change of it counts at once; it is dumped' => sub {
-	my $sql = WebhookDocs->page('docs/guide.md')->block('A profile of your own', 'sql');
+	my $sql = WebhookDocs::block_text('docs/guide.md', 'A profile of your own', 'sql');
 	my $url = $r->url('');
 	ok($sql =~ s{https://acme\.example\.com/hooks}{$url/ok/acme}, 'the guide shows one');
 	cmp_ok(scalar(() = $sql =~ /\n/g), '<=', 10, 'in ten lines');

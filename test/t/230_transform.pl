@@ -264,7 +264,7 @@ is(set_transform('carol', 'public.f'), '', 'a member of the role can');
 is(psql_as('bob', "UPDATE webhook.subscription SET max_in_flight = 40 WHERE name = 's'"), '', 'who changes other columns need not be one');
 for my $name ('public.nothing', 'f', 'public.returns_text', 'public.returns_many', 'public.takes_text')
 {
-	like(set_transform('alice', $name), qr/transform "\Q$name\E" is not usable.*takes one argument of type webhook\.outbox and returns json/s, "refused: $name");
+	like(set_transform('alice', $name), qr/invalid transform "\Q$name\E".*takes one argument of type webhook\.outbox and returns json/s, "refused: $name");
 }
 is(set_transform(superuser(), 'public."Odd ""name"'), '', 'a name that must be quoted');
 event();
@@ -299,7 +299,7 @@ pass('when there is one again, what waited is delivered');
 $t->sql('DROP FUNCTION public.f');
 my ($insert) = $t->sql("SELECT format('INSERT INTO webhook.subscription (name, url, transform, transform_owner) VALUES (%L, %L, %L, %L)', 'restored', url, transform, transform_owner) FROM webhook.subscription WHERE name = 's'");
 is(psql_as(superuser(), $insert), '', 'a row of a dump whose function was dropped is restored');
-like(psql_as('bob', $insert =~ s/restored/other/r), qr/not usable/, 'but not by who has not the rights of its owner');
+like(psql_as('bob', $insert =~ s/restored/other/r), qr/invalid transform/, 'but not by who has not the rights of its owner');
 
 #
 # Batches, and tests
@@ -327,7 +327,7 @@ is(last_body(), '{"is" : "test"}', 'and knows what it is');
 #
 # the recipe of docs/guide.md
 #
-my $recipe = WebhookDocs->page('docs/guide.md')->block('A body that no template can say', 'sql');
+my $recipe = WebhookDocs::block_text('docs/guide.md', 'A body that no template can say', 'sql');
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, email text); CREATE TABLE orders (user_id bigint); INSERT INTO orders VALUES (7), (7)');
 $t->watch('users');
 $t->subscribe('crm', $r->url('/ok/crm'), events => "'{users.*}'");

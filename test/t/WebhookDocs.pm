@@ -19,6 +19,7 @@
 #   <!-- not run: REASON -->      it is not run; the reason names what does run it, or why nothing can
 #   <!-- setup: SQL -->           run before it; what the reader has already, such as a table
 #   <!-- fails: TEXT -->          it must fail, with TEXT in what it says
+#   <!-- program: PATH -->        it is that file of the repository, word for word
 #
 # What readers replace is replaced: a URL of an example.com or .org goes to a receiver that says 200
 # (its host is the first part of the path), and the instance 0123abcd is the database's own.
@@ -46,20 +47,21 @@ sub new
 
 sub receiver { return $_[0]->{receiver} }
 
-# All fenced blocks of a page: page, line, language, text, and what its comments say: not_run,
-# setup, fails.
+# All fenced blocks of a page: page, title (of the heading above), line, language, text, and what
+# its comments say: not_run, setup, fails, program.
 sub blocks
 {
 	my ($page) = @_;
 	my @lines = split /\n/, slurp_file("$root/$page");
 	my (@blocks, %marks);
+	my $title = '';
 	for (my $i = 0; $i < @lines; $i++)
 	{
 		if ($lines[$i] =~ /^\s*<!--/)
 		{
 			my $comment = $lines[$i];
 			$comment .= "\n$lines[++$i]" while $comment !~ /-->/ && $i < $#lines;
-			if (my ($mark, $text) = $comment =~ /^\s*<!--\s*(not run|setup|fails):\s*(.*?)\s*-->/s)
+			if (my ($mark, $text) = $comment =~ /^\s*<!--\s*(not run|setup|fails|program):\s*(.*?)\s*-->/s)
 			{
 				$mark =~ tr/ /_/;
 				$marks{$mark} = defined $marks{$mark} ? "$marks{$mark}\n$text" : $text;
@@ -68,7 +70,7 @@ sub blocks
 		elsif ($lines[$i] =~ /^(\s*)(```+|~~~+)\s*(\w*)/)
 		{
 			my ($indent, $fence, $language) = ($1, $2, $3);
-			my $block = { page => $page, line => $i + 1, language => $language, text => '', %marks };
+			my $block = { page => $page, title => $title, line => $i + 1, language => $language, text => '', %marks };
 			%marks = ();
 			while (++$i < @lines && $lines[$i] !~ /^\s*\Q$fence\E\s*$/)
 			{
@@ -80,9 +82,19 @@ sub blocks
 		else
 		{
 			die "$page:" . ($i + 1) . ": a comment about a block must stand right before it\n" if %marks;
+			$title = $1 if $lines[$i] =~ /^#+\s+(.*)/;
 		}
 	}
 	return @blocks;
+}
+
+# The text of the first block of that language under that heading of a page.
+sub block_text
+{
+	my ($page, $title, $language) = @_;
+	my ($block) = grep { $_->{title} eq $title && $_->{language} eq $language } blocks($page);
+	die "$page has no block of $language under \"$title\"\n" unless $block;
+	return $block->{text};
 }
 
 # Is it a block that people type?
@@ -129,7 +141,7 @@ sub as_typed
 	return $text;
 }
 
-sub run_command
+sub type_into
 {
 	my ($self, $input, @command) = @_;
 	my $node = $self->{t}->node;
@@ -151,10 +163,10 @@ sub run_block
 	my @psql = ('psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', @{ $args{more} // [] });
 	if (defined $block->{setup})
 	{
-		my ($output, $ok) = $self->run_command($self->as_typed($block->{setup}), @psql);
+		my ($output, $ok) = $self->type_into($self->as_typed($block->{setup}), @psql);
 		return ("the setup failed:\n$output", 0) unless $ok;
 	}
-	my ($output, $ok) = $self->run_command($self->as_typed($block->{text}), $block->{language} eq 'sql' ? @psql : ('bash', '-e', '-o', 'pipefail'));
+	my ($output, $ok) = $self->type_into($self->as_typed($block->{text}), $block->{language} eq 'sql' ? @psql : ('bash', '-e', '-o', 'pipefail'));
 	$ok = !$ok && index($output, $block->{fails}) >= 0 if defined $block->{fails};
 	return ($output, $ok);
 }

@@ -116,7 +116,7 @@ expect(WhOutcomeKind kind)
 	if (d->kind != kind)
 		fail_msg("outcome %s: %s", d->word, wh_delivery_error(d));
 	if (kind == WH_OUT_ADDRESS)
-		assert_string_equal(wh_delivery_error(d), "the endpoint's address may not be dialled");
+		assert_string_equal(wh_delivery_error(d), "the address of the endpoint is not allowed");
 	wh_delivery_free(d);
 	wh_engine_unsubscribe(e, 1); /* forgets that the lane is blocked */
 }

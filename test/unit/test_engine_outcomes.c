@@ -53,7 +53,7 @@ static const struct
 	{"/status/600", WH_OUT_HTTP_ERROR, "http_error", 600, WH_CLASS_RETRY, "status 600", "status 600"},
 	{"/close", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "mpty reply"},
 	{"/partial", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, "half of it", " 90 bytes "},
-	{"/cut", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, NULL, "within the response's headers"},
+	{"/cut", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, NULL, "during the response headers"},
 	{"/garbage", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "HTTP/0.9"},
 	{"/large", WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", 200, WH_CLASS_RETRY, "0123456789abcdef",
 	 "larger than"},
@@ -64,8 +64,9 @@ static const struct
 	{"https://127.0.0.1:%d/", WH_OUT_TLS, "tls", 0, WH_CLASS_ENDPOINT, NULL, "wrong version number"},
 	{"http://" LABEL ".invalid:%d/", WH_OUT_DNS, "dns", 0, WH_CLASS_ENDPOINT, NULL, "resolve host"},
 	{"http://127.0.0.2:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
-	 "may not be dialled"},
-	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL, "may not be dialled"},
+	 "address of the endpoint is not allowed"},
+	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
+	 "address of the endpoint is not allowed"},
 	{"ftp://127.0.0.1:%d/", WH_OUT_INTERNAL, "internal", 0, WH_CLASS_RETRY, NULL, "rotocol"},
 };
 
@@ -292,7 +293,7 @@ test_not_taken_by_libcurl(void **state)
 	assert_true(d->attempted);
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
 	assert_int_equal(d->disposal, WH_DO_RETRY);
-	assert_non_null(strstr(wh_delivery_error(d), "does not take the request"));
+	assert_non_null(strstr(wh_delivery_error(d), "refused the request"));
 	wh_delivery_free(d);
 }
 
@@ -432,7 +433,7 @@ test_secrets(void **state)
 		assert_true(d->attempted);
 		assert_int_equal(d->kind, WH_OUT_INTERNAL);
 		assert_int_equal(d->disposal, WH_DO_RETRY);
-		assert_non_null(strstr(wh_delivery_error(d), "no usable secret"));
+		assert_non_null(strstr(wh_delivery_error(d), "no valid secret"));
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);
 	}

@@ -155,7 +155,7 @@ test_unusable(void **state)
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
-	assert_string_equal(wh_delivery_error(d), "a credential of the subscription cannot be used: header");
+	assert_string_equal(wh_delivery_error(d), "invalid credential of the subscription: header");
 	assert_int_equal(server_requests(), 0);
 	wh_delivery_free(d);
 }
@@ -317,7 +317,7 @@ test_address(void **state)
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_OAUTH);
 	assert_string_equal(wh_delivery_error(d),
-						"no answer from the token endpoint: the endpoint's address may not be dialled");
+						"no answer from the token endpoint: the address of the endpoint is not allowed");
 	wh_delivery_free(d);
 }
 

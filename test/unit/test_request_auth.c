@@ -93,7 +93,7 @@ test_unusable(void **state)
 		submit(1, (int64_t) i + 1, "a");
 		d = outcome();
 		check_row(rows[i].kind, d->kind == WH_OUT_INTERNAL && d->disposal == WH_DO_RETRY);
-		snprintf(error, sizeof(error), "a credential of the subscription cannot be used: %.*s",
+		snprintf(error, sizeof(error), "invalid credential of the subscription: %.*s",
 				 (int) strcspn(rows[i].kind, ":"), rows[i].kind);
 		assert_string_equal(wh_delivery_error(d), error);
 		wh_delivery_free(d);

@@ -2,34 +2,35 @@
  * route.c
  *	  Which subscriptions the events of a page are for.
  *
- * The index is made when subscriptions are read; a page is matched inside its
- * transaction. The index finds those that ask for an event's tenant, entity
- * type and action; what else they ask for is looked at here, and what needs the
- * event's content in route_content.c. An event is read when the first
- * subscription may want it, and not at all where none does.
+ * The index is made when subscriptions are read. A page is matched inside its
+ * transaction. The index finds the subscriptions that want an event's tenant,
+ * entity type and action; the other conditions are checked here, and those on the
+ * event's content in route_content.c. An event is read when the first subscription
+ * may want it, and never if none does.
  *
- * To read an event and to judge its content can fail: a filter may meet values that
- * it cannot compare, take too long, or too much memory. So it runs in a
- * subtransaction, one for all of the page, and goes on in another after an
- * error. Where no subscription asks for content, and no row is large, there is none.
+ * Reading an event and judging its content can fail: a filter may meet values that
+ * it cannot compare, or take too much time or memory. So matching runs in a
+ * subtransaction, one for the whole page, and continues in another one after an
+ * error. If no subscription looks at content and no row is large, there is none.
  *
- * A page ends before the event that would make it too large, or for which there is no time left.
- * That may be in the midst of an event: what was found out about it is kept
- * for the next page, which begins with it.
+ * A page ends before the event that would make it too large, or for which no time
+ * is left. That may be within an event: the verdicts on it so far are kept for the
+ * next page, which begins with it.
  *
- * Owns what was found out about that event.
+ * Owns those verdicts.
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "grow.h"
 #include "fault.h"
 #include "filter.h"
 #include "clock.h"
 #include "memory_limit.h"
 #include "route.h"
-#include "strikes.h"
+#include "filter_strikes.h"
 #include "suspect.h"
 #include "store.h"
 #include "store_event.h"
@@ -37,7 +38,7 @@
 #include "store_subscriptions.h"
 #include "tx_guard.h"
 
-#define GUARD_FROM 2000 /* bytes of a row that may lie out of line */
+#define GUARD_FROM 2000 /* bytes of a row whose values may lie out of line */
 
 /* The verdicts on the candidates of one event, in their order. */
 typedef struct Verdict
@@ -56,7 +57,7 @@ static struct
 	MemoryContext context;
 } so_far;
 
-/* The walk over a page's events and their routes, such that it can go on after an error. */
+/* The walk over a page's events and their routes. It can continue after an error. */
 typedef struct Walk
 {
 	const WhRoutes *routes;
@@ -65,12 +66,12 @@ typedef struct Walk
 	MemoryContext context; /* of `out` */
 	int event;
 	Size bytes;        /* of the events read */
-	TimestampTz until; /* judging goes on */
-	bool judged;       /* something was, in this page */
+	TimestampTz until; /* events are judged until then */
+	bool judged;       /* some event of this page was */
 	bool begun;        /* the event's own walk: */
 	int first_match;   /* of the event */
-	int n_verdicts;    /* of those so far, how many we have come by */
-	bool reading;      /* an error is one of reading it */
+	int n_verdicts;    /* how many of the verdicts so far have been used */
+	bool reading;      /* an error now comes from reading the event */
 	WhRouteScan scan;
 	WhContent content;
 	const WhRoute *route;
@@ -125,7 +126,7 @@ wh_route_find(const WhRoutes *routes, int64 id)
 	return NULL;
 }
 
-/* What happens to a subscription is never for itself. */
+/* An operational event is not for the subscription that it is about. */
 static bool
 is_about(const WhEvent *event, const WhRoute *route)
 {
@@ -150,7 +151,7 @@ add(Walk *walk, const char *why, bool keep)
  * Verdicts
  */
 
-/* Those of another event are forgotten. */
+/* Forgets those of another event. */
 static void
 begin_verdicts(int64 event_number)
 {
@@ -190,7 +191,7 @@ take_verdict(Walk *walk, const Verdict *verdict)
  * The walk
  */
 
-/* The event, read. False: not now, the page ends before it. */
+/* Read the event. False: not now, the page ends before it. */
 static bool
 read_event(Walk *walk)
 {
@@ -212,7 +213,7 @@ read_event(Walk *walk)
 	if (row->size > WH_PAGE_BYTES / 8)
 	{
 		WH_FAULT("large");
-		wh_memory_limit_restore(); /* what it takes is not the filters' */
+		wh_memory_limit_restore(); /* its memory does not count for the filters */
 	}
 	walk->bytes += wh_row_event(row)->size;
 	if (row->size > WH_PAGE_BYTES / 8 && walk->routes->by_content)
@@ -221,7 +222,7 @@ read_event(Walk *walk)
 	return true;
 }
 
-/* Is it for the subscription, by its content? False: not now. */
+/* Judge the event by its content. False: not now. */
 static bool
 judge(Walk *walk)
 {
@@ -230,7 +231,7 @@ judge(Walk *walk)
 	const char *why;
 	bool is_for_it;
 
-	/* in the order in which they were found; where that is another one now, they count no more */
+	/* verdicts are in the order of the candidates; if that has changed, the rest is void */
 	if (walk->n_verdicts < so_far.n)
 	{
 		const Verdict *verdict = &so_far.list[walk->n_verdicts];
@@ -261,7 +262,7 @@ judge(Walk *walk)
 	return true;
 }
 
-/* What the index has found. False: the page ends before this event. */
+/* A route that the index has found. False: the page ends before this event. */
 static bool
 candidate(Walk *walk)
 {
@@ -291,7 +292,7 @@ candidate(Walk *walk)
 static const WhRoute *
 next_candidate(Walk *walk)
 {
-	/* those of one subscription alone have been found at once */
+	/* an event for one subscription alone has one candidate */
 	return walk->page->rows[walk->event].head.subscription_id != 0 ? NULL : wh_route_scan_next(&walk->scan);
 }
 
@@ -343,18 +344,18 @@ route_on(void *arg)
 	wh_memory_limit_restore();
 }
 
-/* Is it that a limit was exceeded? */
+/* Was a limit exceeded? */
 static bool
 is_limit(int code)
 {
 	return code == WH_TIME_EXCEEDED || code == ERRCODE_OUT_OF_MEMORY;
 }
 
-/* After an error: true: go on where it happened, with a verdict or without; false: the page ends before this event. */
+/* After an error. True: continue where it happened. False: the page ends before this event. */
 static bool
 after_error(Walk *walk, int code, const char *why)
 {
-	/* to make jsonb of a large event is not the filter's doing */
+	/* making jsonb of a large event does not count against the filter */
 	bool filter = walk->content.making == WH_PARTS;
 
 	if (walk->reading)
@@ -362,7 +363,7 @@ after_error(Walk *walk, int code, const char *why)
 		walk->reading = false;
 		if (code == ERRCODE_OUT_OF_MEMORY && walk->event > 0)
 		{
-			/* by itself it may fit */
+			/* it may fit when it is the first of a page */
 			walk->out->n = walk->first_match;
 			return false;
 		}
@@ -442,7 +443,7 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 	int code;
 
 	if (j.route == NULL || !wh_content_matters(j.route))
-		return WH_IS_FOR_IT; /* as it asks now */
+		return WH_IS_FOR_IT; /* by what it wants now */
 	if (event->problem || (*why = wh_suspect_why(event->id, subscription_id)) != NULL)
 	{
 		*why = event->problem ? event->problem : *why;

@@ -1,18 +1,17 @@
 /*
  * route_index.c
- *	  The routes by what tells most of them apart: a tenant, an entity type;
- *	  and in each entry the actions it is for.
+ *	  The routes by what tells most of them apart: a tenant, an entity type; and in
+ *	  each entry the actions it is for.
  *
- * The memory is route.c's: one allocation that is not changed after it has been
- * filled. An event is for routes that ask for its tenant or for any, and for
- * its entity type or for any: four keys. A key has one slot of an open hash
- * table, found by probing, with the list of the routes entered under it, each
- * with a mask of actions. So the cost of an event is four look-ups and the
- * routes that ask for its tenant and type, however many others there are.
- * Routes of different keys never share a list.
+ * The memory is route.c's: one allocation that does not change after it has been
+ * filled. An event is for routes that want its tenant or any, and its entity type
+ * or any: four keys. A key has one slot of an open hash table, found by probing,
+ * with the list of the routes entered under it, each with a mask of actions. So an
+ * event costs four look-ups and the routes that want its tenant and type, however
+ * many others there are. Routes of different keys never share a list.
  *
- * A route that asks for "*.delete" and "user.*" is entered under any type with
- * the one action, and under "user" with all others: masks of one route never
+ * A route that wants "*.delete" and "user.*" is entered under any type with that
+ * one action, and under "user" with all others. The masks of one route never
  * overlap, so no event finds it twice.
  *
  * No PostgreSQL in here.
@@ -111,7 +110,7 @@ find_slot(const WhRouteIndex *index, const char *tenant, const char *entity_type
 	}
 }
 
-#define EVERY_ACTION UINT32_MAX /* unknown ones too */
+#define EVERY_ACTION UINT32_MAX /* including unknown ones */
 #define UNKNOWN_ACTION (UINT32_C(1) << 31)
 
 static uint32_t
@@ -125,7 +124,7 @@ action_bit(const char *action_type)
 	return UNKNOWN_ACTION;
 }
 
-/* The actions of a pattern that has been cut: they stand behind its entity type. */
+/* The actions of a pattern that was cut in two: they stand after its entity type. */
 static uint32_t
 actions_of(const char *pattern)
 {
@@ -138,7 +137,7 @@ actions_of(const char *pattern)
 	return bit == UNKNOWN_ACTION ? 0 : bit;
 }
 
-/* A route's masks of one key are one entry: they are added one right after the other, or after others of the route. */
+/* A route has one entry per key: its patterns are entered one after the other. */
 static void
 add(WhRouteIndex *index, const char *tenant, const char *entity_type, uint32_t actions, void *route)
 {

@@ -7,15 +7,15 @@
 
 #include "postgres.h"
 
-/* Once per process: from now on no statement begins on tables that have changed before they were looked at. */
+/* Once per process: from now on, no statement begins on tables that were altered and not checked since. */
 extern void wh_schema_guard(void);
-/* NULL, or what is wrong with them, for people, in the results' memory. */
+/* NULL, or what is wrong with our tables, for people. */
 extern const char *wh_schema_problem(Oid schema);
-/* An invalidation has come. */
+/* An invalidation for this relation has come. */
 extern void wh_schema_changed(Oid relid);
-/* With the locks of a statement: may it be run, and its rows be read? */
+/* With the locks of a statement: may it run, and may its rows be read? Else an error. */
 extern void wh_schema_check(void);
-/* Lock a segment that is about to be written, so that it is looked at before. */
+/* Lock a segment before it is written, so that it is checked first. */
 extern void wh_schema_hold_segment(const char *log, int segment);
 
 #endif /* WEBHOOK_SCHEMA_CHECK_H */

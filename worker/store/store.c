@@ -1,11 +1,10 @@
 /*
  * store.c
- *	  The worker's transactions, and whether the extension and the identity are
- *	  what they were.
+ *	  The worker's transactions, the helpers of its statements, and whether the
+ *	  extension and the identity are what they were.
  *
- * Plans are kept per process; configuration is read into plain structs.
- * Invalidation callbacks only raise a flag, which is looked at inside the next
- * transaction.
+ * Plans are kept per process. Invalidation callbacks only raise a flag, which is
+ * looked at inside the next transaction.
  */
 #include "postgres.h"
 
@@ -44,7 +43,7 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
-/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+/* Before any statement fails on it. Altered tables may be restored, so the step fails and is tried again. */
 static void
 look_at_extension(void)
 {
@@ -83,9 +82,9 @@ wh_tx_commit(bool flush)
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/*
-	 * With synchronous_commit = off an event is visible before it is durable.
-	 * It must not be announced before a crash can no longer undo it. Our own
-	 * commit record was inserted after those of all that our snapshot saw.
+	 * With synchronous_commit = off an event is visible before it is durable. It
+	 * must not be sent while a crash can still undo it. Our own commit record
+	 * comes after those of everything that our snapshot saw.
 	 */
 	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
@@ -129,7 +128,7 @@ wh_to_utf8(char *text)
 		return text;
 	if (encoding == PG_SQL_ASCII)
 	{
-		/* nobody knows what it is; most often it is UTF-8 */
+		/* the encoding is unknown; most often it is UTF-8 */
 		question_marks(text, PG_UTF8);
 		return text;
 	}
@@ -277,6 +276,7 @@ WhPresence
 wh_store_find_extension(const char **why_not)
 {
 	Oid schema = get_namespace_oid("webhook", true);
+	const char *problem;
 	Oid outbox;
 
 	*why_not = NULL;
@@ -285,13 +285,16 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	*why_not = wh_schema_problem(schema);
-	if (*why_not)
+	problem = wh_schema_problem(schema);
+	if (problem)
+	{
+		*why_not = MemoryContextStrdup(wh_tx_results, problem);
 		return WH_BROKEN;
+	}
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
-		*why_not = "the extension was created anew";
+		*why_not = "the extension was dropped and created again";
 		return WH_RECREATED;
 	}
 	outbox_oid = outbox;
@@ -304,9 +307,9 @@ wh_store_find_extension(const char **why_not)
  */
 
 /*
- * The cluster's timeline is not the one that was known: a standby was promoted,
- * or a backup was recovered. Either way it is written down, so that a restart
- * does not change the answer. NULL, or why this database may not deliver.
+ * If the cluster's timeline is not the known one, a standby was promoted or a
+ * backup was recovered. Either way it is recorded, so that a restart does not
+ * change the answer. NULL, or why this database may not deliver.
  */
 static const char *
 look_at_timeline(TimeLineID known)
@@ -357,8 +360,7 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
-				*reason =
-					"webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
+				*reason = "webhook.identity has an invalid row: call webhook.enable_delivery()";
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
@@ -372,9 +374,10 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	else if (why)
 		*reason = MemoryContextStrdup(
 			wh_tx_results,
-			psprintf("%s: call webhook.enable_delivery() if this copy shall deliver in its own name, or "
-					 "webhook.enable_delivery(moved => true) if it is the original, moved",
-					 why));
+			psprintf(
+				"%s: call webhook.enable_delivery() to deliver from this copy as a database of its own, or "
+				"webhook.enable_delivery(moved => true) if it is the original, moved",
+				why));
 	else
 		*reason = NULL;
 	return *reason == NULL;

@@ -29,10 +29,10 @@
 extern void wh_tx_begin(const char *label);
 extern void wh_tx_commit(bool flush);
 
-/* The memory context that was current at wh_tx_begin: where results go. */
+/* The memory context that was current at wh_tx_begin: results go there. */
 extern MemoryContext wh_tx_results;
 
-/* What the last wh_tx_begin was for: its label. */
+/* The label of the last wh_tx_begin. */
 extern const char *wh_tx_label;
 
 /*
@@ -88,52 +88,36 @@ extern char *wh_utf8_column(HeapTuple row, TupleDesc desc, int column);
 /* A bigint[] for a parameter. */
 extern Datum wh_int8_array(const int64 *values, int n);
 
-/*
- * Room for more members of a growing array, in `context` from the first on;
- * returns where it now lies. `cap` changes only when there is room: whoever
- * catches the error for want of memory still has an array of the old size.
- */
-static inline void *
-wh_grow(MemoryContext context, void *array, int *cap, int at_first, Size each)
-{
-	int larger = Max(at_first, *cap * 2);
-
-	array = array ? repalloc_huge(array, larger * each) : MemoryContextAllocHuge(context, larger * each);
-	*cap = larger;
-	return array;
-}
-
 /* Is the extension here? */
 typedef enum WhPresence
 {
 	WH_PRESENT,
-	WH_ABSENT,    /* no */
-	WH_RECREATED, /* one is, but not the one that was found the last time */
-	WH_BROKEN,    /* it is, but a table of it is missing or not as it was made */
+	WH_ABSENT,    /* it is not */
+	WH_RECREATED, /* one is, but not the one that was found before */
+	WH_BROKEN,    /* it is, but a table of it is missing or was altered */
 } WhPresence;
 
-/* `why_not`: what is wrong, for people, in the results' memory; NULL where nothing is. */
+/* `why_not`: what is wrong, for people, in the results' memory; NULL: nothing. */
 extern WhPresence wh_store_find_extension(const char **why_not);
 /*
- * Has anything of the configuration changed since wh_store_config_fresh? Looked
- * at inside a transaction. Fresh is given what wh_worker_generation() was
- * before the configuration was read.
+ * Has the configuration changed since wh_store_config_fresh? In a transaction.
+ * wh_store_config_fresh gets the value of wh_worker_generation() from before the
+ * configuration was read.
  */
 extern bool wh_store_config_stale(void);
 extern void wh_store_config_fresh(uint32 generation);
-/* What is outside the database (the key file, a secret in a file) may have changed: read all of it again. */
+/* Something outside the database (the key file, a secret in a file) may have changed: read everything again. */
 extern void wh_store_config_reread(void);
-/* The same without a look at invalidations, outside a transaction: may say no too often. */
+/* The same without looking for invalidations, outside a transaction: may miss a change for now. */
 extern bool wh_store_config_hint(void);
 /*
- * Once per process: from now on invalidations are noticed. `gone` is called at
- * the beginning of a transaction that does not find the extension present any
- * more, before any statement fails on it; it must not return. Where it is
- * broken, the transaction fails.
+ * Once per process: notice invalidations from now on. A transaction that no longer
+ * finds the extension calls `gone`, which must not return, before any statement
+ * fails. A transaction that finds it broken fails.
  */
 extern void wh_store_watch_config(void (*gone)(WhPresence presence, const char *why));
 
-/* True: this database may deliver, and `instance` is filled in. False: `reason` says why not. */
+/* True: this database may deliver, and `instance` is set. False: `reason` says why not. */
 extern bool wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason);
 
 #endif /* WEBHOOK_STORE_H */

@@ -1,18 +1,16 @@
 /*
  * store_carry.c
- *	  Events that somebody still waits for leave a segment before it is emptied.
+ *	  Events with pending deliveries leave a segment before it is emptied.
  *
- * How far it has come is the caller's, which keeps it when the transaction has
- * committed. An event whose delivery is pending (paused, failing, held by a
- * breaker) is moved into the current segment with all it has, its id, xid and
- * time among them, by an UPDATE of the column that the table is partitioned by:
- * at each moment it is there once. The reader cannot take it for new: see
- * docs/internals/reading.md. The rows of webhook.pending that name the old segment
- * then name the new one; a delivery in memory need not know, as an event is
- * found wherever it is (WH_EVENT_OF).
+ * An event whose delivery is pending (paused, failing, behind an open breaker) is
+ * moved into the current segment unchanged, with its number, xid and time, by an
+ * UPDATE of the column that the table is partitioned by: at each moment it exists
+ * once. The reader cannot take it for new: see docs/internals/reading.md. The rows
+ * of webhook.pending that name the old segment then name the new one. A delivery
+ * in memory need not know: an event is found wherever it is (WH_EVENT_OF).
  *
- * All of pending is walked once for a segment, by its key, in portions that are
- * a short transaction each.
+ * All of pending is walked once per segment, by its key, in portions that are a
+ * short transaction each. The caller keeps how far that has come.
  */
 #include "postgres.h"
 
@@ -27,7 +25,7 @@
 #include "store_carry.h"
 #include "store_read.h"
 
-#define WALK_AT_ONCE 5000 /* rows of pending looked at, of which not all are of the segment */
+#define WALK_AT_ONCE 5000 /* rows of pending, not all of which are of the segment */
 #define CARRY_AT_ONCE 500 /* events moved */
 
 void
@@ -36,7 +34,7 @@ wh_carry_begin(WhCarry *carry, int segment)
 	*carry = (WhCarry){.from = segment, .subscription_id = PG_INT64_MIN, .event_number = PG_INT64_MIN};
 }
 
-/* What a portion is about. */
+/* The rows of a portion. */
 typedef struct Portion
 {
 	int n;
@@ -94,7 +92,7 @@ wh_store_carry(WhCarry *carry)
 		3,
 		{INT2OID, INT2OID, INT8ARRAYOID}};
 	/* clang-format on */
-	/* of what nothing is left, nothing can be sent */
+	/* an event that is missing cannot be sent */
 	/* clang-format off */
 	static WhPlan forget = {
 		.sql =
@@ -105,7 +103,7 @@ wh_store_carry(WhCarry *carry)
 		1,
 		{TIDARRAYOID}};
 	/* clang-format on */
-	/* by its other pending rows the event may have been moved before, when another segment was current */
+	/* wherever the event is now: another of its pending rows may have moved it earlier, to another segment */
 	/* clang-format off */
 	static WhPlan follow = {
 		.sql =

@@ -1,10 +1,9 @@
 /*
  * store_notices.c
- *	  What is told to others of subscriptions in trouble: operational events, and
- *	  webhook_internal.breaker_notice, which remembers what was told.
+ *	  What others are told of subscriptions in trouble: operational events, and
+ *	  webhook_internal.breaker_notice, which remembers what was announced.
  *
- * Both are written by webhook_internal.announce(), which also looks whether
- * anybody listens.
+ * webhook_internal.announce() writes both, and looks whether anybody listens.
  */
 #include "postgres.h"
 
@@ -17,7 +16,7 @@
 void
 wh_store_announce(int64 subscription_id, const char *change, const char *reason)
 {
-	/* with the types that it has: no other function of this name can be meant */
+	/* the types of its arguments are exact, so that no other function of this name can match */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =

@@ -1,17 +1,16 @@
 /*
  * store_pending.c
- *	  Taking deliveries from webhook.pending to be sent again, and bringing the
- *	  table in order at start.
+ *	  Deliveries in webhook.pending: fetched to be sent again, put back, deleted.
  *
- * A row that is taken becomes 'in_flight', its attempt counted and its
- * next_attempt_at set as if the attempt failed, before the request leaves. So a
- * worker that dies leaves nothing that needs repair: at the next start
+ * A fetched row becomes 'in_flight'; its attempt is counted and its
+ * next_attempt_at is set as if the attempt had failed, before the request is sent.
+ * So a worker that dies leaves nothing to repair: at the next start (store_restore.c)
  * 'in_flight' is read as 'retry'.
  *
- * A batch that failed is sent again whole. All its rows name its lead; that
- * one is 'retry' and due, the others are 'blocked', and all are taken with it.
- * In their lanes they come before all other rows (see queue_batch.c): no
- * statement takes another row of such a lane before them.
+ * A batch that failed is sent again whole. All its rows name its lead. The lead is
+ * 'retry' and due, the others are 'blocked', and all are fetched with it. In their
+ * lanes they come before all other rows (see queue_batch.c): no statement fetches
+ * another row of such a lane before them.
  */
 #include "postgres.h"
 
@@ -22,32 +21,25 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "grow.h"
 #include "clock.h"
 #include "store.h"
 #include "store_event.h"
 #include "store_pending.h"
 #include "store_read.h"
 
-#define A_LIFE_US (INT64CONST(1000) * 365 * USECS_PER_DAY)
-
 /*
- * The ways of choosing rows share everything but the choice, a query of
- * ctid with a limit.
+ * The ways of choosing rows share everything except the choice, a query of ctid
+ * with a limit.
  *
- * The planner is left no choice in any of these statements, because what it
- * knows of this table is nearly always wrong: the choice can use one index
- * only, its rows are updated by ctid, and subqueries that refer to a row
- * outside cannot be turned into joins that begin at the wrong end.
+ * The planner has no choice in any of these statements, because its statistics
+ * of this table are nearly always wrong: the choice can use only one index, its
+ * rows are updated by ctid, and subqueries that refer to an outer row cannot be
+ * turned into joins that begin at the wrong end.
  */
 /* clang-format off */
 
-/* After how many attempts, how long until the next one. No schedule can hold more than ten years: nor does this. */
-#define STEP(attempts) \
-	"least(coalesce((SELECT s.retry_schedule[" \
-	"                       least(greatest(" attempts ", 1), cardinality(s.retry_schedule))]" \
-	"                  FROM webhook.subscription s" \
-	"                 WHERE s.id = p.subscription_id), interval '1 minute'), interval '10 years')"
-#define NEXT_STEP STEP("least(coalesce(p.attempts, 0), 1000000000) + 1")
+#define NEXT_STEP WH_RETRY_STEP("least(coalesce(p.attempts, 0), 1000000000) + 1")
 
 #define FETCH(choice) \
 	"WITH chosen AS MATERIALIZED (" choice "), " \
@@ -65,7 +57,7 @@
 	"  LEFT JOIN LATERAL " WH_EVENT_OF("t.event_number", "t.segment") " o ON true" \
 	" ORDER BY coalesce(t.batch, t.event_number), t.subscription_id, t.event_number"
 
-/* The row's subscription takes deliveries now; it is none of those in this parameter. */
+/* The row's subscription takes deliveries now; it is not one of those in this parameter. */
 #define IS_ACTIVE \
 	"(SELECT s.state = 'active' FROM webhook.subscription s WHERE s.id = p.subscription_id)"
 #define NOT_EXCLUDED(parameter) "p.subscription_id <> ALL (" parameter ")"
@@ -87,7 +79,7 @@
 	"         LIMIT $1) q" \
 	" WHERE q.before < " bytes
 
-/* The same where a row may be the lead of a batch, and then counts for all of it; and the others of those chosen. */
+/* The same where a row may be the lead of a batch and counts for all of it; and the others of those batches. */
 #define LEADS_THAT_FIT(condition, order, bytes) \
 	"SELECT q.ctid, q.subscription_id, q.batch" \
 	"  FROM (SELECT p.ctid, p.subscription_id, p.batch," \
@@ -120,12 +112,12 @@
 
 /* clang-format on */
 
-/* The events of a step that takes, which may fail after some were made: until it is known whether it did. */
+/* The events of a fetching step, until it is known whether it failed after some were made. */
 static WhEvent **made = NULL;
 static int n_made = 0;
 static int cap_made = 0;
 
-/* Before an event is made, so that none is without a place. */
+/* Before an event is made, so that there is a place for it. */
 static void
 make_room(void)
 {
@@ -136,7 +128,7 @@ make_room(void)
 static WhEvent *
 remember_made(WhEvent *event)
 {
-	event->refs++; /* whoever takes rows may let some of their events go in the same step */
+	event->refs++; /* the caller may release some of them in the same step */
 	return made[n_made++] = event;
 }
 
@@ -159,7 +151,7 @@ fetch(WhPlan *plan, Datum *values)
 		Datum first_attempt_at;
 
 		make_room();
-		/* somebody has made two rows of it: what becomes of one becomes of both */
+		/* somebody has made two rows of one delivery: they share its fate */
 		if (before && before->subscription_id == subscription_id && before->event_number == event_number)
 			continue;
 		old = MemoryContextSwitchTo(wh_tx_results);
@@ -194,7 +186,7 @@ void
 wh_store_fetch_failed(void)
 {
 	for (int i = 0; i < n_made; i++)
-		made[i]->refs = 1; /* nobody else's: the list is lost */
+		made[i]->refs = 1; /* nobody else holds it: the list is lost */
 	wh_store_fetch_done();
 	wh_store_event_drop();
 }
@@ -202,7 +194,7 @@ wh_store_fetch_failed(void)
 List *
 wh_store_fetch_due(int max, const int64 *excluded, int n_excluded)
 {
-	/* now is a parameter, so that the index scan ends there and not after all that is due some day */
+	/* the time is a parameter, so that the index scan ends there and not after everything with a due time */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
@@ -235,11 +227,11 @@ wh_store_fetch_lane(int64 subscription_id, uint64 lane, int max)
 }
 
 /*
- * Where the deferred rows of a subscription begin. Those taken leave dead entries
- * in the index, and while somebody's old snapshot keeps them from being cleaned
- * up, each take would walk over all of them again: 0.2 s for a million. This is
- * a shortcut only. Where nothing is found from there on, it is looked for from
- * the beginning, so that a row that came from elsewhere is not missed.
+ * Where the deferred rows of a subscription begin. Fetched rows leave dead entries
+ * in the index. While an old snapshot keeps them from being cleaned up, each
+ * fetch would walk over all of them again: 0.2 s for a million. This is only a
+ * shortcut. If nothing is found from there on, the search starts at the
+ * beginning, so that a row that came from elsewhere is not missed.
  */
 typedef struct DeferredFrom
 {
@@ -313,7 +305,7 @@ wh_store_fetch_deferred(int64 subscription_id, int max)
 List *
 wh_store_fetch_probe(int64 subscription_id, bool *deferred)
 {
-	/* with it, the batch that it belongs to, or that is in its lane and hence before it */
+	/* with the batch that it belongs to, or that is in its lane and hence before it */
 	/* clang-format off */
 	static WhPlan oldest = {
 		.sql =
@@ -365,7 +357,7 @@ wh_store_fetch_probe(int64 subscription_id, bool *deferred)
 void
 wh_store_make_due(int64 subscription_id)
 {
-	/* by the index of what is due some day: only heads of lanes are in it, however much is deferred */
+	/* by the index of due times, which has only heads of lanes, however much is deferred */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
@@ -404,64 +396,6 @@ wh_store_next_due(const int64 *excluded, int n_excluded)
 	if (SPI_processed == 0)
 		return DT_NOEND;
 	return wh_own_time(DatumGetTimestampTz(wh_result(0, 1, &isnull)));
-}
-
-void
-wh_store_move_waits(int64 jump)
-{
-	/* what is as far away as that was never a time of a clock */
-	/* clang-format off */
-	static WhPlan plan = {
-		.sql =
-		"UPDATE webhook.pending p"
-		"   SET next_attempt_at = CASE WHEN p.next_attempt_at BETWEEN $2 AND $3"
-		"                              THEN p.next_attempt_at + $1 ELSE p.next_attempt_at END,"
-		"       first_attempt_at = CASE WHEN p.first_attempt_at BETWEEN $2 AND $3"
-		"                               THEN p.first_attempt_at + $1 ELSE p.first_attempt_at END"
-		" WHERE p.state IN ('retry', 'in_flight') OR p.first_attempt_at IS NOT NULL",
-		3,
-		{INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
-	/* clang-format on */
-	TimestampTz now = wh_table_time(wh_now());
-	Interval by = {.time = jump};
-	Datum values[3] = {IntervalPGetDatum(&by), TimestampTzGetDatum(now - A_LIFE_US),
-					   TimestampTzGetDatum(now + A_LIFE_US)};
-
-	if (jump > -A_LIFE_US && jump < A_LIFE_US)
-		wh_plan_run(&plan, values, NULL, SPI_OK_UPDATE);
-}
-
-void
-wh_store_shorten_waits(void)
-{
-	/* a receiver may have asked for a day; a schedule's step is made longer at random, never twice as long */
-	/* clang-format off */
-	static WhPlan due = {
-		.sql =
-		"UPDATE webhook.pending p"
-		"   SET next_attempt_at = $1 + " STEP("p.attempts")
-		" WHERE p.ctid = ANY (ARRAY("
-		"       SELECT p.ctid FROM webhook.pending p"
-		"        WHERE p.state = 'retry'"
-		"          AND p.next_attempt_at > $1 + interval '25 hours'"
-		"          AND p.next_attempt_at > $1 + 2 * " STEP("p.attempts")
-		"          AND p.next_attempt_at < 'infinity'"
-		"        ORDER BY p.next_attempt_at))",
-		1,
-		{TIMESTAMPTZOID}};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan first = {
-		.sql =
-		"UPDATE webhook.pending p SET first_attempt_at = $1"
-		" WHERE p.first_attempt_at > $1",
-		1,
-		{TIMESTAMPTZOID}};
-	/* clang-format on */
-	Datum now = TimestampTzGetDatum(wh_table_time(wh_now()));
-
-	wh_plan_run(&due, &now, NULL, SPI_OK_UPDATE);
-	wh_plan_run(&first, &now, NULL, SPI_OK_UPDATE);
 }
 
 /* A statement on the row of one delivery. */
@@ -517,112 +451,4 @@ wh_store_defer_again(int64 subscription_id, int64 event_number)
 	/* clang-format on */
 
 	run_for(&plan, subscription_id, event_number, SPI_OK_UPDATE);
-}
-
-/*
- * At start, in this order: of two rows that people have made of one delivery,
- * the second (only where no index keeps them from it); rows that a dead worker
- * had fetched, or whose state we do not know; subscriptions that are gone;
- * batches whose lead is gone. Then the head of each lane becomes its one
- * 'retry': of a batch the lead alone, and in a lane with a batch nothing else.
- */
-void
-wh_store_restore(void (*deferred)(void *arg, int64 subscription_id, int64 rows),
-				 void (*lane)(void *arg, int64 subscription_id, uint64 lane, int rows), void *arg)
-{
-	/* clang-format off */
-	static WhPlan twins = {
-		.sql =
-		"DELETE FROM webhook.pending p"
-		" WHERE p.ctid = ANY (ARRAY("
-		"       SELECT q.ctid"
-		"         FROM (SELECT r.ctid,"
-		"                      row_number() OVER (PARTITION BY r.subscription_id, r.event_number"
-		"                                         ORDER BY r.state = 'requested', r.attempts DESC) AS n"
-		"                 FROM webhook.pending r) q"
-		"        WHERE q.n > 1))"
-		"   AND NOT EXISTS (SELECT FROM pg_index i"
-		"                    WHERE i.indrelid = 'webhook.pending'::regclass"
-		"                      AND i.indisunique AND i.indisvalid)",
-		0};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan reset_in_flight = {
-		.sql =
-		"UPDATE webhook.pending"
-		"   SET state = CASE WHEN judged THEN 'retry' ELSE 'deferred' END,"
-		"       next_attempt_at = coalesce(next_attempt_at, clock_timestamp())"
-		" WHERE coalesce(state NOT IN ('retry', 'blocked', 'deferred', 'requested'), true)"
-		"    OR next_attempt_at IS NULL",
-		0};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan orphans = {
-		.sql =
-		"DELETE FROM webhook.pending p"
-		" WHERE NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
-		0};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan leaderless = {
-		.sql =
-		"UPDATE webhook.pending p SET batch = NULL"
-		" WHERE p.batch IS NOT NULL"
-		"   AND NOT EXISTS (SELECT FROM webhook.pending l"
-		"                    WHERE l.subscription_id = p.subscription_id"
-		"                      AND l.event_number = p.batch AND l.batch = p.batch)",
-		0};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan heads = {
-		.sql =
-		"UPDATE webhook.pending p"
-		"   SET state = CASE WHEN h.first THEN 'retry' ELSE 'blocked' END,"
-		"       next_attempt_at = CASE WHEN h.first THEN clock_timestamp() ELSE 'infinity' END"
-		"  FROM (SELECT q.subscription_id, q.event_number, q.state,"
-		"               CASE WHEN q.batch IS NOT NULL THEN q.event_number = q.batch"
-		"                    ELSE row_number() OVER (PARTITION BY q.subscription_id, q.lane"
-		"                                            ORDER BY q.batch IS NULL, q.event_number) = 1"
-		"               END AS first"
-		"          FROM webhook.pending q"
-		"         WHERE q.state IN ('retry', 'blocked')) h"
-		" WHERE p.subscription_id = h.subscription_id"
-		"   AND p.event_number = h.event_number"
-		"   AND h.first <> (h.state = 'retry')",
-		0};
-	/* clang-format on */
-	/* clang-format off */
-	static WhPlan counts = {
-		.sql =
-		"SELECT subscription_id, NULL::bigint, count(*)"
-		"  FROM webhook.pending"
-		" WHERE state = 'deferred'"
-		" GROUP BY subscription_id"
-		" UNION ALL "
-		"SELECT subscription_id, lane, count(*)"
-		"  FROM webhook.pending"
-		" WHERE state IN ('retry', 'blocked')"
-		" GROUP BY subscription_id, lane",
-		0};
-	/* clang-format on */
-
-	wh_plan_run(&twins, NULL, NULL, SPI_OK_DELETE);
-	wh_plan_run(&reset_in_flight, NULL, NULL, SPI_OK_UPDATE);
-	wh_plan_run(&orphans, NULL, NULL, SPI_OK_DELETE);
-	wh_plan_run(&leaderless, NULL, NULL, SPI_OK_UPDATE);
-	wh_plan_run(&heads, NULL, NULL, SPI_OK_UPDATE);
-	wh_store_shorten_waits();
-	wh_plan_run(&counts, NULL, NULL, SPI_OK_SELECT);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-		int64 subscription_id = wh_result_int8(i, 1);
-		int64 rows = wh_result_int8(i, 3);
-		Datum key = wh_result(i, 2, &isnull);
-
-		if (isnull)
-			deferred(arg, subscription_id, rows);
-		else
-			lane(arg, subscription_id, (uint64) DatumGetInt64(key), (int) Min(rows, INT_MAX));
-	}
 }

@@ -2,10 +2,10 @@
  * store_profile.c
  *	  The profile of each subscription.
  *
- * Runs right after the subscriptions have been read, in the same transaction.
- * What is read lies in the results' memory, as they do. Between the two
- * statements somebody may have changed the configuration; the worker is told,
- * and reads all of it again.
+ * Runs right after the subscriptions have been read, in the same transaction. The
+ * results lie in the results' memory, as theirs do. If somebody changes the
+ * configuration between the two statements, the worker is signalled and reads all
+ * of it again.
  */
 #include "postgres.h"
 
@@ -57,11 +57,11 @@ read_profile(HeapTuple row, TupleDesc desc)
 	return p;
 }
 
-/* All that there are, but those that are too large: by name, in order. Each is read once, however many use it. */
+/* All profiles except those that are too large, ordered by name. Each is read once, however many use it. */
 static WhProfile **
 read_profiles(const WhLeftOut *left, int *n)
 {
-	/* what becomes a line is free of control characters: webhook_internal.check_profile has seen to it */
+	/* lines are free of control characters: webhook_internal.check_profile refuses those */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
@@ -104,7 +104,7 @@ find_profile(WhProfile *const *profiles, int n, const char *name)
 List *
 wh_store_profiles(List *routes, const WhLeftOut *left)
 {
-	/* an envelope that is no JSON is a problem that each request tells of */
+	/* its envelope is not JSON, a problem that each request reports */
 	static const WhProfile no_profile = {.name = "", .envelope = "", .algorithm = "none"};
 	/* clang-format off */
 	static WhPlan plan = {
@@ -148,13 +148,13 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 		sub->profile = find_profile(profiles, n_profiles, name);
 		if (sub->profile == NULL)
 		{
-			/* it is left out; or somebody has dropped the foreign key: nothing can be rendered, so all of it is kept */
+			/* left out, or somebody has dropped the foreign key: nothing can be rendered, so its events are kept */
 			sub->profile = &no_profile;
 			if (!route->left_out)
 				ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-						errdetail("Its profile does not exist. What is for it is kept."),
-						errhint("Give it another profile, or create the one it names."));
+						errdetail("Its profile does not exist. Its events are kept."),
+						errhint("Set another profile, or create the one it names."));
 		}
 	}
 	return routes;

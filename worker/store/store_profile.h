@@ -12,8 +12,8 @@
 #include "store_sizes.h"
 
 /*
- * Give each subscription its profile and params. Takes out those
- * that have gone since they were read.
+ * Give each subscription its profile and params. Removes those that are gone since
+ * they were read.
  */
 extern List *wh_store_profiles(List *routes, const WhLeftOut *left);
 

@@ -2,21 +2,21 @@
  * store_read.c
  *	  Reading the outbox by position, and the checkpoints.
  *
- * The position (S, N, hi) means: every event visible in the snapshot S with
- * an id up to hi has been read, and none above hi. Ids are taken by
- * transactions that hold their xid already; so what can still turn up below
- * hi was written by a transaction that was running when S was taken: one in
- * S's list, or one between S's xmax and N, the next xid read just after S.
- * A page is those stragglers first, then events above hi, all in id order.
- * docs/internals/reading.md tells why nothing is lost.
+ * The position (S, N, hi) means: every event visible in the snapshot S with a
+ * number up to hi has been read, and none above hi. A transaction takes numbers
+ * when it already has its xid. So an event that can still appear below hi was
+ * written by a transaction that was running when S was taken: one in S's list, or
+ * one between S's xmax and N, the next xid read just after S. A page is those
+ * stragglers first, then events above hi, all ordered by number.
+ * docs/internals/reading.md says why nothing is lost.
  *
- * When there are more stragglers than fit a page, S and hi stay, and the
- * stragglers are read to their end under the visibility of the snapshot of
- * the first cut (`within`); what commits meanwhile is a straggler of that one.
+ * If there are more stragglers than fit a page, S and hi stay, and the stragglers
+ * are read to their end under the visibility of the snapshot of the first cut
+ * (`within`). What commits meanwhile is a straggler of that snapshot.
  *
- * The statements fetch through a cursor, and rows are taken as they lie in the
- * table (store_event.c), so that a page of large rows costs no more than one of
- * small ones until somebody wants the events.
+ * The statements fetch through a cursor, and rows are read as they lie in the
+ * table (store_event.c). So a page of large rows costs no more than one of small
+ * rows until somebody wants the events.
  */
 #include "postgres.h"
 
@@ -46,7 +46,7 @@
 #include "store_read.h"
 
 #define FETCH_AT_ONCE                                                                                        \
-	64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
+	64 /* rows per fetch of a cursor: with the largest rows, the memory that a page may take */
 
 static int64 last_checkpoint_id = 0;
 static int checkpoints_since_trim = 0;
@@ -120,7 +120,7 @@ wh_store_origin(void)
 	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 	WhPosition *p = palloc0(sizeof(WhPosition));
 
-	/* nothing has been read: with hi = 0 there is nothing below it, whatever the snapshot */
+	/* nothing has been read: nothing is below hi = 0, whatever the snapshot */
 	p->snapshot = pstrdup("1:1:");
 	p->next_xid = FullTransactionIdFromU64(1);
 	MemoryContextSwitchTo(old);
@@ -136,9 +136,9 @@ xid_column(HeapTuple row, TupleDesc desc, int column)
 }
 
 /*
- * A position that the worker cannot have written, being of the future or of
- * nowhere, would lose events, or have us look for more transactions than there
- * are. Better to stand still and say so.
+ * A position that no worker can have written, because it lies in the future or is
+ * incomplete, would lose events, or make us look for more transactions than
+ * there are. Better to stop and say so.
  */
 static void
 refuse_nonsense(HeapTuple row, TupleDesc desc)
@@ -154,17 +154,15 @@ refuse_nonsense(HeapTuple row, TupleDesc desc)
 							 U64FromFullTransactionId(ReadNextFullTransactionId()) ||
 						 DatumGetBool(SPI_getbinval(row, desc, 10, &isnull[0])));
 	if (unknown || ahead)
-		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook.checkpoint has a row that no worker has written"),
-				errdetail(unknown ? "It has no position."
-								  : "Its position is ahead of all that has happened here."),
-				errhint("Delete that row; the newest one of its kind before it counts then."));
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.checkpoint has an invalid row"),
+				errdetail(unknown ? "It has no position." : "Its position is ahead of this cluster."),
+				errhint("Delete that row. The worker then uses the newest one of its kind before it."));
 }
 
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
-	/* the last column: ids that there have been are not of the future; the sequence was set back */
+	/* the last column: is hi in the future? Not if such events exist: then the sequence was set back */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
@@ -264,7 +262,7 @@ wh_store_trim_checkpoints(void)
 
 	if (checkpoints_since_trim < TRIM_AFTER)
 		return;
-	/* never wait: whoever looks at the table now is not to be in our way, nor we in theirs */
+	/* never wait: neither for somebody who looks at the table now, nor somebody for us */
 	relid = get_relname_relid("checkpoint", get_namespace_oid("webhook", false));
 	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 	{
@@ -285,8 +283,8 @@ wh_store_trim_checkpoints(void)
 }
 
 /*
- * Fetch rows of a statement into the page until the statement is exhausted
- * (true) or the page is full (false).
+ * Fetch rows of a statement into the page. True: the statement has no more. False:
+ * the page is full.
  */
 static bool
 fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
@@ -307,13 +305,13 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 			wh_store_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, row);
 			*bytes += row->bytes;
 		}
-		/* the rows stay until the transaction ends: what is wanted of them is fetched from there */
+		/* the rows stay until the transaction ends: events are made from them on demand */
 	}
 	SPI_cursor_close(portal);
 	return exhausted;
 }
 
-/* The xids whose events may still turn up below hi: those S lists as running, and those from its xmax up to N. */
+/* The xids whose events may still appear below hi: those that S lists as running, and those from its xmax to N. */
 static Datum
 straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 {
@@ -345,10 +343,10 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 }
 
 /*
- * The snapshot must be younger than the locks. ALTER TABLE that rewrites the
- * outbox makes all rows as new as itself; under a snapshot taken before its
- * commit, while we wait for its lock, none of them would be visible, and
- * stragglers would be taken for read.
+ * The snapshot must be younger than the locks. An ALTER TABLE that rewrites the
+ * outbox makes all rows as new as itself. A snapshot taken before its commit,
+ * while we wait for its lock, would show none of them, and stragglers would count
+ * as read.
  */
 void
 wh_store_begin_reading(void)
@@ -364,8 +362,8 @@ wh_store_begin_reading(void)
 void
 wh_store_read(const WhPosition *from, WhPage *page)
 {
-	/* the limits are literals so that the planner knows them; keep them equal to WH_PAGE_EVENTS */
-	/* id + 0: so that the planner has no index but xid's to choose from */
+	/* the limits are literals so that the planner knows them; they equal WH_PAGE_EVENTS */
+	/* event_number + 0: so that the planner can use no other index than that of xid */
 	/* clang-format off */
 	static WhPlan stragglers = {
 		.sql =
@@ -379,7 +377,7 @@ wh_store_read(const WhPosition *from, WhPage *page)
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
 	/* clang-format on */
-	/* further pages of a cut walk on by id, each row between passed once, instead of collecting all that is left */
+	/* further pages of a cut go on by number and pass each row once, instead of collecting all that is left */
 	/* clang-format off */
 	static WhPlan further = {
 		.sql =
@@ -433,9 +431,9 @@ wh_store_read(const WhPosition *from, WhPage *page)
 }
 
 /*
- * Whoever takes only the first rows of a page has read as if the page had ended
- * there: in the midst of the stragglers, at their end, or above hi. Who takes none
- * is where he was.
+ * A reader that uses only the first rows of a page has read as if the page had
+ * ended there: within the stragglers, at their end, or above hi. One that uses none
+ * stays where it was.
  */
 WhPosition *
 wh_store_position(const WhPosition *from, WhPage *page, int n)
@@ -451,7 +449,7 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 		p = wh_position_copy(from);
 	else if (n < page->n_stragglers || !page->all_stragglers)
 	{
-		/* cut: the old position stays, and we note how far into its stragglers we are */
+		/* cut: the old position stays, with how far its stragglers have been read */
 		p->snapshot = pstrdup(from->snapshot);
 		p->next_xid = from->next_xid;
 		p->within_snapshot = pstrdup(within ? from->within_snapshot : page->snapshot);
@@ -460,7 +458,7 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 	}
 	else if (within)
 	{
-		/* all stragglers of the cut are read: the position is that of the cut's snapshot */
+		/* all stragglers of the cut are read: the position becomes that of the cut's snapshot */
 		p->snapshot = pstrdup(from->within_snapshot);
 		p->next_xid = from->within_next_xid;
 	}
@@ -477,11 +475,11 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 }
 
 /*
- * The newest asynchronous commit of the events' transactions, as far as WAL may
- * not have been flushed up to it; this is how the server itself finds out
- * whether it may write down that a transaction has committed. A transaction
- * that is older than what pg_xact keeps ended long ago; one that is yet to come
- * belongs to another cluster, from which this event was brought here.
+ * The newest asynchronous commit of the events' transactions up to which WAL may not
+ * have been flushed. The server itself uses this to decide whether it may record
+ * that a transaction has committed. A transaction older than what pg_xact keeps
+ * ended long ago; one in the future belongs to another cluster, from which this
+ * event was brought here.
  */
 XLogRecPtr
 wh_store_commits(const WhPage *page, int n)

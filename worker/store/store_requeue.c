@@ -1,10 +1,10 @@
 /*
  * store_requeue.c
- *	  Rows of webhook.pending that people have asked for: redeliver, replay.
+ *	  Requested rows of webhook.pending: those of redeliver and replay.
  *
- * They are written by SQL as 'requested', which the worker knows nothing of. It
- * defers them, so that it has counted what it may take. The statements leave
- * the planner no choice: see store_pending.c.
+ * SQL writes them as 'requested', and the worker has not counted them. It defers
+ * them, and then knows how many it may fetch. The statements leave the planner no
+ * choice: see store_pending.c.
  */
 #include "postgres.h"
 

@@ -7,15 +7,15 @@
 
 #include "postgres.h"
 
-/* From here to the end: those of the extension's owner, restricted. Holds the extension. */
+/* Between these two: the rights of the extension's owner, restricted. Holds a lock on the extension. */
 extern void wh_rights_begin(void);
 extern void wh_rights_end(void);
-/* What a transaction that failed may have left behind. */
+/* Release what a failed transaction may have left behind. */
 extern void wh_rights_release(void);
-/* In a transaction: the extension's owner; InvalidOid: there is no extension, and nothing of it may be run. */
+/* In a transaction: the owner of the extension; InvalidOid: there is none, and nothing of it may run. */
 extern Oid wh_rights_owner(void);
 
-/* The functions that were looked at, as invalidations name them. */
+/* The functions that were checked, as invalidations name them. */
 typedef struct WhRightsSeen
 {
 	int n;
@@ -24,7 +24,7 @@ typedef struct WhRightsSeen
 } WhRightsSeen;
 
 extern void wh_rights_see(WhRightsSeen *seen, uint32 hash);
-/* NULL, or whose code could run in statements on these tables, and what to do about it. */
+/* NULL, or whose code could run in statements on these tables, and what to do about that. */
 extern const char *wh_rights_problem(Oid schema, Oid internal, const Oid *tables, int n, WhRightsSeen *seen);
 
 #endif /* WEBHOOK_STORE_RIGHTS_H */

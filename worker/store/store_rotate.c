@@ -3,14 +3,14 @@
  *	  The ring of segments: emptying the one whose turn is next.
  *
  * A segment is truncated only if its newest row is older than the retention,
- * everything in it has been read and settled, nothing in it is pending, and
- * nobody at all holds a lock on it: the worker never waits for one and never
- * makes anybody wait. Events of it that somebody still waits for are carried
- * over into the current segment before (store_carry.c), a portion at a time,
- * while nothing is locked. These rules look at what a segment holds, never at
- * its number, so a changed retention only shifts which segment is current.
+ * everything in it has been read and settled, nothing in it is pending, and nobody
+ * holds a lock on it: the worker never waits for such a lock and never makes
+ * anybody wait. Events with pending deliveries are first carried over into the
+ * current segment (store_carry.c), a portion at a time, while nothing is locked.
+ * These rules look at what a segment holds, never at its number, so a changed
+ * retention only shifts which segment is current.
  *
- * Rows of the future (the clock has been set back) are as old as the newest
+ * Rows of the future (the system clock was set back) count as old as the newest
  * row written after them, which the next turn of their segment brings.
  */
 #include "postgres.h"
@@ -62,7 +62,7 @@ older_than_retention(Datum at)
 	return DatumGetTimestampTz(at) + (int64) wh_retention * USECS_PER_SEC < wh_age_clock();
 }
 
-/* Lock a segment if that can be had at once. */
+/* Lock a segment, without waiting. */
 static bool
 lock_segment(const char *log, int segment)
 {
@@ -70,7 +70,7 @@ lock_segment(const char *log, int segment)
 
 	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessExclusiveLock))
 		return false;
-	wh_schema_check(); /* a TRUNCATE has triggers too */
+	wh_schema_check(); /* TRUNCATE has triggers too */
 	return true;
 }
 
@@ -109,9 +109,9 @@ wh_store_rotate_attempt(WhRotation *r)
 }
 
 /*
- * All rows of a segment are settled if none is above the settled position and
- * none was written by a transaction that could have been running then. One that
- * is yet to come belongs to another cluster, from which the row was brought here.
+ * All rows of a segment are settled if none is above the settled position, and none
+ * was written by a transaction that could have been running then. A transaction in
+ * the future belongs to another cluster, from which the row was brought here.
  */
 static bool
 all_settled(int segment, const WhPosition *settled)
@@ -130,7 +130,7 @@ all_settled(int segment, const WhPosition *settled)
 	bool isnull;
 	Datum id;
 
-	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
+	/* between two pages of stragglers a position cannot say what is settled: wait */
 	if (settled == NULL || settled->within_snapshot)
 		return false;
 	id = segment_value(highest, segment, &isnull);
@@ -166,7 +166,7 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 		r->more = true;
 		return;
 	}
-	/* once more from the beginning, where something has come meanwhile */
+	/* start again if rows have come meanwhile */
 	(void) segment_value("SELECT 1 FROM webhook.pending WHERE segment = %d LIMIT 1", segment, &isnull);
 	if (!isnull)
 		r->carry.from = -1;
@@ -177,9 +177,9 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 			segment_value("SELECT pg_catalog.pg_total_relation_size('webhook.outbox_%d')", segment, &isnull));
 
 	/*
-	 * With the lock, nobody is in the midst of writing here: all rows are
-	 * committed or dead. Nor is anybody in the midst of asking for one of them
-	 * again, which begins with a look at the outbox; who has is waited for.
+	 * With the lock, nobody is writing here: all rows are committed or dead. Nor is
+	 * anybody redelivering one of them, which begins with reading the outbox; those
+	 * who have requested one are waited for.
 	 */
 	if (!r->unsettled && !all_settled(segment, settled))
 		return;

@@ -10,10 +10,10 @@
 #include "store_read.h"
 
 /*
- * People can set the sequence of event ids. In the reading
- * transaction, before and after wh_store_read: is all as it must be for this position to be read from, and
- * does the page suit? Where not, nothing of it may be used: it is put right in a
- * transaction of its own, and then read again. When a page was read, that is told.
+ * In the reading transaction, before and after wh_store_read: is the sequence right
+ * for reading from this position, and is the page? If not, nothing of the page may
+ * be used: wh_store_fix_sequence in a transaction of its own, then read again.
+ * wh_sequence_read_on is called when a page has been read.
  */
 extern bool wh_sequence_is_right(const WhPosition *position);
 extern bool wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next);

@@ -1,13 +1,13 @@
 /*
  * store_settle.c
- *	  What is written about deliveries that have ended or must be kept:
- *	  attempts, pending, dead letters.
+ *	  What is written about deliveries that have ended or must be kept: attempts,
+ *	  pending, dead letters.
  *
- * A settle is one short transaction for many outcomes, each table written by
- * one statement: over a relation made for it where that is every delivery, over
- * arrays where few deliveries have anything for it. A delivery that simply
- * succeeded costs one row of webhook.attempt and nothing else. The statements
- * leave the planner no choice: see store_pending.c.
+ * A settle is one short transaction for many outcomes. Each table is written by one
+ * statement: over a relation made for it where every delivery has a row, over
+ * arrays where few have one. A delivery that simply succeeded costs one row of
+ * webhook.attempt and nothing else. The statements leave the planner no choice: see
+ * store_pending.c.
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@
 #include "store_read.h"
 #include "store_settle.h"
 
-/* A column of a statement over arrays, as it is filled. */
+/* A column of a statement over arrays, while it is filled. */
 typedef struct Column
 {
 	Oid type;
@@ -97,7 +97,7 @@ text_datum(const char *utf8)
  * Settling
  */
 
-/* What the log keeps of an entity's id: as much as an index surely takes. */
+/* What the log has of an entity's id: no more than an index can surely hold. */
 #define ENTITY_ID_MAX 500
 
 static Datum
@@ -110,7 +110,7 @@ entity_id_datum(const char *entity_id)
 	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_MAX));
 }
 
-/* The rows to be written, as the statement sees them: a relation that is there while it runs. */
+/* The rows to be written, as a relation that exists while the statement runs. */
 #define ATTEMPTS "new_attempts"
 
 static const struct
@@ -200,7 +200,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	if (n_rows > 0)
 	{
 		relation.md.enrtuples = n_rows;
-		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
+		(void) SPI_unregister_relation(ATTEMPTS); /* left behind by a failed subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
 		wh_schema_hold_segment("attempt", current);
@@ -215,7 +215,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	"subscription_id, event_number, lane, state, attempts, next_attempt_at," \
 	" first_attempt_at, last_error, segment, size, batch, judged"
 
-/* What is to be kept: not where subscription or event are gone; the event may be in another segment by now. */
+/* Rows to keep, unless subscription or event are gone; the event may be in another segment by now. */
 #define ROWS_TO_KEEP \
 	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at," \
 	"       k.first_attempt_at, k.last_error, o.segment, k.size, k.batch, k.judged" \
@@ -225,7 +225,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 /* clang-format on */
 #define N_PENDING 12
 
-/* Is the index there by which a second row of a delivery is noticed? People drop what they do not know. */
+/* Is there an index that finds a second row of a delivery? People drop indexes they do not know. */
 static bool
 has_unique_index(void)
 {
@@ -262,7 +262,7 @@ kept_compare(const void *a, const void *b)
 	return order != 0 ? order : p->at - q->at;
 }
 
-/* Those to be kept, each pair once: where a delivery was made twice, as it ended last. */
+/* The deliveries to keep, each pair once: if it was made twice, as it ended last. */
 static const WhDelivery **
 kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
 {
@@ -283,7 +283,7 @@ kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
 	return once;
 }
 
-/* Deliveries to be kept: a new row of pending, or a change of the one there is. */
+/* For each delivery to keep, insert a row of pending or update the one there is. */
 static void
 write_pending(WhDelivery *const *deliveries, int n)
 {
@@ -380,7 +380,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 	wh_plan_run(has_unique_index() ? &upsert : &without_index, values, NULL, SPI_OK_INSERT);
 }
 
-/* Given up: the event is copied whole, because its segment will be emptied one day. */
+/* Given up: the event is copied whole, because its segment will be emptied. */
 static void
 write_dead_letters(WhDelivery *const *deliveries, int n)
 {
@@ -429,7 +429,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }
 
-/* Delivered or dead, and they had a row in pending. */
+/* Delivered or dead letters, with a row in pending. */
 static void
 delete_pending(WhDelivery *const *deliveries, int n)
 {
@@ -473,8 +473,9 @@ disables(const WhDelivery *d)
 }
 
 /*
- * An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it.
- * Of a subscription that was active until now, one delivery is marked as what disabled it.
+ * An endpoint that answered 410 Gone wants no more; its deliveries are kept until
+ * somebody resumes the subscription. If the subscription was active until now, one
+ * delivery is marked as the one that disabled it.
  */
 static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
@@ -495,7 +496,7 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		deliveries[i]->disabled = false; /* it may have been settled before, in vain */
+		deliveries[i]->disabled = false; /* a settle that failed may have set it */
 		if (disables(deliveries[i]))
 			ids[n_ids++] = deliveries[i]->subscription_id;
 	}
@@ -505,8 +506,7 @@ disable_subscriptions(WhDelivery *const *deliveries, int n)
 	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE_RETURNING);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		bool isnull;
-		int64 id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull));
+		int64 id = wh_result_int8(row, 1);
 
 		for (int i = 0; i < n; i++)
 			if (disables(deliveries[i]) && deliveries[i]->subscription_id == id)

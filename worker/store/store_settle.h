@@ -10,8 +10,8 @@
 #include "types.h"
 
 /*
- * Write down how these deliveries have ended; `logged`: also that they were
- * attempted. Those with which a subscription was disabled are marked as such.
+ * Write how these deliveries have ended; `logged`: with their rows in
+ * webhook.attempt. Marks those with which a subscription was disabled.
  */
 extern void wh_store_settle(WhDelivery *const *deliveries, int n, bool logged);
 

@@ -2,14 +2,13 @@
  * store_sizes.c
  *	  How large the configuration is, looked at before it is read.
  *
- * Runs in the transaction that reads the configuration. What is saved is
- * bounded (extension/config_size.c), but rows can get around the triggers that
- * see to it, and ten thousand subscriptions that are all as large as allowed
- * are too much as well. So the sizes are read first, which takes no memory
- * however large the values are, and what does not fit is not read, of all
- * together the largest. Such a subscription is treated as paused: what is for
- * it is kept. Where it is not known which events are, those that may be are
- * kept, and judged when it has been made smaller.
+ * Runs in the transaction that reads the configuration. The size of what is saved
+ * is bounded (extension/config_size.c), but rows can bypass the triggers that do
+ * this, and ten thousand subscriptions of the largest size are too much as well.
+ * So the sizes are read first, which takes no memory however large the values are.
+ * What does not fit is not read, the largest first. Such a subscription is treated
+ * as paused: its events are kept. If it is unknown which events it wants, those that
+ * it may want are kept, and judged when it has been made smaller.
  */
 #include "postgres.h"
 
@@ -19,12 +18,13 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "config_size.h"
 #include "store.h"
 #include "store_sizes.h"
 
 #define ROWS_AT_ONCE 100
-#define WARN_AT_MOST 10 /* subscriptions, one by one */
+#define WARN_AT_MOST 10 /* subscriptions by name */
 
 typedef struct Sizes
 {
@@ -37,12 +37,12 @@ typedef struct Sizes
 	const char *why;
 } Sizes;
 
-/* All rows of a table, each with what it would take. */
+/* All rows of a table, each with its size. */
 static void
 each_row(const char *sql, const char *table, void (*row)(void *arg, HeapTuple, TupleDesc, const WhRowSize *),
 		 void *arg)
 {
-	/* not kept: its columns may be others the next time */
+	/* not kept: the columns of * may change */
 	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
 	Portal portal;
 
@@ -74,7 +74,7 @@ typedef struct Profiles
 	int cap;
 } Profiles;
 
-/* A short text of a row; "" where it is none. */
+/* A short text column of a row; "" if it is null or long. */
 static char *
 short_text(HeapTuple row, TupleDesc desc, const char *name, Size max)
 {
@@ -87,7 +87,7 @@ short_text(HeapTuple row, TupleDesc desc, const char *name, Size max)
 	return TextDatumGetCString(value);
 }
 
-/* Of a profile whose name is no name: nothing can refer to it, and it is not read. */
+/* A profile whose name is too long gets "": nothing can refer to it. */
 static void
 see_profile(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size)
 {
@@ -157,7 +157,7 @@ larger_first(const void *a, const void *b)
 	return x == y ? 0 : x > y ? -1 : 1;
 }
 
-/* The largest are left out until the rest fits: so those of a usual size stay, whatever is beside them. */
+/* Leave out the largest until the rest fits: so those of a usual size stay, whatever the others are. */
 static void
 make_it_fit(All *all, Size budget)
 {
@@ -185,12 +185,12 @@ warn_left_out(const All *all)
 		if (all->list[i].why && ++n <= WARN_AT_MOST)
 			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
-					errdetail("It is too large: %s. What is for it is kept.", all->list[i].why),
+					errdetail("It is too large: %s. Its events are kept.", all->list[i].why),
 					errhint("Make it smaller, or raise webhook.worker_memory."));
 	if (n > WARN_AT_MOST)
 		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				errmsg("%d more webhook subscriptions cannot be used", n - WARN_AT_MOST),
-				errdetail("They are too large, as those before."));
+				errdetail("They are too large, like those above. Their events are kept."));
 }
 
 WhLeftOut

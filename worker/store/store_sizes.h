@@ -8,15 +8,14 @@
 #include "postgres.h"
 
 /*
- * What is too large to be read, by itself or together with all
- * others, of which no more than so many bytes are to be held. Arrays, for the
- * statements that read the rest.
+ * What is too large to be read: by itself, or because all together exceed the
+ * budget. Arrays, for the statements that read the rest.
  */
 typedef struct WhLeftOut
 {
-	Datum sending;  /* bigint[]: subscriptions of which the columns that say how to send are left out */
-	Datum routing;  /* bigint[]: and of which those that say which events */
-	Datum profiles; /* text[]: names of profiles */
+	Datum sending;  /* bigint[]: subscriptions whose columns about sending are left out */
+	Datum routing;  /* bigint[]: subscriptions whose columns about events are left out too */
+	Datum profiles; /* text[]: names of profiles that are left out */
 } WhLeftOut;
 extern WhLeftOut wh_store_left_out(Size budget);
 

@@ -2,9 +2,9 @@
  * store_subscriptions.c
  *	  The subscriptions: what the engine and the router need of each.
  *
- * What is read lies in the results' memory. Columns are found by their names in
- * the statement, so that one more cannot shift the others. The profile of each
- * is read right after, by store_profile.c.
+ * The results lie in the results' memory. Columns are found by their names in the
+ * statement, so that adding one cannot shift the others. store_profile.c reads the
+ * profile of each right after.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "store_sizes.h"
 #include "store_subscriptions.h"
 
-/* A row of the statement, and where what is read of it goes. */
+/* A row of the statement, and the memory for what is read of it. */
 typedef struct Row
 {
 	HeapTuple tuple;
@@ -37,7 +37,7 @@ column(const Row *row, const char *name, bool *isnull)
 	return SPI_getbinval(row->tuple, row->desc, n, isnull);
 }
 
-/* As C strings, in UTF-8 or as they are; -1 and NULL where the column is null. */
+/* A text[] column as C strings, in UTF-8 or unconverted; -1 and NULL where it is null. */
 static int
 strings(const Row *row, const char *name, bool utf8, char ***out)
 {
@@ -84,7 +84,7 @@ string_or_empty(const Row *row, const char *name)
 	return text ? text : MemoryContextStrdup(row->context, "");
 }
 
-/* The same, as it is in the database: a name of something there. */
+/* The same, unconverted: the name of an object of the database. */
 static char *
 name(const Row *row, const char *column_name)
 {
@@ -139,7 +139,7 @@ read_schedule(const Row *row, WhRetryPolicy *policy)
 	policy->give_up_us = number(row, "give_up_after");
 }
 
-/* What a subscription asks for of an event's content, in the database's encoding. */
+/* What a subscription wants of an event's content, in the database's encoding. */
 static void
 read_content(const Row *row, WhRoute *route)
 {
@@ -164,7 +164,7 @@ forget(char *secret)
 	pfree(secret);
 }
 
-/* What is kept of a secret or a credential, opened and wiped; NULL where it cannot be, which is said. */
+/* A stored secret or credential, opened; the stored form is wiped. NULL, with a warning, if it cannot be opened. */
 static char *
 open_stored(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *stored)
 {
@@ -181,14 +181,14 @@ open_stored(const Row *row, const WhSubscription *sub, const char *what, const c
 		ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
 				errmsg("webhook worker cannot use a %s of subscription \"%s\"", what, sub->name),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("Its requests are kept until it can; then reload, or set the %s again.", what));
+				errhint("Its deliveries wait. Fix the cause and reload, or set the %s again.", what));
 	forget(stored);
 	return copy;
 }
 
 /*
- * The secrets, opened. One that cannot be is left out: what would be signed with
- * it alone fails as "internal" and waits, by its schedule, for it to be mended.
+ * The secrets, opened. One that cannot be opened is left out. A delivery that would
+ * be signed with it alone fails as "internal" and is retried by its schedule.
  */
 static void
 read_secrets(const Row *row, WhSubscription *sub)
@@ -213,7 +213,7 @@ read_secrets(const Row *row, WhSubscription *sub)
 	}
 }
 
-/* The credentials, opened. One that cannot be has no value: then nothing is sent. */
+/* The credentials, opened. One that cannot be opened has no value: then nothing is sent. */
 static void
 read_credentials(const Row *row, WhSubscription *sub)
 {
@@ -232,7 +232,7 @@ read_credentials(const Row *row, WhSubscription *sub)
 			.kind = kinds[i], .value = open_stored(row, sub, "credential", owners[i], stored[i])};
 }
 
-/* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
+/* A column that a subscription needs and that is null or empty; NULL: there is none. */
 static const char *
 what_is_missing(const Row *row)
 {
@@ -280,7 +280,7 @@ read_route(const Row *row)
 	sub->id = number(row, "id");
 	sub->name = string_or_empty(row, "name");
 	sub->url = string_or_empty(row, "url");
-	/* what is for it is kept, in order, until somebody has put it right */
+	/* its events are kept, in order, until somebody fixes it */
 	route->left_out = boolean(row, "left_out");
 	route->unmatched = boolean(row, "unmatched");
 	sub->paused = !is(row, "state", "active") || missing || route->left_out;
@@ -288,8 +288,8 @@ read_route(const Row *row)
 		ereport(
 			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
-			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
+			errdetail("Its column \"%s\" is null or empty. Its events are kept.", missing),
+			errhint("Set the column. Restore the table's triggers and constraints, which refuse such rows."));
 	sub->ordering = read_ordering(row);
 	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
 	sub->rate_limit = (int) number(row, "rate_limit");
@@ -310,7 +310,7 @@ read_route(const Row *row)
 	return route;
 }
 
-/* A column that is left out where the subscription is in the parameter: not even looked at then. */
+/* A column, left out and not even looked at if the subscription is in the parameter. */
 /* clang-format off */
 #define UNLESS(parameter, column) \
 	"CASE WHEN b.id = ANY (" parameter ") THEN NULL ELSE b." column " END AS " column
@@ -319,9 +319,9 @@ read_route(const Row *row)
 List *
 wh_store_subscriptions(const WhLeftOut *left)
 {
-	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
-	/* coalesce: none may be missing among those of its row, whoever has dropped which constraint */
-	/* requested: a subquery with a limit is looked up by index for each, whatever the planner thinks */
+	/* expires_at: the last timestamps do not fit into int64 microseconds since the Unix epoch */
+	/* coalesce: no element may be missing, whichever constraint somebody has dropped */
+	/* requested: a subquery with a limit uses the index for each row, whatever the planner thinks */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =

@@ -12,11 +12,11 @@
 #include "store_sizes.h"
 #include "types.h"
 
-/* What of a filter decides how it is run; looked at once, when routes are made of subscriptions. */
+/* What decides how a filter is run; determined once, when the routes are made. */
 typedef struct WhFilterShape
 {
-	bool pairs;   /* it compares two sequences, each value of one with each of the other */
-	bool repeats; /* a sequence of it may hold a value many times */
+	bool pairs;   /* it compares each value of a sequence with each value of another */
+	bool repeats; /* a sequence may hold a value many times */
 } WhFilterShape;
 
 /* A subscription as configured: what the engine needs, and what routing needs. */
@@ -35,10 +35,10 @@ typedef struct WhRoute
 	char **exclude_origins;
 	struct varlena *filter;     /* a jsonpath; NULL: all */
 	WhFilterShape filter_shape; /* set by wh_routes_make() */
-	bool requested;             /* has rows in pending that people have asked for */
-	bool left_out;              /* too large: how to send is not known, and it is treated as paused */
-	bool unmatched;             /* nor which events are for it */
-	char *transform;            /* a function's qualified name, and the role that owned it; NULL: none */
+	bool requested;             /* has rows in pending in the state 'requested' */
+	bool left_out;              /* too large: how to send was not read; treated as paused */
+	bool unmatched;             /* nor was which events it wants */
+	char *transform; /* a function's qualified name, and the role that owned it when it was set; NULL: none */
 	char *transform_owner;
 } WhRoute;
 

@@ -1,9 +1,9 @@
 /*
  * store_suspect.c
- *	  What is written down of events that may end the worker.
+ *	  What is recorded of events that may end the worker.
  *
- * Rows of webhook.checkpoint that are no checkpoints: see suspect.c, which calls
- * this. A checkpoint "read" written after one says that it was survived.
+ * Rows of webhook.checkpoint that are no checkpoints: see suspect.c. A "read"
+ * checkpoint written after such a row says that its step was survived.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 #include "store_read.h"
 #include "store_suspect.h"
 
-/* Is there a row of this kind, and no checkpoint "read" after it? */
+/* Is there a row of this kind with no "read" checkpoint after it? */
 static bool
 not_survived(const char *kind)
 {

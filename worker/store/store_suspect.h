@@ -11,9 +11,9 @@
 
 typedef struct WhSuspects
 {
-	WhPosition *matching; /* the page that was not survived begins here; NULL: none */
-	WhPair suspect;       /* the step that was not; event 0: none */
-	WhPair *killed;       /* those that are not to be done any more */
+	WhPosition *matching; /* the page that was not survived begins here; NULL: there is none */
+	WhPair suspect;       /* the step that was not survived; event 0: none */
+	WhPair *killed;       /* steps that must not be done again */
 	int n_killed;
 } WhSuspects;
 

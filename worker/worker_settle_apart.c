@@ -1,18 +1,17 @@
 /*
- * worker_apart.c
- *	  Deliveries that cannot be settled, while others can: they are set apart.
+ * worker_settle_apart.c
+ *	  Deliveries that cannot be settled while others can: they are set apart.
  *
- * Settling is one transaction for many subscriptions. Where it fails for what
- * one of them has written there, or is to have written, the others must not
- * wait: worker_settle.c then has them settled by subscription, and one by one
- * within one that fails, each in a subtransaction. What even so cannot be settled is
- * kept here and tried again by itself, which shows in the log and in webhook.status. After some
- * time it is settled without its row of the log, for that is the least of what
- * is to be written.
+ * Settling is one transaction for many subscriptions. If it fails because of what
+ * one of them wrote or is to write there, the others must not wait. So
+ * worker_settle.c settles by subscription, and one by one within a subscription
+ * that fails, each in a subtransaction. What still cannot be settled is set apart
+ * here and tried again by itself; the log and webhook.worker show it. After
+ * some tries it is settled without its row in the log, the least important part.
  *
  * The settled checkpoint cannot pass what is not settled, so a crash loses
- * nothing of it. Only so many are kept; beyond that they are let go, and when
- * the rest can be settled the worker starts over, and reads again what is missing.
+ * nothing of it. Only APART_MAX are held. More are dropped from memory: once the
+ * others can be settled, the worker starts over and reads the dropped ones again.
  *
  * Owns the deliveries set apart.
  */
@@ -25,9 +24,9 @@
 #include "tx_guard.h"
 #include "worker.h"
 
-#define APART_MAX 200       /* set apart at most */
-#define ONE_BY_ONE_MAX 50   /* tried by themselves, where nothing can be settled at all */
-#define WITHOUT_LOG_AFTER 3 /* times that it could not be settled with a row of the log */
+#define APART_MAX 200       /* at most */
+#define ONE_BY_ONE_MAX 50   /* tried one by one when no subscription can be settled */
+#define WITHOUT_LOG_AFTER 3 /* tries with a row in the log */
 
 typedef struct Apart
 {
@@ -37,7 +36,7 @@ typedef struct Apart
 
 static Apart apart[APART_MAX];
 static int n_apart = 0;
-static bool dropped = false; /* some were */
+static bool dropped = false; /* some were, for lack of room */
 static TimestampTz next_try = 0;
 
 /* What is settled in one subtransaction. */
@@ -106,7 +105,7 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 			n_settled += ok ? 1 : 0;
 		}
 	}
-	/* where nothing could be, a look at some of them is enough */
+	/* where no subscription could be settled, a sample is enough */
 	stride = n_settled > 0 ? 1 : Max(1, n / ONE_BY_ONE_MAX);
 	for (int i = 0; i < n; i += stride)
 	{
@@ -120,7 +119,7 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 		logged = logged || (settled[i] && deliveries[i]->attempted);
 		not_logged = not_logged || (!settled[i] && deliveries[i]->attempted);
 	}
-	/* what has no row in the log says nothing of those that have: the log may be what is wrong, for all */
+	/* deliveries without a row in the log prove nothing: the log itself may be the problem, for all others */
 	if (n_settled == 0 || (not_logged && !logged))
 		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
 }
@@ -151,7 +150,7 @@ typedef struct Trying
 	bool committed;
 } Trying;
 
-/* Fails when all that could be settled is committed, so that it is said, and tried again later, as with any step. */
+/* Commits all that can be settled, then fails: so the error is logged and the rest is retried, as with any step. */
 static void
 try_step(void *arg)
 {
