@@ -1,7 +1,7 @@
 /*
  * batch.c
- *	  The deliveries of one request: how they are made and come together; they
- *	  have an id together, begin together and share how it ends.
+ *	  The deliveries of one request: they are made, collected, sent under one id,
+ *	  and share one result.
  *
  * Part of the pipeline. A single delivery is a batch without others here. Which deliveries go together is the
  * queue's to say.

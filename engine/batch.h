@@ -1,7 +1,7 @@
 /*
  * batch.h
- *	  The deliveries of one request: how they are made and come together; they
- *	  have an id together, begin together and share how it ends.
+ *	  The deliveries of one request: they are made, collected, sent under one id,
+ *	  and share one result.
  */
 #ifndef WEBHOOK_BATCH_H
 #define WEBHOOK_BATCH_H
@@ -13,39 +13,39 @@
 
 #define WH_BATCH_ID_MAX 64 /* "bat_" instance "_" id "_" hash, with NUL */
 
-/* A delivery as it was submitted, with a reference of its own to the event; NULL without memory. */
+/* Makes a delivery, which holds its own reference to the event; NULL: out of memory. */
 extern WhDelivery *wh_batch_delivery(const WhSubmit *submit, const Endpoint *endpoint);
 
 /*
- * One of a batch is added to those of it that have come. `lead`: the lead, when
- * all have, else NULL. False: it does not belong there.
+ * Adds one delivery to a batch that is being collected. `lead`: the lead once
+ * the batch is complete, else NULL. False: it does not belong to this batch.
  */
 extern bool wh_batch_assemble(WhDelivery **coming, WhDelivery *d, bool more, WhDelivery **lead);
 
 /*
- * The id of a batch as receivers see it: bat_<instance>_<event id of its
- * lead>_<16 hex digits>, the latter a hash over the event ids in it: the same
- * whenever the same events are sent together, and another for any others. So a
- * receiver that remembers ids never takes new events for old ones, although
- * after a crash the same lead may go with others.
+ * The id of a batch as receivers see it: bat_<instance>_<event number of its
+ * lead>_<16 hex digits>. The digits are a hash over its event numbers: the same
+ * events have the same id, other events another. After a crash the same lead may
+ * be sent with other events, so a receiver that remembers ids never mistakes new
+ * events for old ones.
  */
 extern void wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_MAX]);
 
-/* A request for it starts. */
+/* Its request starts. */
 extern void wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us);
 
 /*
- * It has ended as the transfer tells, whose response is taken: what that is
- * called, and what becomes of each. `policy`: NULL where its subscription is
- * gone. `asked_us`: see retry.h.
+ * Its request has ended. Sets the outcome and the disposal of each delivery, and
+ * takes the transfer's response. `policy`: NULL if its subscription is gone.
+ * `asked_us`: see retry.h.
  */
 extern void wh_batch_ended(WhDelivery *lead, WhTransfer *t, const WhRetryPolicy *policy, int64_t now_us,
 						   int64_t asked_us, double rand);
 
-/* The bodies that were made for it, as far as they are, are not needed. */
+/* Frees the bodies made for it so far. */
 extern void wh_batch_forget_bodies(WhDelivery *lead);
 
-/* Move all of it to the end of a list of single deliveries; free all of it. */
+/* Moves all of it to the end of a list of single deliveries; frees all of it. */
 extern void wh_batch_list(WhList *list, WhDelivery *lead);
 extern void wh_batch_free(WhDelivery *lead);
 

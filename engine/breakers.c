@@ -1,6 +1,6 @@
 /*
  * breakers.c
- *	  The breakers of all subscriptions: what their moves mean for the queue,
+ *	  The breakers of all subscriptions: what their changes mean for the queue,
  *	  and when the next probe is due.
  *
  * Part of the pipeline: called by engine.c. While a breaker is not closed the

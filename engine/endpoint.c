@@ -1,7 +1,7 @@
 /*
  * endpoint.c
  *	  A subscription as the engine holds it: a copy of its row, its keys, its
- *	  lanes, and what has been counted of it.
+ *	  lanes and its counters.
  *
  * Part of the pipeline: called by engine.c, which owns the endpoints. Keys
  * are decoded once and wiped when they are replaced or freed, and so are the
@@ -74,7 +74,7 @@ same_credentials(const WhSubscription *a, const WhSubscription *b)
 }
 
 bool
-wh_endpoint_mended(const WhSubscription *was, const WhSubscription *is)
+wh_endpoint_repaired(const WhSubscription *was, const WhSubscription *is)
 {
 	return strcmp(was->url, is->url) != 0 || (was->paused && !is->paused) || !same_credentials(was, is);
 }

@@ -1,7 +1,7 @@
 /*
  * endpoint.h
  *	  A subscription as the engine holds it: a copy of its row, its keys, its
- *	  lanes, and what has been counted of it.
+ *	  lanes and its counters.
  */
 #ifndef WEBHOOK_ENDPOINT_H
 #define WEBHOOK_ENDPOINT_H
@@ -15,7 +15,7 @@ struct Token;
 
 typedef struct Endpoint
 {
-	WhSubscription sub; /* deep copy, but for the secrets and the profile */
+	WhSubscription sub; /* deep copy, except the secrets and the profile */
 	Profile *profile;   /* held */
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
@@ -24,8 +24,8 @@ typedef struct Endpoint
 	int index;           /* in the engine's array */
 	WhBreaker breaker;
 	WhRate rate;
-	bool to_probe; /* a row of it shall be taken as a probe */
-	bool to_hurry; /* it is well again: its retries shall be made due */
+	bool to_probe; /* a row of it must be taken as a probe */
+	bool to_hurry; /* it has recovered: its retries must be made due */
 	int64_t delivered;
 	int64_t failed;
 	int64_t last_success_us;
@@ -33,48 +33,46 @@ typedef struct Endpoint
 	const char *last_error;
 } Endpoint;
 
-/* A copy of everything but the secrets and the profile; false, and an empty copy, without memory. */
+/* Copies everything except the secrets and the profile. Out of memory: false, and an empty copy. */
 extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
 extern void wh_endpoint_free_copy(WhSubscription *copy);
 
-/* Has somebody changed what may have been wrong with it: where it goes, its credentials, or that it is paused? */
-extern bool wh_endpoint_mended(const WhSubscription *was, const WhSubscription *is);
+/* Has anything changed that may have been wrong with it: its URL, its credentials, or that it is paused? */
+extern bool wh_endpoint_repaired(const WhSubscription *was, const WhSubscription *is);
 
-/* Neither is needed after all. Always false, for a caller that is out of memory. */
+/* Frees both, unused. Always returns false, for a caller that is out of memory. */
 extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
 
 /*
- * From now on it is `copy`, with the profile, which it both owns, and the
- * secrets of `from`. Secrets that cannot be decoded as the profile asks for are
- * left out: without any, requests fail as "internal" and are retried. True: it
- * has a key that it had not.
+ * Replaces its configuration by `copy` and the profile, both of which it then
+ * owns, and the secrets of `from`. Secrets that cannot be decoded as the profile
+ * requires are left out; without any, requests fail as "internal" and are
+ * retried. True: it has a key that it did not have before.
  */
 extern bool wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile,
 							const WhSubscription *from);
 extern void wh_endpoint_free(Endpoint *endpoint);
 
 /*
- * The keys that sign at this time, the newest first; returns how many. A
- * secret ends when its time has come, whether or not the configuration has
- * been read again since.
+ * The keys that sign at this time, newest first; returns how many. A secret
+ * expires on time, whether or not the configuration has been read again since.
  */
 extern int wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKey *live[WH_SECRETS_MAX]);
 
 /*
- * The lane of a delivery: 64-bit FNV-1a over what must go one after the
- * other. It is kept in webhook.pending, so it must not change between
- * versions. Two entities that share a lane by chance wait for each other and
- * are otherwise unharmed.
+ * The lane of a delivery: 64-bit FNV-1a over whatever must be sent one after
+ * another. webhook.pending stores it, so it must not change between versions.
+ * Two entities that share a lane by chance wait for each other, no more.
  */
 extern uint64_t wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event);
 
-/* Put it into an array that grows, and note where; false without memory. */
+/* Appends it to a growing array, and records its index; false: out of memory. */
 extern bool wh_endpoints_add(Endpoint ***list, int *n, int *cap, Endpoint *endpoint);
 
-/* What has been counted of it. */
+/* Its counters. */
 extern void wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out);
 
-/* A request of it has ended, as the delivery tells. */
+/* Counts a request of it that has ended. */
 extern void wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us);
 
 #endif /* WEBHOOK_ENDPOINT_H */

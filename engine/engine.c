@@ -127,7 +127,7 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 		return wh_endpoint_discard(&copy, profile);
 	}
 	known = endpoint->sub.url != NULL;
-	changed = known && wh_endpoint_mended(&endpoint->sub, &copy);
+	changed = known && wh_endpoint_repaired(&endpoint->sub, &copy);
 	/* a new secret may be what was wrong, too */
 	changed = (wh_endpoint_set(endpoint, &copy, profile, subscription) && known) || changed;
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());

@@ -1,6 +1,6 @@
 /*
  * engine_types.h
- *	  What the engine is given by its host: settings, and deliveries.
+ *	  What the host gives to the engine: settings and deliveries.
  */
 #ifndef WEBHOOK_ENGINE_TYPES_H
 #define WEBHOOK_ENGINE_TYPES_H
@@ -20,8 +20,8 @@ typedef struct WhEngineConfig
 	size_t batch_max;             /* of the events of one batch, but that one always fits */
 	size_t body_max;              /* of a request's body */
 	const char *ca_file;          /* NULL or "": the system's */
-	const char *allowed_networks; /* special networks that may be dialled, as CIDR list */
-	int64_t (*now_us)(void);      /* microseconds, by a clock that nobody sets: for all waits */
+	const char *allowed_networks; /* special networks that are allowed, as a CIDR list */
+	int64_t (*now_us)(void);      /* microseconds of a monotonic clock: for all waits */
 	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
 	double (*random)(void);       /* uniform in [0, 1) */
 } WhEngineConfig;
@@ -33,13 +33,13 @@ typedef struct WhSubmit
 	int64_t subscription_id;
 	WhPushFrom from;
 	uint64_t page;
-	bool keep;     /* of one that is not from pending: it is deferred in any case */
+	bool keep;     /* of one that is not from pending: defer it in any case */
 	bool unjudged; /* see types.h */
 	/* for those from pending: */
 	uint64_t lane;
 	int attempts;     /* the one about to be made included */
 	int64_t first_us; /* 0: not tried yet */
-	int64_t batch;    /* the event id of its lead; 0: it goes by itself */
+	int64_t batch;    /* the event number of its lead; 0: sent by itself */
 	bool more;        /* another one of this batch follows */
 } WhSubmit;
 

@@ -11,7 +11,7 @@
 #include "retry.h"
 #include "test_events.h"
 
-/* What the queue gave back goes to the outcomes. */
+/* Moves what the queue gave back to the outcomes. */
 void
 wh_pipeline_take_back(WhEngine *e, WhList *given_back)
 {

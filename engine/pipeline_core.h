@@ -1,7 +1,7 @@
 /*
  * pipeline_core.h
- *	  The engine itself, as the files of its pipeline share it, and what each of
- *	  them may do with a delivery: end it, or put it back.
+ *	  The engine's state, as the files of its pipeline share it, and the two things
+ *	  each of them may do with a delivery: end it, or put it back.
  *
  * For those files only: engine.c, which owns all of it, pipeline_send.c,
  * oauth.c, transform.c and pending.c.
@@ -39,30 +39,30 @@ struct WhEngine
 	int asking;          /* requests for tokens under way */
 	WhList tests;        /* to be sent */
 	WhList waiting;      /* for a token: see oauth.c */
-	WhList transforming; /* leads of which the host is still to make bodies */
+	WhList transforming; /* leads whose bodies the host has not made yet */
 	Ask asks[WH_ASKS_MAX];
 	uint64_t last_token;
 	int64_t asked_last; /* the subscription whose turn was the last */
 	WhList outcomes;
-	WhDelivery *coming; /* a batch taken from pending, of which not all has been submitted */
+	WhDelivery *coming; /* a batch taken from pending, not yet completely submitted */
 	bool draining;      /* nothing more is started */
 	bool frozen;        /* the same, for now */
 	int64_t now_us;     /* when something was last looked at: what may start then does */
 };
 
-/* It has ended as the transfer tells: decide, tell the queue, hand the outcomes back. */
+/* Its transfer has ended: decides, informs the queue, and queues the outcomes. */
 extern void wh_pipeline_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t);
 
 /*
- * What waits, for its body or its token, must it not go out any more? Its
- * subscription has been paused, or its breaker has opened, meanwhile.
+ * Must a delivery that waits for its body or its token not be sent any more,
+ * because its subscription was paused or its breaker opened meanwhile?
  */
 extern bool wh_pipeline_must_stay(const Endpoint *endpoint, const WhDelivery *lead);
 
-/* When its rate limit lets the next request go; 0: at once, also where a clock that was set back says otherwise. */
+/* When its rate limit allows the next request; 0: at once, also if a clock set back says otherwise. */
 extern int64_t wh_pipeline_may_go_at(const WhEngine *e, const Endpoint *endpoint);
 
-/* What has waited goes back into the queue, unattempted; and out of it, where it is held. No tests. */
+/* Puts a waiting delivery back into the queue, unattempted, or out of it if it is held. Not for tests. */
 extern void wh_pipeline_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead);
 
 /* The time as people and receivers see it. */
@@ -72,7 +72,7 @@ wh_pipeline_wall(const WhEngine *e)
 	return e->config.wall_us ? e->config.wall_us() : e->config.now_us();
 }
 
-/* What the queue gave back goes to the outcomes. */
+/* Moves what the queue gave back to the outcomes. */
 extern void wh_pipeline_take_back(WhEngine *e, WhList *given_back);
 
 #endif /* WEBHOOK_PIPELINE_CORE_H */

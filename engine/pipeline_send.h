@@ -1,6 +1,6 @@
 /*
  * pipeline_send.h
- *	  A delivery that may go out goes out.
+ *	  Sends a delivery whose turn it is.
  */
 #ifndef WEBHOOK_PIPELINE_SEND_H
 #define WEBHOOK_PIPELINE_SEND_H
@@ -8,8 +8,8 @@
 #include "pipeline_core.h"
 
 /*
- * What there is goes out: a request starts, or has failed to, or waits for a
- * token. The transfer is one that was acquired for it.
+ * Starts its request, or fails to, or lets it wait for a token. The transfer was
+ * acquired for it.
  */
 extern void wh_pipeline_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
 

@@ -13,7 +13,7 @@
 
 #define WH_HEADERS_MAX 32 /* headers of one profile */
 
-/* Not changed once it is made: a row that differs makes another one. */
+/* Immutable: a row that differs makes another profile. */
 typedef struct Profile
 {
 	struct Profile *next;
@@ -25,18 +25,18 @@ typedef struct Profile
 	WhTemplate *batch_envelope;
 	int n_headers;
 	WhTemplate *headers[WH_HEADERS_MAX]; /* each a whole line, "Name: value" */
-	char problem[WH_ERROR_MAX];          /* why it cannot be used; "": it can */
+	char problem[WH_ERROR_MAX];          /* why it is invalid; "": it is valid */
 } Profile;
 
 /*
- * The profile of such a row: one that is in the list, or a new one, of which
- * everything is copied. The caller holds it until it lets go; the last one
- * frees it. NULL: no memory.
+ * Returns the profile of this row: one from the list, or a new one with a copy of
+ * everything. The caller holds it until wh_profile_let_go; the last one frees it.
+ * NULL: out of memory.
  */
 extern Profile *wh_profile_hold(Profile **list, const WhProfile *row);
 extern void wh_profile_let_go(Profile *profile);
 
-/* A 2xx whose body is what the profile takes for a failure becomes one, with its text. */
+/* Turns a 2xx whose body matches the profile's failure rule into a failure, with its text. */
 extern void wh_profile_judge(const Profile *profile, WhTransfer *t);
 
 #endif /* WEBHOOK_PROFILE_H */

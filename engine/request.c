@@ -1,7 +1,7 @@
 /*
  * request.c
- *	  A delivery, or a batch of them, becomes a request: body, signature,
- *	  headers, as the endpoint's profile says.
+ *	  Makes a request of a delivery or a batch: body, signature and headers, as
+ *	  the endpoint's profile requires.
  *
  * Part of the pipeline: called by engine.c for each attempt. Owns nothing.
  */

@@ -1,7 +1,7 @@
 /*
  * request.h
- *	  A delivery, or a batch of them, becomes a request: body, signature,
- *	  headers, as the endpoint's profile says.
+ *	  Makes a request of a delivery or a batch: body, signature and headers, as
+ *	  the endpoint's profile requires.
  */
 #ifndef WEBHOOK_REQUEST_H
 #define WEBHOOK_REQUEST_H
@@ -9,7 +9,7 @@
 #include "endpoint.h"
 #include "http.h"
 
-/* Render, sign and send a delivery and its others. False: the transfer holds the reason, and is the caller's to release. */
+/* Renders, signs and sends a delivery and the rest of its batch. False: the transfer has the reason; release it. */
 extern bool wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
 							 const WhDelivery *d);
 

@@ -1,6 +1,6 @@
 /*
  * request_auth.c
- *	  How an endpoint is got at: what its credentials add to a request.
+ *	  Authentication: what an endpoint's credentials add to a request.
  *
  * Part of the pipeline: called for each attempt. Owns nothing; what is written
  * here is wiped before it is given back. A credential whose value is not there,

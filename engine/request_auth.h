@@ -1,6 +1,6 @@
 /*
  * request_auth.h
- *	  How an endpoint is got at: what its credentials add to a request.
+ *	  Authentication: what an endpoint's credentials add to a request.
  */
 #ifndef WEBHOOK_REQUEST_AUTH_H
 #define WEBHOOK_REQUEST_AUTH_H
@@ -12,12 +12,13 @@
 extern const char *wh_access_value(const WhSubscription *sub, const char *kind);
 
 /*
- * What libcurl must know, pointing into the subscription; a proxy is told to
- * the transfer. False: a credential cannot be used, and its error says which.
+ * Fills in what libcurl needs, pointing into the subscription, and sets the
+ * transfer's proxy. False: a credential is invalid; the transfer's error says
+ * which.
  */
 extern bool wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access);
 
-/* Add the headers of the kinds basic, bearer and header:Name; false: no memory, or one is not usable. */
+/* Adds the headers of kinds basic, bearer and header:Name. False: out of memory, or one is invalid. */
 extern bool wh_access_headers(const WhSubscription *sub, WhTransfer *t);
 
 #endif /* WEBHOOK_REQUEST_AUTH_H */

@@ -7,18 +7,18 @@
 
 #include "queue.h"
 
-#define WH_TESTS_MAX 100 /* waiting: the log is not read on until some have been sent */
+#define WH_TESTS_MAX 100 /* waiting: no more events are read until some have been sent */
 
 /* Is it one? Only an event that is for a single subscription can be. */
 extern bool wh_event_is_test(const WhEvent *event);
 
-/* Take over the delivery of a test: to be sent, or, where a worker died that may have sent it, not again. */
+/* Takes over the delivery of a test. It is not sent again if a worker that may have sent it has died. */
 extern void wh_tests_add(WhList *tests, WhDelivery *d, WhPushFrom from, WhList *outcomes);
 
-/* The next one to be sent, NULL: none. Those whose subscription is gone are dropped. */
+/* The next one to send; NULL: none. Drops those whose subscription is gone. */
 extern WhDelivery *wh_tests_next(WhList *tests, const WhQueue *queue, WhList *outcomes);
 
-/* It has ended as `kind` tells, or was not sent: that is all that becomes of it. */
+/* It has ended, or was not sent. A test is never retried. */
 extern void wh_tests_ended(WhDelivery *d);
 extern void wh_tests_drop(WhDelivery *d, WhList *outcomes);
 

@@ -4,8 +4,8 @@
  *	  answer says, and how long it is used.
  *
  * The credential "oauth2" is a JSON object of strings: token_url, client_id,
- * client_secret and, where they are wanted, scope, audience, resource, and auth:
- * how the client proves who it is, "basic" (so by default) or "post".
+ * client_secret and, optionally, scope, audience, resource, and auth: how the
+ * client authenticates, "basic" (the default) or "post".
  */
 #ifndef WEBHOOK_TOKEN_H
 #define WEBHOOK_TOKEN_H
@@ -31,22 +31,22 @@ typedef struct Token
 	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
 } Token;
 
-/* It is needed no more by one of those that refer to it; the last one frees it. NULL is none. */
+/* Drops one reference; the last one frees it. NULL is allowed. */
 extern void wh_token_let_go(Token *token);
 
-/* What there is of it is wiped. */
+/* Wipes the token. */
 extern void wh_token_forget(Token *token);
 
-/* Write and start the request for one; false: the transfer says why not. */
+/* Writes and starts the request for a token. False: the transfer says why not. */
 extern bool wh_token_request(WhHttp *http, WhTransfer *t, const WhSubscription *sub);
 
 /* The request has ended: there is a token, or a problem. */
 extern void wh_token_take(Token *token, const WhTransfer *t, int64_t now_us);
 
-/* A response to a delivery that was sent with a token has come: what its status says of that. */
+/* Learns from the status of a response to a delivery that was sent with a token. */
 extern void wh_token_learn(Token *token, const WhDelivery *d, int status, int64_t now_us);
 
-/* Does a 401 replace none for now? */
+/* Is the token kept for now in spite of a 401? */
 extern bool wh_token_is_patient(const Token *token, int64_t now_us);
 
 #endif /* WEBHOOK_TOKEN_H */

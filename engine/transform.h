@@ -7,10 +7,10 @@
 
 #include "pipeline_core.h"
 
-/* It is about to be started, for the queue it is: the host is to make its bodies first. */
+/* Sets aside a delivery that is about to start; for the queue it has started. The host makes its bodies first. */
 extern void wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d);
 
-/* Those put aside are not to be sent now: they wait in the queue again, tests are dropped. */
+/* Puts those set aside back into the queue; drops tests. */
 extern void wh_transform_put_back(WhEngine *e);
 
 /* wh_engine_to_transform, wh_engine_transformed and wh_engine_transform_due: see engine.h. */

@@ -1,8 +1,8 @@
 /*
  * checks.h
- *	  Is what people have given usable: a URL, a template, a credential?
+ *	  Checks of what people enter: a URL, a template, a credential.
  *
- * Each is an error, which quotes nothing of it, where it may not be used.
+ * Each raises an error, which quotes nothing of it, if it is invalid.
  */
 #ifndef WEBHOOK_CHECKS_H
 #define WEBHOOK_CHECKS_H
@@ -12,7 +12,7 @@
 /* An endpoint's URL. */
 extern void wh_check_url(const char *url);
 
-/* A kind of credential: there is none of that name, or it is a header that can be none. */
+/* A kind of credential: an unknown one, or a header that must not be set, is an error. */
 extern void wh_check_credential_kind(const char *kind);
 
 /* A credential, as it is before it is sealed. */

@@ -6,7 +6,7 @@
  * the engine has no PostgreSQL in it. Invariant: len <= cap <= limit, and
  * data[len] == '\0' whenever data is not NULL. An append that fails (limit
  * reached or no memory) leaves the buffer as it was and sets `failed`, which
- * stays set until wh_buffer_reset; so a writer may append many times and look
+ * stays set until wh_buffer_reset; so a writer may append many times and check
  * once at the end.
  */
 #ifndef WEBHOOK_BUFFER_H
@@ -24,7 +24,7 @@ typedef struct WhBuffer
 	size_t cap;   /* bytes that fit without growing, not counting the final NUL */
 	size_t limit; /* most bytes it may ever hold */
 	bool failed;
-	bool full; /* failed because of the limit, not for want of memory */
+	bool full; /* failed because of the limit, not because memory ran out */
 } WhBuffer;
 
 static inline void
@@ -51,13 +51,12 @@ wh_buffer_free(WhBuffer *b)
 	b->len = b->cap = 0;
 }
 
-/* From so many bytes on a buffer grows by a quarter, not to twice its size: what is not used counts as well. */
+/* From this size on a buffer grows by a quarter instead of doubling: unused bytes count as well. */
 #define WH_BUFFER_LARGE (1024 * 1024)
 
 /*
- * Make room for so many bytes, or as many as it may ever hold, at once: where
- * it is known how many will come. Without memory nothing has changed, and
- * appending will fail when it comes to that.
+ * Makes room for n bytes (at most the limit) at once, if it is known how many
+ * will come. If memory runs out, nothing changes, and a later append fails.
  */
 static inline void
 wh_buffer_reserve(WhBuffer *b, size_t n)

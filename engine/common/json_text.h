@@ -1,14 +1,13 @@
 /*
  * json_text.h
- *	  Reading and writing JSON text, without making a tree of it.
+ *	  Reading and writing JSON text without building a tree.
  *
- * Used by the leaves template and answer, as buffer.h is. Where the text is
- * valid JSON, as PostgreSQL's type json has checked it, the answers are right:
- * a value nested however deep is passed over by counting brackets, and nothing
- * recurses. Of any other text, such as a response that was cut, what is found
- * are the members that come before it stops to make sense; no byte beyond the
- * end is read. Keys and strings are handed about as they stand between their
- * quotes; comparing decodes them. Nothing here owns anything.
+ * If the text is valid JSON, as PostgreSQL's type json has checked it, the
+ * results are right: a nested value is skipped by counting brackets, however
+ * deep, and nothing recurses. In any other text, such as a truncated response,
+ * the members before the first error are found, and no byte beyond the end is
+ * read. Keys and strings are passed as they stand between their quotes;
+ * comparing decodes them. Nothing here owns memory.
  */
 #ifndef WEBHOOK_JSON_TEXT_H
 #define WEBHOOK_JSON_TEXT_H
@@ -22,7 +21,7 @@ typedef enum WhValueKind
 	WH_VALUE_JSON  /* JSON text, perhaps with whitespace around it; not null */
 } WhValueKind;
 
-/* Points into somebody's text; owns nothing. */
+/* Points into a text; owns nothing. */
 typedef struct WhValue
 {
 	WhValueKind kind;
@@ -57,7 +56,7 @@ extern WhValue wh_json_find(WhValue object, const char *key, size_t len);
 extern int wh_json_compare(WhText a, WhText b);
 extern bool wh_json_is_number(const char *at, size_t len);
 
-/* What stands between the quotes, if the text is a string; else it is left as it is. */
+/* Reduces a string to what is between its quotes; false, and unchanged, if it is not a string. */
 extern bool wh_json_inside_string(WhText *text);
 
 extern void wh_json_escape(WhBuffer *b, const char *at, size_t len);

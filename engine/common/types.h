@@ -1,8 +1,7 @@
 /*
  * types.h
- *	  The data that passes through the engine: Event, Subscription, Delivery's
- *	  outcome and verdict. Data only, no behaviour but making and freeing
- *	  (event.c).
+ *	  The data that passes through the engine: event, subscription, delivery,
+ *	  outcome and verdict. Data only; event.c makes and frees it.
  *
  * Shared by the engine and the worker's PostgreSQL half
  * (store.c, worker.c). No PostgreSQL header, so that the engine can be built,
@@ -45,13 +44,13 @@ typedef struct WhEvent
 	size_t previous_len;
 	const char *tenant;
 	const char *context;
-	const char *problem; /* NULL; else why it has no content here, and cannot be sent */
+	const char *problem; /* NULL; else why its content could not be read, and it cannot be sent */
 	size_t size;         /* bytes of the whole allocation, for bounding memory */
 } WhEvent;
 
-/* Make an event that holds a copy of everything `from` points to; one reference is the caller's. NULL: no memory. */
+/* Makes an event with a copy of everything `from` points to; the caller holds one reference. NULL: out of memory. */
 extern WhEvent *wh_event_make(const WhEvent *from);
-/* The same with room for JSON that the caller is to fill in, of these lengths; 0: null. So no other copy is needed. */
+/* The same with room for JSON of these lengths (0: null), which the caller fills in: it saves a copy. */
 extern WhEvent *wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len,
 							   size_t context_len);
 extern void wh_event_release(WhEvent *event);
@@ -62,18 +61,18 @@ typedef enum WhPushFrom
 	WH_FROM_LOG,      /* just read from the outbox; no row in pending */
 	WH_FROM_STORED,   /* taken from pending, where it was 'retry' or 'blocked': its lane counts it already */
 	WH_FROM_DEFERRED, /* taken from pending, where it was 'deferred' */
-	WH_FROM_INTERRUPTED, /* read from the outbox again: it may have been under way when a worker died */
+	WH_FROM_INTERRUPTED, /* read from the outbox again: it may have been in flight when a worker died */
 } WhPushFrom;
 
-/* Is its endpoint worth trying? See breaker.h. */
+/* Whether the endpoint is worth trying: see breaker.h. */
 typedef enum WhBreakerState
 {
 	WH_BREAKER_CLOSED,
 	WH_BREAKER_OPEN,
-	WH_BREAKER_HALF_OPEN /* a probe is under way */
+	WH_BREAKER_HALF_OPEN /* a probe is in flight */
 } WhBreakerState;
 
-/* What a subscription has in memory, and has done since the engine was made. */
+/* What a subscription has in memory, and its counters since the engine was made. */
 typedef struct WhCounts
 {
 	int queued;
@@ -138,9 +137,9 @@ typedef struct WhProfile
 } WhProfile;
 
 /*
- * One of a subscription's credentials, as text; credential.h says what it may
- * be. The value is NULL where it cannot be had: then nothing is sent, rather
- * than without it. Whoever frees it wipes it.
+ * A credential of a subscription, as text; credential.h says what it may be. The
+ * value is NULL if it could not be read: then nothing is sent, rather than a
+ * request without it. Whoever frees it wipes it.
  */
 typedef struct WhCredential
 {
@@ -148,13 +147,13 @@ typedef struct WhCredential
 	char *value;
 } WhCredential;
 
-/* What the engine knows of a subscription: a copy of its row, decoded. */
+/* A row of webhook.subscription, decoded. */
 typedef struct WhSubscription
 {
 	int64_t id;
 	char *name;
 	char *url;
-	bool paused; /* not live: keep its deliveries, send none */
+	bool paused; /* keep its deliveries, send none */
 	WhOrdering ordering;
 	int max_in_flight;
 	int rate_limit; /* requests started per second; 0: no limit */
@@ -174,15 +173,15 @@ typedef struct WhSubscription
 } WhSubscription;
 
 /*
- * How a request ended. retry.c holds the table that gives each its word in
- * the log and its class, and says which status is which of them;
- * docs/outcomes.md shows it to people.
+ * How a request ended. The table in retry.c gives each its word in the log and
+ * its class, and maps HTTP statuses to them; docs/outcomes.md is that table for
+ * people.
  */
 typedef enum WhOutcomeKind
 {
 	WH_OUT_DELIVERED, /* 2xx */
-	WH_OUT_SKIPPED,   /* the subscription's transform says that it is not to be sent */
-	WH_OUT_REJECTED,  /* 2xx, but the profile's rule takes what it says for a failure */
+	WH_OUT_SKIPPED,   /* the subscription's transform returned null: not sent */
+	WH_OUT_REJECTED,  /* 2xx, but the body is a failure by the profile's rule */
 	/* a response with another status; http.c calls them all HTTP_ERROR, retry.c tells them apart */
 	WH_OUT_REDIRECT,          /* 3xx: never followed */
 	WH_OUT_BAD_REQUEST,       /* 400 */
@@ -212,14 +211,14 @@ typedef enum WhOutcomeKind
 	WH_OUT_TLS_EXPIRED,        /* certificate out of date */
 	WH_OUT_TLS,                /* anything else about the handshake or the certificate */
 	WH_OUT_PROXY,              /* the forward proxy refuses, or cannot be found */
-	WH_OUT_OAUTH,              /* no token to be had; the endpoint was not asked */
+	WH_OUT_OAUTH,              /* no token available; nothing was sent to the endpoint */
 	WH_OUT_ADDRESS,            /* address not allowed */
-	WH_OUT_RESPONSE_TOO_LARGE, /* response larger than anyone needs */
-	WH_OUT_BODY_TOO_LARGE,     /* the body to be sent is larger than we send any */
+	WH_OUT_RESPONSE_TOO_LARGE, /* response larger than WH_RESPONSE_BODY_MAX */
+	WH_OUT_BODY_TOO_LARGE,     /* the body to send is larger than the limit */
 	WH_OUT_TRANSFORM,          /* the subscription's transform failed */
 	WH_OUT_TRANSFORM_TIMEOUT,  /* it took too long */
 	WH_OUT_INTERNAL,           /* could not be rendered, signed or started */
-	WH_OUT_INTERRUPTED,        /* the worker died while it was under way */
+	WH_OUT_INTERRUPTED,        /* the worker died while it was in flight */
 	WH_OUT_ABORTED,            /* not sent, or taken back; no attempt counted */
 	WH_OUT_COUNT
 } WhOutcomeKind;
@@ -228,13 +227,13 @@ typedef enum WhClass
 {
 	WH_CLASS_DELIVERED,
 	WH_CLASS_RETRY,    /* this event, later */
-	WH_CLASS_ENDPOINT, /* the endpoint is in trouble: later, and counts for the breaker */
+	WH_CLASS_ENDPOINT, /* the endpoint is failing: later, and counts for the breaker */
 	WH_CLASS_GIVE_UP,  /* never again: dead letter */
 	WH_CLASS_DISABLE,  /* the endpoint wants no more */
 	WH_CLASS_ABORTED   /* no attempt was made */
 } WhClass;
 
-/* What is to be done about a request that ended. */
+/* What to do about a request that ended. */
 typedef struct WhVerdict
 {
 	WhClass class;
@@ -242,8 +241,8 @@ typedef struct WhVerdict
 } WhVerdict;
 
 /*
- * What has become of a delivery when the engine hands it back. The store
- * makes it so in webhook.pending and webhook.dead_letter.
+ * What becomes of a delivery that the engine returns. The store records it in
+ * webhook.pending and webhook.dead_letter.
  */
 typedef enum WhDisposal
 {
@@ -252,15 +251,15 @@ typedef enum WhDisposal
 	WH_DO_BLOCK,       /* keep behind an earlier delivery of its lane */
 	WH_DO_DEFER,       /* keep until the subscription has caught up */
 	WH_DO_DEAD_LETTER, /* give up: dead letter */
-	WH_DO_DROP         /* its subscription is gone, or it was a test: no more of it */
+	WH_DO_DROP         /* its subscription is gone, or it was a test: forget it */
 } WhDisposal;
 
-/* What a subscription's transform has made of a delivery. */
+/* What a subscription's transform did with a delivery. */
 typedef enum WhTransformed
 {
-	WH_NOT_TRANSFORMED, /* it was not asked, or there is none */
+	WH_NOT_TRANSFORMED, /* not called, or there is none */
 	WH_TRANSFORMED,     /* the body that is sent */
-	WH_LEFT_OUT         /* not to be sent */
+	WH_LEFT_OUT         /* returned null: not sent */
 } WhTransformed;
 
 /* A list of deliveries in order. */

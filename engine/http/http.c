@@ -1,7 +1,7 @@
 /*
  * http.c
- *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
- *	  pool of transfers that are used again and again.
+ *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and a
+ *	  pool of transfers that are reused.
  *
  * All of it runs in one thread. libcurl tells us through callbacks which
  * sockets to watch and when its next timeout is; the sockets are members of one

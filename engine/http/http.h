@@ -1,7 +1,7 @@
 /*
  * http.h
- *	  Requests under way: libcurl's multi interface, an epoll descriptor, a
- *	  pool of transfers that are used again and again.
+ *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and a
+ *	  pool of transfers that are reused.
  */
 #ifndef WEBHOOK_HTTP_H
 #define WEBHOOK_HTTP_H
@@ -24,7 +24,7 @@ typedef struct WhHttpConfig
 {
 	int max_transfers;   /* requests at once, and connections kept */
 	const char *ca_file; /* NULL or "": the system's; copied */
-	/* may this address be dialled? Asked for every new connection, and by text for every reused one */
+	/* is this address allowed? Checked for every new connection, and as text for every reused one */
 	bool (*address_ok)(void *arg, const struct sockaddr *address);
 	bool (*ip_ok)(void *arg, const char *ip);
 	void *arg;
@@ -37,9 +37,8 @@ typedef struct WhTransfer
 	WhBuffer body; /* the caller writes the request's body here before wh_http_start */
 
 	/*
-	 * The caller's, set before wh_http_start: body and response are nobody
-	 * else's business. The response is kept whole, in `answer`, and both are
-	 * wiped on release.
+	 * Set by the caller before wh_http_start: body and response are secret. The
+	 * whole response is kept in `answer`, and both are wiped on release.
 	 */
 	bool private;
 	WhBuffer answer;
@@ -54,30 +53,30 @@ typedef struct WhTransfer
 	char error[WH_ERROR_MAX];
 } WhTransfer;
 
-/* NULL where memory or descriptors are out. Call once per process, before any other thread. */
+/* NULL: out of memory or descriptors. Call it once per process, before any other thread. */
 extern WhHttp *wh_http_create(const WhHttpConfig *config);
-extern void wh_http_free(WhHttp *http); /* aborts what is under way */
+extern void wh_http_free(WhHttp *http); /* aborts what is in flight */
 
-/* Change the settings for requests started from now on; max_transfers stays. */
+/* Changes the settings for requests started from now on; max_transfers stays. */
 extern bool wh_http_configure(WhHttp *http, const char *ca_file);
 
-/* Bytes that the body of a request acquired from now on may have; WH_BODY_MAX unless told otherwise, and no more. */
+/* Sets the most bytes of a body, for requests acquired from now on; at most WH_BODY_MAX, the default. */
 extern void wh_http_body_max(WhHttp *http, size_t bytes);
 
 /* An unused transfer with an empty body and no headers; NULL: all are in use. */
 extern WhTransfer *wh_http_acquire(WhHttp *http);
 
-/* Add a request header, "Name: value"; false without memory. */
+/* Adds a request header, "Name: value"; false: out of memory. */
 extern bool wh_http_header(WhTransfer *transfer, const char *line);
 
 /*
- * Around many calls of what follows, so that signals are blocked once for all of
- * them and not for each. Whoever enters must leave.
+ * Put these around many calls of the functions below, so that signals are blocked
+ * once and not for each call. Every enter needs a leave.
  */
 extern void wh_http_enter(WhHttp *http);
 extern void wh_http_leave(WhHttp *http);
 
-/* How an endpoint is got at, beyond its URL; NULL: not in any special way. Copied by wh_http_start. */
+/* TLS settings of one request; NULL: the defaults. Copied by wh_http_start. */
 typedef struct WhHttpAccess
 {
 	const char *client_certificate; /* PEM */
@@ -86,32 +85,32 @@ typedef struct WhHttpAccess
 } WhHttpAccess;
 
 /*
- * Go through the proxy "http://host:port", whose the addresses checked are then;
- * authorization: a header for it alone, "" for none. False without memory.
+ * Use the proxy "http://host:port"; the address check then applies to the proxy.
+ * authorization: a header for the proxy alone, "" for none. False: out of memory.
  */
 extern bool wh_http_proxy(WhTransfer *transfer, const char *address, const char *authorization);
 
 /*
- * POST the transfer's body to the URL. On success it will be returned by
- * wh_http_finished sooner or later; on failure (false) nothing was sent, the
- * transfer has kind INTERNAL and an error, and is the caller's to release.
+ * POSTs the transfer's body to the URL. On success wh_http_finished returns the
+ * transfer later. On failure (false) nothing was sent, the transfer has kind
+ * INTERNAL and an error, and the caller releases it.
  */
 extern bool wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeout_us,
 						  const WhHttpAccess *access);
 
-/* Move all transfers on as far as they go without waiting. */
+/* Advances all transfers without waiting. */
 extern void wh_http_run(WhHttp *http, int64_t now_us);
 
-/* A transfer that has ended; NULL: none. Release it when done with it. */
+/* A transfer that has ended; NULL: none. The caller releases it. */
 extern WhTransfer *wh_http_finished(WhHttp *http);
 
-/* A transfer under way, taken back unfinished; NULL: none is. Release it. */
+/* Aborts a transfer in flight and returns it; NULL: there is none. The caller releases it. */
 extern WhTransfer *wh_http_abort_one(WhHttp *http);
 
 extern void wh_http_release(WhHttp *http, WhTransfer *transfer);
 
-extern int wh_http_fd(const WhHttp *http); /* becomes readable when wh_http_run has something to do */
-/* when it has, even so; microseconds, INT64_MAX: never */
+extern int wh_http_fd(const WhHttp *http); /* readable when wh_http_run has something to do */
+/* when wh_http_run must be called in any case; microseconds, INT64_MAX: never */
 extern int64_t wh_http_deadline(const WhHttp *http);
 extern int wh_http_in_use(const WhHttp *http); /* transfers acquired */
 

@@ -1,7 +1,7 @@
 /*
  * http_internal.h
- *	  What http.c, which has requests under way, http_easy.c, which tells libcurl
- *	  of one, and http_outcome.c, which says how it ended, share. For nobody else.
+ *	  What http.c (requests in flight), http_easy.c (the settings of one request)
+ *	  and http_outcome.c (how it ended) share. For no other file.
  */
 #ifndef WEBHOOK_HTTP_INTERNAL_H
 #define WEBHOOK_HTTP_INTERNAL_H
@@ -16,7 +16,7 @@ typedef struct Slot
 	WhTransfer transfer; /* first, so that a WhTransfer is a Slot */
 	struct Slot *next;   /* in the free or the finished list */
 	struct WhHttp *http;
-	CURL *easy; /* NULL but between start and release */
+	CURL *easy; /* NULL except between start and release */
 	struct curl_slist *headers;
 	char *proxy;                      /* NULL: none */
 	struct curl_slist *proxy_headers; /* for it alone; NULL: none */
@@ -53,15 +53,15 @@ struct WhHttp
 };
 
 /*
- * Make the handle of this slot, for its body and headers; false where libcurl
- * does not take them. Either way wh_http_release frees it.
+ * Makes the handle of this slot, for its body and headers; false: libcurl refuses
+ * them. In either case wh_http_release frees it.
  */
 extern bool wh_http_easy(Slot *slot, const char *url, int64_t timeout_us, const WhHttpAccess *access);
 
-/* Note what a Retry-After header says: without the blanks around it; too long for a date, it is as good as none. */
+/* Stores the value of a Retry-After header, trimmed. One that is too long for a date is ignored. */
 extern void wh_http_keep_retry_after(Slot *slot, const char *value, size_t len);
 
-/* Fill in how the transfer of this slot ended: rc is what libcurl said of it. */
+/* Fills in how the transfer of this slot ended; rc is libcurl's result. */
 extern void wh_http_outcome(Slot *slot, CURLcode rc);
 
 #endif /* WEBHOOK_HTTP_INTERNAL_H */

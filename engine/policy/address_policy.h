@@ -1,14 +1,13 @@
 /*
  * address_policy.h
- *	  Which URLs and addresses may be dialled. Used at subscribe time (by
- *	  checks.c), and again for every address actually dialled (through http.c).
+ *	  Which URLs and addresses are allowed. Checked when a subscription is made
+ *	  (by checks.c), and again for every address connected to (through http.c).
  *
- * The check at subscribe time is a courtesy to whoever types the URL; the one
- * that protects is that of the address dialled, since a name may resolve to
- * anything, and to something else tomorrow.
+ * The first check helps whoever types the URL. The second one protects: a name
+ * may resolve to any address, and to another one tomorrow.
  *
- * All functions are pure but for wh_networks_parse, which allocates, and
- * wh_target_check_url, which does so inside libcurl for as long as it runs.
+ * All functions are pure, except wh_networks_parse, which allocates, and
+ * wh_target_check_url, which allocates inside libcurl while it runs.
  */
 #ifndef WEBHOOK_ADDRESS_POLICY_H
 #define WEBHOOK_ADDRESS_POLICY_H
@@ -22,9 +21,9 @@ struct sockaddr;
 
 /*
  * A network. IPv4 is held as v4-mapped IPv6, so 10.0.0.0/8 and
- * ::ffff:10.0.0.0/104 are one and the same, and an entry of either form
- * matches an address of either form. One of fewer than 96 bits is of IPv6
- * alone: ::/0 holds no IPv4 address. Bits behind the prefix are ignored.
+ * ::ffff:10.0.0.0/104 are the same, and an entry of either form matches an
+ * address of either form. A network of fewer than 96 bits is IPv6 only: ::/0
+ * contains no IPv4 address. Bits after the prefix are ignored.
  */
 typedef struct WhNetwork
 {
@@ -46,8 +45,8 @@ typedef enum WhTarget
 	WH_TARGET_SCHEME,      /* neither https nor http */
 	WH_TARGET_HTTP,        /* http, and that is not allowed */
 	WH_TARGET_CREDENTIALS, /* has a user name or a password */
-	WH_TARGET_FRAGMENT,    /* has a #fragment, which would never be sent */
-	WH_TARGET_ADDRESS,     /* the host is a literal address that may not be dialled, or localhost */
+	WH_TARGET_FRAGMENT,    /* has a #fragment, which is never sent */
+	WH_TARGET_ADDRESS,     /* the host is a literal address that is not allowed, or localhost */
 	WH_TARGET_NO_MEMORY
 } WhTarget;
 
@@ -61,7 +60,7 @@ extern bool wh_networks_parse(const char *list, WhNetworks *out, char *bad, size
 extern void wh_networks_free(WhNetworks *networks);
 
 /*
- * May this address be dialled? Public unicast addresses may; everything in
+ * Is this address allowed? Public unicast addresses are; everything in
  * the IANA special-purpose registries (RFC 6890 and its updates: private,
  * loopback, link-local, shared, documentation, benchmarking, multicast,
  * reserved, unique-local, 6to4, Teredo; the clouds' metadata addresses; any

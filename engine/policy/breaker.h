@@ -1,7 +1,7 @@
 /*
  * breaker.h
- *	  Is the endpoint of a subscription worth trying? Pure: takes now and
- *	  randomness as arguments.
+ *	  Whether the endpoint of a subscription is worth trying. Pure: time and
+ *	  randomness are arguments.
  *
  * Times are microseconds of the Unix epoch.
  */
@@ -12,7 +12,7 @@
 
 #define WH_BREAKER_FAILURES 10                    /* in a row: it opens */
 #define WH_BREAKER_WAIT_US (INT64_C(5) * 1000000) /* until the first probe; doubles with each that fails */
-#define WH_BREAKER_WAIT_MAX_US (INT64_C(600) * 1000000) /* but for what Retry-After asks for */
+#define WH_BREAKER_WAIT_MAX_US (INT64_C(600) * 1000000) /* except what Retry-After asks for */
 #define WH_BREAKER_ASKED_MAX_US (INT64_C(86400) * 1000000)
 
 typedef struct WhBreaker
@@ -21,29 +21,29 @@ typedef struct WhBreaker
 	int failures;         /* while closed: those in a row */
 	int probes;           /* that have failed since it opened */
 	int64_t probe_at_us;  /* while open: when the next one is due */
-	int64_t asked_at_us;  /* the latest time that Retry-After asked for, since it was well or probed */
+	int64_t asked_at_us;  /* the latest time that Retry-After asked for, since it last worked or was probed */
 } WhBreaker;
 
 /*
- * A request has ended with this class; `probe`: it was the one let through
- * while the breaker was open. `asked_us`: what Retry-After asked for, negative
- * where it did not. True where the state has changed.
+ * A request has ended with this class. `probe`: it was the one sent while the
+ * breaker was open. `asked_us`: what Retry-After asked for; negative: nothing.
+ * True: the state has changed.
  *
- * An endpoint that answers at all is well, whatever it thinks of this event.
- * While open, only the probe counts: the requests that were under way when it
- * opened are old news, but for what they ask for.
+ * An endpoint that answers at all works, whatever it thinks of this event. While
+ * the breaker is open only the probe counts: requests that were in flight when it
+ * opened say nothing new, except what they ask for by Retry-After.
  */
 extern bool wh_breaker_ended(WhBreaker *b, WhClass class, bool probe, int64_t now_us, int64_t asked_us,
 							 double rand);
 
-/* May a probe be made now? And: it has been started, open -> half-open. */
+/* Is a probe due? And: it has been started, open -> half-open. */
 extern bool wh_breaker_probe_due(const WhBreaker *b, int64_t now_us);
 extern void wh_breaker_probe(WhBreaker *b);
 
-/* The probe came to nothing, and tells nothing: half-open -> open, and the next one is due. */
+/* The probe was not sent and says nothing: half-open -> open, and the next one is due. */
 extern void wh_breaker_probe_unsent(WhBreaker *b, int64_t now_us);
 
-/* Somebody has changed what may have been wrong: closed, as if new. True where it was not. */
+/* The configuration has changed in a way that may have repaired it: closed, as if new. True: it was not closed. */
 extern bool wh_breaker_reset(WhBreaker *b);
 
 #endif /* WEBHOOK_BREAKER_H */

@@ -1,16 +1,16 @@
 /*
  * rate_limit.h
- *	  How many requests per second a subscription may start. Pure: takes now as
- *	  an argument.
+ *	  How many requests per second a subscription may start. Pure: the time is an
+ *	  argument.
  *
  * Times are microseconds of the Unix epoch.
  *
- * The promise is exact: no second, wherever it begins, sees more than
- * `per_second` starts. Starts are spread evenly, because a burst is what the
- * limit is there to prevent. But the host wakes up late, now and then by
- * several milliseconds, and what it starts too late must not be lost; so a
- * start may be WH_RATE_SLACK_US early to make up for that, and the interval is
- * longer than 1/per_second by as much as the promise then needs: a fiftieth.
+ * The promise is exact: no second, wherever it begins, has more than `per_second`
+ * starts. Starts are spread evenly, because the limit is there to prevent bursts.
+ * But the host sometimes wakes up several milliseconds late, and must not lose
+ * starts by that. So a start may be WH_RATE_SLACK_US early to make up for it, and
+ * the interval is longer than 1/per_second by what the promise then needs: a
+ * fiftieth.
  */
 #ifndef WEBHOOK_RATE_LIMIT_H
 #define WEBHOOK_RATE_LIMIT_H
@@ -26,13 +26,13 @@ typedef struct WhRate
 	int64_t interval_ns; /* the interval between two */
 } WhRate;
 
-/* A limit of so many, 0: none. Where that is a change, one may start at once, and further ones at the new pace. */
+/* Sets the limit, 0: none. After a change one request may start at once, and others at the new pace. */
 extern void wh_rate_set(WhRate *r, int per_second, int64_t now_us);
 
 /* One starts now. */
 extern void wh_rate_take(WhRate *r, int64_t now_us);
 
-/* When the next may start; 0: at once, whenever that is. */
+/* When the next may start; 0: at any time. */
 extern int64_t wh_rate_next(const WhRate *r);
 
 #endif /* WEBHOOK_RATE_LIMIT_H */

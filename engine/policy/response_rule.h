@@ -1,12 +1,11 @@
 /*
  * response_rule.h
- *	  What the body of a response says: the rule of a profile by which a 2xx is
- *	  a failure even so.
+ *	  What the body of a response says: the rule of a profile by which a 2xx is a
+ *	  failure.
  *
- * A response comes from outside: it may be no JSON, and is cut at
- * WH_RESPONSE_KEPT bytes. What counts are the members of an object that stand
- * whole before it ends or stops to make sense; of a member that is there twice,
- * the last.
+ * A response comes from outside: it may not be JSON, and it is truncated at
+ * WH_RESPONSE_KEPT bytes. The members of an object count that are complete before
+ * the end or the first error; of a duplicate member, the last.
  */
 #ifndef WEBHOOK_RESPONSE_RULE_H
 #define WEBHOOK_RESPONSE_RULE_H

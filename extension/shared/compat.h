@@ -1,10 +1,10 @@
 /*
  * compat.h
- *	  What differs between the PostgreSQL versions this extension is built for.
+ *	  The differences between the PostgreSQL versions that the extension supports.
  *
- * The only file that mentions PG_VERSION_NUM: everything else is written for
- * one version, and what a release renamed, moved or gave another argument is
- * evened out here. Included after postgres.h by the files that need it.
+ * Only this file mentions PG_VERSION_NUM. The rest is written for one version;
+ * what a release renamed, moved or gave another argument is handled here.
+ * Include it after postgres.h.
  *
  * The branches of 15, 17 and 18 have been compiled, without a warning; those of
  * 16 and 19 are written after their sources.
@@ -20,12 +20,12 @@
 #error "webhook needs PostgreSQL 15 or newer"
 #endif
 
-/* PostgreSQL 16 took the macros for variable-length values out of postgres.h. */
+/* PostgreSQL 16 moved the macros for variable-length values out of postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
 
-/* PostgreSQL 16 gave ExecInsertIndexTuples the argument onlySummarizing, 19 put its flags together. */
+/* PostgreSQL 16 added the argument onlySummarizing to ExecInsertIndexTuples, 19 merged its flags. */
 #if PG_VERSION_NUM >= 190000
 #define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
 	ExecInsertIndexTuples(result_rel, estate, 0, slot, NIL, NULL)
@@ -37,21 +37,21 @@
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
 #endif
 
-/* PostgreSQL 17 gave a wait event set a resource owner (NULL: none) where it had a memory context. */
+/* PostgreSQL 17 replaced the memory context of a wait event set by a resource owner (NULL: none). */
 #if PG_VERSION_NUM >= 170000
 #define wh_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
 #else
 #define wh_create_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, (n))
 #endif
 
-/* PostgreSQL 18 says in front of a declaration what had its place behind it. */
+/* PostgreSQL 18 moved noreturn to the front of a declaration. */
 #if PG_VERSION_NUM >= 180000
 #define wh_noreturn pg_noreturn
 #else
 #define wh_noreturn pg_attribute_noreturn()
 #endif
 
-/* PostgreSQL 17 brought transaction_timeout. */
+/* PostgreSQL 17 added transaction_timeout. */
 #if PG_VERSION_NUM >= 170000
 #define WH_FURTHER_TIMEOUTS {"transaction_timeout", "0"},
 #define WH_ENDING_TIMEOUTS "transaction_timeout"
@@ -60,14 +60,14 @@
 #define WH_ENDING_TIMEOUTS NULL
 #endif
 
-/* PostgreSQL 16 keeps settings in a hash table, and makes an array of it for who asks. */
+/* PostgreSQL 16 keeps settings in a hash table, and makes an array of it on request. */
 #if PG_VERSION_NUM >= 160000
 #define wh_all_settings(n) get_guc_variables(n)
 #else
 #define wh_all_settings(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
 #endif
 
-/* PostgreSQL 19 names a tranche of locks where its number is taken. */
+/* PostgreSQL 19 names a lock tranche when its number is assigned. */
 #if PG_VERSION_NUM >= 190000
 #define wh_new_tranche(name) LWLockNewTrancheId(name)
 #define wh_name_tranche(id, name) ((void) 0)
@@ -76,14 +76,14 @@
 #define wh_name_tranche(id, name) LWLockRegisterTranche((id), (name))
 #endif
 
-/* PostgreSQL 18 brought generated columns that are not stored: a trigger never sees a value of theirs. */
+/* PostgreSQL 18 added virtual generated columns; a trigger does not see their values. */
 #ifdef ATTRIBUTE_GENERATED_VIRTUAL
 #define wh_is_virtual(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
 #else
 #define wh_is_virtual(attribute) false
 #endif
 
-/* PostgreSQL 17 lets the caller bring the JSON lexer's memory. unescape: strings are wanted as what they mean. */
+/* PostgreSQL 17 lets the caller supply the JSON lexer's memory. unescape: return strings decoded. */
 #if PG_VERSION_NUM >= 170000
 #define wh_make_json_lex(json, len, encoding, unescape)                                                      \
 	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), (unescape))
@@ -92,7 +92,7 @@
 	makeJsonLexContextCstringLen(unconstify(char *, (json)), (int) (len), (encoding), (unescape))
 #endif
 
-/* Since PostgreSQL 16 the JSON parser's callbacks may end it. */
+/* Since PostgreSQL 16 the JSON parser's callbacks may stop it. */
 #if PG_VERSION_NUM >= 160000
 #define WhJsonResult JsonParseErrorType
 #define WH_JSON_GO_ON JSON_SUCCESS
@@ -101,14 +101,14 @@
 #define WH_JSON_GO_ON
 #endif
 
-/* PostgreSQL 16 made one function of the many that ask who owns an object. */
+/* PostgreSQL 16 merged the functions that check who owns an object. */
 #if PG_VERSION_NUM >= 160000
 #define wh_owns_database(dboid) object_ownercheck(DatabaseRelationId, (dboid), GetUserId())
 #else
 #define wh_owns_database(dboid) pg_database_ownercheck((dboid), GetUserId())
 #endif
 
-/* The same of the many that ask what somebody may do. */
+/* And those that check privileges. */
 #if PG_VERSION_NUM >= 160000
 #define wh_schema_usage(schema) object_aclcheck(NamespaceRelationId, (schema), GetUserId(), ACL_USAGE)
 #else
@@ -122,7 +122,7 @@
 #define wh_transam_variables ShmemVariableCache
 #endif
 
-/* PostgreSQL 19 tells planners what EXPLAIN was asked for. */
+/* PostgreSQL 19 passes EXPLAIN's options to planners. */
 #if PG_VERSION_NUM >= 190000
 #define WH_PLANNER_PARAMETERS                                                                                \
 	Query *parse, const char *query, int options, ParamListInfo params, struct ExplainState *es

@@ -1,6 +1,6 @@
 /*
  * json_depth.c
- *	  How deeply a text that should be JSON is nested.
+ *	  The nesting depth of a text that should be JSON.
  *
  * The server's JSON parser calls itself for each level, and raises an error
  * where its stack ends. Where there must be no error, or where what is parsed

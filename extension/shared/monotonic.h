@@ -1,10 +1,10 @@
 /*
  * monotonic.h
- *	  A clock that nobody sets: for whatever waits.
+ *	  A monotonic clock, for all waits.
  *
- * The same in all processes of this machine, and meaningless but in
- * differences. Where the system has it, the clock goes on while the machine
- * sleeps, so that what was due meanwhile is due at once.
+ * It is the same in all processes of this machine; only differences have a
+ * meaning. If the system supports it, the clock runs on while the machine sleeps,
+ * so that what became due meanwhile is due at once.
  */
 #ifndef WEBHOOK_MONOTONIC_H
 #define WEBHOOK_MONOTONIC_H
@@ -21,7 +21,7 @@
 #define WH_MONOTONIC_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Microseconds. Of the type of a time, so that it is reckoned with as with one; never 0. */
+/* Microseconds; never 0. The type is that of a time, so that the same functions calculate with it. */
 static inline TimestampTz
 wh_monotonic(void)
 {

@@ -1,6 +1,6 @@
 /*
  * settings.c
- *	  The settings webhook.*: what they are, and what they may be.
+ *	  The settings webhook.*: their values and limits.
  *
  * Runs in any process of the server. Owns the variables; the server sets them.
  */

@@ -1,6 +1,6 @@
 /*
  * settings.h
- *	  The settings webhook.*: what they are, and what they may be.
+ *	  The settings webhook.*: their values and limits.
  */
 #ifndef WEBHOOK_SETTINGS_H
 #define WEBHOOK_SETTINGS_H
@@ -23,24 +23,24 @@
 #define WH_CONTEXT_MAX (64 * 1024)
 #define WH_CONTEXT_DEPTH 100
 
-extern int wh_poll_interval;  /* webhook.poll_interval, milliseconds: the safety look */
+extern int wh_poll_interval;  /* webhook.poll_interval, milliseconds: the look for lost wake-ups */
 extern int wh_retention;      /* webhook.retention, seconds */
-extern int wh_max_in_flight;  /* webhook.max_in_flight, requests under way at once, whole worker */
+extern int wh_max_in_flight;  /* webhook.max_in_flight, requests in flight at once, whole worker */
 extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds: of one event for one subscription */
 extern int wh_worker_memory;  /* webhook.worker_memory, megabytes */
 extern bool wh_allow_http;    /* webhook.allow_http */
 extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
-extern char *wh_key_file;         /* webhook.key_file, "": secrets are kept as they are */
+extern char *wh_key_file;         /* webhook.key_file, "": secrets are stored unsealed */
 extern char *wh_context;          /* webhook.context, a JSON object or "" */
 
-/* Seconds that a segment is written before the next one's turn comes. */
+/* Seconds for which one segment is written before the next one. */
 extern int64 wh_segment_width(void);
 
-/* The segment that is written at this time of the clock: changes every retention / 6. */
+/* The segment that is written at this time of the clock; it changes every retention / 6. */
 extern int wh_segment_at(int64 epoch_seconds);
 
-/* Make them known to the server, once in a process. */
+/* Defines them in the server, once per process. */
 extern void wh_define_settings(void);
 
 #endif /* WEBHOOK_SETTINGS_H */

@@ -1,6 +1,6 @@
 /*
  * undelivered.h
- *	  What is said where nothing delivers.
+ *	  What is reported when nothing delivers.
  */
 #ifndef WEBHOOK_UNDELIVERED_H
 #define WEBHOOK_UNDELIVERED_H
@@ -8,12 +8,12 @@
 #define WH_NOT_PRELOADED                                                                                     \
 	"webhook is not in shared_preload_libraries, and webhook.start_worker() was not called"
 
-/* Tell the server's log that events of this database are kept and not delivered. */
+/* Logs that events of this database are captured but not delivered. */
 extern void wh_log_undelivered(void);
 
 /*
- * Bytes that the outbox takes on disk; -1: nobody knows, because somebody holds
- * a lock on it for which a look at the status is no reason to wait.
+ * Bytes that the outbox takes on disk; -1: unknown, because it is locked, and a
+ * look at the status must not wait for a lock.
  */
 extern int64 wh_outbox_bytes(void);
 

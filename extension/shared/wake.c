@@ -1,7 +1,7 @@
 /*
  * wake.c
- *	  What the commit of a transaction means to this database's worker: it is
- *	  woken, or asked for.
+ *	  What the commit of a transaction does for this database's worker: it wakes
+ *	  it, or requests one.
  *
  * A backend that captured an event raises its database's `woken` flag when it
  * commits, and sets the worker's latch if nobody had raised it before: no

@@ -1,6 +1,7 @@
 /*
  * worker_slots.h
- *	  The shared slots through which backends, launcher and workers meet.
+ *	  The slots in shared memory through which backends, launcher and workers
+ *	  communicate.
  *
  * See worker_slots.c for who owns which field and the locking rule.
  */
@@ -13,13 +14,13 @@
 #include "storage/dsm.h"
 
 #define WH_MAX_DATABASES 1024    /* databases of one cluster that may have, or want, a worker */
-#define WH_MAX_DATABASES_BARE 64 /* without preload: all of it must fit into what the server has to spare */
+#define WH_MAX_DATABASES_BARE 64 /* without preload: it must fit into the server's spare shared memory */
 #define WH_REASON_MAX 256        /* bytes of a worker's reason, with its NUL */
 
 typedef enum WhSlotState
 {
 	WH_SLOT_FREE,    /* no database */
-	WH_SLOT_WANTED,  /* this database shall have a worker */
+	WH_SLOT_WANTED,  /* this database needs a worker */
 	WH_SLOT_RUNNING, /* its worker has attached itself */
 } WhSlotState;
 
@@ -30,8 +31,8 @@ typedef struct WhSlotView
 	WhSlotState state;
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
-	bool aside;             /* its worker has stepped aside for a command that needs the database to itself */
-	bool suspended; /* events are captured and not delivered: see reason; while WANTED: so it was found */
+	bool aside;     /* its worker has stepped aside for a command that needs exclusive use of the database */
+	bool suspended; /* events are captured but not delivered: see reason; while WANTED: as last found */
 	bool failing;   /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
@@ -44,7 +45,7 @@ typedef struct WhSlotView
 	dsm_handle counters; /* DSM_HANDLE_INVALID: none */
 } WhSlotView;
 
-/* What a worker reports of itself. */
+/* What a worker reports about itself. */
 typedef struct WhWorkerReport
 {
 	bool suspended;
@@ -59,22 +60,22 @@ typedef struct WhWorkerReport
 	dsm_handle counters;
 } WhWorkerReport;
 
-/* The tranche of this library's locks, in a process that is attached: there are not many to be had. */
+/* The lock tranche of this library, in an attached process. Tranches are scarce. */
 extern int wh_lock_tranche(void);
 
 /* Was this library loaded by the postmaster? Set before any of the following. */
 extern bool wh_preloaded;
 
-/* How much shared memory, and where from. */
+/* Bytes of shared memory that the slots need. */
 extern Size wh_worker_slots_shmem_size(void);
 
-/* How many databases of this server may have a worker, and are there so many? */
+/* How many databases of this server may have a worker; and whether that many have one. */
 extern int wh_max_databases(void);
 extern bool wh_slots_full(void);
 
 /*
- * Nobody delivers here, and the server's log has not said so of this database
- * for an hour: say so now. True only for whoever is to say it.
+ * Nothing delivers here, and this database has not been logged for an hour. True
+ * for one caller only, which must log it.
  */
 extern bool wh_claim_undelivered(void);
 
@@ -85,15 +86,15 @@ extern bool wh_claim_undelivered(void);
 extern bool wh_launcher_attach(void);
 extern bool wh_launcher_running(void);
 extern int wh_slots(WhSlotView *out, int max);
-/* False where all slots are taken. */
+/* False: all slots are in use. */
 extern bool wh_slot_want(Oid dboid, TimestampTz not_before);
 /* Why a database that wants a worker has none; a suspended one keeps its own reason. */
 extern void wh_slot_explain(Oid dboid, const char *reason);
-/* Something has changed that suspended databases live by: look at each of them. */
+/* Something that suspended databases depend on has changed: check each of them. */
 extern void wh_slots_look_at_suspended(void);
-/* Has somebody been turned away because all slots are taken? Asked for the first time, says yes only once. */
+/* Was a database refused because all slots are in use? True only once. */
 extern bool wh_slots_overflowed(void);
-/* The database is gone, or has no extension: nobody wants a worker there. */
+/* The database or its extension is gone: no worker is needed there. */
 extern void wh_slot_release(Oid dboid);
 
 /*
@@ -104,12 +105,12 @@ extern void wh_slot_release(Oid dboid);
 extern bool wh_worker_attach(void);
 extern void wh_worker_detach(bool absent);
 /*
- * As last reported, a suspended worker leaves: another one shall look after so
- * many milliseconds, or at once where the configuration has changed since
- * wh_worker_generation() was `generation`.
+ * A suspended worker, as last reported, ends. Another one checks again after this
+ * time, or at once if the configuration has changed since wh_worker_generation()
+ * was `generation`.
  */
 extern void wh_worker_rest(int64 ms, uint32 generation);
-/* The error that this process is about to end with: the more often, the later is it started again. */
+/* The error that this process is about to end with. Repeated errors delay the restart. */
 extern void wh_worker_exit_error(const char *error);
 /* Have transactions with events committed since the last call? */
 extern bool wh_worker_woken(void);
@@ -118,14 +119,14 @@ extern uint32 wh_worker_generation(void);
 extern void wh_worker_report(const WhWorkerReport *report);
 
 /*
- * For commands that need a database to themselves: have its worker end, and
- * keep it from being started again until the end of this transaction. Waits
- * until it has let go, two seconds at most. `for_good`: if this transaction
- * commits, the database is gone. Nothing happens where there is no worker.
+ * For commands that need exclusive use of a database: ends its worker, and keeps
+ * it from being restarted until the end of this transaction. Waits until it has
+ * ended, two seconds at most. `for_good`: the database is gone if this transaction
+ * commits. Does nothing if there is no worker.
  */
 extern void wh_worker_step_aside(Oid dboid, bool for_good);
 
-/* This database's slot; false where it has none. */
+/* This database's slot; false: it has none. */
 extern bool wh_my_slot(WhSlotView *out);
 
 #endif /* WEBHOOK_WORKER_SLOTS_H */

@@ -1,7 +1,7 @@
 /*
  * worker_slots_internal.h
- *	  The slots themselves: what worker_slots*.c and wake.c share, and nobody else
- *	  sees. worker_slots.c has the locking rule.
+ *	  The slots themselves, shared by worker_slots*.c and wake.c only.
+ *	  worker_slots.c has the locking rule.
  */
 #ifndef WEBHOOK_WORKER_SLOTS_INTERNAL_H
 #define WEBHOOK_WORKER_SLOTS_INTERNAL_H
@@ -19,7 +19,7 @@ typedef struct WorkerSlot
 	WhSlotView view;             /* under the lock */
 	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
 	int failures;                /* workers in a row that ended with an error; under the lock */
-	TimestampTz logged_at;       /* when it was logged that nobody delivers here; under the lock */
+	TimestampTz logged_at;       /* when it was logged that nothing delivers here; under the lock */
 	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
 	pg_atomic_uint32 generation; /* commits that changed the configuration */
 } WorkerSlot;
@@ -28,7 +28,7 @@ typedef struct WorkerSlots
 {
 	LWLock lock;
 	PGPROC *launcher; /* NULL: none is running */
-	bool overflowed;  /* a database wanted a slot, and all were taken; until the launcher has seen it */
+	bool overflowed;  /* a database wanted a slot and all were in use; until the launcher has seen it */
 	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } WorkerSlots;
 

@@ -223,7 +223,7 @@ static const struct
 	{WH_TEMPLATE_ENVELOPE, "{\"...\":\"$result\",\"...\":#\"$context\"}", "a second spread in one object"},
 	{WH_TEMPLATE_ENVELOPE, "{\"a\":1,\"#?\":null}", "\"?\" must be the first member of its object"},
 	{WH_TEMPLATE_ENVELOPE, "{\"?\":#1,\"a\":1}", "\"?\" can only be null"},
-	{WH_TEMPLATE_ENVELOPE, "{\"?\":null#}", "not JSON: a further member expected"},
+	{WH_TEMPLATE_ENVELOPE, "{\"?\":null#}", "not JSON: another member expected"},
 	/* texts */
 	{WH_TEMPLATE_HEADER, "a#\nb", "control character"},
 	{WH_TEMPLATE_HEADER, "a#\rb", "control character"},
