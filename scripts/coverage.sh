@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the tests reach: coverage.sh TREE OUT PERL_LIBRARY
 #
-# Called by the layer "coverage" of the tests, with a TREE that was built with
+# The layer "coverage" of the tests, with a TREE that was built with
 # --coverage, not optimised, and installed. Runs the unit tests, built in the same way, and the
 # TAP tests whose numbers are in COVERED; then coverage.pl tells per file what
 # was reached, and judges. What a process counted is written when it ends, so

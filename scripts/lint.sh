@@ -85,7 +85,7 @@ without() {
   done
 }
 
-# outside PATTERN NAME...: matches in the sources, but for the files named
+# outside PATTERN NAME...: matches in the sources, except in the files named
 outside() {
   local pattern=$1 files
   shift
@@ -237,7 +237,7 @@ no_places() {
 
 formatted() {
   [ ${#c_files[@]} -gt 0 ] || return 0
-  # quiet about where in a file: `make format` mends it all
+  # quiet about where in a file: `make format` fixes it all
   local f
   for f in "${c_files[@]}"; do
     clang-format --dry-run -Werror "$f" >/dev/null 2>&1 || echo "$f: make format would change it"

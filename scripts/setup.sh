@@ -23,7 +23,7 @@ need() {
 installed() { dpkg-query -W -f '${Status}' "$1" | grep -q 'ok installed'; }
 
 need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
-if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings a PostgreSQL of his own
+if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings their own PostgreSQL
   need "postgresql-$PG_MAJOR" test -x "/usr/lib/postgresql/$PG_MAJOR/bin/postgres"
   need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/include/postgresql/$PG_MAJOR/server/postgres.h"
 fi
@@ -67,7 +67,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   step "installing ${missing[*]}"
   # Without this file the server's package makes and starts a cluster on port
   # 5432, which nobody here asked for. Somebody who has postgresql-common
-  # already has decided for himself.
+  # already has decided for themselves.
   snippet= policy=
   trap 'as_root rm -f $snippet $policy' EXIT
   if ! installed postgresql-common 2>/dev/null; then

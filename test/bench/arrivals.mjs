@@ -1,6 +1,6 @@
 // Joins commit times ("id milliseconds" lines on stdin) with the receiver's
 // arrivals at a path (requests.jsonl) and prints the milliseconds from commit to
-// receipt, one line per event. Called by latency.sh.
+// receipt, one line per event.
 import { readFileSync } from 'node:fs';
 
 const [path, requests] = process.argv.slice(2);

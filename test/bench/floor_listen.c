@@ -5,7 +5,7 @@
  * LISTENs on a channel to which a trigger sends each row with pg_notify(), and
  * POSTs each payload through one kept-alive libcurl handle, one at a time, not
  * signed, not logged, lost if anything fails. Ends when its standard input
- * does. Called by latency.sh.
+ * does.
  *
  *	  floor_listen CONNECTION CHANNEL URL CA_FILE
  */

@@ -2,7 +2,7 @@
 //
 // Reads from WORK figures.tsv (key, text, unit, target), samples.tsv (key,
 // value), notes.txt and about.txt; prints the table to the terminal and writes
-// it to OUT as Markdown. A target is met when the median meets it. Called by run.sh.
+// it to OUT as Markdown. A target is met when the median meets it.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -7,7 +7,7 @@
 #   VERBOSE=1                          every value as it is measured
 #   KEEP=1                             leave the work directory, with the values and logs
 #
-# A throw-away cluster with PostgreSQL's own settings, but for checkpoints and
+# A throw-away cluster with PostgreSQL's own settings, except for checkpoints and
 # autovacuum, which would come in at random. What is compared is measured by
 # turns, in one run: on a machine that does other things as well, ratios say
 # more than figures. It ends well whatever the figures are; the table says which

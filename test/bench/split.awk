@@ -1,5 +1,5 @@
 # Sums perf script's stacks (-F ip,sym,dso; innermost first, a blank line between
-# them) up by what the worker was doing. Prints one sentence. Called by delivery.sh.
+# them) up by what the worker was doing. Prints one sentence.
 function count() {
 	if (depth == 0) return
 	total++

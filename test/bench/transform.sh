@@ -8,15 +8,23 @@
 
 BACKLOG_TRANSFORM=${BACKLOG_TRANSFORM:-10000}
 
-# transform_ticks: user and system time of the process that calls the functions, in 1/100 s; there is none at first
-transform_ticks() {
+# transform_process: the process that calls the functions and what it has used, in 1/100 s; none at first
+transform_process() {
   local pid
   pid=$(ask "SELECT pid FROM pg_stat_activity WHERE backend_type = 'webhook transform' AND datname = '$DB'")
-  if [ -n "$pid" ]; then cpu_ticks "$pid"; else echo 0; fi
+  [ -z "$pid" ] || echo "$pid $(cpu_ticks "$pid")"
+}
+
+# called_since PID TICKS: what has been used since, by that process or by the one that has followed it (an idle one ends)
+called_since() {
+  local now=()
+  read -r -a now < <(transform_process) || true
+  [ "${now[0]:-}" = "${1:-}" ] || set -- '' 0
+  echo "$((${now[1]:-0} - ${2:-0}))"
 }
 
 bench_transform() {
-  local kind r plain_rate before
+  local kind r plain_rate before=()
   for kind in none sql plpgsql; do
     local text="transform in $kind"
     [ $kind != none ] || text='no transform'
@@ -34,7 +42,7 @@ bench_transform() {
       [ $kind != none ] || function=NULL
       subscribed "$https" "transform = $function"
       drain 100 # connections, the process and its plans are there
-      before=$(transform_ticks)
+      read -r -a before < <(transform_process) || true
       drain "$BACKLOG_TRANSFORM"
       sample transform_rate_$kind "$rate"
       sample transform_cpu_$kind "$cpu"
@@ -42,7 +50,7 @@ bench_transform() {
         plain_rate=$rate
       else
         sample transform_ratio_$kind "$(calc "$rate / $plain_rate")"
-        sample transform_called_$kind "$(calc "($(transform_ticks) - $before) * 10000 / $BACKLOG_TRANSFORM")"
+        sample transform_called_$kind "$(calc "$(called_since "${before[@]}") * 10000 / $BACKLOG_TRANSFORM")"
       fi
     done
   done

@@ -2,10 +2,10 @@
 # is repeated has the same id and body, and is no more than what was under way
 # or not settled. Nobody repairs anything.
 #
-# The worker is killed with SIGKILL, upon which the whole server starts anew, at
+# The worker is killed with SIGKILL, upon which the whole server restarts, at
 # each point of worker/process/fault.h where something is half done: a page read and not
 # committed, or committed and not sent; requests under way; answered with 200 and
-# not settled; in the midst of settling; settled, and the next one not begun; taken
+# not settled; while settling; settled, and the next one not begun; taken
 # again from webhook.pending; a segment emptied and not committed. Then a backend,
 # the launcher, and the server itself ("pg_ctl stop -m immediate").
 use strict;
@@ -65,7 +65,7 @@ dies_at('rotating', 2, $CHANGES, sub { $t->change(1) });
 $t->node->append_conf('postgresql.conf', "webhook.retention = '7d'\n");
 $t->node->reload;
 
-# A backend, in the midst of a transaction that captured.
+# A backend, during a transaction that captured.
 $r->mode('/slow/5/crm', '/slow/50');
 my $session = $t->node->background_psql('postgres', on_error_stop => 0);
 my $backend = $session->query('BEGIN; INSERT INTO item (v) VALUES (1000000); SELECT pg_backend_pid()');
@@ -78,7 +78,7 @@ $t->change(50);
 $t->account('a backend killed', 100);
 is($t->sql('SELECT count(*) FROM arrived WHERE v >= 1000000'), 0, 'what it had not committed is told to nobody');
 
-# The launcher, in the midst of deliveries.
+# The launcher, during deliveries.
 my $launcher = $t->sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'webhook launcher'");
 $t->change(50);
 kill 'KILL', $launcher;

@@ -1,7 +1,7 @@
 # The promise: whatever people do to our tables, deliveries that it makes
 # impossible wait, and the log and webhook.status say why, once. Nothing is lost,
 # nothing is sent again, no other process of the server notices, and it all goes on by itself
-# within ten seconds of being mended.
+# within ten seconds of being fixed.
 #
 # What harms nothing (further columns, indexes, triggers that succeed, row
 # security, references) is in 080_locks. Here are the changes that make a
@@ -34,10 +34,10 @@ $t->subscribe('again', $r->url('/fail-first/1/again'), retry_schedule => "'{100m
 $t->change(20);
 $t->account('before', 0);
 
-# While HARM is done, changes wait; the log says LIKE, once a step, and so does the status; after MEND they arrive.
+# While HARM is done, changes wait; the log says LIKE, once a step, and so does the status; after FIX they arrive.
 sub harm
 {
-	my ($what, $harm, $mend, $like) = @_;
+	my ($what, $harm, $fix, $like) = @_;
 	my $offset = $t->log_size;
 	$t->sql($harm);
 	$t->change(50);
@@ -52,11 +52,11 @@ sub harm
 	$said{$_}++ for $t->log_since($offset) =~ /WARNING:.*webhook worker (.*)/g;
 	is(join(', ', grep { $said{$_} > 1 } sort keys %said), '', "$what: the log says so once for each step that meets it");
 	is($t->worker_pid // '', '', "$what: the status does not say that all is well");
-	$t->sql($mend);
-	my $mended = time;
+	$t->sql($fix);
+	my $fixed = time;
 	$t->account($what, 0);
-	note sprintf '%s: settled %.1f s after it was mended', $what, time - $mended;
-	cmp_ok(time - $mended, '<', 20, "$what: goes on by itself");
+	note sprintf '%s: settled %.1f s after it was fixed', $what, time - $fixed;
+	cmp_ok(time - $fixed, '<', 20, "$what: goes on by itself");
 	is($t->wait_for_worker, $worker, "$what: the same worker, well again");
 	unlike($t->log_since($offset), qr/exited with exit code|terminated by signal/, "$what: no process ended");
 	return;

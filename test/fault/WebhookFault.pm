@@ -53,7 +53,7 @@ SQL
 	return;
 }
 
-# What shall happen at a point of worker/process/fault.h; see worker/process/fault.c.
+# What happens at a point of worker/process/fault.h; see worker/process/fault.c.
 sub fault
 {
 	my ($self, $line) = @_;

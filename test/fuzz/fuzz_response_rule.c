@@ -2,7 +2,7 @@
  * fuzz_response_rule.c
  *	  libFuzzer over responses: what a profile's rule makes of any bytes.
  *
- * The input is a response as http.c keeps it, but for its being UTF-8: text
+ * The input is a response as http.c keeps it, except that it is UTF-8: text
  * without NUL. Whatever it is, nothing beyond its end is read, the verdict is
  * the same twice, and the error text is whole, short and without control
  * characters. Ownership: each run frees what it makes.

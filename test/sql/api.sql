@@ -342,7 +342,7 @@ UPDATE webhook.subscription SET filter = '$.result.total > 20', timeout = '1s' W
 CALL wrong_code($$ UPDATE webhook.subscription SET filter = '$.result' WHERE name = 'filtered' $$);
 SELECT filter FROM webhook.subscription WHERE name = 'filtered';
 SELECT webhook.unsubscribe('filtered');
--- changed: said where it cannot be told what an update changed, and only then
+-- changed: a warning if an update's changes are unknown, and only then
 CREATE TABLE with_previous (id int PRIMARY KEY, v int);
 CREATE TABLE without_previous (id int PRIMARY KEY, v int);
 CREATE TABLE without_updates (id int PRIMARY KEY, v int);
@@ -593,7 +593,7 @@ DELETE FROM users;
 SELECT name FROM pg_settings WHERE name LIKE 'webhook%';
 SELECT current_setting('webhook.retention', true) IS NULL AS no_setting;
 
--- created again it begins anew, also in a session that knew its predecessor
+-- created again it starts from nothing, also in a session that knew its predecessor
 SET client_min_messages = error;
 CREATE EXTENSION webhook;
 SELECT webhook.watch('users');

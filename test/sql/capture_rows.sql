@@ -33,7 +33,7 @@ UPDATE rows_user SET settings = NULL, name = NULL;
 TABLE events;
 CALL pg_temp.forget();
 
--- rows of the same bytes but for which column is null, and rows stored before a column was added
+-- rows of the same bytes except for which column is null, and rows stored before a column was added
 CREATE TABLE rows_pair (id integer PRIMARY KEY, a integer, b integer);
 SELECT webhook.watch('rows_pair');
 INSERT INTO rows_pair VALUES (1, 5, NULL);
@@ -401,7 +401,7 @@ ALTER TABLE rows_toast ALTER doc SET STORAGE EXTERNAL;
 SELECT webhook.watch('rows_toast', keep_previous => true);
 INSERT INTO rows_toast VALUES (1, 1, repeat('doc ', 100000));
 UPDATE rows_toast SET v = 2;
--- the same value, stored anew; then another
+-- the same value, stored again; then another
 UPDATE rows_toast SET doc = doc || '';
 UPDATE rows_toast SET doc = doc || '.';
 SELECT id, action, length(result ->> 'doc') AS doc, length(previous ->> 'doc') AS previous_doc, previous ->> 'v' AS previous_v FROM events;

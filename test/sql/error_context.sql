@@ -47,7 +47,7 @@ RESET ROLE;
 DROP OWNED BY regress_webhook_nobody;
 DROP ROLE regress_webhook_nobody;
 
--- the function of somebody who calls one of ours: his is told, and the statement he was at
+-- the function of somebody who calls one of ours: theirs is shown, with the statement that they ran
 CREATE FUNCTION setup() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM webhook.pause('nobody');
@@ -56,7 +56,7 @@ $$;
 SELECT setup();
 DROP FUNCTION setup();
 
--- somebody's event trigger, within one of ours: his frames stay
+-- somebody's event trigger, within one of ours: their frames stay
 CREATE TABLE error_context_item (id int PRIMARY KEY);
 CREATE FUNCTION no_triggers() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE

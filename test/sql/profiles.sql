@@ -46,7 +46,7 @@ CALL wrong($$ INSERT INTO webhook.profile (name, description, envelope) VALUES (
 -- Copies
 --
 SELECT webhook.copy_profile('aghanim', 'mine');
--- the same but for the name, and one's own
+-- the same except for the name, and one's own
 SELECT to_jsonb(a) - 'name' - 'builtin' = to_jsonb(m) - 'name' - 'builtin' AS same, m.builtin
 	FROM webhook.profile a, webhook.profile m WHERE a.name = 'aghanim' AND m.name = 'mine';
 UPDATE webhook.profile SET description = 'mine', headers = '{}' WHERE name = 'mine' RETURNING name, headers, failure_match;
@@ -183,7 +183,7 @@ CALL wrong(subscribe('scalar', '{"level": 3}'));
 SELECT webhook.subscribe('s', 'https://hooks.example.com/', profile => 'stripe') IS NOT NULL AS subscribed;
 CALL wrong($$ UPDATE webhook.subscription SET batch_size = 2 WHERE name = 's' $$);
 CALL wrong($$ UPDATE webhook.subscription SET profile = 'xsolla' WHERE name = 's' $$);
--- a row that no longer is as its profile asks (as a later version might) can still be disabled by the worker, and mended
+-- a row that no longer is as its profile asks (as a later version might) can still be disabled by the worker, and fixed
 ALTER TABLE webhook.profile DISABLE TRIGGER USER;
 UPDATE webhook.profile SET max_url_length = 10 WHERE name = 'stripe';
 UPDATE webhook.subscription SET state = 'disabled' WHERE name = 's';

@@ -292,7 +292,7 @@ CALL wrong($$ UPDATE webhook.secret SET expires_at = NULL WHERE secret = 'anothe
 -- at once
 SELECT webhook.rotate_secret('raw', 'the sixth', '0');
 TABLE secrets;
--- what a dump holds comes back as it was: none beside it that was made anew
+-- what a dump holds comes back as it was: none beside it that was made again
 DELETE FROM webhook.subscription WHERE name = 'raw';
 INSERT INTO webhook.subscription (name, url, profile) VALUES ('raw', 'https://hooks.example.com/', 'github');
 INSERT INTO webhook.secret (subscription_id, id, secret, expires_at) SELECT id, 6, 'the sixth', now() + interval '2 hours' FROM webhook.subscription WHERE name = 'raw';

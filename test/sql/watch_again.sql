@@ -77,7 +77,7 @@ SELECT webhook.unwatch('users');
 ALTER TABLE users ADD name text;
 
 --
--- Begun anew, nothing is left of it
+-- Watched again, nothing is left of it
 --
 SELECT webhook.watch('users');
 TABLE sources;

@@ -1,8 +1,8 @@
 # The promise: no event is lost, whatever dies, and a repeat carries the same
 # event id and the same body; nothing is announced that a crash can undo.
 #
-# The load of WebhookLoad.pm, and in its midst the worker is killed with SIGKILL
-# twice, upon which the whole cluster starts anew and all sessions lose their
+# The load of WebhookLoad.pm, and during it the worker is killed with SIGKILL
+# twice, upon which the whole cluster restarts and all sessions lose their
 # connections, and the server is stopped once with "pg_ctl stop -m immediate".
 # The sessions go on after the last unit that the database still knows of
 # (half of them commit asynchronously, so it may have forgotten some). Nobody

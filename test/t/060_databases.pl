@@ -199,7 +199,7 @@ $r->mode('/ok/three', undef);
 furnish($t, $r, 'three');
 insert_into($t, 'three');
 $r->wait_for_requests(3, '/ok/three');
-is($r->count('/ok/three'), 3, 'created anew under its name, it delivers its own event');
+is($r->count('/ok/three'), 3, 'created again under its name, it delivers its own event');
 
 # a copy of one that is at work: its worker steps aside and comes back
 $r->mode('/ok/two', undef);    # for the next request; the one under way hangs on
@@ -397,7 +397,7 @@ in 'bare', sub {
 $node->restart;
 insert_into($t, 'bare');
 in 'bare', sub {
-	like($t->sql('SELECT state FROM webhook.worker'), qr/^not_running/, 'until the server is started anew');
+	like($t->sql('SELECT state FROM webhook.worker'), qr/^not_running/, 'until the server is restarted');
 	$t->sql('SELECT webhook.start_worker()');
 	$t->wait_until_settled;
 };

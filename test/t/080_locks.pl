@@ -139,7 +139,7 @@ $holder->quit;
 check('hundreds of outcomes waited for a lock', '/ok/crm', $after);
 is($t->worker_pid, $worker, 'the worker lives');
 
-# somebody who works through the tables in an order of his own, again and again
+# somebody who works through the tables in another order, again and again
 my @sessions = $t->sessions((<<'SQL') x 2, (<<'SQL2') x 2);
 SET lock_timeout = '10s';
 DO $$

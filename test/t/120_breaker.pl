@@ -1,4 +1,4 @@
-# The promise: an endpoint in trouble is left alone but for a probe now and
+# The promise: an endpoint in trouble is left alone except for a probe now and
 # then, and costs nobody else anything; what happens meanwhile is kept, one
 # insert each, and arrives in order when the endpoint is well again.
 #

@@ -1,7 +1,7 @@
 # The promise: with batch_size, one request carries an array of up to so many
 # events, in order per entity; a batch that fails is sent again whole, under the
 # same id and with the same body, whatever else changes; and nothing is lost by
-# a crash in its midst. (That a batch waits no longer than 50 ms for more is
+# a crash during it. (That a batch waits no longer than 50 ms for more is
 # shown with a clock of its own in test/unit/test_queue_batch.c and
 # test_batch.c.)
 #

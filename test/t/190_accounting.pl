@@ -1,7 +1,7 @@
 # The promise: the books balance. At any moment, for each subscription and for
 # every event up to the settled checkpoint, matched = delivered + pending + dead,
 # exactly: no event is in none of the three states or in two of them, and nobody
-# has one that is not for him. Whatever fails, and however often the worker dies.
+# has one that is not for it. Whatever fails, and however often the worker dies.
 #
 # What is matched is computed here, in SQL, from the outbox and the subscriptions'
 # columns, independently of the worker. What lies beyond the settled checkpoint
@@ -10,7 +10,7 @@
 #
 # The endpoints answer 500, 404, 503, nothing, half a response or break the
 # connection for up to three requests in ten; one refuses some events for good, so that
-# there are dead letters. The worker is ended ten times in the midst of it, by
+# there are dead letters. The worker is ended ten times meanwhile, by
 # SIGTERM and SIGKILL in turns; the latter takes the whole cluster with it.
 #
 # Covers: exactly one state; nothing needs repair.
@@ -159,7 +159,7 @@ look();
 
 note "$looks looks at the books; up to $pending_seen pending, up to $beyond_seen events not accounted for yet";
 is($unbalanced, '', 'at every look matched = delivered + pending + dead, each event in exactly one of them');
-cmp_ok($broken, '>', 0, "$broken sessions lost their connection to a SIGKILL in the midst of their changes");
+cmp_ok($broken, '>', 0, "$broken sessions lost their connection to a SIGKILL during their changes");
 cmp_ok($looks,        '>=', $LOOKS * $RESTARTS, 'there were enough looks');
 cmp_ok($pending_seen, '>',  10,                     'some of them while deliveries were pending');
 

@@ -87,7 +87,7 @@ is_deeply([ entries($request) ], [ entry($request, $fifth) ], 'with an overlap o
 ok(accepted($request, $fifth),   'and is accepted');
 ok(!accepted($request, $fourth), 'and the old one is refused');
 
-# An overlap that passes while the worker has nothing to read the configuration anew for.
+# An overlap that passes while the worker has nothing to read the configuration again for.
 my $sixth = $t->sql("SELECT webhook.rotate_secret('s', overlap => '3 seconds')");
 my $until = $t->sql('SELECT max(expires_at) FROM webhook.secret');
 $request = event();

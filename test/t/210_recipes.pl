@@ -61,7 +61,7 @@ my @cases = (
 	[ 'with the usual tolerance',     $a, undef,   0 ],
 	[ 'signed just now',              signed(time),        undef, 1 ],
 	[ 'signed six minutes ago',       signed(time - 360),  undef, 0 ],
-	[ 'signed in six minutes',        signed(time + 360),  undef, 0 ],
+	[ 'signed an hour ahead',         signed(time + 3600), undef, 0 ],
 	[ 'several signatures, the right one last', { %$a, sent => "v1a,AAAA v1,AAAA $b->{sent} $a->{sent}" }, $always, 1 ],
 	[ 'several signatures, none of them right', { %$a, sent => "v1a,AAAA v1, $b->{sent}" }, $always, 0 ],
 	[ 'another version',        { %$a, sent => 'v2' . substr($a->{sent}, 2) }, $always, 0 ],

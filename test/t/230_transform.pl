@@ -117,12 +117,12 @@ is((outcome($id, 'plain'))[0], 'delivered', 'others have been sent the same even
 is((outcome(event('good')))[0], 'delivered', 'and this subscription the next one');
 $t->poll_sql('tried again', "SELECT count(*) = 2 FROM webhook.attempt WHERE event_number = $id AND subscription = 's'");
 is($t->sql("SELECT state, attempts FROM webhook.pending WHERE event_number = $id"), 'retry|2', 'it is retried by the schedule');
-function(q(BEGIN RETURN '"mended"'; END));
+function(q(BEGIN RETURN '"fixed"'; END));
 $t->sql("UPDATE webhook.pending SET next_attempt_at = now() WHERE event_number = $id");
 $t->sql("SELECT webhook.pause('s')");
 $t->sql("SELECT webhook.resume('s')");
 $t->poll_sql('delivered', "SELECT count(*) = 0 FROM webhook.pending WHERE event_number = $id");
-is(last_body(), '"mended"', 'and delivered when the function is mended');
+is(last_body(), '"fixed"', 'and delivered when the function is fixed');
 
 #
 # Time
@@ -258,7 +258,7 @@ CREATE FUNCTION public.takes_text(e text) RETURNS json LANGUAGE sql AS 'SELECT e
 CREATE FUNCTION public."Odd ""name"(e webhook.outbox) RETURNS json LANGUAGE sql AS 'SELECT ''"odd"''::json';
 SQL
 sub set_transform { my ($role, $name) = @_; return psql_as($role, "UPDATE webhook.subscription SET transform = '$name' WHERE name = 's'") }
-like(set_transform('alice', 'public.of_superuser'), qr/must be a member of role "\w+" to use its function/, 'nobody can have the rights of a superuser by his function');
+like(set_transform('alice', 'public.of_superuser'), qr/must be a member of role "\w+" to use its function/, 'nobody can have the rights of a superuser by their function');
 like(set_transform('bob', 'public.f'), qr/must be a member of role "alice"/, 'nor those of another role');
 is(set_transform('carol', 'public.f'), '', 'a member of the role can');
 is(psql_as('bob', "UPDATE webhook.subscription SET max_in_flight = 40 WHERE name = 's'"), '', 'who changes other columns need not be one');
@@ -276,7 +276,7 @@ sub superuser { return $t->sql('SELECT current_user') }
 # a function that comes to belong to somebody else
 is(set_transform('alice', 'public.f'), '', 'alice has her function again');
 $t->sql('ALTER FUNCTION public.f OWNER TO bob');
-like((outcome(event()))[1], qr/has another owner than when it was set/, 'is not called with his rights');
+like((outcome(event()))[1], qr/has another owner than when it was set/, 'is not called with the rights of that owner');
 $t->sql('ALTER FUNCTION public.f OWNER TO alice');
 
 #

@@ -47,7 +47,7 @@ sub outcomes
 	return $t->sql("SELECT count(*) FROM webhook.log WHERE outcome = '$outcome'");
 }
 
-# An event at a time until the worker has read its settings anew, which is seen by what becomes of one.
+# An event at a time until the worker has read its settings again, which is seen by what becomes of one.
 sub allow
 {
 	my ($networks, $outcome) = @_;

@@ -1,5 +1,5 @@
 # The promise: a copy of the database stays suspended until somebody says that it
-# shall deliver, and then it sends new events only; a standby is suspended until it
+# is to deliver, and then it sends new events only; a standby is suspended until it
 # is promoted, and then goes on with what was pending; what was moved goes on
 # when it is told that it was moved.
 #

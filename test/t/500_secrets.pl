@@ -87,7 +87,7 @@ like($err, qr/could not open a secret.*sealed for another row/s, 'copied into an
 write_private($key_file, "k2 $key{k2}\nk1 $key{k1}\n");
 $node->reload;
 ok(signed_with(event(), $second), 'with another first key, what is sealed under the old one is still used');
-is($t->sql('SELECT webhook.reseal()'), 2, 'it is sealed anew');
+is($t->sql('SELECT webhook.reseal()'), 2, 'it is sealed again');
 is(scalar(grep { /^sealed:k2:/ } split /\n/, kept()), 2, 'under the new key');
 write_private($key_file, "k2 $key{k2}\n");
 $node->reload;

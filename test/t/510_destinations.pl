@@ -169,7 +169,7 @@ set('known', ca => undef);
 $t->subscribe('unknown', $mtls, state => "'inactive'");
 like(sent('unknown'), qr/^\|tls_unknown_ca/, 'and is trusted by no other');
 
-# a connection belongs to who proved himself on it
+# a connection belongs to the client that authenticated on it
 my $either = "https://localhost:$port{either}/";
 for my $name ('with', 'without')
 {
@@ -328,7 +328,7 @@ is($t->sql("SELECT string_agg(kind, ' ') FROM webhook.credential c JOIN webhook.
 # -- secrets
 
 is($t->sql("SELECT bool_and(value LIKE 'sealed:k1:%') AND count(*) > 8 FROM webhook.credential"), 't', 'all of them are sealed');
-is($t->sql('SELECT webhook.reseal() = (SELECT count(*) FROM webhook.credential) + (SELECT count(*) FROM webhook.secret)'), 't', 'and can be sealed anew');
+is($t->sql('SELECT webhook.reseal() = (SELECT count(*) FROM webhook.credential) + (SELECT count(*) FROM webhook.secret)'), 't', 'and can be sealed again');
 is(sent('mtls'), '200|', 'after which they are what they were');
 $node->append_conf('postgresql.conf', "webhook.allowed_networks = ''\n");
 $node->reload;

@@ -79,7 +79,7 @@ is($r->count('/ok/crm'), 1, 'and the event is delivered');
 like(as('ann', "CALL webhook.test('crm', 'item', '1')"), qr/^200\|$/, 'an operator sends a test, made of a row');
 is(($r->requests('/ok/crm'))[-1]{body}, '{"entity_id":"1","entity_type":"item","action_type":"test","result":{"id":1,"v":"one"}}', 'which is the row as JSON');
 $t->sql('REVOKE SELECT ON item FROM ann');
-like(as('ann', "CALL webhook.test('crm')"), qr/^200\|$/, 'also where he may not read the table');
+like(as('ann', "CALL webhook.test('crm')"), qr/^200\|$/, 'also if ann may not read the table');
 is(($r->requests('/ok/crm'))[-1]{body}, '{"entity_id":"test","entity_type":"test","action_type":"test","result":{"test" : true, "subscription" : "crm"}}',
 	'which is then made up');
 like(as('ann', "CALL webhook.test('crm', 'item')"), qr/^ERROR:  permission denied for table item/, 'but not as a row of it');
@@ -139,7 +139,7 @@ like(as('ann', $_), qr/^ERROR:  only the extension's owner may change the .* of 
 is(as('ann', "UPDATE webhook.subscription SET url = url || '?' WHERE name = 'crm'; UPDATE webhook.subscription SET url = rtrim(url, '?') WHERE name = 'crm'"),
 	'', 'another path is hers to give');
 is($t->sql("UPDATE webhook.subscription SET url = 'https://example.com/' WHERE name = 'crm'; UPDATE webhook.subscription SET url = '$ok' WHERE name = 'crm'"),
-	'', 'and the owner changes what he likes');
+	'', 'and the owner changes anything');
 is(as('ann', "SELECT webhook.set_credential('crm', 'bearer', NULL)"), '', '(taken away, and given again below)');
 like(as('ann', "SELECT webhook.set_credential('crm', 'ca', 'file:/etc/passwd')"), qr/^ERROR:  must be superuser/, 'nor has she one read from a file');
 is(as('ann', "SELECT webhook.set_credential('crm', 'proxy', 'http://127.0.0.1:1'), webhook.set_credential('crm', 'bearer', 'ours')"), '|', 'without one she names a proxy');
@@ -197,14 +197,14 @@ as('bob', "SELECT webhook.subscribe('bobs', '" . $r->url('/status/400/bobs') . "
 as('app', "INSERT INTO item VALUES (3, 'three')");
 $t->poll_sql('a delivery of bob is given up', 'SELECT count(*) FROM webhook.dead_letter', 1);
 $t->wait_until_settled;
-is(as('bob', 'SELECT name FROM webhook.subscription'), 'bobs', 'bob sees his own subscription only');
+is(as('bob', 'SELECT name FROM webhook.subscription'), 'bobs', 'bob sees only the subscription of bob');
 is(as('ann', "SELECT string_agg(name, ',' ORDER BY name) FROM webhook.subscription"), 'crm,given', 'and ann hers');
-is(as('bob', 'SELECT string_agg(DISTINCT subscription, \',\') FROM webhook.log'), 'bobs', 'he sees his log only');
+is(as('bob', 'SELECT string_agg(DISTINCT subscription, \',\') FROM webhook.log'), 'bobs', 'and only the log of bob');
 is(as('bob', 'SELECT string_agg(DISTINCT subscription_id::text, \',\') FROM webhook.attempt'), as('bob', 'SELECT id FROM webhook.subscription'), 'also in the table');
-is(as('bob', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs', 'his status');
-is(as('bob', 'SELECT count(*) FROM webhook_internal.counters()'), 1, 'his counters');
-is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook_internal.privileged_call'), 1, 'and may operate his own');
-is(as('bob', 'SELECT count(*) FROM webhook.dead_letter'), 1, 'bob sees his dead letter');
+is(as('bob', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs', 'and that status');
+is(as('bob', 'SELECT count(*) FROM webhook_internal.counters()'), 1, 'and those counters');
+is(as('bob', 'SELECT cardinality(subscriptions) FROM webhook_internal.privileged_call'), 1, 'and may operate those');
+is(as('bob', 'SELECT count(*) FROM webhook.dead_letter'), 1, 'bob sees that dead letter');
 is(as('ann', 'SELECT count(*) FROM webhook.dead_letter'), 0, 'and ann does not');
 is(as('ann', "SELECT webhook.purge_dead_letters('0')"), 0, 'nor purges it');
 like(as('ann', "SELECT webhook.purge_dead_letters(subscription => 'bobs')"), qr/^ERROR:  subscription "bobs" does not exist/, 'for her there is no such subscription');
@@ -215,20 +215,20 @@ like(as('bob', $_), $no_such, "nor for bob is ann's: $_")
   q{UPDATE webhook_internal.privileged_call SET name = 'set_secret', arguments = '{"subscription": "crm"}'};
 is($t->sql('SELECT string_agg(secret, \' \' ORDER BY subscription_id, id) FROM webhook.secret'), $secrets_before, 'and her secrets are as they were');
 is(as('bob', "UPDATE webhook.subscription SET url = '$ok'; DELETE FROM webhook.subscription WHERE name = 'crm'; SELECT count(*) FROM webhook.subscription"), 1,
-	'direct writes touch his own');
+	'direct writes touch only those of bob');
 is($t->sql("SELECT owner FROM webhook.subscription WHERE name = 'crm'"), 'ann', 'hers is there');
 like(as('bob', "SELECT webhook.subscribe('crm', '$ok')"), qr/^ERROR:  subscription "crm" already exists/, 'a name that is taken is taken');
 my $sent = $r->count('/ok/crm/ann');
 $t->sql("UPDATE webhook.subscription SET url = '" . $r->url('/ok/crm/ann') . "' WHERE name = 'crm'");
-is(as('bob', "SELECT webhook.redeliver((SELECT max(event_number)::text FROM webhook.log))"), 1, 'what he sends again to all goes to all of his');
+is(as('bob', "SELECT webhook.redeliver((SELECT max(event_number)::text FROM webhook.log))"), 1, 'what bob sends again to all goes to all of bob');
 $t->wait_until_settled;
 is($r->count('/ok/crm/ann'), $sent, 'and to nobody else');
-like(as('ann', "SELECT outcome, response FROM webhook.log WHERE subscription = 'bobs' OR response IS NOT NULL AND subscription <> 'crm'"), qr/^$/, 'no condition on the log brings up his');
-like(as('bob', "UPDATE webhook.subscription SET owner = 'ann'"), qr/^ERROR:  must be a member of role "ann"/, 'he cannot give her his');
-is(as('kim', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs,crm,given', 'who shall see all does');
+like(as('ann', "SELECT outcome, response FROM webhook.log WHERE subscription = 'bobs' OR response IS NOT NULL AND subscription <> 'crm'"), qr/^$/, 'no condition on the log brings up those of bob');
+like(as('bob', "UPDATE webhook.subscription SET owner = 'ann'"), qr/^ERROR:  must be a member of role "ann"/, 'bob cannot give ann a subscription');
+is(as('kim', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), 'bobs,crm,given', 'whoever may see all does');
 is(as('eve', "SELECT string_agg(subscription, ',' ORDER BY subscription) FROM webhook.status"), '', 'another viewer sees none');
 is($t->sql('SELECT count(*) FROM webhook.subscription'), 3, 'the owner sees all');
-# nor is he told of hers
+# nor is bob told of those of ann
 for my $who ('ann', 'bob')
 {
 	as($who, "SELECT webhook.subscribe('ops of $who', '" . $r->url("/ok/ops/$who") . "', events => '{webhook_subscription.*}')");
@@ -237,11 +237,11 @@ $t->sql("UPDATE webhook.subscription SET state = 'disabled', state_reason = 'for
 as('ann', "SELECT webhook.resume('crm')");
 $t->wait_until_settled;
 is($r->count('/ok/ops/ann'), 2, 'of what happens to her subscription, she is told');
-is($r->count('/ok/ops/bob'), 0, 'and he is not');
+is($r->count('/ok/ops/bob'), 0, 'and bob is not');
 as($_, "SELECT webhook.unsubscribe('ops of $_')") for 'ann', 'bob';
 # teams
 $t->sql('CREATE ROLE team; GRANT team TO ann, bob; GRANT webhook_operator TO team');
-is(as('bob', "UPDATE webhook.subscription SET owner = 'team' WHERE name = 'bobs'"), '', 'he can share it with a team he is in');
+is(as('bob', "UPDATE webhook.subscription SET owner = 'team' WHERE name = 'bobs'"), '', 'bob can share it with a team as a member');
 is(as('ann', "SELECT count(*) FROM webhook.subscription WHERE name = 'bobs'"), 1, 'whose members then see it');
 as('ann', "SET ROLE team; SELECT webhook.subscribe('ours', '$ok')");
 is($t->sql("SELECT owner FROM webhook.subscription WHERE name = 'ours'"), 'team', 'what is made in the name of a team is its own');

@@ -1,8 +1,8 @@
 # The promise: the worker has the rights of the extension's owner while it
-# works, and nobody else's. What he puts on our tables (triggers, defaults,
-# checks, indexes of expressions) runs as him, can become nobody else, and leaves
+# works, and nobody else's. What others put on our tables (triggers, defaults,
+# checks, indexes of expressions) runs as that owner, can become nobody else, and leaves
 # nothing behind; what somebody else puts there does not run at all: deliveries
-# wait, and the status says why. So neither the owner, once he is no superuser,
+# wait, and the status says why. So neither the owner, once no superuser,
 # nor whoever has all privileges on our tables, gets any right by the worker.
 #
 # In two databases: one whose extension belongs to the bootstrap superuser, and
@@ -172,7 +172,7 @@ sub judge
 	return;
 }
 
-# What somebody does who has all privileges on our tables gives him nothing; deliveries wait until it is undone.
+# What somebody does who has all privileges on our tables gives them nothing; deliveries wait until it is undone.
 sub attack
 {
 	my ($what, $attack, $like, $undo, %args) = @_;
@@ -238,7 +238,7 @@ SQL
 	attack("$db: triggers for emptying segments",
 		join(';', map { "CREATE TRIGGER mine BEFORE TRUNCATE ON webhook.outbox_$_ FOR EACH STATEMENT EXECUTE FUNCTION sup.tr()" } 0 .. 7),
 		'trigger "mine" on webhook.outbox_\d runs function tr', join(';', map { "DROP TRIGGER mine ON webhook.outbox_$_" } 0 .. 7));
-	# a function of the owner's, and code of his own in the condition
+	# a function of the owner's, and foreign code in the condition
 	$t->sql("CREATE FUNCTION harmless() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; ALTER FUNCTION harmless() OWNER TO $owner");
 	attack("$db: a condition that calls a function", 'CREATE TRIGGER mine BEFORE INSERT ON webhook.attempt FOR EACH ROW WHEN (sup.mine()) EXECUTE FUNCTION public.harmless()',
 		'trigger "mine" on webhook.attempt(_\d)? runs function mine', 'DROP TRIGGER mine ON webhook.attempt');
@@ -284,7 +284,7 @@ SQL
 		'trigger "mine" on webhook.attempt_\d runs function tr',
 		join(';', map { "DROP TRIGGER mine ON webhook.attempt_$_" } 0 .. 7));
 	# what may be: one that never runs, a function that is more like ours than ours, a reference with a trigger behind it
-	is(as('sup', <<'SQL'), '', "$db: what is of no use to him can stay");
+	is(as('sup', <<'SQL'), '', "$db: what is of no use to them can stay");
 CREATE FUNCTION webhook_internal.announce(bigint, text, text, text) RETURNS void LANGUAGE sql AS 'SELECT sup.mine()';
 CREATE FUNCTION webhook_internal.secret_owner(int, int) RETURNS text LANGUAGE sql AS 'SELECT sup.mine()::text';
 CREATE FUNCTION webhook_internal.append_event(text, text, text, json, text, text) RETURNS bigint LANGUAGE sql AS 'SELECT sup.mine(); SELECT 1::bigint';
@@ -321,11 +321,11 @@ attacks('postgres', $super);
 	# what cannot be undone with the transaction is refused, and said
 	sub harm
 	{
-		my ($what, $harm, $like, $mend) = @_;
+		my ($what, $harm, $like, $fix) = @_;
 		is(as('boss', $harm), '', "$what: it can be done");
 		as('app', 'INSERT INTO item DEFAULT VALUES');
 		$t->poll_sql("$what: the status says so", "SELECT state = 'failing' AND reason ~ '$like' FROM webhook.worker");
-		is(as('boss', $mend), '', "$what: it is undone");
+		is(as('boss', $fix), '', "$what: it is undone");
 		$t->wait_until_settled;
 		return;
 	}
@@ -354,7 +354,7 @@ SQL
 	$t->sql('GRANT pg_read_server_files TO boss');
 	$t->sql("UPDATE webhook.subscription SET timeout = '14s' WHERE name = 'crm'");
 	as('app', 'INSERT INTO item DEFAULT VALUES');
-	poll_until('where he may read files, it is', sub { (grep { ($_->{headers}{authorization} // '') eq 'Bearer not-for-boss' } $r->requests('/ok/owned/crm')) > 0 });
+	poll_until('if the owner may read files, it is', sub { (grep { ($_->{headers}{authorization} // '') eq 'Bearer not-for-boss' } $r->requests('/ok/owned/crm')) > 0 });
 	is((grep { ($_->{headers}{authorization} // '') eq 'Bearer not-for-boss' } $r->requests('/ok/postgres/crm')) + 0, 0, 'only there');
 	$t->sql("REVOKE pg_read_server_files FROM boss; DELETE FROM webhook.credential");
 	$t->wait_until_settled;

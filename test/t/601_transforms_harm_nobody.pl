@@ -229,7 +229,7 @@ like(join(' ', outcome(event('bad'), $name)), qr/^transform_failed .*has another
 $t->sql('ALTER ROLE alicia RENAME TO alice');
 
 #
-# A worker that is ended in the midst of a call, and a stop
+# A worker that is ended during a call, and a stop
 #
 # A statement that makes an event, waits until its function is being called, and then does something, all in one session: a
 # call lasts less than half a second, which a look from outside may miss.
@@ -271,7 +271,7 @@ for my $how ('terminated', 'stopped')
 		$worker = $t->wait_for_worker;
 	}
 	$t->wait_until_settled;
-	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'"), $before + 1, "$how in the midst of a call: no attempt is counted but the one that ends");
+	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'"), $before + 1, "$how during a call: no attempt is counted except the one that ends");
 	is($t->sql("SELECT attempt_number FROM webhook.attempt WHERE subscription = '$name' ORDER BY event_number DESC, attempt_number DESC LIMIT 1"), 1, '... and that is its first');
 }
 

@@ -57,7 +57,7 @@ BEGIN
 	BEGIN EXECUTE 'SET SESSION AUTHORIZATION postgres'; EXCEPTION WHEN OTHERS THEN NULL; END;
 	BEGIN EXECUTE 'CREATE TEMP TABLE left_behind ()'; EXCEPTION WHEN OTHERS THEN NULL; END;
 	PERFORM set_config('search_path', 'evil', false), set_config('application_name', 'left behind', false);
-	-- an operator too: what a session's user may do must not be lent to him
+	-- an operator too: what a session's user may do must not be lent to them
 	BEGIN UPDATE webhook.subscription SET url = 'https://127.0.0.1:1/stolen' WHERE name = 'guarded'; EXCEPTION WHEN OTHERS THEN NULL; END;
 	BEGIN PERFORM webhook.set_credential('guarded', 'ca', 'file:/etc/passwd'); EXCEPTION WHEN OTHERS THEN NULL; END;
 	BEGIN PERFORM webhook.set_credential('crm', 'bearer', 'file:/etc/passwd'); EXCEPTION WHEN OTHERS THEN NULL; END;
@@ -104,7 +104,7 @@ for my $who ('postgres', 'op')
 	is($t->sql('SELECT count(*) FROM trace'), 0, 'and nothing of a table that is not theirs has run');
 }
 is(as('evil', "CALL webhook.test('crm')"), '200|', 'its owner tests');
-like(last_body(), qr/"entity_type":"mine too"/, 'with a row of his, of the table whose row security does not apply to him');
+like(last_body(), qr/"entity_type":"mine too"/, 'with a row of the owner, of a table whose row security does not apply to the owner');
 $t->sql("TRUNCATE trace");
 
 # named: all of it as the owner
@@ -145,7 +145,7 @@ like(as('low', "CALL webhook.test('crm', 'hidden')"), qr/^ERROR:  permission den
 $t->sql('CREATE ROLE owners; GRANT owners TO low; ALTER TABLE hidden OWNER TO owners; GRANT USAGE ON SCHEMA public TO owners');
 is(as('low', "CALL webhook.test('crm')"), '200|', 'a member of the role that owns it need not name it');
 like(last_body(), qr/"v":"hush"/, 'and is shown its row');
-is($t->sql("SELECT * FROM webhook_internal.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'a superuser must name it: he is a member of all roles, and of none');
+is($t->sql("SELECT * FROM webhook_internal.sample_row('hidden', 'webhook_capture', NULL, NULL, false)"), '||', 'a superuser must name it: a superuser is a member of all roles, and of none');
 
 # an error, or no end, of the owner's code
 as('evil', <<'SQL');

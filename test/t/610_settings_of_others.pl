@@ -152,7 +152,7 @@ for my $scope ('DATABASE hostile', "ROLE $super", 'ROLE ALL', "ROLE $super IN DA
 	cmp_ok($total, '>', 150, "$scope: $total settings are set to something odd");
 	unlike($not, qr/work_mem|exit_on_error|search_path|client_encoding|timeout|replication_role|default_transaction/, "$scope: none that matters was left out");
 	deliver($n, $scope);
-	# a second, with the other end of numbers and another enum, for the level that its owner has in his hand
+	# a second, with the other end of numbers and another enum, for the level that its owner controls
 	if ($n == 1)
 	{
 		$admin->query_safe("SELECT total FROM make_odd('$scope', 2)");

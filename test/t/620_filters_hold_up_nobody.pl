@@ -27,7 +27,7 @@ $t->watch($_) for qw(good bad);
 $t->subscribe('good', $r->url('/ok/good'), events => "'{good.*}'");
 $t->subscribe('told', $r->url('/ok/told'), events => "'{webhook_subscription.*}'");
 
-# Of a process, in kB; and from now on its peak is counted anew.
+# Of a process, in kB; and from now on its peak is counted again.
 sub peak
 {
 	my ($pid) = @_;
@@ -150,7 +150,7 @@ $t->sql("SELECT webhook.resume('slow')");
 $r->wait_for_requests(12, '/ok/slow');
 $t->wait_until_settled;
 is($r->count('/ok/slow'), 12, 'those that are for it arrive');
-is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'slow'"), 15, 'those of which it cannot be told are dead letters');
+is($t->sql("SELECT count(*) FROM webhook.dead_letter WHERE subscription = 'slow'"), 15, 'events that cannot be judged are dead letters');
 my @ids = map { $_->{headers}{'webhook-id'} =~ /_(\d+)$/ ? $1 : () } ($r->requests('/ok/slow'))[ 2 .. 11 ];
 is("@ids", join(' ', sort { $a <=> $b } @ids), 'in order');
 
@@ -165,7 +165,7 @@ $t->poll_sql('each delivery of theirs is dead or kept', <<'SQL', '5|5|20');
 SELECT min(n), max(n), count(*) FROM (SELECT (SELECT count(*) FROM webhook.dead_letter d WHERE d.subscription_id = s.id)
 	+ (SELECT count(*) FROM webhook.pending p WHERE p.subscription_id = s.id) AS n FROM webhook.subscription s WHERE s.name LIKE 'many%') n
 SQL
-# the third may be judged anew, when it is disabled already
+# the third may be judged again, when it is disabled already
 is( $t->sql(<<'SQL'), 't', 'each after three events');
 SELECT bool_and(n IN (2, 3)) FROM (SELECT count(*) AS n FROM webhook.dead_letter WHERE subscription LIKE 'many%' GROUP BY subscription) n
 SQL
@@ -173,7 +173,7 @@ $t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name L
 $t->wait_until_settled;
 
 #
-# To end, in the midst of it
+# To end, during it
 #
 $node->append_conf('postgresql.conf', "webhook.filter_timeout = '10s'\n");
 $t->sql("ALTER SYSTEM RESET webhook.filter_timeout; SELECT pg_reload_conf()");

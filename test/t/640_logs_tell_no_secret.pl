@@ -312,7 +312,7 @@ SQL
 		[ 'a certificate and its key', <<SQL, qr/^\s*$/ ],
 BEGIN; SELECT webhook.set_credential('$p', 'client_certificate', $v{client_certificate}); SELECT webhook.set_credential('$p', 'client_key', $v{client_key}); COMMIT;
 SQL
-		[ 'the key of another', <<SQL, qr/is not the key of the first certificate/ ],
+		[ 'the key of another', <<SQL, qr/is not that of the first certificate/ ],
 BEGIN; SELECT webhook.set_credential('$p-ed', 'client_certificate', $v{client_certificate}); SELECT webhook.set_credential('$p-ed', 'client_key', $v{stranger_key}); COMMIT;
 SQL
 		[ 'a key alone', "SELECT webhook.set_credential('$p-ed', 'client_key', $v{stranger_key})", qr/needs both/ ],

@@ -91,7 +91,7 @@ $t->wait_until_settled;
 is(scalar(grep { $_->{body} =~ /secret/ } $r->requests), 0, 'and nothing of it is sent');
 
 #
-# A writer is in the midst of a transaction: a migration that changes nothing passes
+# A writer has a transaction open: a migration that changes nothing passes
 #
 my $writer = $node->background_psql('postgres', on_error_stop => 1);
 $writer->query_safe("BEGIN; UPDATE app.orders SET state = 'held'");
@@ -111,7 +111,7 @@ $t->sql("INSERT INTO app.users VALUES (6000, 'Eve', 'x', 7)");
 is($t->sql('SELECT count(*) FROM webhook.outbox'), $before, 'a trigger that was disabled stays so');
 
 #
-# unwatch and watch begin anew
+# unwatch and watch begin again
 #
 $t->sql("SELECT webhook.unwatch('app.users'); SELECT webhook.watch('app.users')");
 is($t->sql("SELECT entity_type, exclude_columns, tenant, keep_previous, fires FROM webhook.source WHERE source = 'app.users'::regclass"),

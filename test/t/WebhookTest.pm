@@ -356,7 +356,7 @@ sub release
 	return;
 }
 
-# Requests under way at PATH and below it: { now, most }; with RESET, the most is counted anew from now on.
+# Requests under way at PATH and below it: { now, most }; with RESET, the most is counted again from now on.
 sub concurrent
 {
 	my ($self, $path, $reset) = @_;

@@ -1,7 +1,7 @@
 /*
  * local_server.h
  *	  An HTTP server on 127.0.0.1 for the engine's tests: one thread, plain
- *	  sockets. The path of a request says how it shall be answered:
+ *	  sockets. The path of a request says how it is answered:
  *
  *	  /status/NNN   with that status; 200 also says what the body was
  *	  /retry-after/NNN/...  with that status and that header, "_" for a blank
@@ -9,8 +9,8 @@
  *	  /recover      500 and "ill_", and 200 and "well" after server_release
  *	  /hang         never
  *	  /close        the connection is closed instead
- *	  /partial      closed in the midst of the body
- *	  /cut          closed in the midst of the headers, after a status of 200
+ *	  /partial      closed within the body
+ *	  /cut          closed within the headers, after a status of 200
  *	  /folded       200, whose headers begin with a folded line
  *	  /last         200, and then the connection is closed
  *	  /token/NNN    200 with a token, "token-1" and so on, that lives NNN seconds

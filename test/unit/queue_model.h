@@ -100,7 +100,7 @@ typedef struct Model
 	bool admit[SUBS]; /* one of it may be started */
 	int64_t not_before[SUBS];
 	int under_way[SUBS];
-	bool hurry[SUBS]; /* its retries shall be made due */
+	bool hurry[SUBS]; /* its retries are to be made due */
 	int opened;       /* breakers, in all seeds */
 	int probed;
 	int batches; /* started, of more than one */

@@ -44,7 +44,7 @@ test_opens_after_failures_in_a_row(void **state)
 	WhBreaker b = {0};
 
 	(void) state;
-	/* any answer begins the count anew; what was not tried says nothing */
+	/* any answer restarts the count; what was not tried says nothing */
 	for (size_t i = 0; i < lengthof(answers); i++)
 	{
 		for (int k = 1; k < WH_BREAKER_FAILURES; k++)
@@ -94,7 +94,7 @@ test_backoff(void **state)
 		assert_true(probe_ended(&b, WH_CLASS_ENDPOINT, -1));
 		assert_int_equal(b.state, WH_BREAKER_OPEN);
 	}
-	/* when it opens the next time it begins anew */
+	/* when it opens the next time it starts again */
 	wh_breaker_probe(&b);
 	assert_true(probe_ended(&b, WH_CLASS_DELIVERED, -1));
 	assert_int_equal(b.state, WH_BREAKER_CLOSED);

@@ -167,7 +167,7 @@ test_rebinding(void **state)
 	resolve_to(2, rows);
 	named("rebind.example");
 	expect(WH_OUT_DELIVERED);
-	/* another port is looked up anew, as the same one is after a minute */
+	/* another port is looked up again, as the same one is after a minute */
 	snprintf(url, sizeof(url), "http://rebind.example:%d/status/200", port == 65535 ? 1 : port + 1);
 	subscribe(1, url);
 	expect(WH_OUT_ADDRESS);

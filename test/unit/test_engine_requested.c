@@ -204,7 +204,7 @@ test_rate(void **state)
 	delivered(3);
 }
 
-/* Also for what was put aside too early: the limit of its subscription was read anew meanwhile. */
+/* Also for what was put aside too early: the limit of its subscription was read again meanwhile. */
 static void
 test_rate_read_anew(void **state)
 {

@@ -411,7 +411,7 @@ forget(WhList *list)
 		wh_delivery_free(d);
 }
 
-/* The segment of a batch's lead is emptied: it becomes a dead letter, and the worker begins anew. */
+/* The segment of a batch's lead is emptied: it becomes a dead letter, and the worker starts again. */
 static void
 rotate(void)
 {

@@ -67,7 +67,7 @@ test_never_more(void **state)
 		}
 }
 
-/* On time, or late by less than the slack, the pace is kept: but for a fiftieth. */
+/* On time, or late by less than the slack, the pace is kept, except for a fiftieth. */
 static void
 test_nearly_all(void **state)
 {

@@ -92,7 +92,7 @@ static void
 finds_what_looking_at_all_finds(void **state)
 {
 	(void) state;
-	/* few words, so that many routes share a key; dots are part of them, but for the last */
+	/* few words, so that many routes share a key; dots are part of them, except the last */
 	static const char *const words[] = {"", "a", "a.new", "user", "order", "\xc3\xa4", "7", WH_OPERATIONAL};
 	static const char *const actions[] = {"new", "update", "delete", "truncate", "test"};
 	Route routes[200];

@@ -398,7 +398,7 @@ test_no_memory(void **state)
 		{
 			bool ok;
 
-			wh_key_wipe(&(WhKey){.len = 0}); /* so that the contexts are made anew */
+			wh_key_wipe(&(WhKey){.len = 0}); /* so that the contexts are made again */
 			strcpy(out, "x");
 			fail_malloc_at(n);
 			if (i % 2 == 0)

@@ -3,7 +3,7 @@
  *	  The nine built-in profiles, as docs/profiles.md shows them: what each makes
  *	  of events (that the page shows what is stored is seen to by
  *	  test/t/220_profiles.pl). The record of Website Toolbox's documentation and the
- *	  player.update of Aghanim's come out as their pages print them, but for
+ *	  player.update of Aghanim's come out as their pages print them, except for
  *	  the order of keys and the ids, which are ours.
  */
 #include "template_unit.h"

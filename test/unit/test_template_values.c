@@ -272,7 +272,7 @@ test_huge_json(void **state)
 	sample_result(&s, json);
 	wh_buffer_init(&out, size);
 	assert_int_equal(wh_template_render(t, &s.values, &out), WH_RENDERED);
-	/* each key once, with its later value, but for the template's own */
+	/* each key once, with its later value, except the template's own */
 	for (p = out.data; (p = strstr(p, "\"k")) != NULL; p++, n++)
 	{
 		int key;
