@@ -30,7 +30,7 @@ PG_CPPFLAGS = $(addprefix -I,$(FOLDERS)) \
 # not use; that warning says nothing here. All others are errors.
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lcrypto
-# A library that dies where the tests in test/fault want it to: worker/fault.c.
+# A library that dies where the tests in test/fault want it to: worker/process/fault.c.
 ifdef FAULTS
 PG_CPPFLAGS += -DWEBHOOK_FAULTS
 SHLIB_LINK += -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
@@ -65,10 +65,13 @@ $(DATA_built): $(sort $(wildcard sql/src/*.sql))
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: demo test test-long unit lint asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
+.PHONY: demo docs test test-long unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
+
+docs: ## write docs/reference.md from the catalogue
+	@bash scripts/docs.sh
 
 test: ## set up, then run every test (ONLY="lint unit regress isolation tap fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
@@ -105,6 +108,9 @@ chaos: ## commits, kills, a receiver and an operator at random, against a table 
 
 soak: ## load and random faults (MINUTES=2), then exact accounting
 	@ONLY=soak MINUTES='$(or $(MINUTES),2)' bash scripts/test.sh
+
+drawings: ## docs/images/*.svg, of docs/drawings/*.txt
+	@node scripts/drawings.mjs
 
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)

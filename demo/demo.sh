@@ -68,7 +68,7 @@ requests=0 # expected to have arrived by now
 arrived() { cat "$WORK/receiver/requests.jsonl" 2>/dev/null | wc -l; }
 arrived_at_least() { [ "$(arrived)" -ge "$1" ]; }
 nothing_left() {
-  [ "$(query "SELECT coalesce(sum(queued + in_flight), 0) + (SELECT count(*) FROM webhook.pending) FROM webhook.status WHERE subscription IS NOT NULL")" = 0 ]
+  [ "$(query "SELECT coalesce(sum(queued + in_flight), 0) + (SELECT count(*) FROM webhook.pending) FROM webhook.status")" = 0 ]
 }
 logged_at_least() { [ "$(query "SELECT count(*) FROM webhook.attempt")" -ge "$1" ]; }
 
@@ -156,7 +156,7 @@ UPDATE users SET role = 'admin' WHERE email = 'ada@acme.example';
 UPDATE companies SET employees = 43 WHERE id = '$acme';
 BEGIN;
 UPDATE users SET balance = balance + 10 WHERE email = 'grace@globex.example';
-UPDATE users SET is_state = 'inactive' WHERE email = 'grace@globex.example';
+UPDATE users SET is_active = false WHERE email = 'grace@globex.example';
 COMMIT;
 UPDATE users SET name = name;
 UPDATE users SET password_hash = 'scrypt\$3' WHERE email = 'ada@acme.example';
@@ -214,7 +214,7 @@ SELECT to_char(started_at, 'HH24:MI:SS.MS') AS at, event_id, subscription AS "fo
 SELECT * FROM webhook.status;
 SQL
 
-query "SELECT json_build_object('event_id', webhook.event_id(id), 'entity_type', entity_type, 'entity_id', entity_id,
+query "SELECT json_build_object('event_id', webhook.event_id(event_number), 'entity_type', entity_type, 'entity_id', entity_id,
   'action_type', action_type, 'result', result::text) FROM webhook.outbox ORDER BY event_number" >"$WORK/outbox.jsonl"
 
 echo
@@ -236,6 +236,6 @@ if [ -n "$KEEP" ]; then
   say "  stop         $stop; kill $receiver_pid; rm -rf $WORK"
 else
   say "  make demo KEEP=1     the same, left running to play with"
-  say "  README.md            sixty seconds to webhooks from a database of your own"
+  say "  README.md            a quick start for a database of your own"
   say "  make test            every promise, tested"
 fi

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
 #include "retry.h"
 
 WhDelivery *
@@ -59,14 +60,9 @@ wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_M
 {
 	uint64_t hash = 0;
 
-	/* each step is one to one and mixes well (the finalizer of splitmix64), so the order counts too */
+	/* each step is one to one, so the order counts too */
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
-	{
-		hash = (hash ^ (uint64_t) d->event->id) + UINT64_C(0x9e3779b97f4a7c15);
-		hash = (hash ^ (hash >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-		hash = (hash ^ (hash >> 27)) * UINT64_C(0x94d049bb133111eb);
-		hash ^= hash >> 31;
-	}
+		hash = wh_hash_mix((hash ^ (uint64_t) d->event->id) + UINT64_C(0x9e3779b97f4a7c15));
 	snprintf(out, WH_BATCH_ID_MAX, "bat_%.*s_%" PRId64 "_%016" PRIx64, WH_INSTANCE_LEN, instance,
 			 lead->event->id, hash);
 }
@@ -153,7 +149,7 @@ share_end(WhDelivery *lead)
 		d->duration_us = lead->duration_us;
 		d->response =
 			well || lead->response == NULL ? NULL : strdup(lead->response); /* or none, without memory */
-		memcpy(d->error, lead->error, sizeof(d->error));
+		(void) wh_delivery_set_error(d, wh_delivery_error(lead), strlen(wh_delivery_error(lead)));
 	}
 	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))
 		if (d->transformed == WH_LEFT_OUT)
@@ -171,7 +167,7 @@ wh_batch_ended(WhDelivery *lead, WhTransfer *t, const WhRetryPolicy *policy, int
 	lead->duration_us = t->duration_us;
 	lead->response = t->response;
 	t->response = NULL;
-	memcpy(lead->error, t->error, sizeof(lead->error));
+	(void) wh_delivery_set_error(lead, t->error, strlen(t->error));
 	decide(lead, policy, now_us, asked_us, rand);
 	share_end(lead);
 }

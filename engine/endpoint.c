@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
 #include "token.h"
 #include "sign.h"
 
@@ -189,32 +190,22 @@ wh_endpoint_free(Endpoint *endpoint)
 	free(endpoint);
 }
 
-static uint64_t
-fnv1a(uint64_t hash, const void *bytes, size_t len)
-{
-	const unsigned char *p = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 uint64_t
 wh_endpoint_lane(const Endpoint *endpoint, const WhEvent *event)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = WH_HASH_START;
 
 	switch (endpoint->sub.ordering)
 	{
 		case WH_ORDER_STRICT:
-			return fnv1a(hash, &endpoint->sub.id, sizeof(endpoint->sub.id));
+			return wh_hash_bytes(hash, &endpoint->sub.id, sizeof(endpoint->sub.id));
 		case WH_ORDER_NONE:
-			return fnv1a(hash, &event->id, sizeof(event->id));
+			return wh_hash_bytes(hash, &event->id, sizeof(event->id));
 		case WH_ORDER_ENTITY:
 			break;
 	}
-	hash = fnv1a(hash, event->entity_type, strlen(event->entity_type) + 1);
-	return event->entity_id ? fnv1a(hash, event->entity_id, strlen(event->entity_id)) : hash;
+	hash = wh_hash_bytes(hash, event->entity_type, strlen(event->entity_type) + 1);
+	return event->entity_id ? wh_hash_bytes(hash, event->entity_id, strlen(event->entity_id)) : hash;
 }
 
 void

@@ -192,6 +192,7 @@ refuse(WhEngine *e, WhDelivery *d)
 bool
 wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 {
+	static const char interrupted[] = "the worker ended while this request may have been in flight";
 	Endpoint *endpoint = wh_queue_owner(e->queue, submit->subscription_id);
 	WhDelivery *d = endpoint ? wh_batch_delivery(submit, endpoint) : NULL;
 	WhDelivery *lead = d;
@@ -221,7 +222,7 @@ wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 				wh_breakers_look_soon(&e->breakers);
 				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
 				d->first_us = e->config.now_us();
-				snprintf(d->error, sizeof(d->error), "the worker ended while this may have been under way");
+				(void) wh_delivery_set_error(d, interrupted, strlen(interrupted));
 			}
 			else
 				d->attempts--;

@@ -62,7 +62,7 @@ static void
 note_problem(Profile *p, const char *what, const char *why)
 {
 	if (p->problem[0] == '\0')
-		snprintf(p->problem, sizeof(p->problem), "the profile cannot be used: its %s: %s", what, why);
+		snprintf(p->problem, sizeof(p->problem), "invalid profile: its %s: %s", what, why);
 }
 
 /* A template that is no good is a problem that requests tell of; false: no memory. */
@@ -88,7 +88,7 @@ compile_all(Profile *p)
 	if (row->envelope == NULL || row->content_type == NULL || row->event_prefix == NULL ||
 		row->transaction_prefix == NULL || row->algorithm == NULL)
 	{
-		note_problem(p, "row", "a column that must have a value has none");
+		note_problem(p, "row", "a required column is null");
 		return true;
 	}
 	if (!compile(p, WH_TEMPLATE_ENVELOPE, "envelope", row->envelope, strlen(row->envelope), &p->envelope) ||
@@ -164,6 +164,6 @@ wh_profile_judge(const Profile *profile, WhTransfer *t)
 	if (row->failure_fields)
 		wh_answer_text(row->failure_fields, t->response, t->error, sizeof(t->error));
 	if (t->error[0] == '\0')
-		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d, and that it failed",
+		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d and reported a failure",
 				 t->http_status);
 }

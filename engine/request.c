@@ -201,7 +201,7 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	message.body_len = t->body.len;
 	if (!wh_sign(&profile->signing, keys, n_keys, &message, signature, sizeof(signature)))
 		return fails(t, WH_OUT_INTERNAL,
-					 "the request could not be signed: the subscription has no usable secret");
+					 "the request could not be signed: the subscription has no valid secret");
 
 	if (!wh_access_of(&endpoint->sub, t, &access))
 		return false;

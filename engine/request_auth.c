@@ -32,7 +32,7 @@ static bool
 unusable(WhTransfer *t, const WhCredential *c)
 {
 	t->kind = WH_OUT_INTERNAL;
-	snprintf(t->error, sizeof(t->error), "a credential of the subscription cannot be used: %.*s",
+	snprintf(t->error, sizeof(t->error), "invalid credential of the subscription: %.*s",
 			 (int) strcspn(c->kind, ":"), c->kind);
 	return false;
 }

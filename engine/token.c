@@ -166,7 +166,7 @@ wh_token_request(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
 
 	if (!wh_access_of(sub, t, &access))
 		return false;
-	snprintf(t->error, sizeof(t->error), "the credential oauth2 cannot be used, or out of memory");
+	snprintf(t->error, sizeof(t->error), "invalid credential oauth2, or out of memory");
 	wh_buffer_init(&url, TEXT_MAX);
 	ok = append_member(json, strlen(json), "token_url", &url) &&
 		 wh_buffer_puts(&t->body, "grant_type=client_credentials") && add_client(json, t) &&

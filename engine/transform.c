@@ -180,7 +180,7 @@ take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, char *text, s
 	if (kind == WH_OUT_DELIVERED && too_large(lead, len, max))
 	{
 		t->kind = WH_OUT_BODY_TOO_LARGE;
-		snprintf(t->error, sizeof(t->error), "the transform made more than %zu bytes", max);
+		snprintf(t->error, sizeof(t->error), "the transform returned more than %zu bytes", max);
 	}
 	else if (kind == WH_OUT_DELIVERED)
 	{

@@ -44,41 +44,39 @@ wh_check_url(const char *url)
 		case WH_TARGET_OK:
 			break;
 		case WH_TARGET_NO_URL:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the endpoint's URL is not a URL"),
-					errdetail("It must have a scheme and a good host and port, no blanks, control or "
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid URL of the endpoint"),
+					errdetail("It must have a scheme and a valid host and port, no blanks, control or "
 							  "non-ASCII characters, and at most %d bytes.",
 							  WH_URL_MAX),
-					errhint("Give the endpoint as https://host/path."));
+					errhint("Specify the endpoint as https://host/path."));
 			break;
 		case WH_TARGET_SCHEME:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the endpoint's URL has a scheme that webhooks do not use"),
-					errdetail("Only https, and http where it is allowed, can be delivered to."),
-					errhint("Give the endpoint as https://host/path."));
+					errmsg("URL of the endpoint has an unsupported scheme"),
+					errdetail("Only https and, if allowed, http are supported."),
+					errhint("Specify the endpoint as https://host/path."));
 			break;
 		case WH_TARGET_HTTP:
-			ereport(
-				ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the endpoint's URL is not encrypted"),
-				errdetail("The URL is http, and webhook.allow_http is off."),
-				errhint("Use https, or have a superuser set webhook.allow_http for a network you trust."));
+			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("URL of the endpoint is not https"),
+					errdetail("The URL is http, and webhook.allow_http is off."),
+					errhint("Use https, or have a superuser set webhook.allow_http for a trusted network."));
 			break;
 		case WH_TARGET_CREDENTIALS:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the endpoint's URL has credentials in it"),
-					errdetail("A user name or password in a URL would be shown wherever the URL is."),
-					errhint("Leave them out; requests are signed."));
+					errmsg("URL of the endpoint contains credentials"),
+					errdetail("A user name or password would be shown wherever the URL is shown."),
+					errhint("Remove them, and set them with webhook.set_credential()."));
 			break;
 		case WH_TARGET_FRAGMENT:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the endpoint's URL has a fragment"),
-					errdetail("What follows a \"#\" is never sent to a server."),
-					errhint("Leave the fragment out."));
+					errmsg("URL of the endpoint has a fragment"),
+					errdetail("The part after \"#\" is never sent to a server."),
+					errhint("Remove the fragment."));
 			break;
 		case WH_TARGET_ADDRESS:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("the endpoint's address may not be dialled"),
+					errmsg("address of the endpoint is not allowed"),
 					errdetail("It is private, loopback, link-local or otherwise special, and not in "
 							  "webhook.allowed_networks."),
 					errhint("Use a public address, or have a superuser add the network to "
@@ -120,14 +118,15 @@ webhook_check_template(PG_FUNCTION_ARGS)
 
 	if (!header && strcmp(kind, "envelope") != 0)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown kind of template"),
-				errdetail("Kinds: envelope, header."), errhint("An envelope is JSON, a header is text."));
+				errdetail("Valid kinds are envelope and header."),
+				errhint("An envelope is JSON, a header is text."));
 	template =
 		wh_template_compile(header ? WH_TEMPLATE_HEADER : WH_TEMPLATE_ENVELOPE, utf8, strlen(utf8), &error);
 	if (template == NULL && error.no_memory)
 		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
 	if (template == NULL)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("%s is not usable", text_to_cstring(PG_GETARG_TEXT_PP(2))),
+				errmsg("invalid %s", text_to_cstring(PG_GETARG_TEXT_PP(2))),
 				errdetail_internal("At character %d: %s.", characters(utf8, error.at) + 1, error.why),
 				errhint(header ? "A header is text with {name} in it; docs/profiles.md lists the variables."
 							   : "An envelope is JSON in which a string \"$name\" stands for a value; "
@@ -148,10 +147,11 @@ wh_refuse_credential(const char *kind, const char *why)
 
 	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			known == WH_CREDENTIAL_UNKNOWN  ? errmsg("unknown kind of credential")
-			: known == WH_CREDENTIAL_HEADER ? errmsg("a header's credential is not usable")
-											: errmsg("credential \"%s\" is not usable", kind),
+			: known == WH_CREDENTIAL_HEADER ? errmsg("invalid header credential")
+											: errmsg("invalid credential \"%s\"", kind),
 			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-			errhint("Kinds: basic, bearer, header:Name, client_certificate, client_key, ca, proxy, oauth2."));
+			errhint("Valid kinds are basic, bearer, header:Name, client_certificate, client_key, ca, proxy "
+					"and oauth2."));
 }
 
 /* The proxy is what is dialled, so it is the proxy that must be allowed. */
@@ -171,12 +171,12 @@ check_proxy(const char *kind, const char *value)
 	wh_networks_free(&allowed);
 	if (verdict == WH_TARGET_ADDRESS)
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the proxy's address may not be dialled"),
+				errmsg("address of the proxy is not allowed"),
 				errdetail("It is private, loopback, link-local or otherwise special, and not in "
 						  "webhook.allowed_networks."),
 				errhint("Have a superuser add the proxy to webhook.allowed_networks."));
 	if (verdict != WH_TARGET_OK)
-		wh_refuse_credential(kind, "its host or port is not a good one");
+		wh_refuse_credential(kind, "its host or port is invalid");
 }
 
 void
@@ -272,12 +272,11 @@ check_oauth2(const char *json)
 	char *copy;
 
 	if (!oauth2_is_good(json))
-		ereport(
-			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("credential \"oauth2\" is not usable"),
-			errdetail("It is a JSON object of strings: token_url, client_id, client_secret, and where they "
-					  "are wanted scope, audience, resource, and auth, which is basic or post."),
-			errhint("For example '{\"token_url\": \"https://...\", \"client_id\": \"...\", "
-					"\"client_secret\": \"...\"}'."));
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid credential \"oauth2\""),
+				errdetail("It must be a JSON object of strings: token_url, client_id, client_secret and, "
+						  "optionally, scope, audience, resource and auth, which is basic or post."),
+				errhint("For example '{\"token_url\": \"https://...\", \"client_id\": \"...\", "
+						"\"client_secret\": \"...\"}'."));
 	found = wh_json_find((WhValue){WH_VALUE_JSON, json, strlen(json)}, "token_url", strlen("token_url"));
 	text = wh_json_trim(found.at, found.len);
 	(void) wh_json_inside_string(&text);
@@ -306,8 +305,7 @@ wh_check_credential(const char *kind, const char *value)
 			check_oauth2(value);
 	}
 	if (is_ours(kind))
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("a header's credential is not usable"),
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid header credential"),
 				errdetail("The worker sets this header itself."),
-				errhint("For a proxy's user and password there is the kind proxy."));
+				errhint("For the user and password of a proxy, use kind proxy."));
 }

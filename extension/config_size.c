@@ -190,7 +190,9 @@ webhook_check_size(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook_internal.check_size() is a trigger of the extension's own tables"));
+				errmsg("function webhook_internal.check_size() was not called as a trigger"),
+				errdetail("It must be executed by a trigger of webhook.subscription or webhook.profile."),
+				errhint("The extension has created its triggers; call no other."));
 	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
 	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	table = RelationGetRelationName(trigger->tg_relation);
@@ -200,10 +202,9 @@ webhook_check_size(PG_FUNCTION_ARGS)
 		return PointerGetDatum(row);
 	name = heap_getattr(row, strcmp(table, "profile") == 0 ? 1 : 2, RelationGetDescr(trigger->tg_relation),
 						&isnull);
-	ereport(
-		ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-		errmsg("%s \"%.200s\" is too large", strcmp(table, "profile") == 0 ? "profile" : "subscription",
-			   isnull ? "" : TextDatumGetCString(name)),
-		errdetail("Its column %s.", size.why),
-		errhint("The worker holds all of it in memory; keep what is large where the receiver can fetch it."));
+	ereport(ERROR, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			errmsg("%s \"%.200s\" is too large", strcmp(table, "profile") == 0 ? "profile" : "subscription",
+				   isnull ? "" : TextDatumGetCString(name)),
+			errdetail("Its column %s.", size.why),
+			errhint("The worker holds it in memory. Keep large data where the receiver can fetch it."));
 }

@@ -57,8 +57,8 @@ webhook_append_event(PG_FUNCTION_ARGS)
 
 	if (event.entity_type == NULL || event.action_type == NULL)
 		ereport(ERROR, errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("an event needs an entity type and an action"), errdetail("One of them is null."),
-				errhint("Give both."));
+				errmsg("entity_type and action_type must not be null"), errdetail("One of them is null."),
+				errhint("Pass both."));
 	if (!PG_ARGISNULL(5))
 		event.subscription_id = PG_GETARG_INT64(5);
 	PG_RETURN_INT64(wh_outbox_append(&event));
@@ -135,9 +135,9 @@ webhook_require_own_transaction(PG_FUNCTION_ARGS)
 		atomic = ((CallContext *) fcinfo->context)->atomic;
 	if (atomic)
 		ereport(ERROR, errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				errmsg("webhook.test cannot run inside a transaction block"),
-				errdetail("It commits an event and waits for the answer: nothing is sent before COMMIT."),
-				errhint("CALL it by itself, outside of BEGIN and of functions."));
+				errmsg("webhook.test() cannot run inside a transaction block"),
+				errdetail("It commits an event and waits for the answer; nothing is sent before COMMIT."),
+				errhint("CALL it outside of transaction blocks and functions."));
 	PG_RETURN_VOID();
 }
 

@@ -75,7 +75,8 @@ read_instance(Snapshot snapshot, Instance *instance)
 
 	if (id <= 0 || enabled_at <= 0 || TupleDescAttr(RelationGetDescr(table), id - 1)->atttypid != TEXTOID ||
 		TupleDescAttr(RelationGetDescr(table), enabled_at - 1)->atttypid != TIMESTAMPTZOID)
-		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("webhook.identity is not as it was made"));
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("webhook.identity has unexpected columns"),
+				errdetail("The table was altered."), errhint("Restore its original columns."));
 	instance->id[0] = '\0';
 	scan = table_beginscan(table, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))

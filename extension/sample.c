@@ -110,11 +110,11 @@ caller_may_read(Oid table, bool named)
 	if (named)
 		ereport(
 			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			errmsg("no row of table \"%s\" can be shown", get_rel_name(table)),
+			errmsg("cannot read a row of table \"%s\" for a test", get_rel_name(table)),
 			errdetail("Row security of the table applies to role \"%s\".",
 					  GetUserNameFromId(GetUserId(), false)),
-			errhint("Have somebody call webhook.test whom it does not apply to, or leave entity_type out to "
-					"send a made-up event."));
+			errhint("Call webhook.test() as a role that it does not apply to, or omit entity_type to send a "
+					"made-up event."));
 	return false;
 }
 

@@ -120,12 +120,12 @@ check_reference(const char *reference)
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("must be superuser to keep a secret in a file"),
 				errdetail("The file is read with the rights of the server."),
-				errhint("Give the secret itself, or have a superuser set the reference."));
+				errhint("Pass the secret itself, or ask a superuser to set the reference."));
 	if (!is_absolute_path(reference + strlen(REFERENCE)))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the path of a secret's file must be absolute"),
-				errdetail("What follows file: does not begin with a slash."),
-				errhint("Give it as file:/path/of/the/file."));
+				errmsg("path of a secret's file must be absolute"),
+				errdetail("The path after file: does not begin with a slash."),
+				errhint("Use file:/path/of/the/file."));
 }
 
 char *
@@ -146,18 +146,20 @@ wh_secret_to_keep(const char *owner, const char *secret)
 		return pstrdup(secret);
 	if (!read_keyring(&ring, &why))
 		ereport(
-			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("webhook.key_file cannot be used"),
+			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("could not use webhook.key_file"),
 			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-			errhint("It holds a line for each key, its id, a blank and the base64 of 32 random bytes, and "
-					"is readable by the server's user alone."));
+			errhint("It must have one line per key, with its id, a blank and the base64 of 32 random bytes, "
+					"and be readable only by the server's user."));
 	kept = palloc(size);
 	ok = wh_seal(&ring, owner, secret, kept, size);
 	wh_keyring_wipe(&ring);
 	if (!ok)
-		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not seal the secret"),
-				errdetail("It is longer than %d bytes, or there is no memory, or no random bytes.",
-						  WH_SEAL_PLAIN_MAX),
-				errhint("Try again, or keep it in a file and give its name as file:/path."));
+		ereport(
+			ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not seal the secret"),
+			errdetail(
+				"It is longer than %d bytes, or out of memory, or the operating system gave no random bytes.",
+				WH_SEAL_PLAIN_MAX),
+			errhint("Try again, or keep it in a file and pass file:/path."));
 	return kept;
 }
 
@@ -206,7 +208,7 @@ wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **w
 		/* the row may have been written past check_reference: a table's owner can switch its triggers off */
 		if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 			return from_file(kept + strlen(REFERENCE), why);
-		*why = psprintf("it is in a file, and role %s, the owner of the extension, is no member of "
+		*why = psprintf("it is in a file, and role %s, the owner of the extension, is not a member of "
 						"pg_read_server_files",
 						GetUserNameFromId(GetUserId(), false));
 		return NULL;
@@ -255,7 +257,7 @@ wh_secret_opened(const char *owner, const char *kept)
 	wh_keys_free(keys);
 	if (secret == NULL)
 		ereport(
-			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("a secret cannot be opened"),
+			ERROR, errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("could not open a secret"),
 			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
 			errhint(
 				"Put the key that it was sealed under back into webhook.key_file, or rotate the secret."));

@@ -27,9 +27,9 @@ wh_internal_function(const char *name, int n_args, const Oid *types)
 
 	if (!OidIsValid(oid))
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
-				errmsg("the extension's function webhook_internal.%s is not there", name),
-				errdetail("The library is of another version than the extension in this database."),
-				errhint("ALTER EXTENSION webhook UPDATE."));
+				errmsg("function webhook_internal.%s does not exist", name),
+				errdetail("The library has another version than the extension in this database."),
+				errhint("Run ALTER EXTENSION webhook UPDATE."));
 	pfree(vector);
 	return oid;
 }
@@ -56,9 +56,9 @@ wh_row_trigger(FunctionCallInfo fcinfo, const char *name)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook_internal.%s was not called as a trigger", name),
-				errdetail("It is called before a row is inserted or updated."),
-				errhint("The tables of this extension have it already."));
+				errmsg("function webhook_internal.%s() was not called as a trigger", name),
+				errdetail("It must be executed by a trigger BEFORE INSERT or UPDATE, FOR EACH ROW."),
+				errhint("The extension has created its triggers; call no other."));
 	return trigger;
 }
 
@@ -88,8 +88,8 @@ wh_require_not_null(Relation relation, HeapTuple row)
 					errmsg("column \"%s\" of %s must not be null", NameStr(attribute->attname),
 						   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 													  RelationGetRelationName(relation))),
-					errdetail("A null was given for it."),
-					errhint("Leave the column out to have its default, or give it a value."),
+					errdetail("A null value was given."),
+					errhint("Omit the column to use its default, or give it a value."),
 					err_generic_string(PG_DIAG_COLUMN_NAME, NameStr(attribute->attname)));
 	}
 }

@@ -45,9 +45,9 @@ why_never(void)
 
 		/* a worker would be in the way of whoever copies it */
 		if (db->datistemplate)
-			why = "this database is a template: events are captured and not delivered";
+			why = "this database is a template: events are captured but not delivered";
 		else if (!db->datallowconn)
-			why = "this database takes no connections: events are captured and not delivered";
+			why = "this database does not allow connections: events are captured but not delivered";
 		ReleaseSysCache(tuple);
 	}
 	return why;
@@ -62,29 +62,32 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 	{
 		*reason = wh_recovering();
 		if (!wh_preloaded)
-			*reason = psprintf("%s; webhook is not in shared_preload_libraries, so not then either", *reason);
+			*reason = psprintf(
+				"%s; webhook is not in shared_preload_libraries, so it will not run after that either",
+				*reason);
 		return "not_running";
 	}
 	*reason = why_never();
 	if (*reason == NULL && slot && slot->suspended)
 	{
 		*reason =
-			psprintf("%s; webhook.enable_delivery_preview() tells what either would send", slot->reason);
+			psprintf("%s; webhook.enable_delivery_preview() shows what either would send", slot->reason);
 		return "suspended";
 	}
 	if (*reason == NULL && !wh_launcher_running())
-		*reason = wh_preloaded ? "the launcher is not running: the server starts it again a second after it "
-								 "ended; the server's log says why, as where max_worker_processes is too low"
-							   : WH_NOT_PRELOADED;
+		*reason = wh_preloaded
+					  ? "the launcher is not running: the server restarts it one second after it ends; "
+						"the server log says why, for example max_worker_processes is too low"
+					  : WH_NOT_PRELOADED;
 	if (*reason == NULL && slot == NULL && wh_slots_full())
 		*reason =
-			psprintf("all %d places for databases with webhook are taken: no worker can be started here "
+			psprintf("all %d slots for databases with webhook are in use: no worker can be started here "
 					 "until the extension, or a database that has it, is dropped elsewhere",
 					 wh_max_databases());
 	if (*reason)
 		return "not_running";
 	if (slot && slot->aside)
-		*reason = "it has stepped aside for a command that needs the database to itself";
+		*reason = "it has stepped aside for a command that needs exclusive use of the database";
 	else if (slot && slot->reason[0])
 		*reason = slot->reason;
 	return slot && slot->failing && !slot->aside ? "failing" : "starting";

@@ -59,9 +59,9 @@ wh_profile_signing(HeapTupleHeader profile)
 						  column(profile, "signature_format"), column(profile, "signature_separator"),
 						  &signing, &why))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("the signature of profile \"%s\" is not usable", column(profile, "name")),
+				errmsg("invalid signature settings of profile \"%s\"", column(profile, "name")),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("SELECT * FROM webhook.profile shows how others are described; algorithm none leaves "
+				errhint("SELECT * FROM webhook.profile shows valid settings; signature_algorithm none leaves "
 						"requests unsigned."));
 	return signing;
 }
@@ -69,18 +69,18 @@ wh_profile_signing(HeapTupleHeader profile)
 static void
 refuse_secret(HeapTupleHeader profile, const WhSigning *signing, const char *why)
 {
-	const char *form = "It is whsec_ and the base64 of 24 to 64 random bytes";
+	const char *form = "Use whsec_ and the base64 of 24 to 64 random bytes";
 
 	if (signing->secret_encoding == WH_SECRET_RAW)
-		form = "It is any text of 1 to 200 bytes without control characters";
+		form = "Use any text of 1 to 200 bytes without control characters";
 	else if (signing->algorithm == WH_ALGORITHM_ED25519)
-		form = "It is whsk_ and the base64 of a seed of 32 bytes and its public half (to verify, whpk_ and "
-			   "that half are enough)";
-	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			errmsg("the signing secret does not have the form that profile \"%s\" asks for",
-				   column(profile, "name")),
-			errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-			errhint("%s; subscribe and rotate_secret generate one where none is given.", form));
+		form = "Use whsk_ and the base64 of a 32-byte seed and its public key (to verify, whpk_ and the "
+			   "public key are enough)";
+	ereport(
+		ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		errmsg("invalid signing secret for profile \"%s\"", column(profile, "name")),
+		errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
+		errhint("%s. webhook.subscribe() and webhook.rotate_secret() generate one if none is given.", form));
 }
 
 Datum

@@ -57,9 +57,9 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("webhook_internal.config_changed was not called as a trigger"),
-				errdetail("It tells the worker that its configuration has changed."),
-				errhint("The tables of this extension have it already."));
+				errmsg("function webhook_internal.config_changed() was not called as a trigger"),
+				errdetail("It notifies the worker of changes to its configuration."),
+				errhint("The extension has created its triggers; call no other."));
 	wake_worker();
 	/* a suspended database has no worker that could be told */
 	if (strcmp(RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation), "identity") == 0)
@@ -88,11 +88,10 @@ webhook_start_worker(PG_FUNCTION_ARGS)
 	BackgroundWorker launcher;
 
 	if (!superuser())
-		ereport(
-			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
-			errdetail("Its processes are connected as a superuser."),
-			errhint(
-				"Have a superuser call webhook.start_worker(), or add webhook to shared_preload_libraries."));
+		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be superuser to start delivery"),
+				errdetail("Its processes connect as a superuser."),
+				errhint("Ask a superuser to call webhook.start_worker(), or add webhook to "
+						"shared_preload_libraries."));
 	wh_want_worker_at_commit();
 	if (wh_launcher_running())
 		PG_RETURN_VOID();

@@ -56,7 +56,7 @@ need_key(void)
 	registered = true;
 	strlcpy(ring.keys[0].id, "way", sizeof(ring.keys[0].id));
 	if (!pg_strong_random(ring.keys[0].key, sizeof(ring.keys[0].key)))
-		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not take a secret"),
+		ereport(ERROR, errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not protect a secret"),
 				errdetail("The operating system gave no random bytes."), errhint("Try again."));
 	ring.n = 1;
 }
@@ -75,14 +75,15 @@ wh_wrap(const char *secret)
 	char *sealed;
 
 	if (len > WH_SEAL_PLAIN_MAX)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a secret or credential is too long"),
-				errdetail("It has %zu bytes; at most %d can be kept.", len, WH_SEAL_PLAIN_MAX),
-				errhint("Give the secret itself, not a file it is in."));
+		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("secret or credential is too long"),
+				errdetail("It has %zu bytes; the limit is %d.", len, WH_SEAL_PLAIN_MAX),
+				errhint("Pass the secret itself, not the content of a file."));
 	need_key();
 	sealed = palloc(size);
 	if (!wh_seal(&ring, OWNER, secret, sealed, size))
-		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not take a secret"),
-				errdetail("There is no memory, or there are no random bytes."), errhint("Try again."));
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not protect a secret"),
+				errdetail("Out of memory, or the operating system gave no random bytes."),
+				errhint("Try again."));
 	return psprintf(WRAPPED "%s", sealed + strlen(SEALED));
 }
 
@@ -95,11 +96,12 @@ wh_unwrap(const char *wrapped)
 
 	if (wh_unseal(&ring, OWNER, sealed, secret, size) != WH_UNSEALED)
 		ereport(
-			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			errmsg("a secret or credential was not given as it must be"),
-			errdetail("It is not wrapped, or it was wrapped in another transaction."),
-			errhint("Give it to webhook.subscribe, rotate_secret, set_credential or verify, or write it into "
-					"the table."));
+			ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("secret or credential is not wrapped"),
+			errdetail(
+				"It was passed to an internal function directly, or was wrapped in another transaction."),
+			errhint(
+				"Call webhook.subscribe(), rotate_secret(), set_credential() or verify(), or write it into "
+				"the table."));
 	pfree(sealed);
 	return secret;
 }
@@ -111,8 +113,9 @@ wh_given(const char *text)
 
 	if (wh_is_wrapped(secret))
 		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("a secret or credential may not begin with wrapped:"),
-				errdetail("That is how one looks on its way to its table."), errhint("Give another one."));
+				errmsg("secret or credential must not begin with wrapped:"),
+				errdetail("This prefix marks a secret on its way to its table."),
+				errhint("Use another one."));
 	return secret;
 }
 

@@ -65,7 +65,7 @@ folders=(
   'extension: extension/shared extension/capture engine/common engine/policy engine/template engine/secret'
   'worker/process: extension/shared engine/http'
   'worker/store: worker/process extension extension/shared extension/capture engine/common'
-  'worker/route: worker/store worker/process extension/shared'
+  'worker/route: worker/store worker/process extension/shared engine/common'
   'worker/transform: worker/store worker/process extension/shared engine/common'
   'worker: worker/process worker/store worker/route worker/transform extension extension/shared engine engine/common'
 )
@@ -165,6 +165,15 @@ circles() {
     }' <(printf '%s\n' "${sources[@]}") - | sort
 }
 
+# Every source file has its line in the drawing of the tree.
+drawn() {
+  local f
+  for f in "${sources[@]}"; do
+    [[ $f == *_internal.h || ($f == *.h && -e ${f%.h}.c) ]] && continue
+    grep -qE "^ +${f##*/} " docs/internals/overview.md || echo "$f: not in the drawing of docs/internals/overview.md"
+  done
+}
+
 names_are_unique() { find engine extension worker -name '*.[ch]' -printf '%f\n' | sort | uniq -d; }
 
 engine_knows_no_postgres() {
@@ -182,6 +191,7 @@ rule 'no two folders of that list know each other, directly or around' folders_i
 rule 'files of engine/policy/ do not know each other' policies_apart
 rule 'no circles of includes, but within one module' circles
 rule 'base names of sources are unique' names_are_unique
+rule 'every source file is in the drawing of docs/internals/overview.md' drawn
 rule 'engine/ includes no header of PostgreSQL' engine_knows_no_postgres
 rule '<curl/...> only in engine/http/ and engine/policy/address_policy.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h address_policy.c
 # credential.c: nobody else can tell whether a certificate is one, and whether a key is its key
@@ -264,6 +274,14 @@ cppcheck_clean() {
     "${c[@]}"
 }
 
+# A tab counts 4, as in .clang-format.
+narrow_sql() {
+  local f
+  for f in sql/src/*.sql; do expand -t 4 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " length }'; done
+}
+
+rule 'paths, files and tests that pages and comments name exist' perl scripts/lint_prose.pl paths
+rule 'links of pages lead somewhere, and so do their anchors' perl scripts/lint_prose.pl links
 rule 'every C file opens with a comment' opening_comment
 rule 'every .c file has fewer than 600 lines' short_files
 rule 'tests in test/t and test/fault wait for facts, not for time (else marked "# part of the scenario")' no_sleeps
@@ -272,6 +290,8 @@ rule 'C files are laid out by .clang-format' formatted
 rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
+rule 'docs/images/*.svg are what docs/drawings/*.txt make' node scripts/drawings.mjs --check
+rule 'lines of sql/src have at most 100 columns' narrow_sql
 
 echo "1..$n"
 [ "$broken" = 0 ]

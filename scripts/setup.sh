@@ -41,6 +41,9 @@ case $what in
     # what may log secrets: test/t/640_logs_tell_no_secret.pl. A PostgreSQL of somebody's own has to bring it
     [ -n "${PG_CONFIG:-}" ] || need "postgresql-$PG_MAJOR-pgaudit" test -f "/usr/lib/postgresql/$PG_MAJOR/lib/pgaudit.so"
     need nginx-light eval 'PATH=$PATH:/usr/sbin command -v nginx'
+    # README's receiver, and the programs of docs/receiving.md
+    need python3 command -v python3
+    [ -n "${NO_GO:-}" ] || need golang-go command -v go # 460 MB; without it those in Go are not run
     need cppcheck command -v cppcheck
     need clang-format command -v clang-format
     ;;

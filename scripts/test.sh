@@ -5,7 +5,7 @@
 #   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap fault,
 #                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million chaos soak
 #   ONLY=long, ONLY=all                      all the long ones; everything
-#   ONLY=tap TAP=test/t/010_x.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/x.pl
+#   ONLY=tap TAP=test/t/050_retry.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/010_killed.pl
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
 #
 # Builds and runs a copy of the tree (see lib.sh). Each layer prints its own
@@ -162,7 +162,7 @@ tap_with() {
     top_builddir="$WORK/tap" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" \
     prove -j2 --timer -I "$PGXS_DIR/src/test/perl" -I test/t "${tests[@]}"
   # "Files=2, Tests=53, ...", and in the summary a line for each bad program:
-  # "test/t/x.pl (Wstat: 512 (exited 2) Tests: 3 Failed: 2)". A program that
+  # "test/t/050_retry.pl (Wstat: 512 (exited 2) Tests: 3 Failed: 2)". A program that
   # died, or stopped short of its plan, has failed no test; it counts as one.
   ran=$(sed -nE 's/^Files=[0-9]+, Tests=([0-9]+),.*/\1/p' "$log")
   read -r bad died < <(sed -nE 's/^test\/.*\(Wstat: ([0-9]+).* Failed: ([0-9]+)\)$/\1 \2/p' "$log" |
@@ -180,7 +180,7 @@ tap_with() {
   count "$ok" "$((bad + died))" "${#tests[@]}"
 }
 
-# A PostgreSQL of its own, with a library that has the fault points of worker/fault.c: what people install has none of
+# A PostgreSQL of its own, with a library that has the fault points of worker/process/fault.c: what people install has none of
 # them, and is not touched. It is a copy of the server's directories, which finds its files by where it is.
 fault() {
   local tree=$WORK/faulty dirs=() variables=()

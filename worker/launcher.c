@@ -2,17 +2,17 @@
  * launcher.c
  *	  Which databases get a worker.
  *
- * One launcher per server. When it starts it asks for a worker in every
- * database that can be connected to; a worker that finds no extension says so
- * and ends. From then on the slots in shared memory (extension/wake.c) tell
- * it what is wanted: CREATE EXTENSION and every commit with an event that
- * finds no worker ask for one, and a worker that ends for whatever reason
- * leaves its slot wanted again. A suspended one leaves when it has done what is to
- * be done there, and says when another shall look; so copies, however many,
- * keep no background worker to themselves. No setting names a database.
+ * One launcher per server. When it starts it requests a worker in every database
+ * that can be connected to; a worker that finds no extension says so and ends.
+ * From then on the slots in shared memory (worker_slots.c) say what is wanted:
+ * CREATE EXTENSION, and every commit with an event that finds no worker, request
+ * one, and a worker that ends for any reason leaves its slot marked as wanted. A
+ * suspended worker ends when its work is done and leaves the time of the next
+ * look, so copies, however many, occupy no background worker. No setting
+ * names a database.
  *
- * Registered by name, in webhook.c or by webhook.start_worker(). It is connected to
- * no database; it reads pg_database only.
+ * Registered by name, in webhook.c or by webhook.start_worker(). Connected to no
+ * database; it reads pg_database only.
  */
 #include "postgres.h"
 
@@ -45,8 +45,7 @@
 #define LOOK_EVERY_MS 60000 /* for databases made by CREATE DATABASE ... TEMPLATE */
 #define RETRY_AFTER_MS 5000 /* a worker that could not be started */
 #define LOOK_SOON_MS 1000   /* while workers are starting */
-#define ASK_AT_ONCE                                                                                          \
-	2 /* databases that are asked whether they have the extension; suspended ones that are looked at */
+#define ASK_AT_ONCE 2 /* databases that are searched for the extension; suspended ones that are visited */
 
 PGDLLEXPORT void webhook_launcher_main(Datum arg);
 
@@ -57,7 +56,7 @@ typedef struct Started
 	BackgroundWorkerHandle *handle;
 } Started;
 
-/* A database that was found and not yet asked about. */
+/* A database that was found and not yet searched for the extension. */
 typedef struct Candidate
 {
 	Oid dboid;
@@ -67,10 +66,10 @@ typedef struct Candidate
 static Started started[WH_MAX_DATABASES];
 static int n_started = 0;
 static MemoryContext launcher_context = NULL;
-static List *candidates = NIL; /* of Candidate: waiting for a free slot */
-static List *known = NIL;      /* of Oid: databases seen before */
+static List *candidates = NIL; /* Candidate: waiting for a free slot */
+static List *known = NIL;      /* Oid: databases seen before */
 static volatile bool databases_changed = true;
-static WhSlotView slots[WH_MAX_DATABASES]; /* as last looked at */
+static WhSlotView slots[WH_MAX_DATABASES]; /* as last read */
 
 static void
 on_database_change(Datum arg, int cacheid, uint32 hash)
@@ -79,8 +78,8 @@ on_database_change(Datum arg, int cacheid, uint32 hash)
 }
 
 /*
- * A template is there to be copied, which a worker would prevent; -2 is the
- * mark of a DROP DATABASE that was interrupted, after which nobody can connect.
+ * A template is there to be copied, which a connected worker prevents. -2 marks a
+ * DROP DATABASE that was interrupted, after which nobody can connect.
  */
 static bool
 may_have_worker(Form_pg_database db)
@@ -100,7 +99,7 @@ still_there(Oid dboid)
 
 /*
  * Look through pg_database for databases not seen before. Templates and those
- * that take no connections are left alone: somebody may be about to copy or
+ * that accept no connections are skipped: somebody may be about to copy or
  * restore them.
  */
 static void
@@ -122,7 +121,7 @@ find_databases(void)
 		return;
 	}
 	databases_changed = false;
-	/* these databases were there before we look, so those that are not found are gone, or may have no worker */
+	/* these slots exist before we look, so a database that is not found is gone, or may have no worker */
 	n_before = wh_slots(slots, WH_MAX_DATABASES);
 	(void) GetTransactionSnapshot();
 	rel = table_open(DatabaseRelationId, AccessShareLock);
@@ -156,9 +155,9 @@ find_databases(void)
 }
 
 /*
- * The name of a database that may have a worker; false where it is gone, takes
- * no connections or is a template. Looked up in the table: what a cache knows
- * may be older than the commit that woke us.
+ * The name of a database that may have a worker. False: it is gone, accepts no
+ * connections or is a template. Looked up in the table: a cache may be older
+ * than the commit that woke us.
  */
 static bool
 database_name(Oid dboid, char name[NAMEDATALEN])
@@ -188,7 +187,7 @@ database_name(Oid dboid, char name[NAMEDATALEN])
 	return ok;
 }
 
-/* Forget the workers that have ended: those that found no extension leave no slot to be looked at. */
+/* Forget the workers that have ended: those that found no extension leave no slot. */
 static void
 forget_ended(void)
 {
@@ -218,7 +217,7 @@ start_worker(Oid dboid, const char *name)
 		return false;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted; we start it again */
+	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted, and we start it again */
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "webhook", BGW_MAXLEN);
@@ -240,20 +239,20 @@ start_worker(Oid dboid, const char *name)
 static TimestampTz
 start_wanted(void)
 {
-	static bool complained = false;
+	static bool warned = false;
 	TimestampTz now = wh_monotonic();
 	TimestampTz again = TimestampTzPlusMilliseconds(now, LOOK_EVERY_MS);
-	int asked = 0;
-	int looked_at = 0;
+	int n_asked = 0;
+	int n_suspended = 0;
 	int n;
 
 	forget_ended();
 
-	/* a few candidates at a time: most have no extension, and each takes a background worker to ask */
+	/* a few candidates at a time: most have no extension, and to find out takes a background worker */
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		asked += slots[i].state == WH_SLOT_WANTED && slots[i].not_before <= now;
-	for (; candidates != NIL && asked < ASK_AT_ONCE; asked++)
+		n_asked += slots[i].state == WH_SLOT_WANTED && slots[i].not_before <= now;
+	for (; candidates != NIL && n_asked < ASK_AT_ONCE; n_asked++)
 	{
 		Candidate *c = linitial(candidates);
 
@@ -264,7 +263,8 @@ start_wanted(void)
 	}
 	n = wh_slots(slots, WH_MAX_DATABASES);
 	for (int i = 0; i < n; i++)
-		looked_at += slots[i].suspended && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
+		n_suspended +=
+			slots[i].suspended && (slots[i].state == WH_SLOT_RUNNING || still_there(slots[i].dboid));
 	for (int i = 0; i < n; i++)
 	{
 		char name[NAMEDATALEN];
@@ -273,7 +273,7 @@ start_wanted(void)
 			continue;
 		if (still_there(slots[i].dboid))
 		{
-			/* it has been started and will attach itself, or end; look whether it did */
+			/* it was started and will attach itself, or end: look again soon */
 			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
 		}
@@ -282,8 +282,8 @@ start_wanted(void)
 			again = Min(again, slots[i].not_before);
 			continue;
 		}
-		/* a thousand copies may be due at the same moment: they wait for each other, and nobody for them */
-		if (slots[i].suspended && slots[i].not_before != 0 && looked_at++ >= ASK_AT_ONCE)
+		/* a thousand copies may be due at once: they wait for each other, and nobody waits for them */
+		if (slots[i].suspended && slots[i].not_before != 0 && n_suspended++ >= ASK_AT_ONCE)
 		{
 			again = Min(again, TimestampTzPlusMilliseconds(now, LOOK_SOON_MS));
 			continue;
@@ -293,27 +293,26 @@ start_wanted(void)
 			wh_slot_release(slots[i].dboid);
 			continue;
 		}
-		/* not before a while again, should it not get as far as attaching itself */
+		/* in case it does not get as far as attaching itself */
 		wh_slot_want(slots[i].dboid, TimestampTzPlusMilliseconds(now, RETRY_AFTER_MS));
 		again = Min(again, TimestampTzPlusMilliseconds(now, RETRY_AFTER_MS));
 		if (start_worker(slots[i].dboid, name))
 		{
-			complained = false;
+			warned = false;
 			continue;
 		}
-		if (!complained)
-			ereport(
-				WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				errmsg("could not start a webhook worker for database \"%s\"", name),
-				errdetail("All background worker slots are in use. Events are captured and kept meanwhile."),
-				errhint("Increase max_worker_processes."));
-		complained = true;
+		if (!warned)
+			ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					errmsg("could not start a webhook worker for database \"%s\"", name),
+					errdetail("All background worker slots are in use. Events are captured and kept."),
+					errhint("Increase max_worker_processes."));
+		warned = true;
 		wh_slot_explain(slots[i].dboid, "no background worker is free for it: increase max_worker_processes");
 	}
 	if (wh_slots_overflowed())
 		ereport(WARNING, errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				errmsg("more than %d databases have webhook", wh_max_databases()),
-				errdetail("Of the others, events are captured and kept, and not delivered."),
+				errdetail("Events of the other databases are captured and kept, but not delivered."),
 				errhint(wh_preloaded ? "Drop the extension, or copies of databases that have it."
 									 : "Add webhook to shared_preload_libraries, which makes room for more, "
 									   "and restart the server."));

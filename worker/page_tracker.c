@@ -2,16 +2,17 @@
  * page_tracker.c
  *	  Which pages have been read and not yet settled.
  *
- * Pages are read in order and end in any order; the checkpoint may only move
- * to the end of a page when all pages before it have ended as well. So the
- * open pages form a ring, numbered consecutively, each with the number of its
- * deliveries that are still on their way. One owner: the worker's loop.
+ * Pages are read in order and end in any order. The checkpoint may move to the
+ * end of a page only when all pages before it have ended as well. So the open
+ * pages form a ring, numbered consecutively, each with the number of its
+ * deliveries that have not ended. One owner: the worker's loop.
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
 
 #include "page_tracker.h"
+#include "store_read.h"
 
 typedef struct OpenPage
 {

@@ -7,18 +7,18 @@
 
 #include "postgres.h"
 
-#include "store.h"
+#include "store_read.h"
 
 /* Open a page that ends at this position (copied); returns its number. */
 extern uint64 wh_pages_open(const WhPosition *end);
 
-/* One more delivery of this page is on its way; one has ended. */
+/* A delivery of this page begins; one has ended. */
 extern void wh_pages_add(uint64 page);
 extern void wh_pages_ended(uint64 page);
 
 /*
- * The end of the last page before which everything has ended, and forget
- * those pages; NULL: nothing new. The caller frees it.
+ * The end of the last page up to which everything has ended; those pages are
+ * forgotten. NULL: nothing new. The caller frees it.
  */
 extern WhPosition *wh_pages_settled(void);
 

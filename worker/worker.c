@@ -2,26 +2,25 @@
  * worker.c
  *	  The worker of one database: wait, read, send, settle.
  *
- * One loop, one sleep at its bottom. Each step opens and commits its own
- * short transaction; none is open while requests are under way. The engine
- * (deliver/) is moved on between them and never blocks.
+ * One loop, one sleep at its bottom. Each step opens and commits its own short
+ * transaction. None is open while requests are in flight. The engine (engine/)
+ * is run between the steps and never blocks.
  *
- *	  read		a page of events by position; match them with subscriptions;
+ *	  read		read a page of events by position, match it with the subscriptions,
  *				hand the deliveries to the engine
- *	  take		what is due again from webhook.pending; hand it to the engine
+ *	  fetch		hand pending deliveries that are due to the engine
  *	  run		the engine
- *	  transform	give deliveries to the processes that call the functions which make
- *				some subscriptions' bodies, and take what came of it
- *	  settle	what has ended: log, pending, dead letters, checkpoint
+ *	  transform	hand deliveries to the processes that call transforms, and
+ *				take their results
+ *	  settle	write what has ended: log, pending, dead letters, checkpoint
  *
- * A step that fails is rolled back and tried again later (worker_step.c).
- * An error outside of one ends the process; the launcher starts it again, after
- * longer and longer while that goes on, and it goes on from its checkpoint. A
- * clean stop writes down what was not sent and breaks off what
- * was under way.
+ * A step that fails is rolled back and tried again later (worker_step.c). An
+ * error outside of a step ends the process. The launcher starts it again, after
+ * a longer pause each time, and it continues from its checkpoint. A clean stop
+ * aborts what is in flight and writes what was not sent.
  *
- * Started by launcher.c. worker.h tells which step is in which file and who
- * owns which state; this one has the loop, its beginning and its end.
+ * The loop, its beginning and its end are here; worker.h says which file has
+ * which step and owns which state.
  */
 #include "postgres.h"
 
@@ -43,16 +42,17 @@
 #include "settings.h"
 #include "stop.h"
 #include "store.h"
+#include "store_read.h"
 #include "suspect.h"
 #include "time_limit.h"
 #include "worker_slots.h"
 #include "transform_pool.h"
 #include "worker.h"
 
-#define REPORT_EVERY_MS 200   /* status is no older than this while busy */
-#define DRAIN_WITHIN_MS 15000 /* starting over waits no longer for what is under way */
-#define STOP_WITHIN_MS 2000   /* an end in order takes no longer */
-#define LOOK_AGAIN_MS 20      /* there is more to read, but no room for it */
+#define REPORT_EVERY_MS 200   /* the status is at most this old while busy */
+#define DRAIN_WITHIN_MS 15000 /* starting over waits at most this long for requests in flight */
+#define STOP_WITHIN_MS 2000   /* a clean stop settles for at most this long */
+#define LOOK_AGAIN_MS 20      /* when there is more to read, but no room for it */
 
 PGDLLEXPORT void webhook_worker_main(Datum arg);
 
@@ -70,7 +70,7 @@ wh_start_over(void)
 	if (start_over)
 		return;
 	start_over = true;
-	/* what is under way shall end as it ends: others' requests are not to be repeated for this */
+	/* requests in flight may finish: this is no reason to repeat those of other subscriptions */
 	wh_engine_drain(wh_engine);
 	drained_by = TimestampTzPlusMilliseconds(wh_now(), DRAIN_WITHIN_MS);
 }
@@ -97,7 +97,7 @@ wh_report(void)
 		palloc_extended(Max(1, n) * sizeof(WhCounter), MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
 	int filled = 0;
 
-	if (rows == NULL) /* the status is older for once */
+	if (rows == NULL) /* the status stays older for once */
 		return;
 	if (wh_engine)
 	{
@@ -141,7 +141,7 @@ survived_step(void *arg)
 	wh_tx_commit(true);
 }
 
-/* Stop reading, break off what is under way, write down what was not sent, and that nothing of it has ended us. */
+/* Abort what is in flight, write what was not sent, and that none of it has ended this worker. */
 static void
 clean_stop(void)
 {
@@ -151,7 +151,7 @@ clean_stop(void)
 	wh_settle_collect();
 	if (wh_settle_due() != DT_NOEND || wh_suspect_any_noted())
 	{
-		/* whoever waits for us does not wait for somebody's trigger: what is not written down is sent again */
+		/* a user's trigger must not delay the stop; what is not written is sent again */
 		wh_time_limit_begin(STOP_WITHIN_MS);
 		if (wh_settle_due() != DT_NOEND)
 			wh_settle();
@@ -160,12 +160,13 @@ clean_stop(void)
 		wh_time_limit_end();
 	}
 	wh_report();
+	wh_log_write_rest();
 }
 
 void
 wh_gone(WhPresence presence, const char *why)
 {
-	/* the tables that what is in memory belongs to are gone: nothing to settle */
+	/* the tables are gone: there is nothing to settle */
 	ereport(LOG, errmsg("webhook worker ends: %s", why));
 	wh_pool_end();
 	wh_worker_detach(presence == WH_ABSENT);
@@ -193,7 +194,7 @@ start_step(void *arg)
 	Starting *s = arg;
 	bool noted = false;
 
-	if (s->loaded.context) /* of the attempt before */
+	if (s->loaded.context) /* of a try that failed */
 		MemoryContextDelete(s->loaded.context);
 	s->loaded.context = NULL;
 	wh_tx_begin("webhook: starting");
@@ -291,7 +292,7 @@ start(void)
 		wh_wait_suspended(s.loaded.why_not);
 	if (s.loaded.presence != WH_PRESENT)
 	{
-		/* the usual answer where the launcher asks every database: nothing to trouble the log with */
+		/* the usual answer, because the launcher asks every database: not for the log */
 		ereport(DEBUG1, errmsg("webhook worker ends: %s", s.loaded.why_not));
 		wh_worker_detach(true);
 		proc_exit(0);
@@ -302,9 +303,8 @@ start(void)
 	config = wh_config_engine();
 	wh_engine = wh_engine_create(&config);
 	if (wh_engine == NULL)
-		ereport(
-			ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start the webhook engine"),
-			errdetail("There is no memory or no file descriptor for it, or webhook.ca_file cannot be used."));
+		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("could not start the webhook engine"),
+				errdetail("Out of memory or file descriptors, or webhook.ca_file cannot be used."));
 	begin_waiting();
 	wh_config_apply(&s.loaded);
 	MemoryContextSwitchTo(cycle_context);
@@ -315,7 +315,7 @@ start(void)
 	wh_settle_from(s.settled);
 	wh_read_from(wh_position_copy(s.settled), s.read);
 	ereport(LOG, errmsg("webhook worker started in database \"%s\"", MyBgworkerEntry->bgw_extra),
-			errdetail("It goes on after event " INT64_FORMAT ".", s.settled->hi));
+			errdetail("It continues after event " INT64_FORMAT ".", s.settled->hi));
 }
 
 static void
@@ -337,7 +337,7 @@ reload(void)
 		MemoryContextDelete(loaded.context);
 }
 
-/* One turn: everything that can be done now. Returns when the next one is due at the latest. */
+/* One turn: do everything that can be done now. Returns when the next one is due at the latest. */
 static TimestampTz
 turn(void)
 {
@@ -358,7 +358,7 @@ turn(void)
 		if (wanted && room)
 			wh_read_page();
 		else if (wh_store_config_hint())
-			reload(); /* what holds up reading may be a subscription that was paused just now */
+			reload(); /* reading may wait for a subscription that was just paused */
 	}
 	wh_engine_freeze(wh_engine, wh_settle_behind());
 	wh_engine_run(wh_engine);
@@ -383,7 +383,7 @@ turn(void)
 	if (now >= next_report)
 		wh_report();
 
-	/* when next? */
+	/* when is the next turn due? */
 	deadline = TimestampTzPlusMilliseconds(now, wh_poll_interval);
 	deadline = Min(deadline, wh_settle_due());
 	deadline = Min(deadline, wh_transform_due());
@@ -419,10 +419,12 @@ work(void)
 		MemoryContextSwitchTo(cycle_context);
 		deadline = turn();
 		now = wh_now();
-		/* going to rest: leave the truth behind in the status */
+		/* about to sleep: leave a status that is right */
 		if (deadline > TimestampTzPlusMilliseconds(now, REPORT_EVERY_MS))
 			wh_report();
-		wh_notices_tell();
+		wh_notices_announce();
+		wh_log_write(now);
+		deadline = Min(deadline, wh_log_due());
 		MemoryContextReset(cycle_context);
 		wh_wait_until(now, deadline);
 	}
@@ -438,7 +440,7 @@ webhook_worker_main(Datum arg)
 	}
 	PG_CATCH();
 	{
-		/* so that webhook.status can say why, and the launcher wait for longer the more often it happens */
+		/* webhook.worker shows it, and the launcher waits longer the more often it happens */
 		MemoryContextSwitchTo(TopMemoryContext);
 		wh_worker_exit_error(CopyErrorData()->message);
 		PG_RE_THROW();

@@ -16,6 +16,10 @@
 #include "memory_limit.h"
 #include "settings.h"
 #include "store.h"
+#include "store_pending.h"
+#include "store_profile.h"
+#include "store_sizes.h"
+#include "store_subscriptions.h"
 #include "worker_slots.h"
 #include "worker.h"
 
@@ -42,21 +46,21 @@ random_fraction(void)
 }
 
 /*
- * The limit of memory, and what of it is for what. Below, as parts of it:
- * events that wait a quarter, what is under way two eighths, an event an eighth,
- * which while it is read is in memory more than once, a reload of the
- * configuration an eighth. So they fit together with what a process has anyway,
- * and where they do not an allocation fails.
+ * The memory limit, and its parts: a quarter for events that wait, two eighths
+ * for requests in flight, an eighth for one event (which is in memory more than
+ * once while it is read), an eighth for a reload of the configuration. Together
+ * with what a process needs anyway they fit; where they do not, an allocation
+ * fails.
  */
 #define CONFIG_PART                                                                                          \
-	32 /* of the text of all subscriptions: in memory up to four times, while it is read anew */
-#define SUBSCRIPTION_BYTES 4096 /* what one takes in the engine, beside its text */
-#define PROCESS_MB 32           /* beyond what it begins with, a worker has at least so much */
+	32 /* for the text of all subscriptions: in memory up to four times while it is read again */
+#define SUBSCRIPTION_BYTES 4096 /* of one subscription in the engine, besides its text */
+#define PROCESS_MB 32           /* at least this much beyond what a worker starts with */
 
 void
 wh_config_limit_memory(void)
 {
-	static size_t begun_with = 0; /* what this process had when it was limited first */
+	static size_t begun_with = 0; /* in use before the first limit */
 	size_t wanted = (size_t) wh_worker_memory * 1024 * 1024;
 
 	if (begun_with == 0)
@@ -64,11 +68,11 @@ wh_config_limit_memory(void)
 	if (wanted < begun_with + PROCESS_MB * 1024 * 1024)
 	{
 		wanted = begun_with + PROCESS_MB * 1024 * 1024;
-		ereport(LOG, errmsg("webhook worker keeps to %zu MB of memory", wanted / (1024 * 1024)),
-				errdetail("webhook.worker_memory asks for %d MB, but it has %zu MB to begin with.",
+		ereport(LOG, errmsg("webhook worker uses a memory limit of %zu MB", wanted / (1024 * 1024)),
+				errdetail("webhook.worker_memory is %d MB, but the process starts with %zu MB in use.",
 						  wh_worker_memory, begun_with / (1024 * 1024)),
-				errhint("Raise webhook.worker_memory, or take out of shared_preload_libraries what needs "
-						"so much."));
+				errhint("Raise webhook.worker_memory, or remove large libraries from "
+						"shared_preload_libraries."));
 	}
 	if (!wh_memory_limit_set(wanted))
 		ereport(WARNING, errmsg("could not limit the memory of a webhook worker: %m"));
@@ -90,7 +94,7 @@ wh_config_engine(void)
 	config.batch_max = wh_page_bytes_max();
 	config.body_max = wh_memory_part(4, SIZE_MAX);
 
-	/* each request under way is a descriptor that the server must know of */
+	/* the server must account for a descriptor of each request in flight */
 	while (reserved < wh_max_in_flight && AcquireExternalFD())
 		reserved++;
 	while (reserved > wh_max_in_flight)
@@ -99,8 +103,8 @@ wh_config_engine(void)
 		reserved--;
 	}
 	if (reserved < wh_max_in_flight)
-		ereport(LOG, errmsg("webhook worker keeps to %d requests at once", reserved),
-				errdetail("webhook.max_in_flight asks for %d, but there are not enough file descriptors.",
+		ereport(LOG, errmsg("webhook worker sends at most %d requests at once", reserved),
+				errdetail("webhook.max_in_flight is %d, but there are not enough file descriptors.",
 						  wh_max_in_flight),
 				errhint("Raise max_files_per_process, or lower webhook.max_in_flight."));
 	config.max_in_flight = Max(1, reserved);
@@ -108,7 +112,7 @@ wh_config_engine(void)
 	return config;
 }
 
-/* Give the engine the subscriptions as they are now, and take away those that are gone. */
+/* Pass the subscriptions to the engine, and remove those that are gone. */
 static void
 apply_routes(WhRoutes *fresh, MemoryContext context)
 {
@@ -145,7 +149,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	config_context = context;
 	routes = fresh;
 	foreach (lc, fresh->all)
-		if (((WhRoute *) lfirst(lc))->asked)
+		if (((WhRoute *) lfirst(lc))->requested)
 			wh_requeue_note(((WhRoute *) lfirst(lc))->sub.id);
 }
 
@@ -171,7 +175,7 @@ wh_config_load(WhLoaded *loaded)
 	old = MemoryContextSwitchTo(loaded->context);
 	loaded->routes = wh_routes_make(subscriptions);
 	MemoryContextSwitchTo(old);
-	/* the engine will take a copy when there is no way back */
+	/* the engine copies them after the commit, when nothing can be undone */
 	if (!wh_memory_has(MemoryContextMemAllocated(loaded->context, true) +
 					   (Size) list_length(subscriptions) * SUBSCRIPTION_BYTES))
 		ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY),
@@ -179,9 +183,10 @@ wh_config_load(WhLoaded *loaded)
 				errhint("Raise webhook.worker_memory."));
 	wh_tx_results = results;
 	wh_store_config_fresh(generation);
+	wh_store_deferred_anywhere(); /* who changed it may have written rows of pending as well */
 }
 
-/* What the configuration now says about whether this worker has anything to do here. */
+/* May end the process: the configuration also says whether this worker may deliver here. */
 void
 wh_config_apply(WhLoaded *loaded)
 {
@@ -195,7 +200,7 @@ wh_config_apply(WhLoaded *loaded)
 	wh_memory_limit_use_reserve();
 	apply_routes(loaded->routes, loaded->context);
 	wh_memory_limit_restore();
-	/* a subscription that is live again may have deliveries that came due meanwhile: look */
+	/* a subscription that is active again may have deliveries that came due meanwhile */
 	wh_fetch_look_at(wh_now());
 }
 

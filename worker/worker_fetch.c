@@ -1,28 +1,32 @@
 /*
  * worker_fetch.c
- *	  Taking deliveries from webhook.pending into the engine again.
+ *	  Fetching deliveries from webhook.pending into the engine.
  *
- * Owns the time when the next one is due. Nothing is taken of subscriptions
- * whose breaker is open, but a single row as a probe, and none because it is
- * due of those that have enough to do. Further rows of a lane, and deferred
- * rows, are asked for only when nothing waits to be settled: what the engine
- * gave back a moment ago must be in the table before it is asked what it holds.
+ * Of a subscription whose breaker is open only a single row is fetched, as a
+ * probe. A subscription that has enough to do gets no due rows. Further rows of a
+ * lane, and deferred rows, are fetched only when nothing waits to be settled:
+ * what the engine gave back a moment ago must be in the table before the table
+ * is searched.
+ *
+ * Owns the time when the next delivery is due.
  */
 #include "postgres.h"
 
 #include "fault.h"
 #include "route.h"
 #include "store.h"
+#include "store_pending.h"
+#include "store_read.h"
 #include "suspect.h"
 #include "worker.h"
 
-#define TAKE_AT_ONCE 500  /* rows taken in one go */
+#define FETCH_AT_ONCE 500 /* rows in one transaction */
 #define LANE_AT_ONCE 100  /* rows of one lane */
 #define LANES_AT_ONCE 100 /* lanes in one transaction */
 
 static TimestampTz next_due = DT_NOEND;
 
-static void take_step(void *arg);
+static void fetch_step(void *arg);
 
 void
 wh_fetch_look_at(TimestampTz due)
@@ -33,39 +37,39 @@ wh_fetch_look_at(TimestampTz due)
 TimestampTz
 wh_fetch_due(void)
 {
-	return next_due == DT_NOEND ? DT_NOEND : Max(next_due, wh_step_not_before(take_step));
+	return next_due == DT_NOEND ? DT_NOEND : Max(next_due, wh_step_not_before(fetch_step));
 }
 
-typedef enum TakeWhat
+typedef enum FetchWhat
 {
-	TAKE_DUE,
-	TAKE_LANES,
-	TAKE_DEFERRED,
-	TAKE_PROBE,
+	FETCH_DUE,
+	FETCH_LANES,
+	FETCH_DEFERRED,
+	FETCH_PROBE,
 	MAKE_DUE
-} TakeWhat;
+} FetchWhat;
 
-typedef struct Taking
+typedef struct Fetch
 {
-	TakeWhat what;
+	FetchWhat what;
 	int n_lanes;
-	int n_asked; /* of the lanes: the others would have been too much at once */
+	int n_fetched_lanes; /* of the lanes: the others would have been too much in one transaction */
 	int64 subscriptions[LANES_AT_ONCE];
 	uint64 lanes[LANES_AT_ONCE];
 	bool lane_empty[LANES_AT_ONCE];
 	int max;
-	int64 *held; /* subscriptions of which nothing may be taken */
-	int n_held;
-	List *taken;
-	bool deferred; /* what was taken as a probe was deferred */
-	int n_found;   /* rows, those included that are not taken after all */
-	int64 last;    /* the event of the last row that is not left where it was */
+	int64 *excluded; /* subscriptions whose rows are left alone */
+	int n_excluded;
+	List *fetched;
+	bool deferred; /* the probe was a deferred row */
+	int n_found;   /* rows, including those that are not sent after all */
+	int64 last;    /* the event of the last row that is not put back */
 	TimestampTz next_due;
-} Taking;
+} Fetch;
 
-/* Is a row to be sent? What its table is to say of that is written. */
+/* Is a row to be sent? Writes the answer to its table. */
 static WhJudgement
-judge_row(WhTaken *row, bool not_now)
+judge_row(WhFetched *row, bool not_now)
 {
 	WhJudgement is = WH_IS_FOR_IT;
 
@@ -79,7 +83,7 @@ judge_row(WhTaken *row, bool not_now)
 			if (row->unjudged && row->event)
 				wh_store_pending_judged(row->subscription_id, row->event_number);
 			break;
-		case WH_CANNOT_BE_TOLD: /* a dead letter, when this is committed */
+		case WH_CANNOT_JUDGE: /* becomes a dead letter after the commit */
 			break;
 		case WH_IS_NOT_FOR_IT:
 			wh_store_forget_pending(row->subscription_id, row->event_number);
@@ -92,12 +96,13 @@ judge_row(WhTaken *row, bool not_now)
 }
 
 /*
- * Rows that were kept unjudged, because their subscription was not live: are they
- * for it, as it is now? What is not goes. When the time is over, the rest stays as
- * it was, and so it does behind one that cannot be judged now: they are to be sent in order.
+ * Rows that were kept without judging them, because their subscription was not
+ * active: are they for it as it is now? Those that are not go. When the time is
+ * over the rest is put back, and so is everything behind a row that cannot be
+ * judged now: they must be sent in order.
  */
 static void
-judge_taken(Taking *t)
+judge_fetched(Fetch *t)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(wh_now(), WH_JUDGING_MS);
 	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
@@ -105,12 +110,12 @@ judge_taken(Taking *t)
 	bool any = false;
 	ListCell *lc;
 
-	t->n_found = list_length(t->taken);
-	foreach (lc, t->taken)
-		any = any || ((WhTaken *) lfirst(lc))->unjudged;
-	foreach (lc, t->taken)
+	t->n_found = list_length(t->fetched);
+	foreach (lc, t->fetched)
+		any = any || ((WhFetched *) lfirst(lc))->unjudged;
+	foreach (lc, t->fetched)
 	{
-		WhTaken *row = lfirst(lc);
+		WhFetched *row = lfirst(lc);
 		WhJudgement is = any ? judge_row(row, not_now) : WH_IS_FOR_IT;
 
 		if (is == WH_NOT_NOW)
@@ -120,7 +125,7 @@ judge_taken(Taking *t)
 		if (is == WH_NOT_NOW || is == WH_IS_NOT_FOR_IT)
 		{
 			wh_event_release(row->event);
-			t->taken = foreach_delete_current(t->taken, lc);
+			t->fetched = foreach_delete_current(t->fetched, lc);
 		}
 		not_now = not_now || (row->unjudged && wh_now() >= until);
 	}
@@ -128,72 +133,72 @@ judge_taken(Taking *t)
 }
 
 static void
-take_step(void *arg)
+fetch_step(void *arg)
 {
-	Taking *t = arg;
+	Fetch *t = arg;
 	Size bytes = 0;
 	ListCell *lc;
 
 	wh_tx_begin("webhook: taking pending deliveries");
 	switch (t->what)
 	{
-		case TAKE_DUE:
-			t->taken = wh_store_take_due(t->max, t->held, t->n_held);
-			t->next_due = wh_store_next_due(t->held, t->n_held);
+		case FETCH_DUE:
+			t->fetched = wh_store_fetch_due(t->max, t->excluded, t->n_excluded);
+			t->next_due = wh_store_next_due(t->excluded, t->n_excluded);
 			break;
-		case TAKE_LANES:
+		case FETCH_LANES:
 			for (int i = 0; i < t->n_lanes && bytes < WH_PAGE_BYTES; i++)
 			{
-				List *rows = wh_store_take_lane(t->subscriptions[i], t->lanes[i], LANE_AT_ONCE);
+				List *rows = wh_store_fetch_lane(t->subscriptions[i], t->lanes[i], LANE_AT_ONCE);
 				MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 				ListCell *row;
 
 				t->lane_empty[i] = rows == NIL;
 				foreach (row, rows)
 				{
-					WhTaken *taken = lfirst(row);
+					WhFetched *fetched = lfirst(row);
 
-					bytes += taken->event ? taken->event->size : 0;
+					bytes += fetched->event ? fetched->event->size : 0;
 				}
-				t->taken = list_concat(t->taken, rows);
-				t->n_asked = i + 1;
+				t->fetched = list_concat(t->fetched, rows);
+				t->n_fetched_lanes = i + 1;
 				MemoryContextSwitchTo(old);
 			}
 			break;
-		case TAKE_DEFERRED:
-			t->taken = wh_store_take_deferred(t->subscriptions[0], t->max);
+		case FETCH_DEFERRED:
+			t->fetched = wh_store_fetch_deferred(t->subscriptions[0], t->max);
 			break;
-		case TAKE_PROBE:
-			t->taken = wh_store_take_probe(t->subscriptions[0], &t->deferred);
+		case FETCH_PROBE:
+			t->fetched = wh_store_fetch_probe(t->subscriptions[0], &t->deferred);
 			break;
 		case MAKE_DUE:
 			wh_store_make_due(t->subscriptions[0]);
 			break;
 	}
-	foreach (lc, t->taken)
+	foreach (lc, t->fetched)
 	{
-		WhTaken *row = lfirst(lc);
+		WhFetched *row = lfirst(lc);
 
 		if (row->event == NULL)
 			wh_store_forget_pending(row->subscription_id, row->event_number);
 	}
-	judge_taken(t);
-	wh_tx_commit(true); /* the attempt must be counted for good before the request leaves */
+	judge_fetched(t);
+	wh_tx_commit(true); /* the attempt must be durable before the request is sent */
 }
 
 /* Do two rows that follow each other belong to one batch? */
 static bool
-of_one_batch(const WhTaken *a, const WhTaken *b)
+of_one_batch(const WhFetched *a, const WhFetched *b)
 {
 	return a->batch != 0 && a->batch == b->batch && a->subscription_id == b->subscription_id;
 }
 
 static void
-submit_row(const Taking *t, const WhTaken *row, bool more)
+submit_row(const Fetch *t, const WhFetched *row, bool more)
 {
 	WhSubmit submit = {.event = row->event,
 					   .subscription_id = row->subscription_id,
-					   .from = t->what == TAKE_DEFERRED || t->deferred ? WH_FROM_DEFERRED : WH_FROM_STORED,
+					   .from = t->what == FETCH_DEFERRED || t->deferred ? WH_FROM_DEFERRED : WH_FROM_STORED,
 					   .lane = row->lane,
 					   .attempts = row->attempts,
 					   .first_us = wh_unix_of(wh_own_time(row->first_attempt_at)),
@@ -203,13 +208,13 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 	if (row->event == NULL)
 	{
 		ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook event " INT64_FORMAT " is gone", row->event_number),
+				errmsg("webhook event " INT64_FORMAT " is missing", row->event_number),
 				errdetail("A delivery of it was pending, but webhook.outbox has no such row."),
-				errhint("Rows of webhook.outbox must not be deleted by hand."));
+				errhint("Do not delete rows of webhook.outbox by hand."));
 		wh_start_over();
 		return;
 	}
-	/* no memory; or its subscription was removed since, and with it the row */
+	/* fails without memory, or if its subscription and with it the row was removed meanwhile */
 	if (!(row->why ? wh_read_dead_letter(row->event, row->subscription_id, row->why, 0, row->attempts - 1)
 				   : wh_engine_submit(wh_engine, &submit)))
 		wh_start_over();
@@ -217,74 +222,74 @@ submit_row(const Taking *t, const WhTaken *row, bool more)
 }
 
 static void
-submit_taken(const Taking *t)
+submit_fetched(const Fetch *t)
 {
 	ListCell *lc;
 
-	foreach (lc, t->taken)
+	foreach (lc, t->fetched)
 	{
-		ListCell *next = lnext(t->taken, lc);
+		ListCell *next = lnext(t->fetched, lc);
 
 		submit_row(t, lfirst(lc), next && of_one_batch(lfirst(lc), lfirst(next)));
 	}
 }
 
-/* False: it could not be done now. */
+/* False: not possible now. */
 static bool
-take_once(Taking *t)
+fetch_once(Fetch *t)
 {
-	if (!wh_run_step(take_step, t))
+	if (!wh_run_step(fetch_step, t))
 	{
-		wh_store_taken_in_vain();
+		wh_store_fetch_failed();
 		for (int i = 0; i < t->n_lanes; i++)
 			wh_engine_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		return false;
 	}
-	wh_store_taken_over();
-	if (t->taken != NIL)
+	wh_store_fetch_done();
+	if (t->fetched != NIL)
 		WH_FAULT("taken");
-	submit_taken(t);
-	if (t->what == TAKE_DUE)
+	submit_fetched(t);
+	if (t->what == FETCH_DUE)
 		next_due = t->next_due;
-	for (int i = 0; t->what == TAKE_LANES && i < t->n_lanes; i++)
+	for (int i = 0; t->what == FETCH_LANES && i < t->n_lanes; i++)
 	{
-		if (i >= t->n_asked)
+		if (i >= t->n_fetched_lanes)
 			wh_engine_lane_fetch_again(wh_engine, t->subscriptions[i], t->lanes[i]);
 		else if (t->lane_empty[i])
 			wh_engine_lane_is_empty(wh_engine, t->subscriptions[i], t->lanes[i]);
 	}
-	if (t->what == TAKE_DEFERRED && t->n_found == 0)
+	if (t->what == FETCH_DEFERRED && t->n_found == 0)
 		wh_engine_deferred_is_empty(wh_engine, t->subscriptions[0]);
-	else if (t->what == TAKE_DEFERRED &&
+	else if (t->what == FETCH_DEFERRED &&
 			 t->last != 0) /* not before it is committed; they come in the order of ids */
-		wh_store_deferred_taken(t->subscriptions[0], t->last);
-	if (t->what == TAKE_PROBE && t->n_found == 0)
+		wh_store_deferred_fetched(t->subscriptions[0], t->last);
+	if (t->what == FETCH_PROBE && t->n_found == 0)
 		wh_engine_probe_is_empty(wh_engine, t->subscriptions[0]);
 	wh_read_disable();
 	return true;
 }
 
-/* The same. What is to be judged may have to be written down before; then it is taken, at once after that. */
+/* The same. If the row to be judged must be noted first (suspect.h), notes it and fetches again. */
 static bool
-take(Taking *t)
+fetch(Fetch *t)
 {
-	Taking again = *t;
+	Fetch again = *t;
 	bool ok;
 
-	wh_suspect_forget(WH_SUSPECT_TAKING);
-	ok = take_once(t);
-	if (!ok || !wh_suspect_wanted(WH_SUSPECT_TAKING))
+	wh_suspect_forget(WH_SUSPECT_FETCHING);
+	ok = fetch_once(t);
+	if (!ok || !wh_suspect_wanted(WH_SUSPECT_FETCHING))
 		return ok;
-	if (wh_read_note_step(WH_SUSPECT_TAKING))
+	if (wh_read_note_step(WH_SUSPECT_FETCHING))
 	{
 		*t = again;
-		ok = take_once(t);
+		ok = fetch_once(t);
 	}
-	wh_suspect_forget(WH_SUSPECT_TAKING);
+	wh_suspect_forget(WH_SUSPECT_FETCHING);
 	return ok;
 }
 
-/* Subscriptions that are well again, and those that may be: see breakers in engine.h. */
+/* Subscriptions whose endpoint has recovered, and those to be probed: see breakers in engine.h. */
 static bool
 look_at_breakers(void)
 {
@@ -293,9 +298,9 @@ look_at_breakers(void)
 
 	while ((subscription_id = wh_engine_to_expedite(wh_engine)) != 0)
 	{
-		Taking hurry = {.what = MAKE_DUE, .subscriptions = {subscription_id}};
+		Fetch expedite = {.what = MAKE_DUE, .subscriptions = {subscription_id}};
 
-		if (!take(&hurry))
+		if (!fetch(&expedite))
 		{
 			wh_engine_expedite_again(wh_engine, subscription_id);
 			return any;
@@ -303,14 +308,15 @@ look_at_breakers(void)
 		wh_fetch_look_at(wh_now());
 		any = true;
 	}
-	/* as with what is deferred: while recovering, the oldest row may not be there yet */
+	/* as with deferred rows: while recovering, the oldest row may not be written yet */
 	while (!wh_read_recovering() && (subscription_id = wh_engine_to_probe(wh_engine)) != 0)
 	{
-		Taking probe = {.what = TAKE_PROBE, .subscriptions = {subscription_id}};
+		Fetch probe = {.what = FETCH_PROBE, .subscriptions = {subscription_id}};
 
-		if (wh_requeue_left(subscription_id)) /* its oldest may not be deferred yet; the engine asks again */
+		if (wh_requeue_left(
+				subscription_id)) /* its oldest row may not be deferred yet; the engine will say so again */
 			continue;
-		if (!take(&probe)) /* the engine asks again */
+		if (!fetch(&probe)) /* the engine will say so again */
 			return any;
 		any = true;
 	}
@@ -320,7 +326,7 @@ look_at_breakers(void)
 bool
 wh_fetch_pending(TimestampTz now)
 {
-	Taking lanes = {.what = TAKE_LANES};
+	Fetch lanes = {.what = FETCH_LANES};
 	int64 subscription_id;
 	int room;
 	bool any = false;
@@ -329,13 +335,13 @@ wh_fetch_pending(TimestampTz now)
 		wh_fetch_look_at(now);
 	if (next_due <= now && wh_read_may())
 	{
-		Taking due = {.what = TAKE_DUE, .max = TAKE_AT_ONCE};
+		Fetch due = {.what = FETCH_DUE, .max = FETCH_AT_ONCE};
 		int n = list_length(wh_config_routes());
 
-		due.held = palloc(Max(1, n) * sizeof(int64));
-		due.n_held = wh_engine_not_due(wh_engine, due.held, n);
-		take(&due);
-		any = due.taken != NIL;
+		due.excluded = palloc(Max(1, n) * sizeof(int64));
+		due.n_excluded = wh_engine_not_due(wh_engine, due.excluded, n);
+		fetch(&due);
+		any = due.fetched != NIL;
 	}
 	if (!wh_settle_clear())
 		return any;
@@ -347,16 +353,16 @@ wh_fetch_pending(TimestampTz now)
 		lanes.n_lanes++;
 	if (lanes.n_lanes > 0)
 	{
-		take(&lanes);
+		fetch(&lanes);
 		any = true;
 	}
-	/* what is deferred while recovering may be older than what is deferred already: wait until all is there */
+	/* rows deferred while recovering may be older than those there are: wait until all are written */
 	subscription_id = wh_read_recovering() ? 0 : wh_engine_deferred_to_fetch(wh_engine, &room);
 	if (subscription_id != 0 && !wh_requeue_left(subscription_id))
 	{
-		Taking deferred = {.what = TAKE_DEFERRED, .subscriptions = {subscription_id}, .max = room};
+		Fetch deferred = {.what = FETCH_DEFERRED, .subscriptions = {subscription_id}, .max = room};
 
-		take(&deferred);
+		fetch(&deferred);
 		any = true;
 	}
 	return any;

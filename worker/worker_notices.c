@@ -2,59 +2,63 @@
  * worker_notices.c
  *	  Operational events: a breaker has opened, or closed again.
  *
- * Breakers are in the engine's memory only; what it counts is looked at
- * whenever the loop reports its status, and a subscription whose breaker
- * differs from what was told last is told of, in a transaction of its own.
- * However often a breaker moves between two looks, at most one event is made
- * of it, and moves between open and half-open are none.
+ * Breakers live in the engine's memory only. Whenever the loop reports its
+ * status, this file looks at the engine's counts; a subscription whose breaker
+ * differs from what was announced last is announced, in a transaction of its own.
+ * However often a breaker moves between two looks, that makes at most one event.
+ * Moves between open and half-open make none.
  *
- * What was told outlives the worker, in webhook_internal.breaker_notice, written with the event.
- * A worker that starts begins with closed breakers, which says nothing of the
- * endpoints: one that was told to be open is told to be closed when something
- * has been delivered, or its breaker has opened and closed again.
+ * What was announced outlives the worker in webhook_internal.breaker_notice,
+ * which is written with the event. A new worker begins with closed breakers,
+ * which says nothing about the endpoints. So a breaker that was announced as open
+ * is announced as closed only when something has been delivered, or when it has
+ * opened and closed again.
  *
- * Whether anybody listens, and all other operational events (disabled,
- * resumed, dead letters, which are rows of tables), is decided in SQL: see
- * webhook_internal.announce and the triggers that call it.
+ * SQL decides whether anybody listens, and makes all other operational events
+ * (disabled, resumed, dead letters: rows of tables): see
+ * webhook_internal.announce and the triggers that use it.
  *
- * Owns the table of subscriptions whose breaker was told to be open.
+ * The server's log has each such move as well, whoever listens: worker_log.c.
+ *
+ * Owns the table of subscriptions whose breaker was announced as open.
  */
 #include "postgres.h"
 
 #include "utils/hsearch.h"
 
 #include "store.h"
+#include "store_notices.h"
 #include "worker.h"
 
-typedef struct Trouble
+typedef struct Notice
 {
 	int64 subscription_id;
-	bool open;          /* as last seen */
-	bool told_open;     /* as last told */
-	bool inherited;     /* told by the worker before this one; nothing is known of it yet */
-	const char *reason; /* the word of the last failure: a constant of the engine's */
-	uint32 seen;        /* the look in which it was last seen */
-} Trouble;
+	bool open;           /* as last seen */
+	bool announced_open; /* as last announced */
+	bool inherited;      /* announced by the previous worker; nothing is known of it yet */
+	const char *reason;  /* the outcome of the last failure: a constant of the engine */
+	uint32 seen;         /* the look in which it was last seen */
+} Notice;
 
-static HTAB *troubles = NULL;
+static HTAB *notices = NULL;
 static uint32 look = 0;
-static bool untold = false;
+static bool unannounced = false;
 
-static Trouble *
+static Notice *
 find(int64 subscription_id, bool enter)
 {
-	Trouble *t;
+	Notice *t;
 	bool found;
 
-	if (troubles == NULL)
+	if (notices == NULL)
 	{
-		HASHCTL how = {.keysize = sizeof(int64), .entrysize = sizeof(Trouble)};
+		HASHCTL how = {.keysize = sizeof(int64), .entrysize = sizeof(Notice)};
 
-		troubles = hash_create("webhook subscriptions in trouble", 64, &how, HASH_ELEM | HASH_BLOBS);
+		notices = hash_create("webhook open breakers", 64, &how, HASH_ELEM | HASH_BLOBS);
 	}
-	t = hash_search(troubles, &subscription_id, enter ? HASH_ENTER : HASH_FIND, &found);
+	t = hash_search(notices, &subscription_id, enter ? HASH_ENTER : HASH_FIND, &found);
 	if (t && !found)
-		*t = (Trouble){.subscription_id = subscription_id};
+		*t = (Notice){.subscription_id = subscription_id};
 	return t;
 }
 
@@ -62,13 +66,13 @@ static void
 inherit(void *arg, int64 subscription_id)
 {
 	*find(subscription_id, true) =
-		(Trouble){.subscription_id = subscription_id, .open = true, .told_open = true, .inherited = true};
+		(Notice){.subscription_id = subscription_id, .open = true, .announced_open = true, .inherited = true};
 }
 
 void
 wh_notices_inherit(void)
 {
-	wh_store_troubles(inherit, NULL);
+	wh_store_breaker_notices(inherit, NULL);
 }
 
 void
@@ -81,50 +85,54 @@ void
 wh_notices_see(int64 subscription_id, const WhCounts *counts)
 {
 	bool open = counts->breaker != WH_BREAKER_CLOSED;
-	Trouble *t;
+	bool was_open;
+	Notice *t;
 
-	if (!open && (troubles == NULL || hash_get_num_entries(troubles) == 0))
+	if (!open && (notices == NULL || hash_get_num_entries(notices) == 0))
 		return;
 	if ((t = find(subscription_id, open)) == NULL)
 		return;
 	if (open || counts->last_success_us != 0)
 		t->inherited = false;
 	t->seen = look;
+	was_open = t->open;
 	t->open = open || t->inherited;
 	t->reason = counts->last_error;
-	untold = untold || t->open != t->told_open;
+	if (t->open != was_open)
+		wh_log_breaker(subscription_id, t->open, t->reason);
+	unannounced = unannounced || t->open != t->announced_open;
 }
 
 static void
-tell_step(void *arg)
+announce_step(void *arg)
 {
 	HASH_SEQ_STATUS scan;
-	Trouble *t;
+	Notice *t;
 
-	wh_tx_begin("webhook: telling of subscriptions in trouble");
-	hash_seq_init(&scan, troubles);
+	wh_tx_begin("webhook: announcing breakers");
+	hash_seq_init(&scan, notices);
 	while ((t = hash_seq_search(&scan)) != NULL)
-		if (t->open != t->told_open)
+		if (t->open != t->announced_open)
 			wh_store_announce(t->subscription_id, t->open ? "breaker_opened" : "breaker_closed",
 							  t->open ? t->reason : NULL);
 	wh_tx_commit(false);
 }
 
 void
-wh_notices_tell(void)
+wh_notices_announce(void)
 {
 	HASH_SEQ_STATUS scan;
-	Trouble *t;
+	Notice *t;
 
-	if (!untold || !wh_run_step(tell_step, NULL))
+	if (!unannounced || !wh_run_step(announce_step, NULL))
 		return;
-	untold = false;
-	hash_seq_init(&scan, troubles);
+	unannounced = false;
+	hash_seq_init(&scan, notices);
 	while ((t = hash_seq_search(&scan)) != NULL)
 	{
-		t->told_open = t->open;
-		/* well again, or removed */
+		t->announced_open = t->open;
+		/* closed, or its subscription was removed */
 		if (!t->open || t->seen != look)
-			(void) hash_search(troubles, &t->subscription_id, HASH_REMOVE, NULL);
+			(void) hash_search(notices, &t->subscription_id, HASH_REMOVE, NULL);
 	}
 }

@@ -3,14 +3,18 @@
  *	  Reading: a page of events from the outbox, to the subscriptions that want
  *	  them, into the engine.
  *
- * Owns the position, and the checkpoint "read" that tells of it. A page is read
- * and matched with the subscriptions (route.c) in one transaction; its events
- * go to the engine when that has committed and their own commits are flushed.
- * The checkpoint is written by the next settle, but by the reading transaction
- * itself while this worker is careful: until it has dealt with what a worker
- * before it may have sent, and for some time after. An event of which it cannot
- * be told whether a subscription wants it goes to that subscription's dead
- * letters.
+ * A page is read and matched with the subscriptions (route.c) in one transaction.
+ * Its events go to the engine when that has committed and their own commits are
+ * flushed. The next settle writes the "read" checkpoint.
+ *
+ * In checkpoint-first mode the reading transaction itself writes it, before
+ * anything is sent. That mode lasts until this worker has dealt with everything
+ * that a previous worker may have sent, and for some time after.
+ *
+ * If it cannot be determined whether a subscription wants an event, the event
+ * becomes a dead letter of that subscription.
+ *
+ * Owns the position, and the "read" checkpoint that records it.
  */
 #include "postgres.h"
 
@@ -27,7 +31,11 @@
 #include "route.h"
 #include "settings.h"
 #include "store.h"
-#include "strikes.h"
+#include "store_event.h"
+#include "store_notices.h"
+#include "store_read.h"
+#include "store_sequence.h"
+#include "filter_strikes.h"
 #include "suspect.h"
 #include "worker_slots.h"
 #include "worker.h"
@@ -42,10 +50,10 @@ static TimestampTz last_read = 0;
 static TimestampTz unwritten_since = 0; /* 0: the checkpoint covers all that was sent */
 static TimestampTz checkpoint_first_until = 0;
 
-#define CAREFUL_MS 10000
-#define DELIVERY_BYTES 1024 /* what one takes in the engine, with its lane */
+#define CHECKPOINT_FIRST_MS 10000
+#define DELIVERY_BYTES 1024 /* of one delivery in the engine, with its lane */
 
-/* Transactions that have ended in this cluster: nothing can have become visible while this stands still. */
+/* How many transactions have ended in this cluster: while this does not change, nothing can become visible. */
 static uint64
 completions(void)
 {
@@ -62,7 +70,7 @@ wh_read_from(WhPosition *from, WhPosition *before)
 {
 	position = from;
 	read_before = before;
-	checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+	checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CHECKPOINT_FIRST_MS);
 }
 
 static bool
@@ -79,12 +87,12 @@ typedef struct Reading
 	WhMatches matches;
 	WhPair *dealt;
 	int n_dealt;
-	int n_events;     /* of the page, dealt with */
-	bool all;         /* that was all of it */
-	bool mend;        /* the sequence of ids is to be put right before anything is read */
-	bool to_send;     /* it is for somebody */
-	bool written;     /* the checkpoint says so already */
-	XLogRecPtr flush; /* up to here, before anything is sent */
+	int n_events;      /* of the page, dealt with */
+	bool all;          /* that was the whole page */
+	bool fix_sequence; /* the sequence of event numbers must be fixed before anything is read */
+	bool to_send;      /* some subscription wants an event of it */
+	bool written;      /* its checkpoint is written with it */
+	XLogRecPtr flush;  /* WAL up to here, before anything is sent */
 } Reading;
 
 static void
@@ -96,8 +104,9 @@ release_page(void)
 }
 
 /*
- * Match the page, as far as that is not too much at once: then the position is
- * the one after what was matched. The next pages are smaller, and grow again.
+ * Match the page. If that makes too many deliveries, only its first events: the
+ * position is then the one after those, and the next pages are smaller and grow
+ * again.
  */
 static void
 match_page(Reading *r, const WhRoutes *routes)
@@ -112,14 +121,14 @@ match_page(Reading *r, const WhRoutes *routes)
 		page.max = Min(WH_PAGE_EVENTS, page.max * 2);
 }
 
-/* While recovering: mark what a worker that died may have sent, and find out what of it is written down. */
+/* While recovering: mark what a worker that died may have sent, and find out what of it has been recorded. */
 static void
-look_for_lost(Reading *r)
+find_interrupted(Reading *r)
 {
 	WhPair *pairs = palloc(Max(1, r->matches.n) * sizeof(WhPair));
 	int n = 0;
 	int event = -1;
-	bool lost = false;
+	bool interrupted = false;
 
 	for (int i = 0; i < r->matches.n; i++)
 	{
@@ -128,10 +137,10 @@ look_for_lost(Reading *r)
 		if (match->event != event)
 		{
 			event = match->event;
-			lost = wh_position_covers(read_before, &page.rows[event].head);
+			interrupted = wh_position_covers(read_before, &page.rows[event].head);
 		}
-		match->lost = lost;
-		if (lost)
+		match->interrupted = interrupted;
+		if (interrupted)
 			pairs[n++] =
 				(WhPair){.event_number = page.rows[event].head.id, .subscription_id = match->route->sub.id};
 	}
@@ -141,9 +150,8 @@ look_for_lost(Reading *r)
 
 /*
  * If this worker dies, the next one must know what may have been sent. While
- * recovering, that is also what the worker before this one may have sent,
- * beyond where we have come to; to be on the safe side, everything visible now
- * below it.
+ * recovering, that includes what the previous worker may have sent beyond our
+ * position: to be safe, everything visible now up to its highest event.
  */
 static void
 write_read_checkpoint(const WhPosition *next)
@@ -163,7 +171,7 @@ write_read_checkpoint(const WhPosition *next)
 	wh_store_write_checkpoint("read", &covered);
 }
 
-/* The furthest that is known to have been read, by this worker or the one before it. */
+/* The furthest known position, of this worker or the previous one. */
 static const WhPosition *
 furthest(void)
 {
@@ -171,10 +179,10 @@ furthest(void)
 }
 
 static void
-mend_step(void *arg)
+fix_sequence_step(void *arg)
 {
-	wh_tx_begin("webhook: putting the sequence of ids right");
-	(void) wh_store_mend_sequence(furthest());
+	wh_tx_begin("webhook: fixing the sequence of event numbers");
+	(void) wh_store_fix_sequence(furthest());
 	wh_tx_commit(false);
 }
 
@@ -183,27 +191,27 @@ read_step(void *arg)
 {
 	Reading *r = arg;
 
-	r->to_send = r->written = r->mend = false;
+	r->to_send = r->written = r->fix_sequence = false;
 	r->n_events = 0;
-	release_page(); /* of an attempt that failed */
+	release_page(); /* of a try that failed */
 	wh_tx_begin("webhook: reading");
 	wh_store_begin_reading();
-	r->mend = !wh_sequence_is_right(furthest());
-	if (!r->mend)
+	r->fix_sequence = !wh_sequence_is_right(furthest());
+	if (!r->fix_sequence)
 	{
 		wh_store_read(position, &page);
-		r->mend = !wh_sequence_suits(position, &page, wh_store_position(position, &page, page.n));
+		r->fix_sequence = !wh_sequence_suits(position, &page, wh_store_position(position, &page, page.n));
 	}
-	if (r->mend)
+	if (r->fix_sequence)
 	{
 		wh_tx_commit(false);
 		return;
 	}
 
 	/*
-	 * Configuration that was committed before one of these events must count
-	 * for it. Its invalidation was sent before the event's transaction began,
-	 * so look for it now, after the snapshot that shows the event.
+	 * Configuration that was committed before one of these events must apply to
+	 * it. Its invalidation was sent before the event's transaction began, so
+	 * look for it now, after taking the snapshot that shows the event.
 	 */
 	r->reload = wh_store_config_stale();
 	if (r->reload)
@@ -214,15 +222,15 @@ read_step(void *arg)
 
 		match_page(r, r->reload ? r->loaded.routes : wh_config_routing());
 		if (read_before)
-			look_for_lost(r);
-		/* when they are given to the engine the transaction has committed, and there is no way back */
+			find_interrupted(r);
+		/* the engine gets them after the commit, when nothing can be undone */
 		if (r->matches.n > 0 && !wh_memory_has((size_t) r->matches.n * DELIVERY_BYTES))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
-					errdetail("There is none for %d deliveries.", r->matches.n));
+					errdetail("There is not enough for %d deliveries.", r->matches.n));
 		MemoryContextSwitchTo(old);
 		r->n_events = r->matches.n_events;
 		r->to_send = r->matches.n > 0;
-		/* also where nothing is to be sent: it says that the page was survived */
+		/* even when nothing is to be sent: the checkpoint records that the page was survived */
 		r->written = r->n_events > 0 && is_checkpoint_first();
 	}
 	r->next = wh_store_position(position, &page, r->n_events);
@@ -244,7 +252,7 @@ dealt_with(const Reading *r, int64 event_number, int64 subscription_id)
 	return r->n_dealt > 0 && bsearch(&pair, r->dealt, r->n_dealt, sizeof(WhPair), wh_pair_compare) != NULL;
 }
 
-/* It can neither be sent nor left out: it is kept for people, with no attempt made. False without memory. */
+/* It can neither be sent nor skipped: keep it for people, without an attempt. False: no memory. */
 bool
 wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint64 number, int attempts)
 {
@@ -252,6 +260,11 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 
 	if (d == NULL)
 		return false;
+	if (!wh_delivery_set_error(d, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), WH_ERROR_MAX - 1)))
+	{
+		free(d);
+		return false;
+	}
 	event->refs++;
 	d->event = event;
 	d->subscription_id = subscription_id;
@@ -261,7 +274,6 @@ wh_read_dead_letter(WhEvent *event, int64 subscription_id, const char *why, uint
 	d->disposal = WH_DO_DEAD_LETTER;
 	d->kind = WH_OUT_INTERNAL;
 	d->class = WH_CLASS_GIVE_UP;
-	memcpy(d->error, why, pg_encoding_mbcliplen(PG_UTF8, why, strlen(why), sizeof(d->error) - 1));
 	wh_settle_add(d);
 	return true;
 }
@@ -276,18 +288,18 @@ submit(const Reading *r, uint64 number)
 		WhEvent *event = row->event ? row->event : row->light;
 		WhSubmit submit = {.event = event,
 						   .subscription_id = match->route->sub.id,
-						   .from = match->lost ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
+						   .from = match->interrupted ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
 						   .page = number,
 						   .keep = match->keep,
 						   .unjudged = match->unjudged};
 
-		if (match->lost && dealt_with(r, event->id, match->route->sub.id))
+		if (match->interrupted && dealt_with(r, event->id, match->route->sub.id))
 			continue;
 		wh_pages_add(number);
 		if (!(match->why ? wh_read_dead_letter(event, match->route->sub.id, match->why, number, 0)
 						 : wh_engine_submit(wh_engine, &submit)))
 		{
-			/* the page is never settled without it; what the engine has is, and the next worker goes on from there */
+			/* its page is never settled, so the next worker reads it again; what the engine has is settled */
 			ereport(WARNING, errcode(ERRCODE_OUT_OF_MEMORY),
 					errmsg("webhook worker starts over because it is out of memory"),
 					errhint("Raise webhook.worker_memory."));
@@ -298,9 +310,9 @@ submit(const Reading *r, uint64 number)
 }
 
 /*
- * Has all been read that the worker before this one may have sent? Everything
- * visible now at or below our position has been, unless we are in the midst
- * of stragglers; and what was visible then is visible now.
+ * Has everything been read that the previous worker may have sent? Everything
+ * visible now up to our position has, unless we are between two pages of
+ * stragglers; and what was visible then is visible now.
  */
 static bool
 recovered(void)
@@ -317,7 +329,7 @@ note_page_step(void *arg)
 {
 	bool any;
 
-	wh_tx_begin("webhook: reading carefully");
+	wh_tx_begin("webhook: noting what is read");
 	wh_store_begin_reading();
 	wh_store_read(position, &page);
 	any = page.n > 0 && wh_suspect_note_page(position);
@@ -328,7 +340,7 @@ note_page_step(void *arg)
 static void
 note_step(void *arg)
 {
-	wh_tx_begin("webhook: reading carefully");
+	wh_tx_begin("webhook: noting what is read");
 	wh_suspect_note(*(WhSuspectAt *) arg, position);
 	wh_tx_commit(true);
 }
@@ -343,7 +355,7 @@ wh_read_note_step(WhSuspectAt at)
 }
 
 /*
- * Subscriptions whose filters hold everybody up
+ * Subscriptions whose filters delay all others
  */
 
 static void
@@ -351,14 +363,17 @@ disable_step(void *arg)
 {
 	const char *why;
 	int64 id = wh_strikes_next(&why);
+	bool was_active;
 
 	wh_tx_begin("webhook: disabling a subscription");
-	wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
+	was_active = wh_store_disable(id, psprintf("%d events in a row: %s", WH_STRIKES_OUT, why));
 	wh_tx_commit(false);
 	wh_strikes_disabled(id);
+	if (was_active)
+		wh_log_disabled(id, "Its filter exceeded a limit for several events in a row.");
 }
 
-/* Until that can be done, nothing is judged for them all the same. */
+/* Until that succeeds nothing is judged for them either. */
 void
 wh_read_disable(void)
 {
@@ -386,15 +401,15 @@ wh_read_page(void)
 			MemoryContextDelete(r.loaded.context);
 		return;
 	}
-	if (r.mend)
+	if (r.fix_sequence)
 	{
 		release_page();
 		more_to_read = true;
-		(void) wh_run_step(mend_step, NULL);
+		(void) wh_run_step(fix_sequence_step, NULL);
 		return;
 	}
 	wh_sequence_read_on(r.next);
-	/* with synchronous_commit = off an event is visible before it is durable, and must not be announced */
+	/* with synchronous_commit = off an event is visible before it is durable, and must not be sent yet */
 	if (r.to_send && !r.written)
 		XLogFlush(r.flush);
 	if (r.reload)
@@ -423,14 +438,14 @@ wh_read_page(void)
 		wh_suspect_caught_up();
 	if (wh_suspect_wanted(WH_SUSPECT_READING))
 		(void) wh_read_note_step(WH_SUSPECT_READING);
-	/* in the midst of an event it would cost the verdicts on that: the subscriptions are read again */
+	/* not within an event: disabling reloads the subscriptions, which loses the verdicts on it so far */
 	if (r.n_events > 0)
 		wh_read_disable();
 	if (read_before && recovered())
 	{
 		wh_position_free(read_before);
 		read_before = NULL;
-		checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CAREFUL_MS);
+		checkpoint_first_until = TimestampTzPlusMilliseconds(wh_now(), CHECKPOINT_FIRST_MS);
 	}
 	if (r.written)
 		unwritten_since = 0;
@@ -460,14 +475,14 @@ wh_read_again(void)
 bool
 wh_read_may(void)
 {
-	/* in this order: what the engine has no room for it may hand back, to be settled as well */
+	/* in this order: the engine may hand back what it has no room for, to be settled as well */
 	return !wh_settle_behind() && wh_engine_has_room(wh_engine);
 }
 
 TimestampTz
 wh_read_due(void)
 {
-	return Max(wh_step_not_before(read_step), wh_step_not_before(mend_step));
+	return Max(wh_step_not_before(read_step), wh_step_not_before(fix_sequence_step));
 }
 
 TimestampTz

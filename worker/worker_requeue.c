@@ -1,17 +1,18 @@
 /*
  * worker_requeue.c
- *	  Deliveries that people have asked for: redeliver, replay.
+ *	  Requested deliveries: those of redeliver and replay.
  *
- * SQL writes them into webhook.pending as 'requested', and tells the worker as
- * for a change of its configuration: it sees them with its subscriptions,
- * before it routes any event that is committed later (worker_config.c calls
- * wh_requeue_note). From then on the subscription is catching up: what is read
- * goes behind what was asked for. The rows are deferred step by step, however
- * many there are, each step a short transaction that the loop has time for;
- * only when all of a subscription are deferred are its deferred rows taken, in the
- * order of their ids (worker_fetch.c). A worker that dies on the way leaves
- * rows that are deferred and rows that are asked for, and the next one finds
- * both.
+ * SQL writes them into webhook.pending as 'requested' and signals the worker as
+ * for a change of configuration. So the worker sees them with its subscriptions,
+ * before it routes any event that is committed later (worker_config.c).
+ * From then on the subscription is catching up: what is read goes behind what was
+ * requested.
+ *
+ * The rows are deferred step by step, however many there are. Each step is a
+ * short transaction that the loop has time for. Only when all rows of a
+ * subscription are deferred are they fetched, in the order of their event numbers
+ * (worker_fetch.c). A worker that dies on the way leaves deferred rows and
+ * requested rows, and the next one finds both.
  *
  * Owns the list of subscriptions with rows that are not deferred yet.
  */
@@ -19,7 +20,9 @@
 
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "store.h"
+#include "store_requeue.h"
 #include "worker.h"
 
 #define DEFER_AT_ONCE 500 /* rows deferred in one transaction */
@@ -27,7 +30,7 @@
 typedef struct Noted
 {
 	int64 subscription_id;
-	int64 after; /* rows up to this event are deferred: not to pass again what is dead in the index */
+	int64 after; /* rows up to this event are deferred: their dead index entries are not passed again */
 } Noted;
 
 static Noted *noted = NULL; /* each subscription once */
@@ -56,38 +59,34 @@ wh_requeue_note(int64 subscription_id)
 
 	if (n)
 	{
-		n->after = 0; /* what has come since may be older */
+		n->after = 0; /* new rows may be older */
 		return;
 	}
 	if (n_noted == cap_noted)
-	{
-		cap_noted = Max(16, cap_noted * 2);
-		noted = noted ? repalloc(noted, cap_noted * sizeof(Noted))
-					  : MemoryContextAlloc(TopMemoryContext, cap_noted * sizeof(Noted));
-	}
+		noted = wh_grow(TopMemoryContext, noted, &cap_noted, 16, sizeof(*noted));
 	noted[n_noted++] = (Noted){.subscription_id = subscription_id};
 	/*
-	 * One more than there are, so that it is catching up from this moment on.
-	 * When no deferred row is found any more, the count is put right.
+	 * Counts one row too many, so that it is catching up from this moment on.
+	 * The count is corrected when no more deferred rows are found.
 	 */
 	wh_engine_restore_deferred(wh_engine, subscription_id, 1);
 }
 
-typedef struct Parking
+typedef struct Deferring
 {
 	Noted noted;
 	int n;
 	int64 deferred;
-} Parking;
+} Deferring;
 
 static void
 defer_step(void *arg)
 {
-	Parking *p = arg;
+	Deferring *p = arg;
 	int64 id = p->noted.subscription_id;
 	WhRequested *rows = palloc(DEFER_AT_ONCE * sizeof(WhRequested));
 
-	wh_tx_begin("webhook: taking in what was asked for");
+	wh_tx_begin("webhook: deferring requested deliveries");
 	p->n = wh_store_requested(id, p->noted.after, rows, DEFER_AT_ONCE);
 	for (int i = 0; i < p->n; i++)
 	{
@@ -104,7 +103,7 @@ defer_step(void *arg)
 bool
 wh_requeue_defer(void)
 {
-	Parking p = {0};
+	Deferring p = {0};
 
 	if (n_noted == 0)
 		return false;

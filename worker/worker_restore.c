@@ -1,10 +1,10 @@
 /*
  * worker_restore.c
- *	  What webhook.pending holds when a worker begins, for its engine; and which
- *	  troubles were told.
+ *	  What webhook.pending holds when a worker starts, for its engine; and which
+ *	  breakers were announced as open.
  *
- * At start, the step finds it in a transaction; when that has committed the
- * engine is told, once. Owns nothing: the list is the caller's.
+ * The step reads it in a transaction. When that has committed, the engine gets it,
+ * once. Owns nothing: the list is the caller's.
  */
 #include "postgres.h"
 
@@ -12,9 +12,11 @@
 
 #include "engine.h"
 #include "store.h"
+#include "store_pending.h"
+#include "store_restore.h"
 #include "worker.h"
 
-/* What webhook.pending holds, found in a transaction and told to the engine when that has committed, once. */
+/* The deferred rows of a subscription, or the rows of a lane. */
 typedef struct Restored
 {
 	int64 subscription_id;

@@ -1,11 +1,13 @@
 /*
  * worker_rotate.c
- *	  The ring of segments goes round, and the wall clock is followed.
+ *	  The ring of segments goes round, and the system clock is followed.
  *
- * Which segment is current depends on the wall clock, as those who write see
- * it; when the next one's turn is, is waited for by the worker's own time, and
- * looked at anew when somebody has set the clock. Owns that time, and how far
- * the events that must be carried over have been.
+ * Which segment is current depends on the system clock, as the writers see it.
+ * The worker waits for the next segment's turn by its own clock, and computes the
+ * turn again when somebody has set the system clock.
+ *
+ * Owns the time of the next turn, and how far events that must be kept have been
+ * carried over.
  */
 #include "postgres.h"
 
@@ -14,6 +16,10 @@
 #include "fault.h"
 #include "settings.h"
 #include "store.h"
+#include "store_carry.h"
+#include "store_restore.h"
+#include "store_rotate.h"
+#include "tx_guard.h"
 #include "worker.h"
 
 #define ROTATE_AGAIN_MS 10000 /* a segment that could not be emptied */
@@ -39,7 +45,27 @@ rotate_outbox_step(void *arg)
 	wh_tx_commit(false);
 }
 
-/* How long it is until the next segment's turn, by the clock of those who write. */
+/* Each log in a transaction of its own: a problem with one does not hold up the other. */
+static bool
+rotate(void (*step)(void *), WhRotation *r)
+{
+	return wh_tx_try_or_warn(step, r, r->doing,
+							 "Remove what holds the segment, such as a foreign key. The worker retries.");
+}
+
+bool
+wh_rotate_attempt(WhRotation *r)
+{
+	return rotate(rotate_attempt_step, r);
+}
+
+bool
+wh_rotate_outbox(WhRotation *r)
+{
+	return rotate(rotate_outbox_step, r);
+}
+
+/* How long until the next segment's turn, by the writers' clock. */
 static int64
 until_next_turn_ms(void)
 {
@@ -64,19 +90,17 @@ tell_of_carried(const WhCarry *carry)
 				errhint("Do not delete rows of webhook.outbox by hand."));
 }
 
-/* Each log by itself, so that what holds up one does not hold up the other. */
 void
 wh_rotate(TimestampTz now)
 {
 	static WhCarry carry = {.from = -1};
 	int64 width_ms = wh_segment_width() * 1000;
-	WhRotation attempt = {.doing = "rotate its segments", .done = true};
-	WhRotation outbox = {.doing = "rotate its segments", .carry = carry};
-	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
+	WhRotation attempt = {.doing = WH_ROTATING, .done = true};
+	WhRotation outbox = {.doing = WH_ROTATING, .carry = carry};
 	bool carrying = carry.from >= 0 && !carry.ended;
-	bool ok = carrying || wh_tx_try_or_warn(rotate_attempt_step, &attempt, attempt.doing, hint);
+	bool ok = carrying || wh_rotate_attempt(&attempt);
 
-	if (wh_tx_try_or_warn(rotate_outbox_step, &outbox, outbox.doing, hint))
+	if (wh_rotate_outbox(&outbox))
 	{
 		carry = outbox.carry;
 		if (!outbox.more)
@@ -89,7 +113,7 @@ wh_rotate(TimestampTz now)
 		ok = false;
 	if (ok && outbox.more)
 	{
-		next_rotation = now; /* the next portion, when all else has had its turn */
+		next_rotation = now; /* the next portion, after everything else has had its turn */
 		return;
 	}
 	if (!ok)
@@ -100,7 +124,7 @@ wh_rotate(TimestampTz now)
 	else
 	{
 		next_rotation = TimestampTzPlusMilliseconds(now, Min(ROTATE_AGAIN_MS, width_ms / 4));
-		wh_read_again(); /* what holds it up may be that our position is old */
+		wh_read_again(); /* our own position may be what holds it up */
 	}
 }
 
@@ -112,7 +136,6 @@ follow_clock_step(void *arg)
 	wh_tx_commit(false);
 }
 
-/* Has somebody set the wall clock? What waits in tables is moved by as much; whatever waits here does not notice. */
 void
 wh_follow_clock(void)
 {
@@ -121,7 +144,7 @@ wh_follow_clock(void)
 	if (jump == 0 || !wh_run_step(follow_clock_step, &jump))
 		return;
 	wh_clock_adopt(jump);
-	ereport(LOG, errmsg("webhook worker follows the clock, which was set %s by %.0f seconds",
+	ereport(LOG, errmsg("webhook worker adjusted to the system clock, which was set %s by %.0f seconds",
 						jump > 0 ? "ahead" : "back", fabs((double) jump) / USECS_PER_SEC));
 	next_rotation = 0; /* another segment is current */
 }

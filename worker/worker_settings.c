@@ -3,23 +3,22 @@
  *	  The settings under which the worker works: those of the server's
  *	  configuration, and its own.
  *
- * A database, a role, and all roles can have settings (ALTER DATABASE or ROLE
- * ... SET), and whoever owns a database may give it any that a user may set. When a
- * process connects they come after the configuration file and the command line
- * and before a client's. The worker takes none of them: while it connects, all
- * of its settings are marked as coming from a source that outranks these, and
- * the server passes over what it finds. Afterwards each has its true source
- * again, so that a reload changes it as ever. So nothing has to be put back, there
- * is no moment in which such a value is in force, and no list of names to be
- * kept up.
+ * A database, a role and all roles can have settings (ALTER DATABASE or ROLE ...
+ * SET), and the owner of a database may set any that a user may set. When a
+ * process connects, they come after the configuration file and the command line
+ * and before a client's. The worker takes none of them. While it connects, all of
+ * its settings are marked as coming from a source that outranks these, so the
+ * server skips what it finds. Afterwards each has its true source again, so that
+ * a reload changes it as usual. Nothing has to be put back, no such value is
+ * in force at any moment, and there is no list of names to maintain.
  *
- * Settings of the worker's own come then, for what its statements rely on,
- * whatever the configuration says; and those that turn an error into the end
- * of the process cannot be changed any more by anybody, not even by a trigger
- * that runs in it. What such code sets otherwise ends with its transaction
+ * Then come settings of the worker's own, on which its statements rely whatever
+ * the configuration says. Those that turn an error into the end of the process
+ * are locked: nobody can change them, not even a trigger that runs in the
+ * worker. Whatever else such code sets ends with its transaction
  * (store_rights.c).
  *
- * The launcher is connected to no database, and takes no settings of roles.
+ * The launcher is connected to no database and gets no settings of roles.
  */
 #include "postgres.h"
 
@@ -39,7 +38,7 @@ typedef struct Source
 	GucSource reset_source;
 } Source;
 
-/* The worker's statements mean what they say, and walk indexes, whatever the configuration says. */
+/* So that the worker's statements mean what they say and use indexes, whatever the configuration says. */
 static const struct
 {
 	const char *name;
@@ -59,10 +58,10 @@ static const struct
 	{"array_nulls", "on"},
 	{"DateStyle", "ISO"},
 	{"IntervalStyle", "postgres"},
-	/* it keeps nobody waiting for long, and loses no more than a repeat */
+	/* the worker makes nobody wait for long; what it loses in a crash is repeated */
 	{"lock_timeout", "500ms"},
 	{"synchronous_commit", "off"},
-	/* its statements walk indexes, whatever the statistics say of tables that were never analysed */
+	/* indexes, whatever the statistics say of tables that were never analysed */
 	{"plan_cache_mode", "force_generic_plan"},
 	{"enable_indexscan", "on"},
 	{"enable_indexonlyscan", "on"},
@@ -78,10 +77,10 @@ static const struct
 	{"jit", "off"},
 };
 
-/* With these, who runs in this process could end it. */
+/* With these, code that runs in this process could end it. */
 static const char *const fixed[] = {"exit_on_error", WH_ENDING_TIMEOUTS};
 
-/* All that a database or a role can set are out of their reach from here on. */
+/* From here on, no setting of a database or a role takes effect. */
 static Source *
 raise_sources(int *n)
 {
@@ -111,10 +110,10 @@ put_back_sources(Source *sources, int n)
 }
 
 /*
- * A setting of a library that is not loaded has come into being as it was set,
- * and waits for the library. It gets its default, which is none: then there is
- * nothing that the library could take over. The source must not count as "default"
- * afterwards, because the server keeps a list of those that are something else.
+ * A setting of a library that is not loaded exists since it was set, as a
+ * placeholder for the library. Give it no value, so that the library has nothing
+ * to take over. Its source must not be "default" afterwards, because the server
+ * keeps a list of the settings whose source is not.
  */
 static void
 forget_placeholders(void)

@@ -1,33 +1,39 @@
 /*
  * worker_settle.c
- *	  Settling: what has ended is written down, and the checkpoint moves.
+ *	  Settling: what has ended is written, and the checkpoint moves.
+ *
+ * A settle that failed is repeated together with everything that has ended since.
+ * While that is too much, nothing more is started.
  *
  * Owns the deliveries taken from the engine until they are written, and the
- * settled position. A settle that failed is made again with all that has come
- * since; while much has, nothing more is started.
+ * settled position.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "page_tracker.h"
 #include "fault.h"
 #include "store.h"
+#include "store_read.h"
+#include "store_settle.h"
+#include "tx_guard.h"
 #include "suspect.h"
 #include "worker.h"
 
-#define SETTLE_AFTER_MS 50       /* an outcome waits no longer than this */
-#define SETTLE_AT_ONCE 500       /* outcomes that are settled without waiting */
-#define UNSETTLED_MAX 1000       /* outcomes with which nothing more is started */
-#define UNSETTLED_PART 16        /* or if their events are so large a part of the memory there is */
-#define CHECKPOINT_AFTER_MS 1000 /* pages that were for nobody need no hurry */
+#define SETTLE_AFTER_MS 50       /* an outcome waits at most this long */
+#define SETTLE_AT_ONCE 500       /* this many outcomes are settled at once */
+#define UNSETTLED_MAX 1000       /* with this many, nothing more is started */
+#define UNSETTLED_PART 16        /* nor when their events take this part of the memory limit */
+#define CHECKPOINT_AFTER_MS 1000 /* pages that nobody wanted are not urgent */
 
 static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
 static int n_ended = 0;
 static int cap_ended = 0;
 static size_t ended_bytes = 0; /* of their events */
-static int n_booked = 0;       /* of them, how many the page tracker knows about */
+static int n_booked = 0;       /* how many of them the page tracker has counted */
 static TimestampTz first_ended_at = 0;
 static WhPosition *to_settle = NULL; /* the checkpoint to be written with them */
 static TimestampTz to_settle_since = 0;
@@ -46,9 +52,7 @@ wh_settle_add(WhDelivery *d)
 	if (n_ended == cap_ended)
 	{
 		wh_memory_limit_use_reserve();
-		cap_ended = Max(1024, cap_ended * 2);
-		ended = ended ? repalloc(ended, cap_ended * sizeof(WhDelivery *))
-					  : MemoryContextAlloc(TopMemoryContext, cap_ended * sizeof(WhDelivery *));
+		ended = wh_grow(TopMemoryContext, ended, &cap_ended, 1024, sizeof(*ended));
 		wh_memory_limit_restore();
 	}
 	if (n_ended == 0)
@@ -57,7 +61,6 @@ wh_settle_add(WhDelivery *d)
 	ended_bytes += d->event->size;
 }
 
-/* Take what has ended from the engine. */
 void
 wh_settle_collect(void)
 {
@@ -68,13 +71,14 @@ wh_settle_collect(void)
 }
 
 /*
- * A delivery that the log knows must be covered by the checkpoint "read", or it
- * would be sent again after a crash. Where all is settled, that says as much.
+ * A delivery that the log has must be covered by the "read" checkpoint, or it
+ * would be sent again after a crash. If everything is settled, the "settled"
+ * checkpoint covers it.
  */
 static void
 settle_step(void *arg)
 {
-	bool *apart = arg; /* of each delivery: could it be settled? NULL: all at once */
+	bool *apart = arg; /* for each delivery: could it be settled? NULL: all at once */
 	bool all;
 
 	wh_tx_begin("webhook: settling");
@@ -93,10 +97,9 @@ settle_step(void *arg)
 		wh_store_write_checkpoint("settled", to_settle);
 	if (!wh_suspect_in_force(settled))
 		wh_store_trim_checkpoints();
-	wh_tx_commit(false); /* losing this means a repeat, never a loss */
+	wh_tx_commit(false); /* if this is lost, deliveries are repeated; none is lost */
 }
 
-/* Up to where may the checkpoint move? To be written with the next settle. */
 void
 wh_settle_pages(void)
 {
@@ -111,10 +114,10 @@ wh_settle_pages(void)
 }
 
 /*
- * All at once, or else (a row of somebody's that cannot be there, a trigger that
- * raises for some) each subscription by itself, and what even then cannot be
- * settled is set apart. False where nothing can be settled: that is no one's trouble in
- * particular, and waits.
+ * All at once. If that fails because of some of them (a row that a constraint
+ * refuses, a trigger that raises), each subscription by itself; what cannot be
+ * settled even then is set apart. False: nothing can be settled, which is not
+ * due to any one delivery, and waits.
  */
 static bool
 settle_what_can_be(bool **apart)
@@ -139,11 +142,11 @@ wh_settle(void)
 	bool *apart;
 	bool ok;
 
-	/* the pages first: which pages do these outcomes complete? */
+	/* first: which pages do these outcomes complete? */
 	while (n_booked < n_ended)
 		wh_pages_ended(ended[n_booked++]->page);
 	wh_settle_pages();
-	/* what is written down gets free, and nothing else does: so it has what is kept back */
+	/* settling is what frees memory, so it may use the reserve */
 	wh_memory_limit_use_reserve();
 	ok = settle_what_can_be(&apart);
 	wh_memory_limit_restore();
@@ -161,6 +164,7 @@ wh_settle(void)
 			wh_apart_add(d);
 			continue;
 		}
+		wh_log_settled(d);
 		if (d->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(d->due_us ? wh_timestamp_of(d->due_us) : wh_now());
 		wh_delivery_free(d);
@@ -178,7 +182,6 @@ wh_settle(void)
 	return true;
 }
 
-/* When there is something to be settled, at the latest; DT_NOEND: there is nothing. */
 TimestampTz
 wh_settle_due(void)
 {

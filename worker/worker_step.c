@@ -1,18 +1,17 @@
 /*
  * worker_step.c
- *	  Steps that failed are tried again.
+ *	  Steps that fail are tried again.
  *
- * A step whose transaction cannot be had is rolled back, and nothing that it
- * was to write is forgotten: what has ended stays in memory, what is to be read
- * stays in the outbox. So it is tried again, in this process: after a moment
- * where it was a lock, else (a trigger of somebody's that raises, a disk that
- * is full, a row that is malformed) after a second, two, four, up to ten. To
- * end the process instead would be to send again all that is not settled, each
- * time.
+ * A step whose transaction fails is rolled back, and nothing that it was to write
+ * is forgotten: what has ended stays in memory, what is to be read stays in the
+ * outbox. So the same process tries it again. It waits a moment if it only lacked
+ * a lock. After any other error (a user's trigger that raises, a full disk, a
+ * malformed row) it waits a second, then two, four, and so on up to ten. Ending
+ * the process instead would repeat everything that is not settled, each time.
  *
- * Each step has a memory of its own, so that one which fails for hours does not
- * keep the others from going on. What is wrong is logged when it begins, not
- * each time, and shown in webhook.status until it is over.
+ * Each step has its own delay, so a step that fails for hours does not keep the
+ * others from running. An error is logged when it begins, not each time, and
+ * webhook.worker shows it until it is over.
  */
 #include "postgres.h"
 
@@ -20,22 +19,23 @@
 #include "postmaster/interrupt.h"
 
 #include "store.h"
+#include "tx_guard.h"
 #include "worker.h"
 
-#define LOCK_AGAIN_MS 500        /* as long as a lock is waited for: half of the time is the engine's */
+#define LOCK_AGAIN_MS 500        /* as long as lock_timeout: so half of the time is left for the engine */
 #define ERROR_AGAIN_MS 1000      /* doubled each time */
-#define ERROR_AGAIN_MAX_MS 10000 /* mended tables are noticed within this */
-#define SAY_AGAIN_MS 60000       /* the same error, gone in between */
-#define FORGOTTEN_AFTER_MS 5000  /* a step that failed, and that nobody has wanted since */
+#define ERROR_AGAIN_MAX_MS 10000 /* a fixed error is noticed within this */
+#define LOG_AGAIN_MS 60000       /* the same error, after it was gone */
+#define FORGOTTEN_AFTER_MS 5000  /* a step that failed and was not wanted since */
 
 typedef struct Failing
 {
 	void (*step)(void *);
 	int failures; /* in a row */
-	bool lock;    /* the last one was for want of a lock */
+	bool lock;    /* the last one only lacked a lock */
 	int code;     /* its SQLSTATE */
 	TimestampTz not_before;
-	TimestampTz said_at; /* when `message` was logged */
+	TimestampTz logged_at; /* when `message` was logged */
 	char message[sizeof(((WhFailure *) 0)->message)];
 } Failing;
 
@@ -54,7 +54,7 @@ find(void (*step)(void *))
 	return &all[n_all++];
 }
 
-/* Labels say "webhook: settling". */
+/* From a label such as "webhook: settling". */
 static const char *
 doing(void)
 {
@@ -64,33 +64,32 @@ doing(void)
 }
 
 static void
-say(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
+log_failure(Failing *f, const WhFailure *failure, bool was_lock, TimestampTz now)
 {
 	if (f->lock)
 	{
 		if (f->failures == 1 || !was_lock)
 			ereport(LOG, errmsg("webhook worker is waiting for a lock on its tables"),
-					errdetail("Somebody holds one that conflicts; deliveries go on as soon as it is "
+					errdetail("Another session holds a conflicting lock. Deliveries continue when it is "
 							  "released."));
 		return;
 	}
-	if (strcmp(f->message, failure->message) == 0 && f->said_at != 0 &&
-		(f->failures > 1 || now < TimestampTzPlusMilliseconds(f->said_at, SAY_AGAIN_MS)))
+	if (strcmp(f->message, failure->message) == 0 && f->logged_at != 0 &&
+		(f->failures > 1 || now < TimestampTzPlusMilliseconds(f->logged_at, LOG_AGAIN_MS)))
 		return;
-	ereport(WARNING, errcode(failure->code), errmsg("webhook worker met an error while %s", doing()),
+	ereport(WARNING, errcode(failure->code), errmsg("webhook worker failed while %s", doing()),
 			errdetail_internal("%s", failure->message),
-			errhint("It is tried again at least every %d seconds; nothing is lost meanwhile. Mend what the "
-					"error is about.",
+			errhint("Retrying at least every %d seconds; no events are lost. Fix the reported error.",
 					ERROR_AGAIN_MAX_MS / 1000));
 	strlcpy(f->message, failure->message, sizeof(f->message));
-	f->said_at = now;
+	f->logged_at = now;
 }
 
 static void
 succeeded(Failing *f)
 {
 	if (f->failures > 0 && !f->lock)
-		ereport(LOG, errmsg("webhook worker goes on %s", doing()));
+		ereport(LOG, errmsg("webhook worker resumed %s", doing()));
 	f->failures = 0;
 	f->lock = false;
 	f->not_before = 0;
@@ -114,14 +113,14 @@ wh_run_step(void (*step)(void *), void *arg)
 		return true;
 	}
 	if (ShutdownRequestPending)
-		return false; /* it was cancelled for that, as a rule; and whatever it was, what is to be written down then is not to wait */
+		return false; /* the stop cancelled it, as a rule; in any case the last settle must not wait */
 	now = wh_now();
 	f->lock = wh_failure_is_lock(&failure);
 	f->code = failure.code;
 	f->failures = was_lock == f->lock ? f->failures + 1 : 1;
 	delay = f->lock ? LOCK_AGAIN_MS : Min(ERROR_AGAIN_MAX_MS, ERROR_AGAIN_MS << Min(f->failures - 1, 10));
 	f->not_before = TimestampTzPlusMilliseconds(now, delay);
-	say(f, &failure, was_lock, now);
+	log_failure(f, &failure, was_lock, now);
 	return false;
 }
 

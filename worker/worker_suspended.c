@@ -2,15 +2,18 @@
  * worker_suspended.c
  *	  A database in which nothing is delivered.
  *
- * Either it is a copy, or its tables are not as they were made. In a copy events
- * are captured as everywhere, so they must go as everywhere when they are older
- * than webhook.retention; only nobody will settle them first. That is all there
- * is to do, a few times in the retention. So the worker of a copy does it,
- * leaves word in its slot and ends; the launcher starts another when the next
- * segment may be old, or when somebody asks for it (webhook.enable_delivery() does, and
- * every change of webhook.identity). It is no sooner than a minute later: a
- * copy must cost next to nothing. Tables that are broken may be mended at any
- * time without anybody being told, so there the worker stays and looks.
+ * Either it is a copy, or its tables were altered.
+ *
+ * A copy captures events as any database does, so they must go when they are
+ * older than webhook.retention; only nobody settles them first. That is all there
+ * is to do, a few times per retention. So the worker of a copy does it, leaves the
+ * reason in its slot and ends. The launcher starts another one when the next
+ * segment may be old, or when somebody wants one (webhook.enable_delivery() and
+ * every change of webhook.identity do). It waits at least a minute: a copy must
+ * cost next to nothing.
+ *
+ * Altered tables may be fixed at any time without notice, so there the worker
+ * stays and looks.
  *
  * Owns the reason.
  */
@@ -26,6 +29,8 @@
 #include "clock.h"
 #include "settings.h"
 #include "store.h"
+#include "store_rotate.h"
+#include "tx_guard.h"
 #include "worker_slots.h"
 #include "worker.h"
 
@@ -39,16 +44,16 @@ wh_suspended_reason(void)
 	return why[0] ? why : NULL;
 }
 
-/* Not again where the last worker of this database has said it. */
+/* Not in the log again if the last worker of this database had the same reason. */
 static void
-say(const char *reason)
+log_reason(const char *reason)
 {
 	WhSlotView slot;
-	bool said;
+	bool logged;
 
 	strlcpy(why, reason, sizeof(why));
-	said = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
-	ereport(said ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
+	logged = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
+	ereport(logged ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
 	wh_report();
 }
 
@@ -56,38 +61,20 @@ say(const char *reason)
  * A copy
  */
 
-static void
-rotate_attempt_step(void *arg)
-{
-	wh_tx_begin("webhook: rotating segments");
-	wh_store_rotate_attempt(arg);
-	wh_tx_commit(false);
-}
-
-static void
-rotate_outbox_step(void *arg)
-{
-	wh_tx_begin("webhook: rotating segments");
-	wh_store_rotate_outbox(arg, NULL);
-	wh_tx_commit(false);
-}
-
 static bool
-rotate(void (*step)(void *), int further)
+rotate(bool (*log)(WhRotation *), int further)
 {
-	WhRotation r = {
-		.doing = "rotate its segments", .further = further, .unsettled = true, .carry = {.from = -1}};
-	const char *hint = "Remove what holds the segment, such as a foreign key; it is tried again.";
+	WhRotation r = {.doing = WH_ROTATING, .further = further, .unsettled = true, .carry = {.from = -1}};
 	bool ok;
 
-	/* what somebody waits for is carried over in portions */
+	/* events with pending deliveries are carried over in portions */
 	do
-		ok = wh_tx_try_or_warn(step, &r, r.doing, hint);
+		ok = log(&r);
 	while (ok && r.more && !ShutdownRequestPending);
 	if (ok && r.bytes > 0)
 		ereport(
 			LOG,
-			errmsg("webhook worker let events go that were not delivered: %s",
+			errmsg("webhook worker dropped undelivered events: %s",
 				   TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(r.bytes)))),
 			errdetail("They are older than webhook.retention, and this database does not deliver: %s.", why));
 	return ok && r.done;
@@ -100,13 +87,13 @@ wh_suspended_rest(const char *reason, uint32 generation)
 	int64 epoch = timestamptz_to_time_t(now);
 	int64 rest = (wh_segment_width() - epoch % wh_segment_width()) * 1000;
 
-	say(reason);
-	/* all but the one that is written: however long it was since the last look, what is old goes */
+	log_reason(reason);
+	/* all segments except the current one: however long ago the last look was, what is old goes */
 	for (int further = 0; further < WH_SEGMENTS - 1; further++)
 	{
-		if (!rotate(rotate_attempt_step, further))
+		if (!rotate(wh_rotate_attempt, further))
 			rest = 0;
-		if (!rotate(rotate_outbox_step, further))
+		if (!rotate(wh_rotate_outbox, further))
 			rest = 0;
 	}
 	wh_worker_rest(Max(REST_AT_LEAST_MS, rest), generation);
@@ -114,10 +101,10 @@ wh_suspended_rest(const char *reason, uint32 generation)
 }
 
 /*
- * Broken tables
+ * Altered tables
  */
 
-/* A missing table tells nobody when it comes back. */
+/* There is no signal when a missing table comes back. */
 static void
 look_again_step(void *arg)
 {
@@ -131,21 +118,21 @@ look_again_step(void *arg)
 void
 wh_wait_suspended(const char *reason)
 {
-	bool mended = false;
+	bool fixed = false;
 
-	say(reason);
-	while (!mended)
+	log_reason(reason);
+	while (!fixed)
 	{
 		TimestampTz now = wh_now();
 		TimestampTz until = TimestampTzPlusMilliseconds(now, wh_poll_interval);
 
-		/* commits wake us; they are none of our business */
+		/* commits wake this worker; it ignores them */
 		while (now < until)
 		{
 			wh_wait_until(now, until);
 			now = wh_now();
 		}
-		wh_run_until_success(look_again_step, &mended);
+		wh_run_until_success(look_again_step, &fixed);
 	}
 	wh_leave();
 }

@@ -1,23 +1,23 @@
 /*
  * worker_transform.c
- *	  Giving deliveries to the processes that call transforms.
+ *	  Handing deliveries to the processes that call transforms.
  *
- * Never runs while the worker is in a transaction or libcurl is at work. A
- * function runs in a process of its owner's (transform_process.c), never in
- * this one: the loop gives it a delivery that the engine hands out, and tells
- * the engine what came of it when that has come. It never waits. Which
- * processes there are is in transform_pool.c.
+ * A transform runs in a process that belongs to its owner (transform_process.c),
+ * never in this one. The engine hands out a delivery, this file passes it to the
+ * process and reports the result to the engine when it has come. It never waits.
+ * transform_pool.c has the processes. Nothing here runs inside a transaction, or
+ * while libcurl is at work.
  *
- * What may go wrong is told to the engine as the outcome of the delivery that the
- * process had, which counts as an attempt:
+ * A failure is the outcome of the delivery that the process had, and counts as an
+ * attempt:
  *
- *	  it answers with an error, or that the time was over	that
- *	  it ends (FATAL, somebody has terminated it)			failed, with its last words
- *	  it does not answer within GRACE of its time			timeout; it is terminated
- *	  it is stuck, since an earlier call					timeout, at once
+ *	  the process answers with an error or a timeout		that
+ *	  it ends (FATAL, or somebody terminated it)			failed, with its error
+ *	  it does not answer within GRACE after the timeout		timeout; it is terminated
+ *	  it has been stuck since an earlier call				timeout, at once
  *
- * Where no process can be started, nothing is counted: deliveries wait, and status
- * says why. Where several owners wait for a place, a process is fed for a TURN.
+ * If no process can be started, nothing counts: deliveries wait, and the status
+ * says why. If several owners wait for a place, a process is fed for a TURN.
  *
  * All times here are of a monotonic clock.
  */
@@ -31,14 +31,16 @@
 #include "compat.h"
 #include "monotonic.h"
 #include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 #include "transform_pool.h"
 #include "worker.h"
 
-#define TURN (1000 * MS)     /* of a process, where others wait for a place */
-#define EVENT_BYTES_PER_US 2 /* that a busy machine makes a row, at least */
-#define PIECES_AT_ONCE 64    /* of one answer, in one turn of the loop */
+#define TURN (1000 * MS)     /* of an owner, while others wait for a place */
+#define EVENT_BYTES_PER_US 2 /* at least, of an event that is made a row on a busy machine */
+#define PIECES_AT_ONCE 64    /* of an answer in one turn of the loop */
 
-/* Can a delivery of this subscription be given to a process, or be answered, now? */
+/* Can a delivery of this subscription go to a process, or be answered, now? */
 static bool
 ready(void *arg, int64_t subscription_id)
 {
@@ -48,7 +50,7 @@ ready(void *arg, int64_t subscription_id)
 	Process *p;
 
 	if (route == NULL || route->transform == NULL)
-		return false; /* what the engine knows of it will change */
+		return false; /* the engine's copy of the subscription is about to change */
 	if (route->transform_owner == NULL)
 		return true;
 	p = wh_pool_find(route->transform_owner);
@@ -66,7 +68,7 @@ ready(void *arg, int64_t subscription_id)
  * Calls
  */
 
-/* Until when an answer, or more of one, must come: the event has to be made a row as well. */
+/* Until when an answer, or more of one, must come; includes the time to make the event a row. */
 static int64
 patience(const Process *p, int64 now)
 {
@@ -74,7 +76,7 @@ patience(const Process *p, int64 now)
 }
 
 static void
-say(uint64 token, WhOutcomeKind kind, const char *text)
+report(uint64 token, WhOutcomeKind kind, const char *text)
 {
 	char *copy = text ? strdup(text) : NULL;
 
@@ -82,15 +84,15 @@ say(uint64 token, WhOutcomeKind kind, const char *text)
 }
 
 static void
-say_timeout(uint64 token)
+report_timeout(uint64 token)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "the transform did not return within %d ms", WH_TRANSFORM_MS);
-	say(token, WH_OUT_TRANSFORM_TIMEOUT, text);
+	report(token, WH_OUT_TRANSFORM_TIMEOUT, text);
 }
 
-/* What the process had is taken from it; whoever calls this tells the engine. */
+/* Take its delivery from a process. The caller reports an outcome for it to the engine. */
 static uint64
 take_back(Process *p)
 {
@@ -146,33 +148,32 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	p->until = patience(p, now);
 }
 
-/* It has ended, by itself or because somebody wanted it to. */
+/* The process has ended. */
 static void
 ended(Process *p, int64 now)
 {
-	char words[WH_LAST_WORDS_MAX + 64];
+	char error[WH_EXIT_ERROR_MAX + 64];
 	ProcessState state = p->state;
 	int64 took = now - p->since;
 
-	snprintf(words, sizeof(words), "the process of the transform has ended%s%s",
+	snprintf(error, sizeof(error), "the process of the transform has ended%s%s",
 			 wh_link_exit_error(&p->link)[0] ? ": " : "", wh_link_exit_error(&p->link));
-	for (char *c = words; GetDatabaseEncoding() != PG_UTF8 && *c; c++)
-		if (IS_HIGHBIT_SET(*c))
-			*c = '?';
+	if (GetDatabaseEncoding() != PG_UTF8)
+		(void) wh_only_ascii(error);
 	wh_pool_let_go(p, now);
 	if (state == STARTING)
-		wh_pool_cannot_start(words, now);
+		wh_pool_cannot_start(error, now);
 	if (state != CALLING)
 		return;
-	if (ShutdownRequestPending) /* so it was meant, and the delivery will be put back */
+	if (ShutdownRequestPending) /* the worker is stopping too, which puts the delivery back */
 		(void) take_back(p);
 	else if (took >= WH_TRANSFORM_MS * MS)
-		say_timeout(take_back(p));
+		report_timeout(take_back(p));
 	else
-		say(take_back(p), WH_OUT_TRANSFORM, words);
+		report(take_back(p), WH_OUT_TRANSFORM, error);
 }
 
-/* All of the answer is there. */
+/* The answer is complete. */
 static void
 answered(Process *p, int64 now)
 {
@@ -185,9 +186,9 @@ answered(Process *p, int64 now)
 	if (p->state == STARTING)
 		wh_pool_started(p, now);
 	else if (a->kind == WH_ANSWER_STALE)
-		say(take_back(p), WH_OUT_ABORTED, NULL);
+		report(take_back(p), WH_OUT_ABORTED, NULL);
 	else if (a->len > 0 && text == NULL)
-		say(take_back(p), WH_OUT_INTERNAL, "out of memory");
+		report(take_back(p), WH_OUT_INTERNAL, "out of memory");
 	else
 	{
 		wh_engine_transformed(wh_engine, take_back(p), a->outcome, text, a->len);
@@ -225,7 +226,7 @@ take_piece(Process *p, const char *data, Size len, int64 now)
 	}
 }
 
-/* Send and receive what can be now. True: something came. */
+/* Send and receive what is possible now. True: something came. */
 static bool
 move_on(Process *p, int64 now)
 {
@@ -270,7 +271,7 @@ look_step(void *arg)
 	look->any = move_on(look->process, look->now);
 }
 
-/* Without memory for a piece, the link is of no use any more. */
+/* Without memory for a piece the link is useless. */
 static bool
 look_at(Process *p, int64 now)
 {
@@ -280,7 +281,7 @@ look_at(Process *p, int64 now)
 	if (wh_tx_try(look_step, &look, &failure))
 		return look.any;
 	if (p->state == CALLING)
-		say(take_back(p), WH_OUT_INTERNAL, failure.message);
+		report(take_back(p), WH_OUT_INTERNAL, failure.message);
 	wh_pool_terminate(p, now);
 	return true;
 }
@@ -298,7 +299,7 @@ look_at_all(void)
 			any = look_at(p, now) || any;
 		if (p->state == CALLING && now >= p->until)
 		{
-			say_timeout(take_back(p));
+			report_timeout(take_back(p));
 			wh_pool_terminate(p, now);
 			any = true;
 		}
@@ -308,8 +309,9 @@ look_at_all(void)
 }
 
 /*
- * What the engine hands out goes to its process, or has an answer at once. False: the process
- * has gone since it was found ready (another owner's may have taken its place); it is asked for again.
+ * Pass a delivery to its process, or answer it at once. False: the process is no
+ * longer ready, because another owner's may have taken its place; the engine will
+ * hand the delivery out again.
  */
 static bool
 hand_over(const WhDelivery *d, uint64 token)
@@ -319,12 +321,12 @@ hand_over(const WhDelivery *d, uint64 token)
 	int64 now = wh_monotonic();
 
 	if (p == NULL)
-		say(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
+		report(token, WH_OUT_TRANSFORM, "webhook.subscription.transform_owner is not set");
 	else if (p->state == STUCK)
-		say_timeout(token);
+		report_timeout(token);
 	else if (p->state != READY || p->link.segment == NULL)
 	{
-		say(token, WH_OUT_ABORTED, NULL);
+		report(token, WH_OUT_ABORTED, NULL);
 		return false;
 	}
 	else
@@ -365,7 +367,7 @@ wh_transform_due(void)
 	int64 engine_us;
 	int64 due;
 
-	/* once more: what has set the latch may have been waited for by something else in between */
+	/* look again: something else may have consumed the latch meanwhile */
 	if (look_at_all())
 		return now;
 	engine_us = wh_engine_transform_due(wh_engine, ready, &others_wait);

@@ -89,6 +89,14 @@ wh_event_release(WhEvent *event)
 		free(event);
 }
 
+bool
+wh_delivery_set_error(WhDelivery *d, const char *text, size_t len)
+{
+	free(d->error);
+	d->error = len > 0 ? strndup(text, len) : NULL;
+	return len == 0 || d->error != NULL;
+}
+
 static size_t bodies = 0; /* bytes of those that deliveries hold */
 
 void
@@ -115,5 +123,6 @@ wh_delivery_free(WhDelivery *d)
 	wh_event_release(d->event);
 	wh_delivery_set_body(d, NULL, 0);
 	free(d->response);
+	free(d->error);
 	free(d);
 }

@@ -312,6 +312,7 @@ typedef struct WhDelivery
 
 	/* how it ended */
 	WhDisposal disposal;
+	bool disabled;  /* with it its subscription was: said by who settles it */
 	bool attempted; /* a request was made: the fields below tell of it */
 	WhOutcomeKind kind;
 	const char *word; /* the outcome's, for the log: a constant */
@@ -322,10 +323,23 @@ typedef struct WhDelivery
 	int64_t wall_us; /* the same, as people and receivers see it */
 	int64_t duration_us;
 	char *response; /* malloc'd, valid UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
-	char error[WH_ERROR_MAX];
+	char *error;    /* malloc'd, shorter than WH_ERROR_MAX: see wh_delivery_set_error; NULL: none */
 } WhDelivery;
 
 extern void wh_delivery_free(WhDelivery *d);
+
+/*
+ * Keep a copy of an error text, of so many bytes; none of a text that is empty. False without memory:
+ * then it has none. Few deliveries have one, so one that waits for its turn holds no room for it.
+ */
+extern bool wh_delivery_set_error(WhDelivery *d, const char *text, size_t len);
+
+/* The text, or "". */
+static inline const char *
+wh_delivery_error(const WhDelivery *d)
+{
+	return d->error ? d->error : "";
+}
 
 /* Its body is this one from now on, malloc'd, which is freed with it; NULL: none. */
 extern void wh_delivery_set_body(WhDelivery *d, char *body, size_t len);

@@ -300,7 +300,7 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	CURLMcode rc;
 
 	if (!wh_http_easy(slot, url, timeout_us, access))
-		return cannot_start(transfer, "libcurl has no memory, or does not take the request");
+		return cannot_start(transfer, "libcurl is out of memory, or refused the request");
 	wh_http_enter(http);
 	rc = curl_multi_add_handle(http->multi, slot->easy);
 	wh_http_leave(http);

@@ -185,13 +185,13 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 
 	t->error[0] = '\0';
 	if (t->kind == WH_OUT_ADDRESS)
-		snprintf(t->error, sizeof(t->error), "the endpoint's address may not be dialled");
+		snprintf(t->error, sizeof(t->error), "the address of the endpoint is not allowed");
 	else if (t->kind == WH_OUT_RESPONSE_TOO_LARGE)
 		snprintf(t->error, sizeof(t->error), "the response is larger than %d bytes, or its headers than %d",
 				 WH_RESPONSE_BODY_MAX, WH_RESPONSE_HEADER_MAX);
 	else if (t->kind == WH_OUT_RESET && rc == CURLE_OK)
 		snprintf(t->error, sizeof(t->error),
-				 "the connection was closed within the response's headers, or they have no status");
+				 "the connection was closed during the response headers, or they have no status");
 	else if (t->kind == WH_OUT_HTTP_ERROR)
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
 	else if (rc == CURLE_COULDNT_RESOLVE_PROXY) /* libcurl's text may quote all that it was told of it */

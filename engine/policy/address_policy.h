@@ -1,7 +1,7 @@
 /*
  * address_policy.h
  *	  Which URLs and addresses may be dialled. Used at subscribe time (by
- *	  api.c), and again for every address actually dialled (through http.c).
+ *	  checks.c), and again for every address actually dialled (through http.c).
  *
  * The check at subscribe time is a courtesy to whoever types the URL; the one
  * that protects is that of the address dialled, since a name may resolve to

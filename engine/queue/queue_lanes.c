@@ -12,28 +12,20 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define LANE_BUCKETS 4096 /* at first; a power of two */
+#include "hash.h"
 
-static uint64_t
-mix(uint64_t x)
-{
-	x ^= x >> 33;
-	x *= UINT64_C(0xff51afd7ed558ccd);
-	x ^= x >> 33;
-	x *= UINT64_C(0xc4ceb9fe1a85ec53);
-	return x ^ (x >> 33);
-}
+#define LANE_BUCKETS 4096 /* at first; a power of two */
 
 static size_t
 sub_bucket(int64_t id)
 {
-	return mix((uint64_t) id) & (SUB_BUCKETS - 1);
+	return wh_hash_mix((uint64_t) id) & (SUB_BUCKETS - 1);
 }
 
 static size_t
 lane_bucket(size_t n_buckets, int64_t id, uint64_t key)
 {
-	return mix(mix((uint64_t) id) ^ key) & (n_buckets - 1);
+	return wh_hash_mix(wh_hash_mix((uint64_t) id) ^ key) & (n_buckets - 1);
 }
 
 WhQueue *

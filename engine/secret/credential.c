@@ -70,10 +70,11 @@ header_wrong(const char *name, const char *value)
 	size_t len = strlen(name);
 
 	if (len == 0 || len > 100 || strspn(name, NAME_CHARACTERS) != len)
-		return "what follows header: is no header's name, of up to 100 letters, digits and hyphens";
+		return "the text after header: is not a header name of up to 100 letters, digits and hyphens";
 	/* blanks alone libcurl would leave out, name and all */
 	if (strspn(value, " ") == strlen(value) || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
-		return "a header's value is 1 to 8000 bytes without control characters, not all of them blanks";
+		return "the header value must have 1 to 8000 bytes without control characters, not all of them "
+			   "blanks";
 	return NULL;
 }
 
@@ -146,17 +147,17 @@ proxy_wrong(const char *value, ProxyParts *parts)
 	bool sane;
 
 	if (strncmp(value, HTTP, strlen(HTTP)) != 0)
-		return "a proxy is given as http://host:port or http://user:password@host:port";
+		return "a proxy must be http://host:port or http://user:password@host:port";
 	end = authority + strcspn(authority, "/?#");
 	if (*end != '\0' && strcmp(end, "/") != 0)
-		return "a proxy has no path";
+		return "a proxy must not have a path";
 	if ((size_t) (end - authority) >= WH_PROXY_MAX - sizeof(HTTP) ||
 		!all_from(authority, (size_t) (end - authority), '!'))
-		return "a proxy's address has at most 500 bytes, and no blanks or control characters";
+		return "a proxy must have at most 500 bytes, and no blanks or control characters";
 	at = memchr(authority, '@', (size_t) (end - authority));
 	if (at && (memchr(authority, ':', (size_t) (at - authority)) == NULL ||
 			   memchr(at + 1, '@', (size_t) (end - at - 1))))
-		return "before the @ stands user:password; an @ in them is written %40";
+		return "the part before @ must be user:password; write an @ in them as %40";
 	*parts = (ProxyParts){.user = at ? authority : NULL,
 						  .user_len = at ? (size_t) (at - authority) : 0,
 						  .host = at ? at + 1 : authority};
@@ -166,8 +167,8 @@ proxy_wrong(const char *value, ProxyParts *parts)
 		sane = decode_user(parts->user, parts->user_len, user);
 		OPENSSL_cleanse(user, sizeof(user));
 		if (!sane)
-			return "of a proxy's user and password a % is written %25; they have no control characters, the "
-				   "user no colon";
+			return "in the user and password of a proxy, % is written %25; they must not contain control "
+				   "characters, nor the user a colon";
 	}
 	/* its port has no default that people would agree on */
 	at = memchr(parts->host, ']', parts->host_len);
@@ -277,7 +278,7 @@ certificates_wrong(const char *pem)
 	X509 *first = read_certificates(pem);
 
 	X509_free(first);
-	return first ? NULL : "it is not made of certificates in PEM, or one of them is damaged";
+	return first ? NULL : "it does not consist of certificates in PEM, or one of them is damaged";
 }
 
 static const char *
@@ -286,10 +287,10 @@ key_wrong(const char *pem)
 	EVP_PKEY *key;
 
 	if (strstr(pem, "ENCRYPTED"))
-		return "the key is encrypted: give it without a passphrase; webhook.key_file seals it";
+		return "the key is encrypted; use one without a passphrase, and webhook.key_file to seal it";
 	key = read_key(pem);
 	EVP_PKEY_free(key);
-	return key ? NULL : "it is no private key in PEM, or it is damaged";
+	return key ? NULL : "it is not a private key in PEM, or it is damaged";
 }
 
 const char *
@@ -302,7 +303,7 @@ wh_credential_pair_wrong(const char *certificate, const char *key)
 	X509_free(cert);
 	EVP_PKEY_free(private);
 	ERR_clear_error();
-	return match ? NULL : "client_key is not the key of the first certificate of client_certificate";
+	return match ? NULL : "the private key is not that of the first certificate of client_certificate";
 }
 
 const char *
@@ -312,18 +313,18 @@ wh_credential_wrong(const char *kind, const char *value)
 	size_t len = strlen(value);
 
 	if (len == 0 || len > WH_CREDENTIAL_MAX)
-		return "it has 1 to 61440 bytes";
+		return "it must have 1 to 61440 bytes";
 	switch (wh_credential_kind(kind))
 	{
 		case WH_CREDENTIAL_BASIC:
 			if (value[0] == ':' || strchr(value, ':') == NULL || len > 4000 || !all_from(value, len, ' '))
-				return "it is user:password, at most 4000 bytes without control characters";
+				return "it must be user:password, at most 4000 bytes without control characters";
 			return NULL;
 		case WH_CREDENTIAL_BEARER:
 			for (size_t i = 0; i < len; i++)
 				if (value[i] < '!' || value[i] > '~')
-					return "a token is made of visible ASCII characters";
-			return len > 8000 ? "a token has at most 8000 bytes" : NULL;
+					return "a token must consist of visible ASCII characters";
+			return len > 8000 ? "a token must have at most 8000 bytes" : NULL;
 		case WH_CREDENTIAL_HEADER:
 			return header_wrong(kind + strlen(HEADER), value);
 		case WH_CREDENTIAL_CERTIFICATE:
@@ -338,5 +339,5 @@ wh_credential_wrong(const char *kind, const char *value)
 		case WH_CREDENTIAL_UNKNOWN:
 			break;
 	}
-	return "there is no such kind of credential";
+	return "there is no credential of this kind";
 }

@@ -69,7 +69,7 @@ parse_line(const char *text, size_t len, WhKeyring *ring)
 	if (id_len + blanks > len || blanks == 0)
 		return "there is no blank between the key's id and the key";
 	if (find_key(ring, text, id_len))
-		return "there is a key of that id already";
+		return "the key's id is used twice";
 	if (ring->n == WH_SEAL_KEYS_MAX)
 		return "there are more than 8 keys";
 	digits = text + id_len + blanks;

@@ -153,9 +153,9 @@ check_content(const char *content)
 	int counts[3];
 
 	if (content == NULL || !variables_known(content, names, counts, 3))
-		return "the signed_content may hold {id}, {timestamp} and {body} and no other braces";
+		return "the signed_content may contain {id}, {timestamp} and {body} and no other braces";
 	if (counts[2] == 0)
-		return "the signed_content does not hold {body}";
+		return "the signed_content does not contain {body}";
 	return NULL;
 }
 
@@ -167,20 +167,20 @@ check_format(const WhSigning *signing)
 	Entry entry;
 
 	if (signing->format == NULL || !variables_known(signing->format, names, counts, 2))
-		return "the signature_format may hold {timestamp} and {signature} and no other braces";
+		return "the signature_format may contain {timestamp} and {signature} and no other braces";
 	if (counts[1] != 1 || counts[0] > 1)
-		return "the signature_format does not hold {signature} once, and {timestamp} at most once";
+		return "the signature_format must contain {signature} once, and {timestamp} at most once";
 	if (strlen(signing->format) > WH_SIGNATURE_FORMAT_MAX || strlen(signing->separator) > WH_SEPARATOR_MAX)
-		return "the signature_format is longer than 128 bytes, or the separator longer than 8";
+		return "the signature_format is longer than 128 bytes, or signature_separator is longer than 8";
 	if (!is_printable(signing->format) || !is_printable(signing->separator))
-		return "the signature_format and the separator may hold nothing but printable ASCII characters";
+		return "the signature_format and signature_separator may contain only printable ASCII characters";
 	if (strpbrk(signing->separator, "{}") != NULL)
-		return "the separator holds a brace";
+		return "the signature_separator contains a brace";
 	if ((counts[0] > 0 && !format_entry(signing, "timestamp", &entry)) ||
 		!format_entry(signing, "signature", &entry))
-		return "the separator is within a variable of signature_format";
+		return "the signature_separator is within a variable of signature_format";
 	if (find_variable(&entry, "timestamp") >= 0)
-		return "{timestamp} and {signature} must be divided by the separator";
+		return "{timestamp} and {signature} must be separated by signature_separator";
 	return NULL;
 }
 
@@ -207,13 +207,13 @@ wh_signing_parse(const char *algorithm, const char *encoding, const char *secret
 	signing->format = format;
 	signing->separator = separator ? separator : "";
 	if (a < 0)
-		*why = "the algorithm is none of hmac-sha256, hmac-sha1, sha1, ed25519 and none";
+		*why = "the signature_algorithm must be hmac-sha256, hmac-sha1, sha1, ed25519 or none";
 	else if (e < 0)
-		*why = "the encoding is neither hex nor base64";
+		*why = "the signature_encoding must be hex or base64";
 	else if (s < 0)
-		*why = "the encoding of secrets is neither raw nor whsec";
+		*why = "the secret_encoding must be raw or whsec";
 	else if (a == WH_ALGORITHM_ED25519 && s == WH_SECRET_RAW)
-		*why = "secrets for ed25519 are encoded as whsec";
+		*why = "the secret_encoding must be whsec for ed25519";
 	else if ((*why = check_content(content)) == NULL)
 		*why = check_format(signing);
 	if (*why != NULL)

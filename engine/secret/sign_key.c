@@ -52,20 +52,20 @@ static const Form form_whsec = {"whsec_",
 								WH_SECRET_BYTES_MIN,
 								WH_SECRET_BYTES_MAX,
 								"it does not begin with whsec_",
-								"what follows whsec_ is not valid base64",
-								"it does not hold 24 to 64 bytes"};
+								"the text after whsec_ is not valid base64",
+								"it does not encode 24 to 64 bytes"};
 static const Form form_whsk = {"whsk_",
 							   WH_ED25519_SEED_LEN + WH_ED25519_PUBLIC_LEN,
 							   WH_ED25519_SEED_LEN + WH_ED25519_PUBLIC_LEN,
 							   "it does not begin with whsk_",
-							   "what follows whsk_ is not valid base64",
-							   "it does not hold 64 bytes"};
+							   "the text after whsk_ is not valid base64",
+							   "it does not encode 64 bytes"};
 static const Form form_whpk = {"whpk_",
 							   WH_ED25519_PUBLIC_LEN,
 							   WH_ED25519_PUBLIC_LEN,
 							   "it does not begin with whpk_",
-							   "what follows whpk_ is not valid base64",
-							   "it does not hold 32 bytes"};
+							   "the text after whpk_ is not valid base64",
+							   "it does not encode 32 bytes"};
 
 /* Returns a reason, NULL when it is done. */
 static const char *
@@ -108,7 +108,7 @@ decode_raw(const char *text, WhKey *key)
 		return "it is longer than 200 bytes";
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char) text[i] < 0x20 || text[i] == 0x7f)
-			return "it holds a control character";
+			return "it contains a control character";
 	memcpy(key->bytes, text, len);
 	key->len = len;
 	return NULL;
@@ -137,9 +137,9 @@ decode_ed25519(const char *text, WhKey *key)
 		return why;
 	/* a secret beside the wrong public half would sign what nobody can verify */
 	if (!public_half(key->bytes, public))
-		return "OpenSSL does not take it as an ed25519 key";
+		return "OpenSSL does not accept it as an ed25519 key";
 	if (CRYPTO_memcmp(public, key->bytes + WH_ED25519_SEED_LEN, sizeof(public)) != 0)
-		return "its public half does not belong to its secret half";
+		return "its public key does not belong to its seed";
 	return NULL;
 }
 

@@ -98,7 +98,7 @@ parse_string(WhParser *ps, WhText *string)
 			return false;
 	}
 	if (ps->p == ps->end)
-		return wh_refuse(ps, at, "not JSON: string without an end");
+		return wh_refuse(ps, at, "not JSON: unterminated string");
 	*string = (WhText){at + 1, (size_t) (ps->p - at) - 1};
 	ps->p++;
 	return true;
@@ -151,7 +151,7 @@ parse_variable(WhParser *ps, Container *in, const WhText *key, const WhText *str
 	if (!wh_parse_reference(ps, string->at + 1, string->at + string->len, &ref))
 		return false;
 	if (ref.optional && in == NULL)
-		return wh_refuse(ps, string->at, "the whole envelope cannot be left out");
+		return wh_refuse(ps, string->at, "the whole envelope cannot be optional");
 	if (ref.optional)
 		wh_parser_flush(ps);
 	if (in != NULL)
@@ -183,7 +183,7 @@ parse_spread(WhParser *ps, Container *in)
 	if (!wh_parse_reference(ps, string.at + 1, string.at + string.len, &ref))
 		return false;
 	if (!ref.all_json || ref.conversion != WH_AS_IT_IS)
-		return wh_refuse(ps, string.at, "only an object can be spread, and this never is one");
+		return wh_refuse(ps, string.at, "only an object can be spread, and this is never one");
 	wh_parser_flush(ps);
 	wh_parser_op(ps, WH_OP_SPREAD, &ref);
 	in->spread = ps->t->ops.len / sizeof(WhOp);
@@ -235,7 +235,7 @@ end_keys(WhParser *ps, const Container *in)
 	qsort(keys, n, sizeof(WhText), compare_keys);
 	for (size_t i = 1; i < n; i++)
 		if (wh_json_compare(keys[i - 1], keys[i]) == 0)
-			return wh_refuse(ps, keys[i].at, "this key stands twice in its object");
+			return wh_refuse(ps, keys[i].at, "duplicate key in an object");
 	if (in->spread != 0 && !ps->t->ops.failed)
 	{
 		WhOp *op = (WhOp *) (void *) ps->t->ops.data + in->spread - 1;
@@ -267,7 +267,7 @@ parse_question(WhParser *ps, bool *null_when_empty)
 	if (ps->end - ps->p < 4 || memcmp(ps->p, "null", 4) != 0)
 		return wh_refuse(ps, ps->p, "\"?\" can only be null");
 	ps->p += 4;
-	return expect(ps, ',', "a further member");
+	return expect(ps, ',', "another member");
 }
 
 static bool
@@ -377,7 +377,7 @@ wh_parse_envelope(WhParser *ps)
 		return false;
 	skip_space(ps);
 	if (ps->p < ps->end)
-		return wh_refuse(ps, ps->p, "not JSON: something stands behind the end");
+		return wh_refuse(ps, ps->p, "not JSON: unexpected text after the end");
 	wh_parser_flush(ps);
 	return true;
 }

@@ -45,9 +45,9 @@ parse_term(WhParser *ps, const char **p, const char *end, WhReference *ref)
 		return wh_refuse(ps, at, "the name of a variable is missing%s",
 						 ps->t->kind == WH_TEMPLATE_ENVELOPE ? "; $$ stands for a dollar sign" : "");
 	if (term.variable == NULL)
-		return wh_refuse(ps, at, "there is no variable \"%.*s\"", shown(at, stop), at);
+		return wh_refuse(ps, at, "unknown variable \"%.*s\"", shown(at, stop), at);
 	if (!(term.variable->kinds & 1u << ps->t->kind))
-		return wh_refuse(ps, at, "the variable \"%s\" cannot stand in %s", term.variable->name,
+		return wh_refuse(ps, at, "the variable \"%s\" cannot be used in %s", term.variable->name,
 						 places[ps->t->kind]);
 	if (stop < end && *stop == '.' && term.variable->shape != WH_SHAPE_JSON)
 		return wh_refuse(ps, stop, "the variable \"%s\" has no members", term.variable->name);
@@ -99,7 +99,7 @@ parse_conversion(WhParser *ps, const char **p, const char *end, WhReference *ref
 			return true;
 		}
 	}
-	return wh_refuse(ps, at, "there is no conversion \"%.*s\" here: use %s", shown(at, *p), at,
+	return wh_refuse(ps, at, "unknown conversion \"%.*s\"; use %s", shown(at, *p), at,
 					 text ? "percent" : "number, string or bool");
 }
 

@@ -325,9 +325,9 @@ static void
 reject_call(const char *function, const char *how)
 {
 	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-					errmsg("function webhook.%s() was not called as the trigger it is", function),
+					errmsg("function webhook.%s() was not called by the right trigger", function),
 					errdetail("It must be executed by a trigger %s.", how),
-					errhint("Let webhook.watch() make the trigger.")));
+					errhint("Create the trigger with webhook.watch().")));
 }
 
 Datum

@@ -62,7 +62,7 @@ static const struct
 	bool is_columns; /* names columns */
 	const char *expected;
 } options_known[OPTIONS] = {
-	[OPTION_ENTITY_TYPE] = {"entity_type", OPTION_STRING, false, "a string that is not empty"},
+	[OPTION_ENTITY_TYPE] = {"entity_type", OPTION_STRING, false, "a non-empty string"},
 	[OPTION_ID_COLUMNS] = {"id_columns", OPTION_STRINGS, true, "an array of column names"},
 	[OPTION_COLUMNS] = {"columns", OPTION_STRINGS, true, "an array of column names"},
 	[OPTION_EXCLUDE] = {"exclude_columns", OPTION_STRINGS, true, "an array of column names"},
@@ -111,7 +111,7 @@ note_unknown_key(OptionParse *parse, const char *key)
 {
 	char *shown = pnstrdup(key, pg_mbcliplen(key, strlen(key), NAMEDATALEN - 1));
 
-	note_problem(parse, psprintf("there is no key \"%s\"", shown));
+	note_problem(parse, psprintf("unknown key \"%s\"", shown));
 }
 
 /*
@@ -287,8 +287,8 @@ check_entity_type(OptionParse *parse, const char *entity_type)
 	if (pg_mbstrlen(entity_type) > ENTITY_TYPE_MAX)
 		note_problem(parse, psprintf("the entity type has more than %d characters", ENTITY_TYPE_MAX));
 	else if (wh_is_reserved_entity_type(entity_type))
-		note_problem(parse, psprintf("the entity type \"%s\" is reserved for the events that tell of "
-									 "subscriptions in trouble",
+		note_problem(parse, psprintf("the entity type \"%s\" is reserved for operational events of "
+									 "subscriptions",
 									 entity_type));
 }
 
@@ -306,7 +306,7 @@ wh_parse_capture_options(CaptureOptions *options, int nargs, const char *argumen
 
 	memset(options, 0, sizeof(*options));
 	if (nargs > 1)
-		parse.problem = "there must be one argument, a JSON object, or none";
+		parse.problem = "there must be at most one argument, a JSON object";
 	else if (nargs == 1)
 		parse_object(&parse, argument);
 	check_column_names(&parse);

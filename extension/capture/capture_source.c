@@ -159,7 +159,7 @@ warn_missing_column(const SourceBuild *build, const char *name, const char *key,
 			 errmsg("column \"%s\" of watched table \"%s\" does not exist", name,
 					RelationGetRelationName(build->relation)),
 			 errdetail("Trigger \"%s\" names it in \"%s\". %s", build->trigger->tgname, key, consequence),
-			 errhint("Call webhook.watch() again with the columns as they are now.")));
+			 errhint("Call webhook.watch() again with the current column names.")));
 }
 
 /*
@@ -293,7 +293,7 @@ exclude_columns(SourceBuild *build)
 		else
 		{
 			warn_missing_column(build, lfirst(cell), "exclude_columns",
-								"It may have another name now, so events hold only the key columns.");
+								"It may have been renamed, so events contain only the key columns.");
 			found_all = false;
 		}
 	}
@@ -479,8 +479,9 @@ read_argument(SourceBuild *build)
 		WARNING,
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("changes of table \"%s\" make no events", RelationGetRelationName(build->relation)),
-		 errdetail("Its trigger \"%s\" cannot be used: %s.", trigger->tgname, build->options.problem),
-		 errhint("Let webhook.watch() make the trigger. webhook.source shows what is wrong with others.")));
+		 errdetail("The argument of its trigger \"%s\" is invalid: %s.", trigger->tgname,
+				   build->options.problem),
+		 errhint("Create the trigger with webhook.watch(). webhook.source shows the problems of triggers.")));
 }
 
 static CaptureSource *

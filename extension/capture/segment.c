@@ -36,8 +36,8 @@
 #define SCHEMA "webhook"
 
 #define INCOMPLETE_HINT                                                                                      \
-	"Drop the table's trigger to go on without webhooks. DROP EXTENSION webhook CASCADE and CREATE "         \
-	"EXTENSION webhook begin anew, without the subscriptions there were."
+	"Drop the table's trigger to continue without webhooks, or recreate the extension with DROP EXTENSION "  \
+	"webhook CASCADE and CREATE EXTENSION webhook, which removes all subscriptions."
 
 /* In the order of OutboxColumn. */
 static const struct
@@ -108,7 +108,7 @@ static void
 report_missing(const char *what, const char *name)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("%s " SCHEMA ".%s does not exist", what, name),
-					errdetail("The changed table is watched, but the extension is not complete."),
+					errdetail("The changed table is watched, but the extension is incomplete."),
 					errhint(INCOMPLETE_HINT)));
 }
 
@@ -167,7 +167,8 @@ locate_columns(SegmentShape *shape, Relation relation)
 						RelationGetRelationName(relation), outbox_columns[column].name,
 						format_type_be(outbox_columns[column].type)),
 				 errdetail("The changed table is watched, but the outbox was altered."),
-				 errhint("Columns may be added to webhook.outbox, but its own ones must stay as they are.")));
+				 errhint(
+					 "Columns may be added to webhook.outbox, but its own columns must not be changed.")));
 		shape->attnums[column] = attnum;
 	}
 }

@@ -62,7 +62,7 @@ check_allowed_networks(char **newval, void **extra, GucSource source)
 	if (!wh_networks_parse(*newval ? *newval : "", &networks, bad, sizeof(bad)))
 	{
 		GUC_check_errdetail("\"%s\" is neither an address nor a CIDR block.", bad);
-		GUC_check_errhint("Give a list such as \"10.1.0.0/16, fd00:1::/32\".");
+		GUC_check_errhint("Use a list such as \"10.1.0.0/16, fd00:1::/32\".");
 		return false;
 	}
 	wh_networks_free(&networks);
@@ -75,9 +75,9 @@ check_context_bounds(const char *text)
 {
 	if (strlen(text) > WH_CONTEXT_MAX)
 	{
-		GUC_check_errdetail("It has %zu bytes, and may have %d: it is stored with each event.", strlen(text),
-							WH_CONTEXT_MAX);
-		GUC_check_errhint("Store what is long in a table of yours, and its key here.");
+		GUC_check_errdetail("It has %zu bytes; the limit is %d, since it is stored with each event.",
+							strlen(text), WH_CONTEXT_MAX);
+		GUC_check_errhint("Store long values in a table of your own, and only their key here.");
 		return false;
 	}
 	if (wh_json_depth(text) > WH_CONTEXT_DEPTH)
@@ -102,14 +102,15 @@ check_context_encoding(const char *text)
 	{
 		if (pg_verify_mbstr(GetDatabaseEncoding(), text, strlen(text), true))
 			return true;
-		GUC_check_errdetail("It is no valid text in the database's encoding, %s.", GetDatabaseEncodingName());
+		GUC_check_errdetail("It is not valid text in the database's encoding, %s.",
+							GetDatabaseEncodingName());
 		return false;
 	}
 	while (*at != '\0' && !IS_HIGHBIT_SET(*at))
 		at++;
 	if (*at == '\0')
 		return true;
-	GUC_check_errdetail("Set for the whole server it must be ASCII, since databases differ in encoding.");
+	GUC_check_errdetail("For the whole server it must be ASCII, since databases may differ in encoding.");
 	GUC_check_errhint("Write other characters as \\u and four hex digits.");
 	return false;
 }
@@ -143,44 +144,45 @@ void
 wh_define_settings(void)
 {
 	DefineCustomIntVariable(
-		"webhook.poll_interval", "Longest time the worker sleeps before it looks for events by itself.",
-		"It is woken by every commit with events; this is for prepared transactions and lost "
-		"wake-ups. It runs no query where no transaction has ended since the last look.",
+		"webhook.poll_interval", "Longest time that the worker sleeps before it looks for events.",
+		"Every commit with events wakes it; this covers prepared transactions and lost "
+		"wake-ups. No query is run if no transaction has ended since the last look.",
 		&wh_poll_interval, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("webhook.retention", "How long events and the log of requests are kept.",
-							"At least this long, and at most 4/3 of it once the worker runs.", &wh_retention,
-							WH_DEFAULT_RETENTION_S, WH_SEGMENTS - 2, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
-							NULL, NULL);
-	DefineCustomIntVariable("webhook.max_in_flight", "Most requests one worker has under way at once.",
-							"Each subscription has a limit of its own as well.", &wh_max_in_flight,
+							"They are kept at least this long, and at most 4/3 of it while the worker runs.",
+							&wh_retention, WH_DEFAULT_RETENTION_S, WH_SEGMENTS - 2, INT_MAX, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("webhook.max_in_flight", "Most requests that one worker has in flight at once.",
+							"Each subscription also has its own limit.", &wh_max_in_flight,
 							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
 							NULL);
+	DefineCustomIntVariable("webhook.filter_timeout", "CPU time that a filter may take for one event.",
+							"An event for which it takes longer becomes a dead letter of that subscription.",
+							&wh_filter_timeout, WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable(
-		"webhook.filter_timeout", "How much of the processor's time a filter may take for one event.",
-		"An event for which it takes longer is a dead letter of that subscription.", &wh_filter_timeout,
-		WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"webhook.worker_memory", "Most memory that one worker takes.",
+		"webhook.worker_memory", "Most memory that one worker may use.",
 		"Memory shared with the server is not counted. At the limit an event or a request "
-		"fails, and is tried again; an eighth of it is the largest event that is sent.",
+		"fails and is retried. The largest event that is sent is an eighth of it.",
 		&wh_worker_memory, WH_DEFAULT_WORKER_MEMORY_MB, WH_MIN_WORKER_MEMORY_MB, WH_MAX_WORKER_MEMORY_MB,
 		PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomBoolVariable("webhook.allow_http", "Lets endpoints be http as well as https.", NULL,
+	DefineCustomBoolVariable("webhook.allow_http", "Allows endpoints with http as well as https.", NULL,
 							 &wh_allow_http, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("webhook.allowed_networks",
-							   "Networks that may be dialled although they are private or special.",
+							   "Private or special networks that requests may connect to.",
 							   "A list of addresses and CIDR blocks, separated by commas.",
 							   &wh_allowed_networks, "", PGC_SUSET, 0, check_allowed_networks, NULL, NULL);
-	DefineCustomStringVariable("webhook.ca_file",
-							   "File of the certificate authorities that endpoints are verified by.",
-							   "Empty: the system's.", &wh_ca_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("webhook.key_file", "File of the keys that secrets are sealed under.",
-							   "A line for each: an id, a blank and the base64 of 32 random bytes; the first "
-							   "one seals. Empty: secrets are kept as they are.",
-							   &wh_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"webhook.ca_file", "File with the certificate authorities that endpoints are verified against.",
+		"Empty: those of the system.", &wh_ca_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"webhook.key_file", "File with the keys that secrets are sealed under.",
+		"One line per key: an id, a blank and the base64 of 32 random bytes; the first "
+		"key seals. Empty: secrets are stored unsealed.",
+		&wh_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"webhook.context", "A JSON object stored with each event of the transaction.",
-		"SET LOCAL it to a request id, an actor, an origin: whatever a receiver wants to know.", &wh_context,
-		"", PGC_USERSET, 0, check_context, NULL, NULL);
+		"SET LOCAL it to what receivers need to know: a request id, an actor, an origin.", &wh_context, "",
+		PGC_USERSET, 0, check_context, NULL, NULL);
 	MarkGUCPrefixReserved("webhook");
 }

@@ -63,7 +63,7 @@ outbox_takes(void)
 	int64 bytes = wh_outbox_bytes();
 
 	if (bytes < 0)
-		return "the size of webhook.outbox cannot be told, as somebody has locked it";
+		return "the size of webhook.outbox is not known, because it is locked";
 	return psprintf("webhook.outbox takes %s",
 					TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
 }
@@ -71,10 +71,10 @@ outbox_takes(void)
 void
 wh_log_undelivered(void)
 {
-	ereport(LOG,
-			errmsg("events of database \"%s\" are captured and kept, and nothing delivers them",
-				   get_database_name(MyDatabaseId)),
-			errdetail("%s; %s.", WH_NOT_PRELOADED, outbox_takes()), errhint(PRELOAD_HINT));
+	ereport(
+		LOG,
+		errmsg("events of database \"%s\" are captured but not delivered", get_database_name(MyDatabaseId)),
+		errdetail("%s; %s.", WH_NOT_PRELOADED, outbox_takes()), errhint(PRELOAD_HINT));
 }
 
 Datum
@@ -84,8 +84,7 @@ webhook_warn_undelivered(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	warned = true;
 	ereport(WARNING, errmsg("webhook is not in shared_preload_libraries"),
-			errdetail("Events are captured and kept, and nothing is delivered; %s, and is never emptied.",
-					  outbox_takes()),
+			errdetail("Events are captured but not delivered; %s, and is never emptied.", outbox_takes()),
 			errhint(PRELOAD_HINT));
 	PG_RETURN_VOID();
 }

@@ -151,7 +151,7 @@ static void
 worker_exit(int code, Datum arg)
 {
 	if (code != 0 && exit_error[0] == '\0')
-		wh_worker_exit_error("the worker met a fatal error: see the server's log");
+		wh_worker_exit_error("the worker ended with a fatal error; see the server log");
 	wh_worker_detach(false);
 }
 

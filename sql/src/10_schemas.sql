@@ -1,14 +1,14 @@
 /*
  * The install script of the extension "webhook".
  *
- * Made by "make" of the files in sql/src, in the order of their numbers: the
+ * "make" builds it from the files in sql/src, in the order of their numbers: the
  * tables (each column commented), watching, the rules and triggers that keep the
- * tables right, subscribing and sending again, the views, and the grants.
+ * tables valid, subscribing and sending again, the views, and the grants.
  *
- * Two schemas, both members of the extension: "webhook" has what people call and
- * read, "webhook_internal" all else. Where somebody has made a schema of such a
- * name before, CREATE EXTENSION fails and touches nothing. (A control file's
- * "schema = webhook" would install into it, and would leave the schema behind
+ * There are two schemas, both members of the extension: "webhook" has what people
+ * call and read, "webhook_internal" everything else. If a schema of either name
+ * already exists, CREATE EXTENSION fails and changes nothing. ("schema = webhook"
+ * in the control file would install into it, and would leave the schema behind
  * when the extension is dropped.)
  */
 
@@ -16,10 +16,12 @@
 \echo Use "CREATE EXTENSION webhook" to load this file. \quit
 
 CREATE SCHEMA webhook;
-COMMENT ON SCHEMA webhook IS 'webhooks straight out of PostgreSQL: what people call and read';
+COMMENT ON SCHEMA webhook IS
+	'Webhooks from PostgreSQL: the functions, tables and views that people use.';
 CREATE SCHEMA webhook_internal;
 COMMENT ON SCHEMA webhook_internal IS
-	'what the functions, triggers and views of webhook are made of; nobody calls it by hand';
+	'What the functions, triggers and views of schema webhook are built on. Not to be called '
+	'directly; names may change.';
 
 --
 -- Identity: which cluster and database may deliver
@@ -33,16 +35,16 @@ CREATE TABLE webhook.identity (
 	enabled_at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook.identity IS
-	'where this database may deliver from: delivery starts only while every row matches the '
-	'running cluster and database; webhook.enable_delivery() leaves one row, and a restored dump '
-	'brings a foreign one';
+	'Where this database may deliver from. Delivery runs only while every row matches the running '
+	'cluster and database. webhook.enable_delivery() leaves one row; a restored dump adds that of '
+	'its original.';
 COMMENT ON COLUMN webhook.identity.instance IS
-	'eight random hex digits, part of every event id this database sends';
+	'Eight random hex digits, part of every event id that this database sends.';
 COMMENT ON COLUMN webhook.identity.system_identifier IS
-	'the cluster''s system identifier (pg_control_system) when delivery was enabled';
-COMMENT ON COLUMN webhook.identity.database_oid IS 'the database''s oid when delivery was enabled';
+	'The cluster''s system identifier (pg_control_system()) when delivery was enabled.';
+COMMENT ON COLUMN webhook.identity.database_oid IS 'The database''s OID when delivery was enabled.';
 COMMENT ON COLUMN webhook.identity.timeline IS
-	'the cluster''s timeline; the worker follows it when a standby is promoted, and sets it to 0 '
-	'where the cluster turns out to be recovered from a backup';
-COMMENT ON COLUMN webhook.identity.enabled_at IS 'when delivery was enabled here';
+	'The cluster''s timeline. The worker updates it when a standby is promoted, and sets it to 0 '
+	'if the cluster was recovered from a backup.';
+COMMENT ON COLUMN webhook.identity.enabled_at IS 'When delivery was enabled here.';
 SELECT pg_catalog.pg_extension_config_dump('webhook.identity', '');

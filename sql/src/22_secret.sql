@@ -1,5 +1,5 @@
 --
--- What is sent to an endpoint and shown to nobody: signing secrets and credentials.
+-- What is used for requests and shown to nobody: signing secrets and credentials.
 --
 
 CREATE TABLE webhook.secret (
@@ -12,19 +12,19 @@ CREATE TABLE webhook.secret (
 	PRIMARY KEY (subscription_id, id)
 );
 COMMENT ON TABLE webhook.secret IS
-	'signing secrets, at most four live ones a subscription; readable by the owner of the '
-	'extension only';
-COMMENT ON COLUMN webhook.secret.subscription_id IS 'whose secret it is';
+	'Signing secrets, at most four live ones per subscription. Only the owner of the extension can '
+	'read them.';
+COMMENT ON COLUMN webhook.secret.subscription_id IS 'The subscription it belongs to.';
 COMMENT ON COLUMN webhook.secret.id IS
-	'number of the secret within its subscription; the highest is the newest';
+	'Number of the secret within its subscription; the highest is the newest.';
 COMMENT ON COLUMN webhook.secret.secret IS
-	'the secret as the receiver knows it, in the form that the profile''s secret_encoding asks '
-	'for';
+	'The secret as the receiver knows it, in the form of the profile''s secret_encoding. Sealed if '
+	'webhook.key_file is set.';
 COMMENT ON COLUMN webhook.secret.generated IS
-	'true: made for a subscription that was given none; the first row that is inserted takes its '
-	'place (webhook.rotate_secret keeps it for the overlap)';
-COMMENT ON COLUMN webhook.secret.created_at IS 'when the secret was made';
-COMMENT ON COLUMN webhook.secret.expires_at IS 'until when it signs; null: until it is removed';
+	'Whether it was generated because the subscription was created without a secret. The first '
+	'secret that is inserted replaces it; webhook.rotate_secret() keeps it for the overlap.';
+COMMENT ON COLUMN webhook.secret.created_at IS 'When the secret was created.';
+COMMENT ON COLUMN webhook.secret.expires_at IS 'Until when it signs. Null: until it is deleted.';
 SELECT pg_catalog.pg_extension_config_dump('webhook.secret', '');
 
 CREATE TABLE webhook.credential (
@@ -35,14 +35,14 @@ CREATE TABLE webhook.credential (
 	PRIMARY KEY (subscription_id, kind)
 );
 COMMENT ON TABLE webhook.credential IS
-	'what endpoints want besides a signature, set by webhook.set_credential(); readable by the '
-	'owner of the extension only';
-COMMENT ON COLUMN webhook.credential.subscription_id IS 'whose credential it is';
+	'What endpoints require besides a signature, set by webhook.set_credential(). Only the owner '
+	'of the extension can read it.';
+COMMENT ON COLUMN webhook.credential.subscription_id IS 'The subscription it belongs to.';
 COMMENT ON COLUMN webhook.credential.kind IS
-	'basic, bearer, header:Name, client_certificate, client_key, ca, proxy or oauth2';
+	'basic, bearer, header:Name, client_certificate, client_key, ca, proxy or oauth2.';
 COMMENT ON COLUMN webhook.credential.value IS
-	'user:password; a token; the header''s value; PEM; http://[user:password@]host:port; or '
-	'{"token_url", "client_id", "client_secret", "scope", "audience", "resource", "auth"}. Sealed'
-	' where webhook.key_file is set';
-COMMENT ON COLUMN webhook.credential.created_at IS 'when it was set first';
+	'By kind: user:password; a token; the header''s value; PEM; http://[user:password@]host:port; '
+	'or {"token_url", "client_id", "client_secret", "scope", "audience", "resource", "auth"}. '
+	'Sealed if webhook.key_file is set.';
+COMMENT ON COLUMN webhook.credential.created_at IS 'When it was first set.';
 SELECT pg_catalog.pg_extension_config_dump('webhook.credential', '');

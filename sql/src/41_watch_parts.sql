@@ -6,15 +6,15 @@
 CREATE FUNCTION webhook_internal.warn_undelivered() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_warn_undelivered';
 COMMENT ON FUNCTION webhook_internal.warn_undelivered() IS
-	'raises a WARNING, once in a session, where webhook was neither preloaded nor started: events'
-	' are kept and not delivered. CREATE EXTENSION, webhook.watch() and webhook.subscribe() call '
-	'it';
+	'Raises a WARNING, once per session, if webhook was neither preloaded nor started, so that '
+	'events are kept and not delivered. Called by CREATE EXTENSION, webhook.watch() and '
+	'webhook.subscribe().';
 
 CREATE FUNCTION webhook_internal.lock_source(source regclass) RETURNS void
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'webhook_lock_source';
 COMMENT ON FUNCTION webhook_internal.lock_source(regclass) IS
-	'locks a table as CREATE TRIGGER does, for who may make triggers on it: its triggers stay as '
-	'they are until this transaction ends. Part of webhook.watch()';
+	'Locks a table as CREATE TRIGGER does, with the same rights: its triggers stay as they are '
+	'until this transaction ends. Part of webhook.watch().';
 
 CREATE TYPE webhook_internal.watch_state AS (
 	args      jsonb,   -- the argument of its triggers; null: it is not watched
@@ -25,9 +25,8 @@ CREATE TYPE webhook_internal.watch_state AS (
 	own_terms boolean  -- one has a condition or the like, which webhook.watch() cannot express
 );
 COMMENT ON TYPE webhook_internal.watch_state IS
-	'how a table is watched, or is to be: what the triggers of webhook.watch() say. Its argument, '
-	'what they fire for, the name of the row trigger, whether they agree, and whether they have '
-	'a condition or the like';
+	'How a table is watched, or should be, by its triggers: their argument, what they fire for, '
+	'the name of the row trigger, whether they agree, and whether one has a condition or the like.';
 
 CREATE FUNCTION webhook_internal.watched(source regclass, locked boolean)
 	RETURNS webhook_internal.watch_state
@@ -51,16 +50,17 @@ BEGIN
 		ORDER BY g.tgname LOOP
 		IF t.tgfoid NOT IN ('webhook.capture'::regproc, 'webhook.capture_truncate'::regproc) THEN
 			RAISE duplicate_object USING
-				MESSAGE = format('"%s" has a trigger "%s" that is not of this extension',
-					watched.source, t.tgname),
-				DETAIL = 'webhook.watch() makes triggers of that name.',
-				HINT = 'Rename that trigger.';
+				MESSAGE = format('trigger "%s" of "%s" does not belong to webhook',
+					t.tgname, watched.source),
+				DETAIL = 'webhook.watch() creates triggers of that name.',
+				HINT = format('Rename it: ALTER TRIGGER %I ON %s RENAME TO another_name.', t.tgname,
+					watched.source);
 		END IF;
 		IF t.parent IS NOT NULL THEN
 			RAISE duplicate_object USING
-				MESSAGE = format('"%s" has the trigger "%s" of "%s"',
-					watched.source, t.tgname, t.parent),
-				DETAIL = 'webhook.watch() makes triggers of that name.',
+				MESSAGE = format('trigger "%s" of "%s" is inherited from "%s"',
+					t.tgname, watched.source, t.parent),
+				DETAIL = 'webhook.watch() creates triggers of that name.',
 				HINT = format('Rename it: ALTER TRIGGER %I ON %s RENAME TO another_name.', t.tgname,
 					t.parent);
 		END IF;
@@ -68,13 +68,14 @@ BEGIN
 			THEN convert_from(substring(t.tgargs FROM 1 FOR length(t.tgargs) - 1),
 				getdatabaseencoding())
 			ELSE '{}' END;
-		-- under the snapshot of an older transaction it may be another one by now
+		-- the snapshot of an older transaction may show a trigger that has been replaced since
 		IF locked AND strpos(coalesce(pg_get_triggerdef(t.oid), ''), CASE WHEN t.tgnargs > 0
 				THEN format('(''%s'')', replace(argument, '''', '''''')) ELSE '()' END) = 0 THEN
 			RAISE serialization_failure USING
-				MESSAGE = format('"%s" has been watched in another way meanwhile', watched.source),
-				DETAIL = 'This transaction does not see how, and would undo it.',
-				HINT = 'Try again in a new transaction.';
+				MESSAGE = format('could not serialize access due to concurrent webhook.watch() of '
+					'"%s"', watched.source),
+				DETAIL = 'This transaction does not see the change, and would undo it.',
+				HINT = 'Retry the transaction.';
 		END IF;
 		BEGIN
 			PERFORM jsonb_array_elements_text(argument::jsonb -> k.key)
@@ -86,10 +87,10 @@ BEGIN
 			END IF;
 		EXCEPTION WHEN data_exception THEN
 			RAISE invalid_parameter_value USING
-				MESSAGE = format('the argument of trigger "%s" of "%s" cannot be read', t.tgname,
+				MESSAGE = format('could not read the argument of trigger "%s" of "%s"', t.tgname,
 					watched.source),
-				DETAIL = 'It is not the JSON object that webhook.watch() writes, so what it leaves '
-					'out is not known.',
+				DETAIL = 'It is not the JSON object that webhook.watch() writes, so the columns '
+					'that it excludes are not known.',
 				HINT = 'Call webhook.unwatch() first, then webhook.watch().';
 		END;
 		IF has.args IS NULL THEN
@@ -109,8 +110,8 @@ BEGIN
 		END IF;
 	END LOOP;
 
-	-- A table that is watched by a trigger of another name is not to be watched once more, with
-	-- other columns. In partitions, capture sees to that, except where a trigger has its own terms.
+	-- A table watched by a trigger of another name must not be watched again, with other columns.
+	-- In partitions, capture takes care of that, unless a trigger has a condition or the like.
 	IF has.args IS NULL THEN
 		SELECT string_agg(format('"%s" of "%s"', g.tgname, g.tgrelid::regclass), ', '
 				ORDER BY g.tgrelid::regclass::text, g.tgname) INTO other
@@ -124,18 +125,18 @@ BEGIN
 	END IF;
 	IF other IS NOT NULL THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('"%s" is watched already, by another trigger: %s',
+			MESSAGE = format('"%s" is already watched by another trigger: %s',
 				watched.source, other),
-			DETAIL = 'To watch it once more would send its changes twice, perhaps with columns '
-				'that are left out now.',
+			DETAIL = 'Watching it again would send each change twice, possibly with columns that '
+				'are excluded now.',
 			HINT = 'Change or drop that trigger, or call webhook.unwatch() for its table first.';
 	END IF;
 	RETURN has;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.watched(regclass, boolean) IS
-	'how webhook.watch() has a table watched now, by the triggers that it made. An error where '
-	'others watch it. Part of webhook.watch()';
+	'How webhook.watch() has a table watched now, read from its triggers. Raises an error if other '
+	'triggers watch it. Part of webhook.watch().';
 
 CREATE FUNCTION webhook_internal.named_columns(lists jsonb, OUT key text, OUT name text)
 	RETURNS SETOF record
@@ -150,8 +151,8 @@ AS $$
 		ORDER BY l.key, e.name
 $$;
 COMMENT ON FUNCTION webhook_internal.named_columns(jsonb) IS
-	'the columns that a capture trigger''s argument, or the arguments of webhook.watch(), name. '
-	'Part of webhook.watch()';
+	'The columns named by a capture trigger''s argument or by the arguments of webhook.watch(). '
+	'Part of webhook.watch().';
 
 CREATE FUNCTION webhook_internal.check_source(source regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -159,30 +160,30 @@ AS $$
 DECLARE
 	rel    record;
 	reason text;
-	advice text := 'Watch a table of the application.';
+	advice text := 'Watch a table of your application.';
 BEGIN
 	SELECT c.relkind, c.relpersistence, n.nspname INTO rel
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.oid = check_source.source;
 	IF NOT FOUND THEN
 		RAISE undefined_table USING
-			MESSAGE = 'the table to watch does not exist',
-			DETAIL = format('No table has the oid %s.',
+			MESSAGE = 'table to watch does not exist',
+			DETAIL = format('There is no table with OID %s.',
 				coalesce(check_source.source::oid::text, 'null')),
-			HINT = 'Name the table as ''schema.table''.';
+			HINT = 'Pass the table as ''schema.table''.';
 	END IF;
 	IF rel.relkind NOT IN ('r', 'p') THEN
-		reason := 'Only ordinary and partitioned tables can be watched; this is neither.';
+		reason := 'Only ordinary and partitioned tables can be watched.';
 		advice := 'Watch the tables that the view or foreign table gets its rows from.';
 	ELSIF rel.relpersistence = 't' THEN
-		reason := 'It is a temporary table; its rows are gone with the session.';
+		reason := 'It is a temporary table.';
 	ELSIF rel.nspname IN ('webhook', 'webhook_internal', 'information_schema')
 		OR rel.nspname LIKE 'pg\_%' THEN
-		reason := 'Tables of the system and of this extension make no events.';
+		reason := 'System tables and the tables of this extension cannot be watched.';
 	END IF;
 	IF reason IS NOT NULL THEN
 		RAISE wrong_object_type USING
-			MESSAGE = format('"%s" cannot be watched', check_source.source),
+			MESSAGE = format('cannot watch "%s"', check_source.source),
 			DETAIL = reason,
 			HINT = advice;
 	END IF;
@@ -192,9 +193,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_source(regclass) IS
-	'an error where the table cannot be watched, or not by the caller. Part of webhook.watch()';
+	'Raises an error if the table cannot be watched, or not by the caller. Part of '
+	'webhook.watch().';
 
--- named: the columns that each argument names. Those to let go of need not exist any more.
+-- named: the columns that each argument names. Those in include_columns need not exist any more.
 CREATE FUNCTION webhook_internal.check_watch(
 	source regclass, entity_type text, action_types text[], named jsonb
 ) RETURNS void
@@ -206,50 +208,50 @@ DECLARE
 BEGIN
 	IF cardinality(check_watch.action_types) = 0 THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = 'no action types to watch',
-			DETAIL = 'action_types is an empty list.',
-			HINT = 'Action types: new, update, delete, truncate.';
+			MESSAGE = 'action_types must not be empty',
+			DETAIL = 'Valid action types are new, update, delete and truncate.',
+			HINT = 'The default is ''{new,update,delete}''.';
 	END IF;
 	FOREACH word IN ARRAY coalesce(check_watch.action_types, '{}') LOOP
 		IF word IS NULL OR word NOT IN ('new', 'update', 'delete', 'truncate') THEN
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('unknown action type "%s"', word),
-				DETAIL = 'Action types that can be watched: new, update, delete, truncate.',
+				DETAIL = 'Valid action types are new, update, delete and truncate.',
 				HINT = 'The default is ''{new,update,delete}''.';
 		END IF;
 	END LOOP;
 	IF check_watch.entity_type = '' OR length(check_watch.entity_type) > 200 THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = 'an entity type has 1 to 200 characters',
-			DETAIL = format('The entity type given has %s.', length(check_watch.entity_type)),
-			HINT = 'Leave it out to use the table''s name.';
+			MESSAGE = 'entity_type must have 1 to 200 characters',
+			DETAIL = format('It has %s characters.', length(check_watch.entity_type)),
+			HINT = 'Omit it to use the table''s name.';
 	END IF;
 
 	SELECT k.key INTO word FROM jsonb_each(named) k
 		WHERE k.key IN ('id_columns', 'columns') AND k.value = '[]' ORDER BY k.key DESC LIMIT 1;
 	IF word IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = format('no columns in %s', word),
-			DETAIL = 'The list is empty.',
-			HINT = CASE word WHEN 'id_columns' THEN 'Leave it out to use the primary key.'
-				ELSE 'To send all columns, say columns => ''{*}''.' END;
+			MESSAGE = format('%s must not be empty', word),
+			DETAIL = 'The list names no column.',
+			HINT = CASE word WHEN 'id_columns' THEN 'Omit it to use the primary key.'
+				ELSE 'To send all columns, use columns => ''{*}''.' END;
 	END IF;
 	IF named -> 'columns' <> '["*"]' AND named -> 'exclude_columns' <> '[]' THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = 'columns and exclude_columns cannot be used together',
+			MESSAGE = 'cannot specify both columns and exclude_columns',
 			DETAIL = 'columns lists what is sent, exclude_columns what is not.',
-			HINT = 'Give one of them.';
+			HINT = 'Specify one of them.';
 	END IF;
 	SELECT c.name INTO word FROM jsonb_array_elements_text(named -> 'include_columns') c(name)
 		WHERE named -> 'exclude_columns' ? c.name LIMIT 1;
 	IF word IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = format('column "%s" is in include_columns and in exclude_columns', word),
-			DETAIL = 'The one sends it from now on, the other does not.',
+			MESSAGE = format('column "%s" is in both include_columns and exclude_columns', word),
+			DETAIL = 'include_columns sends a column again, exclude_columns stops sending it.',
 			HINT = 'Name it in one of them.';
 	END IF;
 
-	-- columns: each must exist, and those that are read must be seen by a trigger
+	-- columns: each must exist, and a trigger must see those that are read
 	SELECT m.name, m.key, a.attname IS NOT NULL AS found INTO bad
 		FROM webhook_internal.named_columns(named) m
 		LEFT JOIN pg_attribute a ON a.attrelid = check_watch.source AND a.attname = m.name
@@ -259,25 +261,24 @@ BEGIN
 		LIMIT 1;
 	IF bad.found THEN
 		RAISE feature_not_supported USING
-			MESSAGE = format('column "%s" of "%s" cannot be in %s',
+			MESSAGE = format('cannot use virtual generated column "%s" of "%s" in %s',
 				bad.name, check_watch.source, bad.key),
-			DETAIL = 'It is a virtual generated column: its value is computed when a row is read, '
-				'and a trigger does not see it.',
-			HINT = 'Use the columns that it is computed from, or make it a stored one.';
+			DETAIL = 'Its value is computed when a row is read; a trigger does not see it.',
+			HINT = 'Use the columns that it is computed from, or a stored generated column.';
 	ELSIF bad.key IS NOT NULL THEN
 		RAISE undefined_column USING
 			MESSAGE = format('column "%s" of "%s" does not exist', bad.name, check_watch.source),
-			DETAIL = (SELECT format('Its columns: %s.',
+			DETAIL = (SELECT format('The table has the columns %s.',
 					string_agg(a.attname, ', ' ORDER BY a.attnum))
 				FROM pg_attribute a
 				WHERE a.attrelid = check_watch.source AND a.attnum > 0 AND NOT a.attisdropped),
-			HINT = 'Names are case-sensitive here: give them as pg_attribute shows them.';
+			HINT = 'Names are case-sensitive here; write them as in pg_attribute.';
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.check_watch(regclass, text, text[], jsonb) IS
-	'an error where webhook.watch() is asked for what cannot be, whatever is watched already. '
-	'named: its lists of columns, by argument. Part of webhook.watch()';
+	'Raises an error if the arguments of webhook.watch() are invalid, whatever is watched already. '
+	'named: its lists of columns, by argument. Part of webhook.watch().';
 
 CREATE FUNCTION webhook_internal.watch_as(
 	source regclass, has webhook_internal.watch_state, entity_type text, action_types text[],
@@ -302,13 +303,13 @@ BEGIN
 		IF keys IS NULL THEN
 			RAISE invalid_table_definition USING
 				MESSAGE = format('"%s" has no primary key', watch_as.source),
-				DETAIL = 'Without a key nobody could tell which row an event is about.',
+				DETAIL = 'Without a key, receivers could not tell which row an event is about.',
 				HINT = 'Add a primary key, or name the columns that identify a row in id_columns.';
 		END IF;
-		keys := CASE WHEN is_new THEN keys END; -- a trigger that names none goes by the primary key
+		keys := CASE WHEN is_new THEN keys END; -- a trigger without id_columns uses the primary key
 	END IF;
 
-	-- what is excluded stays so until include_columns names it; what is named twice counts once
+	-- a column stays excluded until include_columns names it; one that is named twice counts once
 	SELECT coalesce(jsonb_agg(c.name ORDER BY c.n), '[]') INTO excluded
 		FROM (SELECT e.name, min(e.n) AS n
 			FROM jsonb_array_elements_text(excluded || coalesce(named -> 'exclude_columns', '[]'))
@@ -330,7 +331,7 @@ BEGIN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('column "%s" of "%s" is excluded', word, watch_as.source),
 			DETAIL = 'An earlier call of webhook.watch() named it in exclude_columns.',
-			HINT = format('To send it, say include_columns => ''{%s}'' as well.',
+			HINT = format('To send it, add include_columns => ''{%s}''.',
 				quote_ident(word));
 	END IF;
 	SELECT i.name INTO word FROM jsonb_array_elements_text(named -> 'include_columns') i(name)
@@ -340,13 +341,13 @@ BEGIN
 	IF word IS NOT NULL THEN
 		RAISE undefined_column USING
 			MESSAGE = format('column "%s" of "%s" does not exist', word, watch_as.source),
-			DETAIL = 'Nor is it excluded.',
-			HINT = 'SELECT * FROM webhook.source shows what is excluded.';
+			DETAIL = 'It is not an excluded column either.',
+			HINT = 'SELECT source, exclude_columns FROM webhook.source shows the excluded columns.';
 	END IF;
 
 	actions := array_remove(coalesce(watch_as.action_types,
 		CASE WHEN is_new THEN '{new,update,delete}'::text[] END), 'truncate');
-	-- what is given empty lets go of what there was
+	-- an empty value removes the old one
 	wanted.args := (coalesce(has.args, '{}') - '{columns,exclude_columns}'::text[]
 		- CASE WHEN named -> 'tenant' = '[""]' THEN '{tenant}' ELSE '{}' END::text[]
 		- CASE WHEN NOT watch_as.keep_previous THEN '{keep_previous}' ELSE '{}' END::text[])
@@ -375,9 +376,9 @@ BEGIN
 		WHERE c.oid = watch_as.source;
 	IF word IS NOT NULL THEN
 		RAISE reserved_name USING
-			MESSAGE = format('"%s" cannot be watched like this', watch_as.source),
-			DETAIL = format('The reason: %s.', word),
-			HINT = 'Name what a row of the table is in entity_type.';
+			MESSAGE = format('cannot watch "%s" with these options', watch_as.source),
+			DETAIL = format('%s.', upper(left(word, 1)) || substr(word, 2)),
+			HINT = 'Choose another name in entity_type.';
 	END IF;
 	RETURN wanted;
 END
@@ -385,8 +386,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.watch_as(
 	regclass, webhook_internal.watch_state, text, text[], jsonb, boolean
 ) IS
-	'how a table is to be watched: as it is, with what the arguments of webhook.watch() name '
-	'changed. Part of webhook.watch()';
+	'How a table should be watched: as it is, with what the arguments of webhook.watch() name '
+	'changed. Part of webhook.watch().';
 
 CREATE FUNCTION webhook_internal.make_triggers(
 	source regclass, has webhook_internal.watch_state, wanted webhook_internal.watch_state
@@ -396,12 +397,12 @@ CREATE FUNCTION webhook_internal.make_triggers(
 AS $$
 DECLARE
 	trigger name := has.trigger;
-	again   text[]; -- statements that have triggers fire as they did
+	again   text[]; -- statements that make triggers fire as they did
 	word    text;
 	number  oid := make_triggers.source;
 BEGIN
-	-- A trigger that is replaced fires as usual: those that were disabled, or fire always, are put
-	-- back as they were, also where the trigger was cloned to a partition.
+	-- A replaced trigger fires as usual. Those that were disabled, or fire always, are set back to
+	-- what they were, also where the trigger was cloned to a partition.
 	SELECT array_agg(format('ALTER TABLE ONLY %s %s TRIGGER %I', t.tgrelid::regclass,
 			CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA'
 				ELSE 'ENABLE ALWAYS' END, t.tgname)) INTO again
@@ -412,14 +413,15 @@ BEGIN
 						SELECT p.relid FROM pg_partition_tree(make_triggers.source) p))
 				OR t.tgname = 'webhook_truncate' AND wanted.truncates
 					AND t.tgrelid = make_triggers.source);
-	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see docs/internals/overview.md
+	-- PostgreSQL clones a partitioned table's trigger to partitions, by name: see
+	-- docs/internals/reading.md
 	IF trigger IS NULL THEN
 		trigger := 'webhook_capture';
 		IF (SELECT c.relkind FROM pg_class c WHERE c.oid = make_triggers.source) = 'p' THEN
 			LOOP
 				trigger := 'webhook_capture_' || number;
 				EXIT WHEN NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = trigger);
-				number := (number::bigint % 4294967295 + 1)::oid; -- a dump brought that name along
+				number := (number::bigint % 4294967295 + 1)::oid; -- a dump brought that name
 			END LOOP;
 		END IF;
 	END IF;
@@ -447,8 +449,8 @@ $$;
 COMMENT ON FUNCTION webhook_internal.make_triggers(
 	regclass, webhook_internal.watch_state, webhook_internal.watch_state
 ) IS
-	'makes, replaces and drops the triggers of a table, so that it is watched as wanted. Part of '
-	'webhook.watch()';
+	'Creates, replaces and drops the triggers of a table, so that it is watched as wanted. Part of '
+	'webhook.watch().';
 
 CREATE FUNCTION webhook_internal.tell_watch(
 	source regclass, has webhook_internal.watch_state, wanted webhook_internal.watch_state
@@ -458,8 +460,7 @@ AS $$
 DECLARE
 	cols text;
 	virtual text;
-	above text;
-	below text;
+	other record;
 BEGIN
 	SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
 			FILTER (WHERE (NOT has.args -> 'columns' ? a.attname::text
@@ -473,48 +474,41 @@ BEGIN
 		WHERE a.attrelid = tell_watch.source AND a.attnum > 0 AND NOT a.attisdropped;
 	IF cols IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('events of "%s" hold more columns from now on: %s',
+			MESSAGE = format('events of "%s" now contain more columns: %s',
 				tell_watch.source, cols),
-			DETAIL = 'They were left out so far.',
-			HINT = 'Name those that are not to be sent in exclude_columns.';
+			DETAIL = 'They were not sent before.',
+			HINT = 'To keep a column from being sent, name it in exclude_columns.';
 	END IF;
 	IF virtual IS NOT NULL THEN
 		RAISE NOTICE USING
-			MESSAGE = format('events of "%s" leave out virtual generated columns: %s',
+			MESSAGE = format('events of "%s" do not contain virtual generated columns: %s',
 				tell_watch.source, virtual),
 			DETAIL = 'Their values are computed when a row is read; a trigger does not see them.',
 			HINT = 'Stored generated columns are sent.';
 	END IF;
-	SELECT string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') FILTER (WHERE u.above),
-			string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ')
-				FILTER (WHERE NOT u.above)
-		INTO above, below
-		FROM (SELECT p.relid::oid, true AS above FROM pg_partition_ancestors(tell_watch.source) p
-			UNION ALL SELECT p.relid::oid, false FROM pg_partition_tree(tell_watch.source) p) u
+	FOR other IN SELECT u.what,
+			string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') AS tables
+		FROM (SELECT 1 AS n, p.relid, '"%s" is a partition of %s, which is also watched' AS what
+				FROM pg_partition_ancestors(tell_watch.source) p
+			UNION ALL SELECT 2, p.relid, 'partitions of "%s" are also watched: %s'
+				FROM pg_partition_tree(tell_watch.source) p) u
 		JOIN pg_trigger g ON g.tgrelid = u.relid
 		WHERE u.relid <> tell_watch.source AND g.tgparentid = 0
-			AND g.tgfoid = 'webhook.capture'::regproc;
-	IF above IS NOT NULL THEN
+			AND g.tgfoid = 'webhook.capture'::regproc
+		GROUP BY u.n, u.what ORDER BY u.n LOOP
 		RAISE NOTICE USING
-			MESSAGE = format('"%s" is a partition of %s, watched too', tell_watch.source, above),
-			DETAIL = 'The uppermost table that watches a row change tells of it, and no other. '
-				'What any of them leaves out is left out.',
-			HINT = 'SELECT source, parent FROM webhook.source shows it.';
-	END IF;
-	IF below IS NOT NULL THEN
-		RAISE NOTICE USING
-			MESSAGE = format('partitions of "%s" are watched too: %s', tell_watch.source, below),
-			DETAIL = 'The uppermost table that watches a row change tells of it, and no other. '
-				'What any of them leaves out is left out.',
-			HINT = 'SELECT source, parent FROM webhook.source shows it.';
-	END IF;
+			MESSAGE = format(other.what, tell_watch.source, other.tables),
+			DETAIL = 'The topmost watched table makes the event of a row change, and no other. '
+				'Columns that any of them excludes are not sent.',
+			HINT = 'SELECT source, parent FROM webhook.source shows these tables.';
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.tell_watch(
 	regclass, webhook_internal.watch_state, webhook_internal.watch_state
 ) IS
-	'NOTICEs of what people may not expect of watching a table like this. Part of '
-	'webhook.watch()';
+	'Raises NOTICEs of what people may not expect of watching a table like this. Part of '
+	'webhook.watch().';
 
 CREATE FUNCTION webhook_internal.watch_done(
 	source regclass, has webhook_internal.watch_state, wanted webhook_internal.watch_state
@@ -547,4 +541,4 @@ $$;
 COMMENT ON FUNCTION webhook_internal.watch_done(
 	regclass, webhook_internal.watch_state, webhook_internal.watch_state
 ) IS
-	'what webhook.watch() returns where it changed something. Part of it';
+	'The result of webhook.watch() if it changed something. Part of webhook.watch().';

@@ -2,8 +2,8 @@
 -- Tables as sources: watch, unwatch, and the view of what is watched.
 --
 
--- What is not named stays as it is: a second call must not send what the first one left out. So it
--- is decided with the table locked, by what its triggers say then; and where nothing would change,
+-- What is not named stays as it is: a second call must not send what the first one excluded. So the
+-- decision is made with the table locked, by what its triggers say then. If nothing would change,
 -- nothing is locked at all.
 CREATE FUNCTION webhook.watch(
 	source          regclass,
@@ -40,7 +40,7 @@ BEGIN
 		PERFORM webhook_internal.lock_source(watch.source);
 	END LOOP;
 
-	-- what was kept may have been overtaken by the table
+	-- the table may have changed since the options were given
 	SELECT string_agg(format('"%s" of %s', m.name, m.key), ', ') INTO gone
 		FROM webhook_internal.named_columns(wanted.args) m
 		WHERE NOT EXISTS (SELECT FROM pg_attribute a
@@ -48,12 +48,12 @@ BEGIN
 				AND NOT a.attisdropped);
 	IF gone IS NOT NULL THEN
 		RAISE WARNING USING
-			MESSAGE = format('columns that "%s" is watched by do not exist: %s',
+			MESSAGE = format('columns named for watching "%s" do not exist: %s',
 				watch.source, gone),
-			DETAIL = 'While an excluded column is not found, events hold the key alone; instead '
-				'of a key that is not found, the primary key counts.',
-			HINT = 'Call webhook.watch() with the columns as they are named now. Let go of an '
-				'excluded name in include_columns.';
+			DETAIL = 'While an excluded column is missing, events contain only the key. If a '
+				'column of the key is missing, the primary key is used.',
+			HINT = 'Call webhook.watch() with the current names. To drop an excluded name, name it '
+				'in include_columns.';
 	END IF;
 	IF has_function_privilege('webhook_internal.warn_undelivered()', 'EXECUTE') THEN
 		PERFORM webhook_internal.warn_undelivered();
@@ -64,10 +64,10 @@ BEGIN
 	END IF;
 	IF has.own_terms THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('the trigger of "%s" has terms of its own', watch.source),
+			MESSAGE = format('cannot replace the customized trigger of "%s"', watch.source),
 			DETAIL = 'It has a condition, names columns, or is deferred. webhook.watch() would '
 				'drop that, and more would be sent.',
-			HINT = 'Change it with CREATE OR REPLACE TRIGGER, or call webhook.unwatch() first.';
+			HINT = 'Use CREATE OR REPLACE TRIGGER, or call webhook.unwatch() first.';
 	END IF;
 	PERFORM webhook_internal.tell_watch(watch.source, has, wanted);
 	PERFORM webhook_internal.make_triggers(watch.source, has, wanted);
@@ -77,18 +77,16 @@ $$;
 COMMENT ON FUNCTION webhook.watch(
 	regclass, text, name[], text[], name[], name[], name, boolean, name[]
 ) IS
-	'turns a table into a source: from now on its committed row changes make events. Returns what '
-	'it did: created, changed or unchanged, and the options. entity_type: by default the table''s '
-	'name. id_columns: by default the primary key. action_types: of new, update, delete (these by '
-	'default), truncate. columns: all that result holds; {*}: all columns. exclude_columns: what '
-	'it does not hold. tenant: a column whose value routes the event. keep_previous: keep the old '
-	'values too. Called again it changes what is named; all else stays as it is, and where '
-	'nothing changes the table is not even locked. exclude_columns adds to what is excluded; only '
-	'include_columns lets go of it. tenant => '''' lets go of the tenant. Columns that were left '
-	'out so far are told in a NOTICE. To begin again, call webhook.unwatch() first. A partition '
-	'and its parent may both be watched: a row change makes an event of the uppermost table that '
-	'watches it, without what any of them leaves out. Errors: object_not_in_prerequisite_state '
-	'where a trigger made by hand would be overridden';
+	'Makes a table a source: its committed row changes become events from now on. entity_type: '
+	'default the table''s name; id_columns: default the primary key; action_types: of new, update, '
+	'delete (the default) and truncate; columns: the only columns sent, {*} for all; '
+	'exclude_columns: columns not sent; tenant: the column whose value routes events ('''' for '
+	'none); keep_previous: store old values too; include_columns: send excluded columns again. A '
+	'second call changes only what it names, and excluded columns stay excluded until '
+	'include_columns names them; webhook.unwatch() starts over. Returns what it did: created, '
+	'changed or unchanged, and the options. Error wrong_object_type if the table cannot be '
+	'watched, undefined_column, invalid_table_definition without a key, '
+	'object_not_in_prerequisite_state if another trigger would be overridden.';
 
 CREATE FUNCTION webhook.unwatch(source regclass) RETURNS text
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -124,8 +122,8 @@ BEGIN
 	IF parent IS NOT NULL THEN
 		RAISE NOTICE USING
 			MESSAGE = format('"%s" is still watched, as a partition of %s', unwatch.source, parent),
-			DETAIL = 'Columns that only its own trigger left out are sent from now on.',
-			HINT = format('What is not to be sent can be excluded for %s.', parent);
+			DETAIL = 'Columns that only its own trigger excluded are sent from now on.',
+			HINT = format('To keep a column from being sent, exclude it for %s.', parent);
 	END IF;
 	SELECT string_agg(DISTINCT format('"%s"', g.tgrelid::regclass), ', ') INTO below
 		 FROM pg_partition_tree(unwatch.source) p JOIN pg_trigger g ON g.tgrelid = p.relid
@@ -141,28 +139,37 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.unwatch(regclass) IS
-	'the table makes no more events; those already captured are still delivered. Returns which '
-	'triggers it dropped. Error undefined_object where it is not watched, wrong_object_type where '
-	'it is only as a partition';
+	'Stops making events of a table; events already captured are still delivered. Returns which '
+	'triggers it dropped. Error undefined_object if the table is not watched, wrong_object_type if '
+	'it is watched only as a partition.';
 
 CREATE VIEW webhook.source AS
 	SELECT t.tgrelid::regclass AS source,
 		a.entity_type,
 		CASE WHEN a.problem IS NULL THEN coalesce(a.id_columns,
-			ARRAY(SELECT f.attname FROM pg_catalog.pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n), pg_catalog.pg_attribute f
-				WHERE i.indrelid = t.tgrelid AND i.indisprimary AND f.attrelid = t.tgrelid AND f.attnum = k.attnum
-					AND k.n <= i.indnkeyatts ORDER BY k.n)) END AS id_columns,
+			ARRAY(SELECT f.attname
+				FROM pg_catalog.pg_index i,
+					unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n),
+					pg_catalog.pg_attribute f
+				WHERE i.indrelid = t.tgrelid AND i.indisprimary AND f.attrelid = t.tgrelid
+					AND f.attnum = k.attnum AND k.n <= i.indnkeyatts
+				ORDER BY k.n)) END AS id_columns,
 		CASE WHEN a.problem IS NULL THEN coalesce(a.action_types,
-				array_remove(ARRAY[CASE WHEN t.tgtype & 4 <> 0 THEN 'new' END, CASE WHEN t.tgtype & 16 <> 0 THEN 'update' END,
+				array_remove(ARRAY[
+					CASE WHEN t.tgtype & 4 <> 0 THEN 'new' END,
+					CASE WHEN t.tgtype & 16 <> 0 THEN 'update' END,
 					CASE WHEN t.tgtype & 8 <> 0 THEN 'delete' END], NULL))
-			|| CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger u WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture_truncate'::regproc)
-				THEN '{truncate}'::text[] ELSE '{}' END ELSE '{}' END AS action_types,
+			|| CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger u
+					WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture_truncate'::regproc)
+				THEN '{truncate}'::text[] ELSE '{}' END
+			ELSE '{}' END AS action_types,
 		a.columns,
 		a.exclude_columns,
 		a.tenant,
 		coalesce(a.keep_previous, false) AS keep_previous,
 		t.tgname AS trigger,
-		CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' ELSE 'origin' END AS fires,
+		CASE t.tgenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica'
+			WHEN 'A' THEN 'always' ELSE 'origin' END AS fires,
 		(SELECT u.tgrelid::regclass
 			FROM pg_partition_ancestors(t.tgrelid) WITH ORDINALITY p(relid, n)
 			JOIN pg_catalog.pg_trigger u ON u.tgrelid = p.relid
@@ -171,12 +178,17 @@ CREATE VIEW webhook.source AS
 			ORDER BY p.n DESC LIMIT 1) AS parent,
 		CASE
 			WHEN a.problem IS NOT NULL THEN a.problem
-			WHEN t.tgfoid = 'webhook.capture'::regproc AND t.tgtype & 67 <> 1 THEN 'the trigger is not AFTER, FOR EACH ROW: it fails when it fires'
+			WHEN t.tgfoid = 'webhook.capture'::regproc AND t.tgtype & 67 <> 1
+				THEN 'the trigger is not AFTER, FOR EACH ROW: it fails when it fires'
 			ELSE nullif(concat_ws('; ',
-				(SELECT 'column ' || string_agg(quote_ident(m.col), ', ' ORDER BY m.col) || ' does not exist'
-					FROM (SELECT DISTINCT n.col FROM unnest(a.id_columns || a.columns || a.exclude_columns || a.tenant) n(col)) m
-					WHERE m.col IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute f
-						WHERE f.attrelid = t.tgrelid AND f.attname = m.col AND f.attnum > 0 AND NOT f.attisdropped)),
+				(SELECT 'column ' || string_agg(quote_ident(m.col), ', ' ORDER BY m.col)
+						|| ' does not exist'
+					FROM (SELECT DISTINCT n.col FROM unnest(
+						a.id_columns || a.columns || a.exclude_columns || a.tenant) n(col)) m
+					WHERE m.col IS NOT NULL AND NOT EXISTS (
+						SELECT FROM pg_catalog.pg_attribute f
+						WHERE f.attrelid = t.tgrelid AND f.attname = m.col AND f.attnum > 0
+							AND NOT f.attisdropped)),
 				(SELECT 'column ' || string_agg(quote_ident(f.attname), ', ' ORDER BY f.attname)
 						|| ' is virtual: a trigger does not see its value'
 					FROM pg_catalog.pg_attribute f WHERE f.attrelid = t.tgrelid AND f.attnum > 0
@@ -186,28 +198,29 @@ CREATE VIEW webhook.source AS
 	FROM pg_catalog.pg_trigger t
 	JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 	LEFT JOIN pg_catalog.pg_class root ON root.oid = pg_partition_root(c.oid)
-	CROSS JOIN LATERAL webhook_internal.capture_argument(t.tgnargs, t.tgargs, coalesce(root.relname, c.relname)) a
+	CROSS JOIN LATERAL webhook_internal.capture_argument(
+		t.tgnargs, t.tgargs, coalesce(root.relname, c.relname)) a
 	WHERE t.tgparentid = 0
 		AND (t.tgfoid = 'webhook.capture'::regproc
 			OR t.tgfoid = 'webhook.capture_truncate'::regproc AND NOT EXISTS (
-				SELECT FROM pg_catalog.pg_trigger u WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture'::regproc));
-COMMENT ON VIEW webhook.source IS
-	'the watched tables: a view of their triggers, which are the registry. fires: origin, always,'
-	' replica or disabled, as ALTER TABLE ... TRIGGER has set it. problem: what keeps it from '
-	'making the events it should; one that makes none has no entity_type';
-COMMENT ON COLUMN webhook.source.source IS 'the watched table';
+				SELECT FROM pg_catalog.pg_trigger u
+				WHERE u.tgrelid = t.tgrelid AND u.tgfoid = 'webhook.capture'::regproc));
+COMMENT ON VIEW webhook.source IS 'The watched tables, read from their triggers.';
+COMMENT ON COLUMN webhook.source.source IS 'The watched table.';
 COMMENT ON COLUMN webhook.source.entity_type IS
-	'what its events call a row; null: there are none, see problem';
-COMMENT ON COLUMN webhook.source.id_columns IS 'the columns that make entity_id';
-COMMENT ON COLUMN webhook.source.action_types IS 'which changes make events';
-COMMENT ON COLUMN webhook.source.columns IS 'the only columns sent; null: see exclude_columns';
-COMMENT ON COLUMN webhook.source.exclude_columns IS 'the columns not sent; null: all are';
-COMMENT ON COLUMN webhook.source.tenant IS 'the column whose value routes the event';
-COMMENT ON COLUMN webhook.source.keep_previous IS 'whether old values are kept';
-COMMENT ON COLUMN webhook.source.trigger IS 'the trigger''s name';
-COMMENT ON COLUMN webhook.source.fires IS 'when: origin, always, replica, or disabled';
+	'What its events call a row. Null: it makes no events, see problem.';
+COMMENT ON COLUMN webhook.source.id_columns IS 'The columns that make entity_id.';
+COMMENT ON COLUMN webhook.source.action_types IS 'The changes that make events.';
+COMMENT ON COLUMN webhook.source.columns IS 'The only columns sent. Null: see exclude_columns.';
+COMMENT ON COLUMN webhook.source.exclude_columns IS 'The columns not sent. Null: all are sent.';
+COMMENT ON COLUMN webhook.source.tenant IS 'The column whose value routes the event.';
+COMMENT ON COLUMN webhook.source.keep_previous IS 'Whether old values are stored.';
+COMMENT ON COLUMN webhook.source.trigger IS 'Name of the trigger.';
+COMMENT ON COLUMN webhook.source.fires IS
+	'When the trigger fires, as set by ALTER TABLE ... TRIGGER: origin, always, replica or '
+	'disabled.';
 COMMENT ON COLUMN webhook.source.parent IS
-	'the uppermost watched table that this one is a partition of: what that one tells of a row, '
-	'this one does not tell again. null: there is none';
+	'The topmost watched table that this one is a partition of; that table makes the event of a '
+	'change, and this one does not repeat it. Null: none.';
 COMMENT ON COLUMN webhook.source.problem IS
-	'what in its settings cannot be used, or no longer fits the table; null: nothing';
+	'Which of its settings are invalid or no longer fit the table. Null: none.';

@@ -5,23 +5,30 @@
 CREATE FUNCTION webhook_internal.request_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_request_worker';
 COMMENT ON FUNCTION webhook_internal.request_worker() IS
-	'asks the launcher for a worker in this database when this transaction commits; nothing '
-	'happens where there is no launcher';
+	'Asks the launcher for a worker in this database when this transaction commits. Does nothing '
+	'if there is no launcher.';
 
 CREATE FUNCTION webhook_internal.timeline() RETURNS integer
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_timeline';
-COMMENT ON FUNCTION webhook_internal.timeline() IS 'the timeline that this cluster writes';
+COMMENT ON FUNCTION webhook_internal.timeline() IS 'Returns the timeline that this cluster writes.';
 
 CREATE FUNCTION webhook_internal.next_xid() RETURNS xid8
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_next_xid';
 COMMENT ON FUNCTION webhook_internal.next_xid() IS
-	'the transaction id that will be given next; gives none. Part of webhook.enable_delivery()';
+	'Returns the transaction id that will be assigned next, without assigning one. Part of '
+	'webhook.enable_delivery().';
 
--- The position from which an enabled database reads on is a checkpoint's: so nothing need be deleted, and no table
--- that the application writes is locked. What lies before it goes with its segment.
+-- An enabled database reads on from a checkpoint: so nothing need be deleted, and no table that the
+-- application writes is locked. What lies before the checkpoint goes with its segment.
 CREATE FUNCTION webhook.enable_delivery_preview(
-	moved boolean DEFAULT false, since timestamptz DEFAULT NULL,
-	OUT unread_events bigint, OUT deliveries bigint, OUT oldest timestamptz, OUT events_left bigint, OUT deliveries_left bigint, OUT after bigint
+	moved boolean DEFAULT false,
+	since timestamptz DEFAULT NULL,
+	OUT unread_events bigint,
+	OUT deliveries bigint,
+	OUT oldest timestamptz,
+	OUT events_left bigint,
+	OUT deliveries_left bigint,
+	OUT after bigint
 )
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -32,65 +39,83 @@ DECLARE
 BEGIN
 	IF enable_delivery_preview.moved AND enable_delivery_preview.since IS NOT NULL THEN
 		RAISE invalid_parameter_value USING
-			MESSAGE = 'moved and since cannot be used together',
-			DETAIL = 'What was moved goes on where it stopped; since is for a copy, which begins anew.',
-			HINT = 'Give one of them.';
+			MESSAGE = 'cannot specify both moved and since',
+			DETAIL = 'A moved database continues where it stopped; since is for a copy, which '
+				'starts afresh.',
+			HINT = 'Specify one of them.';
 	END IF;
 	IF enable_delivery_preview.since > clock_timestamp() THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = 'since is in the future',
-			DETAIL = format('It is %s, and now is %s.', enable_delivery_preview.since, clock_timestamp()),
-			HINT = 'Leave it out to deliver what is committed from now on.';
+			DETAIL = format('since is %s; the time is now %s.', enable_delivery_preview.since,
+				clock_timestamp()),
+			HINT = 'Omit it to deliver what is committed from now on.';
 	END IF;
-	SELECT * INTO settled FROM webhook.checkpoint c WHERE c.kind = 'settled' ORDER BY c.id DESC LIMIT 1;
-	-- by ids, which ascend whatever the clock does
+	SELECT * INTO settled FROM webhook.checkpoint c
+		WHERE c.kind = 'settled' ORDER BY c.id DESC LIMIT 1;
+	-- by event numbers, which ascend whatever the clock does
 	after := CASE
 		WHEN enable_delivery_preview.moved THEN 0
 		WHEN enable_delivery_preview.since IS NULL THEN
-			greatest((SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM webhook.event_number_seq q), (SELECT max(o.event_number) FROM webhook.outbox o))
-		ELSE greatest(0, settled.hi, (SELECT max(o.event_number) FROM webhook.outbox o WHERE o.created_at < enable_delivery_preview.since)) END;
-	SELECT count(*) FILTER (WHERE o.event_number > after), count(*) FILTER (WHERE o.event_number <= after), min(o.created_at) FILTER (WHERE o.event_number > after)
+			greatest((SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END
+					FROM webhook.event_number_seq q),
+				(SELECT max(o.event_number) FROM webhook.outbox o))
+		ELSE greatest(0, settled.hi, (SELECT max(o.event_number) FROM webhook.outbox o
+			WHERE o.created_at < enable_delivery_preview.since)) END;
+	SELECT count(*) FILTER (WHERE o.event_number > after),
+			count(*) FILTER (WHERE o.event_number <= after),
+			min(o.created_at) FILTER (WHERE o.event_number > after)
 		INTO unread_events, events_left, oldest
 		FROM webhook.outbox o
-		WHERE settled.hi IS NULL OR o.event_number > settled.hi OR NOT pg_visible_in_snapshot(o.xid, settled.snapshot);
+		WHERE settled.hi IS NULL OR o.event_number > settled.hi
+			OR NOT pg_visible_in_snapshot(o.xid, settled.snapshot);
 	deliveries := CASE WHEN enable_delivery_preview.moved THEN pending ELSE 0 END;
 	deliveries_left := pending - deliveries;
 END
 $$;
 COMMENT ON FUNCTION webhook.enable_delivery_preview(boolean, timestamptz) IS
-	'what webhook.enable_delivery() with these arguments would send from a database that is '
-	'suspended, without changing anything. unread_events: captured and not yet read, to be sent to whom '
-	'they match; deliveries: pending; oldest: when the first of these events was captured; '
-	'events_left, deliveries_left: what would not be sent; after: only events with higher numbers'
-	' go out';
+	'Shows what webhook.enable_delivery() with the same arguments would send from a suspended '
+	'database, without changing anything. unread_events: events captured and not yet read, to be '
+	'sent to matching subscriptions; deliveries: pending ones to be sent; oldest: when the first '
+	'of these events was captured; events_left and deliveries_left: what would not be sent; after: '
+	'only events with higher event numbers are sent. Error invalid_parameter_value if both '
+	'arguments are given or since is in the future.';
 
-CREATE FUNCTION webhook.enable_delivery(moved boolean DEFAULT false, since timestamptz DEFAULT NULL) RETURNS void
+CREATE FUNCTION webhook.enable_delivery(
+	moved boolean DEFAULT false, since timestamptz DEFAULT NULL
+) RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	sysid bigint := (SELECT system_identifier FROM pg_control_system());
 	dboid oid    := (SELECT oid FROM pg_database WHERE datname = current_database());
 	tli   integer := webhook_internal.timeline();
-	is_suspended CONSTANT boolean := NOT EXISTS (SELECT FROM webhook.identity) OR EXISTS (SELECT FROM webhook.identity i
-		WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0);
+	is_suspended CONSTANT boolean := NOT EXISTS (SELECT FROM webhook.identity)
+		OR EXISTS (SELECT FROM webhook.identity i
+			WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0);
 	-- CREATE EXTENSION has just made all this
 	is_new CONSTANT boolean := NOT (SELECT q.is_called FROM webhook.event_number_seq q)
-		AND NOT EXISTS (SELECT FROM webhook.identity) AND NOT EXISTS (SELECT FROM webhook.checkpoint);
+		AND NOT EXISTS (SELECT FROM webhook.identity)
+		AND NOT EXISTS (SELECT FROM webhook.checkpoint);
 	sent record;
 BEGIN
 	IF is_suspended OR enable_delivery.since IS NOT NULL THEN
 		sent := webhook.enable_delivery_preview(enable_delivery.moved, enable_delivery.since);
 	END IF;
-	IF enable_delivery.moved AND is_suspended AND (SELECT count(*) FROM webhook.identity) > 1 THEN
+	IF enable_delivery.moved AND is_suspended
+		AND (SELECT count(*) FROM webhook.identity) > 1 THEN
 		RAISE object_not_in_prerequisite_state USING
 			MESSAGE = 'this database was not moved',
-			DETAIL = 'It is a restored dump: it knows a subscription''s settings, but nothing of what was pending.',
-			HINT = 'Call webhook.enable_delivery() if it shall deliver new events in its own name.';
+			DETAIL = 'It is a restored dump, which has the subscriptions but none of the pending '
+				'deliveries.',
+			HINT = 'Call webhook.enable_delivery() to deliver new events from this database.';
 	END IF;
 	IF is_suspended AND enable_delivery.moved THEN
-		UPDATE webhook.identity SET system_identifier = sysid, database_oid = dboid, timeline = tli, enabled_at = clock_timestamp();
+		UPDATE webhook.identity SET system_identifier = sysid, database_oid = dboid,
+			timeline = tli, enabled_at = clock_timestamp();
 	ELSIF is_suspended AND NOT is_new THEN
-		DELETE FROM webhook.identity i WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0;
+		DELETE FROM webhook.identity i
+			WHERE i.system_identifier <> sysid OR i.database_oid <> dboid OR i.timeline = 0;
 		TRUNCATE webhook.pending, webhook_internal.breaker_notice, webhook.checkpoint;
 		-- what is committed later with a lower number is a straggler of this snapshot, and read
 		INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi)
@@ -103,36 +128,42 @@ BEGIN
 	PERFORM webhook_internal.request_worker();
 	IF is_suspended AND NOT is_new THEN
 		RAISE NOTICE USING
-			MESSAGE = format('from the commit of this on, this database delivers: %s captured events%s and %s pending deliveries are sent',
+			MESSAGE = format('this database delivers once this transaction commits: %s captured '
+				'events%s and %s pending deliveries will be sent',
 				sent.unread_events, ' since ' || sent.oldest, sent.deliveries),
-			DETAIL = format('%s captured events and %s pending deliveries are not sent.', sent.events_left, sent.deliveries_left),
-			HINT = 'Roll back if that is not what you want. webhook.enable_delivery_preview() tells it without changing anything.';
+			DETAIL = format('%s captured events and %s pending deliveries will not be sent.',
+				sent.events_left, sent.deliveries_left),
+			HINT = 'Roll back to cancel. webhook.enable_delivery_preview() shows these numbers '
+				'without changing anything.';
 	ELSIF enable_delivery.since IS NOT NULL AND NOT is_suspended THEN
 		RAISE NOTICE USING
-			MESSAGE = 'this database delivers already: nothing was changed',
-			DETAIL = 'since is for a database that is suspended.',
+			MESSAGE = 'this database already delivers; nothing was changed',
+			DETAIL = 'since applies to a suspended database.',
 			HINT = 'webhook.replay() sends events again.';
 	END IF;
 END
 $$;
 COMMENT ON FUNCTION webhook.enable_delivery(boolean, timestamptz) IS
-	'this database, in this cluster, may deliver from now on. CREATE EXTENSION calls it; call it '
-	'again in a copy that shall deliver in its own name: it sends what is committed from then on,'
-	' and with since also what was captured since then and not read by the original. moved: it is'
-	' no copy, but the one database, moved (by pg_upgrade, or recovered because the original is '
-	'lost): what was captured or pending is delivered, under the same event ids. A NOTICE tells '
-	'how much is sent, and how much is not. Changes nothing where the database delivers already';
+	'Allows this database, in this cluster, to deliver. Call it in a copy that should deliver '
+	'under its own identity: it sends what is committed from then on and, with since, also what '
+	'was captured since then and not read by the original. moved => true is for the one database '
+	'after a move (pg_upgrade, or recovery because the original is lost): captured events and '
+	'pending deliveries are sent under the same event ids. A NOTICE says how much is sent and how '
+	'much is not; if the database already delivers, nothing changes. CREATE EXTENSION calls it. '
+	'Errors as for webhook.enable_delivery_preview(); object_not_in_prerequisite_state if moved is '
+	'given for a restored dump.';
 
--- for who looks for the switch of a subscription, and would be told that 'crm' is no boolean
+-- for whoever looks for the switch of a subscription, and would read that 'crm' is not a boolean
 CREATE FUNCTION webhook.enable_delivery(subscription text) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.name = enable_delivery.subscription) THEN
+	IF NOT EXISTS (SELECT FROM webhook.subscription s
+		WHERE s.name = enable_delivery.subscription) THEN
 		PERFORM webhook_internal.undefined_subscription_error(enable_delivery.subscription);
 	END IF;
 	RAISE wrong_object_type USING
-		MESSAGE = format('webhook.enable_delivery() is not for a subscription such as "%s"',
+		MESSAGE = format('webhook.enable_delivery() does not apply to subscription "%s"',
 			enable_delivery.subscription),
 		DETAIL = 'It lets a database deliver that is a copy of another.',
 		HINT = format('SELECT webhook.resume(%L) makes the subscription active.',
@@ -140,10 +171,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.enable_delivery(text) IS
-	'always an error, which tells to call webhook.resume() for a subscription';
+	'Always raises wrong_object_type, with the hint to call webhook.resume() for a subscription.';
 
 CREATE FUNCTION webhook.start_worker() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_start_worker';
 COMMENT ON FUNCTION webhook.start_worker() IS
-	'starts delivery for this server''s lifetime where webhook is not in '
-	'shared_preload_libraries; does nothing where delivery runs already. Superuser only';
+	'Starts delivery, until the server is restarted, if webhook is not in '
+	'shared_preload_libraries. Does nothing if delivery already runs. Superuser only: error '
+	'insufficient_privilege otherwise, insufficient_resources if all background worker slots are '
+	'in use.';

@@ -1,16 +1,19 @@
 --
--- Operational events: what happens to subscriptions, for others to be told
+-- Operational events: what happens to subscriptions, for other subscriptions to receive.
 --
 
 CREATE FUNCTION webhook_internal.append_event(
-	entity_type text, entity_id text, action_type text, result json, tenant text, subscription_id bigint
+	entity_type text, entity_id text, action_type text, result json, tenant text,
+	subscription_id bigint
 ) RETURNS bigint
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_append_event';
 COMMENT ON FUNCTION webhook_internal.append_event(text, text, text, json, text, bigint) IS
-	'appends an event to the outbox as capture does, and returns its number. subscription_id: for'
-	' this one alone, null for all that match';
+	'Appends an event to the outbox as capture does, and returns its event number. '
+	'subscription_id: for this subscription alone; null: for all that match.';
 
-CREATE FUNCTION webhook_internal.announce(subscription_id bigint, change text, reason text, event_number bigint) RETURNS void
+CREATE FUNCTION webhook_internal.announce(
+	subscription_id bigint, change text, reason text, event_number bigint
+) RETURNS void
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -21,37 +24,44 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN;
 	END IF;
-	-- once each, also where a worker has ended in between; and whether or not anybody listens
+	-- once each, also if a worker has ended in between, and whether or not anybody listens
 	IF announce.change = 'breaker_opened' THEN
-		INSERT INTO webhook_internal.breaker_notice (subscription_id) VALUES (s.id) ON CONFLICT DO NOTHING;
+		INSERT INTO webhook_internal.breaker_notice (subscription_id) VALUES (s.id)
+			ON CONFLICT DO NOTHING;
 	ELSIF announce.change = 'breaker_closed' THEN
 		DELETE FROM webhook_internal.breaker_notice t WHERE t.subscription_id = s.id;
 	END IF;
-	IF announce.change LIKE 'breaker%' AND NOT FOUND OR NOT EXISTS (SELECT FROM webhook.subscription l
-			WHERE l.state <> 'inactive' AND webhook_internal.asks_for(l.events, 'webhook_subscription', 'update') AND l.id <> s.id) THEN
+	IF announce.change LIKE 'breaker%' AND NOT FOUND
+		OR NOT EXISTS (SELECT FROM webhook.subscription l
+			WHERE l.state <> 'inactive' AND l.id <> s.id
+				AND webhook_internal.asks_for(l.events, 'webhook_subscription', 'update')) THEN
 		RETURN;
 	END IF;
 	e.entity_type := 'webhook_subscription';
 	e.entity_id := s.name;
 	e.action_type := 'update';
-	e.result := json_build_object('subscription', s.name, 'change', announce.change, 'state', s.state, 'reason', announce.reason,
+	e.result := json_build_object('subscription', s.name, 'change', announce.change,
+		'state', s.state, 'reason', announce.reason,
 		'event_id', webhook.event_id(announce.event_number), 'occurred_at', clock_timestamp());
 	e.tenant := s.tenant;
 	IF NOT EXISTS (SELECT FROM webhook_internal.operator_isolation) THEN
-		-- nulls have their types: a function of this name that somebody else has made is not meant
-		PERFORM webhook_internal.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, NULL::bigint);
+		-- nulls have their types, so that no function of this name made by others is called
+		PERFORM webhook_internal.append_event(e.entity_type, e.entity_id, e.action_type, e.result,
+			e.tenant, NULL::bigint);
 		RETURN;
 	END IF;
-	-- operators are apart: it is told to those whose owner may see what it is about, an event for each
-	PERFORM webhook_internal.append_event(e.entity_type, e.entity_id, e.action_type, e.result, e.tenant, l.id)
-		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner JOIN pg_roles o ON o.rolname = s.owner
+	-- operators are isolated: an event for each subscription whose owner may see this one
+	PERFORM webhook_internal.append_event(e.entity_type, e.entity_id, e.action_type, e.result,
+			e.tenant, l.id)
+		FROM webhook.subscription l JOIN pg_roles r ON r.rolname = l.owner
+			JOIN pg_roles o ON o.rolname = s.owner
 		WHERE pg_has_role(r.oid, o.oid, 'USAGE') AND webhook_internal.matches(l, e);
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.announce(bigint, text, text, bigint) IS
-	'appends an event of entity type webhook_subscription, where another subscription asks for '
-	'those by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. '
-	'Holds neither URL nor secret, nor what an endpoint or a library has said';
+	'Appends an event of entity type webhook_subscription if another subscription asks for that '
+	'type by name. change: breaker_opened, breaker_closed, disabled, resumed or dead_letter. The '
+	'event contains no URL, no secret, and no text from an endpoint or a library.';
 
 CREATE FUNCTION webhook_internal.announce_state() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -66,24 +76,29 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.announce_state() IS
-	'tells of a subscription that is disabled, or is so no more';
+	'Announces a subscription that becomes disabled, or is disabled no longer.';
 
 CREATE FUNCTION webhook_internal.announce_dead_letters() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	-- the word of its last attempt; the reason for people may name a host
-	PERFORM webhook_internal.announce(d.subscription_id, 'dead_letter', (SELECT a.outcome FROM webhook.attempt a
-			WHERE d.attempts > 0 AND a.event_number = d.event_number AND a.subscription_id = d.subscription_id
-			ORDER BY a.started_at DESC LIMIT 1), d.event_number)
-		FROM dead d WHERE d.entity_type <> 'webhook_subscription'; -- else those that watch each other would never come to rest
+	-- the outcome of its last attempt; the reason, written for people, may name a host
+	PERFORM webhook_internal.announce(d.subscription_id, 'dead_letter',
+			(SELECT a.outcome FROM webhook.attempt a
+				WHERE d.attempts > 0 AND a.event_number = d.event_number
+					AND a.subscription_id = d.subscription_id
+				ORDER BY a.started_at DESC LIMIT 1), d.event_number)
+		-- else two that listen to each other would never come to rest
+		FROM dead d WHERE d.entity_type <> 'webhook_subscription';
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.announce_dead_letters() IS
-	'tells of deliveries that were given up, but for those that would have told of another';
+	'Announces deliveries that were given up, except those of announcements.';
 
 CREATE TRIGGER announce_state AFTER UPDATE OF state ON webhook.subscription
-	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION webhook_internal.announce_state();
-CREATE TRIGGER announce_dead_letters AFTER INSERT ON webhook.dead_letter REFERENCING NEW TABLE AS dead
+	FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state)
+	EXECUTE FUNCTION webhook_internal.announce_state();
+CREATE TRIGGER announce_dead_letters AFTER INSERT ON webhook.dead_letter
+	REFERENCING NEW TABLE AS dead
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.announce_dead_letters();

@@ -1,5 +1,5 @@
 --
--- Operators apart from each other, where the owner of the database wants that
+-- Operators isolated from each other, if the owner of the database wants that.
 --
 
 CREATE TABLE webhook_internal.operator_isolation (
@@ -7,25 +7,30 @@ CREATE TABLE webhook_internal.operator_isolation (
 	isolated_since timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE webhook_internal.operator_isolation IS
-	'has a row while operators are kept apart from each other: webhook.isolate_operators(). Row '
-	'security of an extension''s tables is not dumped, this is, and switches it on where it is '
-	'restored';
-COMMENT ON COLUMN webhook_internal.operator_isolation.isolated IS 'true';
-COMMENT ON COLUMN webhook_internal.operator_isolation.isolated_since IS 'since when';
+	'Has a row while operators are isolated from each other: webhook.isolate_operators(). Row '
+	'security of an extension''s tables is not dumped; this row is, and switches it on when it is '
+	'restored.';
+COMMENT ON COLUMN webhook_internal.operator_isolation.isolated IS 'Always true.';
+COMMENT ON COLUMN webhook_internal.operator_isolation.isolated_since IS 'Since when.';
 SELECT pg_catalog.pg_extension_config_dump('webhook_internal.operator_isolation', '');
 
--- of no effect until row security is switched on
+-- without effect until row security is switched on
 CREATE POLICY own ON webhook.subscription
-	USING (owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')));
-CREATE POLICY own ON webhook.pending USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
-CREATE POLICY own ON webhook.dead_letter USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
-CREATE POLICY own ON webhook.attempt USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+	USING (owner IN (SELECT r.rolname FROM pg_catalog.pg_roles r
+		WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')));
+CREATE POLICY own ON webhook.pending
+	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.dead_letter
+	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook.attempt
+	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
 
 CREATE FUNCTION webhook_internal.apply_operator_isolation() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	what CONSTANT text := CASE WHEN EXISTS (SELECT FROM webhook_internal.operator_isolation) THEN 'ENABLE' ELSE 'DISABLE' END;
+	what CONSTANT text := CASE WHEN EXISTS (SELECT FROM webhook_internal.operator_isolation)
+		THEN 'ENABLE' ELSE 'DISABLE' END;
 BEGIN
 	EXECUTE format('ALTER TABLE webhook.subscription %s ROW LEVEL SECURITY', what);
 	EXECUTE format('ALTER TABLE webhook.pending %s ROW LEVEL SECURITY', what);
@@ -35,9 +40,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.apply_operator_isolation() IS
-	'switches row security as webhook_internal.operator_isolation says';
+	'Switches row security on or off, as webhook_internal.operator_isolation says.';
 
-CREATE TRIGGER apply_operator_isolation AFTER INSERT OR DELETE OR TRUNCATE ON webhook_internal.operator_isolation
+CREATE TRIGGER apply_operator_isolation
+	AFTER INSERT OR DELETE OR TRUNCATE ON webhook_internal.operator_isolation
 	FOR EACH STATEMENT EXECUTE FUNCTION webhook_internal.apply_operator_isolation();
 
 CREATE FUNCTION webhook.isolate_operators(isolate boolean DEFAULT true) RETURNS void
@@ -52,7 +58,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook.isolate_operators(boolean) IS
-	'from now on a subscription, its pending deliveries, its dead letters and its log are only '
-	'for members of the role that owns it (row security; the owner of the extension and '
-	'superusers see all). With false: for all who have the grants, as at first. Only the owner of'
-	' the tables may call it';
+	'Makes each subscription, its pending deliveries, its dead letters and its log visible only to '
+	'members of the role that owns it, by row security; the owner of the extension and superusers '
+	'see all. isolate => false: visible to all with the grants, as by default. Only the owner of '
+	'the tables may call it: error insufficient_privilege otherwise.';

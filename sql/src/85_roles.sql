@@ -1,22 +1,22 @@
 --
--- What each sort of people is granted, and the functions that do it.
+-- What each kind of role is granted, and the functions that grant it.
 --
 
--- The one list: granting, revoking and asking who has it go by its rows. It is read when it is
--- used, so that a column of webhook.subscription that comes later is an operator's too.
+-- The one list: granting, revoking and checking all use its rows. It is read when it is used, so a
+-- column added to webhook.subscription later is an operator's too.
 CREATE FUNCTION webhook_internal.role_privileges(
 	kind text, OUT class text, OUT object text, OUT privilege text, OUT columns name[]
 ) RETURNS SETOF record
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH mine (columns) AS (
-		-- not whose a transform is, which a trigger writes; and not id and created_at: the log and
-		-- the dead letters of a subscription that was removed go by its id
+		-- not transform_owner, which a trigger writes; and not id and created_at: the log and the
+		-- dead letters of a removed subscription go by its id
 		SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
 			WHERE a.attrelid = 'webhook.subscription'::regclass
 				AND a.attnum > 0 AND NOT a.attisdropped
 				AND a.attname NOT IN ('id', 'created_at', 'transform_owner')),
-	-- a routine with its arguments where others have its name
+	-- a routine has its arguments if its name is not unique
 	given (kind, class, privilege, columns, objects) AS (VALUES
 		('operator', 'SCHEMA', 'USAGE', NULL::name[], '{webhook, webhook_internal}'::text[]),
 		('operator', 'TABLE', 'SELECT', NULL, '{webhook.subscription, webhook.profile,
@@ -35,7 +35,8 @@ AS $$
 			webhook_internal.worker_status, webhook_internal.undefined_subscription_error,
 			webhook_internal.send_test, webhook_internal.sample_row, webhook_internal.test_result,
 			webhook_internal.matches, webhook_internal.matches_content, webhook_internal.asks_for,
-			webhook_internal.wrapped, webhook_internal.warn_undelivered, webhook_internal.require_own_transaction}'),
+			webhook_internal.wrapped, webhook_internal.warn_undelivered,
+			webhook_internal.require_own_transaction}'),
 
 		('viewer', 'SCHEMA', 'USAGE', NULL, '{webhook}'),
 		('viewer', 'TABLE', 'SELECT', NULL, '{webhook.log, webhook.status, webhook.worker,
@@ -59,10 +60,10 @@ AS $$
 		WHERE g.kind = role_privileges.kind
 $$;
 COMMENT ON FUNCTION webhook_internal.role_privileges(text) IS
-	'what an operator, a viewer or a watcher is granted: a row for each object and privilege, and '
-	'the columns where it is of some only';
+	'The privileges of an operator, viewer or watcher: a row per object and privilege, with the '
+	'columns if it is not for all.';
 
--- by the object's own list, so that neither what a role has through another nor a superuser counts
+-- by the object's own ACL, so that neither inherited privileges nor a superuser's count
 CREATE FUNCTION webhook_internal.has_role_privileges(kind text, role regrole) RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -85,14 +86,14 @@ AS $$
 		FROM webhook_internal.role_privileges(has_role_privileges.kind) p
 $$;
 COMMENT ON FUNCTION webhook_internal.has_role_privileges(text, regrole) IS
-	'was a role itself granted all that an operator, a viewer or a watcher is?';
+	'Whether a role itself has been granted all privileges of an operator, viewer or watcher.';
 
 CREATE FUNCTION webhook_internal.change_role_privileges(role regrole, kind text, granted boolean)
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	-- the kinds have privileges in common, and what the role has as another it keeps
+	-- the kinds share privileges, and the role keeps those that it has as another kind
 	kept CONSTANT text[] := CASE
 		WHEN change_role_privileges.granted THEN ARRAY[change_role_privileges.kind]
 		ELSE ARRAY(SELECT k FROM unnest('{operator,viewer,watcher}'::text[]) k
@@ -102,16 +103,16 @@ DECLARE
 BEGIN
 	IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = change_role_privileges.role) THEN
 		RAISE undefined_object USING
-			MESSAGE = 'the role does not exist',
-			DETAIL = format('No role has the oid %s.',
+			MESSAGE = 'role does not exist',
+			DETAIL = format('There is no role with OID %s.',
 				coalesce(change_role_privileges.role::oid::text, 'null')),
-			HINT = 'CREATE ROLE makes one.';
+			HINT = 'Create it with CREATE ROLE.';
 	END IF;
 	IF EXISTS (SELECT FROM pg_namespace n
 		WHERE n.oid = 'webhook'::regnamespace AND n.nspowner = change_role_privileges.role) THEN
 		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('role %s is the owner of the extension', change_role_privileges.role),
-			DETAIL = 'The owner has all rights, and keeps them.',
+			MESSAGE = format('role %s owns the extension', change_role_privileges.role),
+			DETAIL = 'The owner always has all rights.',
 			HINT = 'Name another role.';
 	END IF;
 	FOR statement IN SELECT format('%s %s%s ON %s %s %s %s', c.verb, p.privilege,
@@ -127,70 +128,37 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION webhook_internal.change_role_privileges(regrole, text, boolean) IS
-	'grants, or revokes, what an operator, a viewer or a watcher has. What is revoked stays where '
-	'the role has it as another of these';
+	'Grants or revokes the privileges of an operator, viewer or watcher. Privileges that the role '
+	'also has as another of these are kept.';
 
-CREATE FUNCTION webhook.grant_operator(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
+-- One pair per kind: webhook.grant_operator and revoke_operator, grant_viewer and revoke_viewer,
+-- grant_watcher and revoke_watcher.
+DO $do$
+DECLARE
+	c record;
 BEGIN
-	PERFORM webhook_internal.change_role_privileges(grant_operator.role, 'operator', true);
+	FOR c IN SELECT k.kind, k.may, g.verb, g.granted, CASE WHEN g.granted
+			THEN format('Lets a role %s. docs/security.md lists what it can reach.', k.may)
+			ELSE format('Revokes what webhook.grant_%s() granted. What the role also has as %s, it '
+				'keeps.', k.kind, k.others) END AS comment
+		FROM (VALUES
+			('operator', 'a viewer or a watcher',
+				'create, change, test, pause and remove subscriptions, send events again and '
+				'rotate secrets'),
+			('viewer', 'an operator or a watcher', 'see the log, the status and the sources'),
+			('watcher', 'an operator or a viewer', 'watch the tables it owns')) k(kind, others, may)
+		CROSS JOIN (VALUES ('grant', true), ('revoke', false)) g(verb, granted) LOOP
+		EXECUTE format($sql$
+			CREATE FUNCTION webhook.%1$I(role regrole) RETURNS void
+				LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+			AS $$
+			BEGIN
+				PERFORM webhook_internal.change_role_privileges(role, %2$L, %3$L);
+			END
+			$$$sql$, c.verb || '_' || c.kind, c.kind, c.granted);
+		EXECUTE format('COMMENT ON FUNCTION webhook.%I(regrole) IS %L', c.verb || '_' || c.kind,
+			c.comment || ' Only the owner of the extension may call it. Error undefined_object if '
+			'the role does not exist, object_not_in_prerequisite_state if it owns the extension.');
+	END LOOP;
 END
-$$;
-COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
-	'lets a role make, change, test, pause and remove subscriptions, send events again and give '
-	'new secrets; docs/security.md says what it reaches. Only the owner of the extension may call it';
-
-CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook_internal.change_role_privileges(grant_viewer.role, 'viewer', true);
-END
-$$;
-COMMENT ON FUNCTION webhook.grant_viewer(regrole) IS
-	'lets a role see the log, the status and the sources. Only the owner of the extension may call '
-	'it';
-
-CREATE FUNCTION webhook.grant_watcher(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook_internal.change_role_privileges(grant_watcher.role, 'watcher', true);
-END
-$$;
-COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
-	'lets a role watch the tables it owns. Only the owner of the extension may call it';
-
-CREATE FUNCTION webhook.revoke_operator(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook_internal.change_role_privileges(revoke_operator.role, 'operator', false);
-END
-$$;
-COMMENT ON FUNCTION webhook.revoke_operator(regrole) IS
-	'takes away what webhook.grant_operator() gave; what the role has as a viewer or a watcher it '
-	'keeps';
-
-CREATE FUNCTION webhook.revoke_viewer(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook_internal.change_role_privileges(revoke_viewer.role, 'viewer', false);
-END
-$$;
-COMMENT ON FUNCTION webhook.revoke_viewer(regrole) IS
-	'takes away what webhook.grant_viewer() gave; what the role has as an operator or a watcher it '
-	'keeps';
-
-CREATE FUNCTION webhook.revoke_watcher(role regrole) RETURNS void
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM webhook_internal.change_role_privileges(revoke_watcher.role, 'watcher', false);
-END
-$$;
-COMMENT ON FUNCTION webhook.revoke_watcher(regrole) IS
-	'takes away what webhook.grant_watcher() gave; what the role has as an operator or a viewer it '
-	'keeps';
+$do$;

@@ -7,7 +7,7 @@
  * worker's requests look, but with no database, no order, no limits and no log.
  * Prints requests per second and microseconds of CPU per request. One thread;
  * handles are reused, or, with "fresh", made for each request, as the worker
- * does: see Decisions in docs/internals/overview.md. Called by delivery.sh.
+ * does: see docs/internals/decisions.md. Called by delivery.sh.
  *
  *	  floor_send URL REQUESTS IN_FLIGHT CA_FILE BODIES [fresh]
  */

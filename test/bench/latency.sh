@@ -65,7 +65,7 @@ bench_latency() {
   start_receiver /dev/null --ignore-stdin --ttl 7200 --no-http2
   build_floor floor_listen -lcurl -lpq
   latency_setup
-  events watched 0.05 220 # a worker that began less than 10 s ago is careful: see Settling in docs/internals/overview.md
+  events watched 0.05 220 # a worker that began less than 10 s ago works checkpoint first: see docs/internals/sending.md
   events notified 0.05 20
   rm -f "$WORK"/times.*
   for r in $(seq "$REPEATS"); do

@@ -3,7 +3,7 @@
 # or not settled. Nobody repairs anything.
 #
 # The worker is killed with SIGKILL, upon which the whole server starts anew, at
-# each point of worker/fault.h where something is half done: a page read and not
+# each point of worker/process/fault.h where something is half done: a page read and not
 # committed, or committed and not sent; requests under way; answered with 200 and
 # not settled; in the midst of settling; settled, and the next one not begun; taken
 # again from webhook.pending; a segment emptied and not committed. Then a backend,

@@ -127,7 +127,7 @@ for my $case (
 	set_odd('params = params');    # so that the worker looks
 	$t->change(20);
 	$t->poll_sql("a profile with $what: others' deliveries arrive", "SELECT count(*) = (SELECT count(*) FROM changed WHERE v > 0) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'");
-	$t->poll_sql("a profile with $what: the log says so", "SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'odd' AND outcome = 'internal' AND error LIKE 'the profile cannot be used: %'");
+	$t->poll_sql("a profile with $what: the log says so", "SELECT count(*) > 0 FROM webhook.attempt WHERE subscription = 'odd' AND outcome = 'internal' AND error LIKE 'invalid profile: %'");
 	$t->sql("BEGIN; SET LOCAL session_replication_role = replica; UPDATE webhook.profile b SET envelope = e.envelope, event_prefix = e.event_prefix, headers = e.headers, signature_algorithm = e.signature_algorithm FROM webhook.profile e WHERE b.name = 'bent' AND e.name = 'entity'; COMMIT");
 	set_odd('params = params');
 	$t->account("a profile with $what", 0);
@@ -155,7 +155,7 @@ WITH r AS (SELECT event_number, row_number() OVER (ORDER BY event_number) AS n F
 		next_attempt_at = CASE WHEN n < 3 THEN NULL ELSE now() END FROM r WHERE r.event_number = p.event_number AND p.subscription_id <> 4711;
 UPDATE webhook.subscription SET retry_schedule = '{1s}' WHERE name = 'odd';
 SQL
-poll_until('an event that does not exist: the log says so', sub { $t->log_since($offset) =~ /WARNING:.*event 999999 is gone/ });
+poll_until('an event that does not exist: the log says so', sub { $t->log_since($offset) =~ /WARNING:.*event 999999 is missing/ });
 $t->change(20);
 $t->account('rows of pending that are not as they should be', 0);
 is($t->sql('SELECT count(*) FROM webhook.pending'), 0, 'states that we do not know are read as "retry", and what is for nobody is forgotten');
@@ -186,7 +186,7 @@ for my $case (@checkpoints)
 	$node->start;
 	$t->change(20);
 	$t->poll_sql("a checkpoint with $what: the status says so", "SELECT state = 'failing' AND reason <> '' FROM webhook_internal.worker_status()");
-	like($t->log_since($offset), qr/WARNING:.*webhook worker met an error while starting/, "a checkpoint with $what: so does the log");
+	like($t->log_since($offset), qr/WARNING:.*webhook worker failed while starting/, "a checkpoint with $what: so does the log");
 	is($r->count('/slow/5/crm'), $t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = 'crm'"), "a checkpoint with $what: nothing is sent");
 	$t->sql("DELETE FROM webhook.checkpoint WHERE id = $id");
 	$t->account("a checkpoint with $what", 0);

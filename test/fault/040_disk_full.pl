@@ -38,10 +38,10 @@ close $ballast;
 note "the disk was filled with another $written bytes";
 # pages with room in them take some first
 $t->sql('INSERT INTO item SELECT FROM generate_series(1, 3000); UPDATE item SET v = v + 1');
-poll_until('the log says so', sub { $t->log_since($offset) =~ /WARNING:.*webhook worker met an error while.*\n.*DETAIL:.*No space left on device/ });
+poll_until('the log says so', sub { $t->log_since($offset) =~ /WARNING:.*webhook worker failed while.*\n.*DETAIL:.*No space left on device/ });
 $t->poll_sql('the status says so', "SELECT state = 'failing' AND reason ~ 'No space left' FROM webhook_internal.worker_status()");
 $t->change(40);
-is(() = $t->log_since($offset) =~ /WARNING:.*webhook worker met an error while settling/g, 1, 'the log says it once');
+is(() = $t->log_since($offset) =~ /WARNING:.*webhook worker failed while settling/g, 1, 'the log says it once');
 is($t->sql('SELECT count(*) > 3000 FROM webhook.outbox'), 't', 'applications write on');
 unlink "$disk/ballast";
 $t->account('the disk was full', 0);

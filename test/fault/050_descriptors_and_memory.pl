@@ -4,7 +4,7 @@
 # The server is started with as few descriptors as it starts with (64 where it
 # can); later the worker alone is left with no more than it has open. Then one
 # allocation in so many of the library's fails, at random, for as long as there
-# is something to deliver; see worker/fault.c. That the engine is right after each
+# is something to deliver; see worker/process/fault.c. That the engine is right after each
 # single allocation that fails is what the unit tests show.
 #
 # Out of background workers is in 060_databases.
@@ -42,7 +42,7 @@ my $offset = $t->log_size;
 $t->wait_for_worker;
 $t->change(300);
 $t->account("$limit descriptors", 300);
-like(slurp_file($node->logfile), qr/webhook worker keeps to \d+ requests at once/, 'the log says that it does less');
+like(slurp_file($node->logfile), qr/webhook worker sends at most \d+ requests at once/, 'the log says that it does less');
 unlike($t->log_since($offset), qr/terminated by signal/, 'nobody crashed');
 $node->stop('fast');
 $node->start;

@@ -37,7 +37,7 @@ sub ends
 }
 
 # in a step, where errors are caught and tried again; and between steps
-my @delays = ends([ 'reading', 'settling', 'sending', 'reading' ], "the worker met a fatal error: see the server''s log");
+my @delays = ends([ 'reading', 'settling', 'sending', 'reading' ], "the worker ended with a fatal error; see the server log");
 cmp_ok($delays[2], '>', 3, 'after three in a row, it waits for four seconds');
 cmp_ok($delays[3], '>', 7, 'after four, for eight');
 is(() = $t->log_since($offset) =~ /FATAL:.*fault point/g, 4, 'the log says which error it was, each time');

@@ -1,5 +1,5 @@
 # What the tests of faults share: changes that are counted by the database
-# itself, faults of the library built for tests (worker/fault.c), and the sum
+# itself, faults of the library built for tests (worker/process/fault.c), and the sum
 # that each of them prints at the end: what was lost, what was repeated.
 #
 #   my $t = WebhookFault->new(conf => "...");      as WebhookTest, with a receiver, a table and a subscription
@@ -53,7 +53,7 @@ SQL
 	return;
 }
 
-# What shall happen at a point of worker/fault.h; see worker/fault.c.
+# What shall happen at a point of worker/process/fault.h; see worker/process/fault.c.
 sub fault
 {
 	my ($self, $line) = @_;

@@ -37,6 +37,7 @@ INSERT INTO webhook.subscription (name, url) VALUES ('crm', 'https://crm.example
 	ON CONFLICT (name) DO UPDATE SET url = 'http://crm.example.com/hooks';
 -- and without ON CONFLICT a name is there once
 INSERT INTO webhook.subscription (name, url) VALUES ('crm', 'https://crm.example.com/hooks');
+UPDATE webhook.subscription SET name = 'billing' WHERE name = 'crm';
 SELECT webhook.subscribe('crm', 'https://crm.example.com/hooks');
 
 -- profiles of one's own likewise
@@ -46,6 +47,8 @@ INSERT INTO webhook.profile (name, description, envelope) VALUES ('mine', 'first
 	ON CONFLICT (name) DO UPDATE SET description = 'again' RETURNING name, description;
 INSERT INTO webhook.profile (name, description, envelope) VALUES ('mine', 'third', '"$object"') ON CONFLICT DO NOTHING;
 SELECT name, description FROM webhook.profile WHERE NOT builtin;
+SELECT webhook.copy_profile('entity', 'mine');
+SELECT webhook.copy_profile('entity', 'stripe');
 
 -- an id that is given, as where rows are restored without their sequence, is not given out again
 INSERT INTO webhook.subscription (id, name, url) VALUES (1000, 'restored', 'https://restored.example.com/');

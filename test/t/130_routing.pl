@@ -159,9 +159,9 @@ is( $t->sql(<<SQL), <<'EXPECTED' =~ s/\n\z//r, 'each goes to the dead letters of
 SELECT d.subscription, d.entity_id, d.action_type, regexp_replace(d.reason, '([^:]*: [^:(]*[^:( ]).*', '\\1')
 	FROM webhook.dead_letter d ORDER BY 1, 3, d.event_number
 SQL
-columns|2|update|changed columns could not be told: unsupported Unicode escape sequence
-columns|4|update|changed columns could not be told: value overflows numeric format
-columns|5|update|changed columns could not be told: stack depth limit exceeded
+columns|2|update|changed columns could not be determined: unsupported Unicode escape sequence
+columns|4|update|changed columns could not be determined: value overflows numeric format
+columns|5|update|changed columns could not be determined: stack depth limit exceeded
 dated|2|new|filter could not be evaluated: unsupported Unicode escape sequence
 dated|4|new|filter could not be evaluated: value overflows numeric format
 dated|5|new|filter could not be evaluated: stack depth limit exceeded
@@ -174,7 +174,7 @@ filtered|8|new|filter could not be evaluated: unsupported Unicode escape sequenc
 filtered|2|update|filter could not be evaluated: unsupported Unicode escape sequence
 filtered|4|update|filter could not be evaluated: value overflows numeric format
 filtered|5|update|filter could not be evaluated: stack depth limit exceeded
-origins|8|new|origin could not be told: unsupported Unicode escape sequence
+origins|8|new|origin could not be determined: unsupported Unicode escape sequence
 EXPECTED
 is($t->sql('SELECT count(*) FROM webhook.dead_letter WHERE attempts <> 0 OR first_attempt_at IS NOT NULL'), 0, 'with no attempt counted');
 is( $t->sql('SELECT count(*) FROM webhook.dead_letter d JOIN webhook.outbox o ON o.event_number = d.event_number WHERE d.result::text IS DISTINCT FROM o.result::text OR d.context::text IS DISTINCT FROM o.context::text'),

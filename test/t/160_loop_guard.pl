@@ -1,6 +1,6 @@
 # The promise: a receiver that writes back into the watched table is not told of
 # its own changes when it marks its transactions; everybody else is. So it is
-# with README's recipe, run as it stands there.
+# with the recipe of docs/guide.md, run as it stands there.
 #
 # Covers: a handler that writes back, an endless loop.
 use strict;
@@ -11,6 +11,7 @@ use lib $FindBin::RealBin;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WebhookDocs;
 use WebhookTest;
 
 my $t = WebhookTest->new;
@@ -62,16 +63,15 @@ is(write_back($mark), 0, 'after which there is silence again');
 is($r->count('/ok/audit') - $others, 2 + 1 + 2 + 2, 'others are told of all of these');
 is($t->sql('SELECT count(*) FROM webhook.dead_letter'), 0, 'nothing was given up');
 
-# README's recipe
-slurp_file("$FindBin::RealBin/../../README.md") =~ /<!-- loop-guard[^>]*-->\n```sql\n(.*?)```/s or die 'README has no block "loop-guard"';
-my $recipe = $1;
+# the recipe of docs/guide.md
+my $recipe = WebhookDocs::block_text('docs/guide.md', 'Receivers that write back', 'sql');
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, score int); INSERT INTO users VALUES (42, 0)');
 $t->watch('users');
 $t->sql("UPDATE webhook.subscription SET exclude_origins = NULL WHERE name = 'crm'");
 my %before = map { $_ => $r->count("/ok/$_") } 'crm', 'audit';
 $t->sql($recipe);
 $t->wait_until_settled;
-is($t->sql('SELECT score FROM users'), 7, "README's recipe makes its change");
+is($t->sql('SELECT score FROM users'), 7, "the recipe makes its change");
 is_deeply({ map { $_ => $r->count("/ok/$_") - $before{$_} } keys %before }, { crm => 0, audit => 1 }, 'of which the others are told, and the CRM is not');
 $t->sql('UPDATE users SET score = 8');
 $t->wait_until_settled;

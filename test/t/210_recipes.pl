@@ -1,7 +1,8 @@
-# The promise: README's recipes verify requests as they stand there, each in
-# its language: what is signed is accepted, and nothing near it is. And the
-# receivers' own libraries, which other tests judge our requests by
-# (profiles.mjs), accept the published examples of their dialects.
+# The promise: the programs of docs/receiving.md verify requests as they stand
+# there, each in its language: what is signed is accepted, and nothing near it
+# is. So does demo/receiver.py. And the receivers' own libraries, which other
+# tests judge our requests by (profiles.mjs), accept the published examples of
+# their dialects.
 #
 # Needs no server. A language is left out where the machine does not have it.
 use strict;
@@ -12,11 +13,12 @@ use FindBin;
 use IPC::Run ();
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
+use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WebhookDocs;
 
 my $recipes = "$FindBin::RealBin/../receiver/recipes";
-my $readme  = slurp_file("$FindBin::RealBin/../../README.md");
 my $dir     = PostgreSQL::Test::Utils::tempdir();
 my $always  = 2_000_000_000;                                 # seconds, more than any of the examples is old
 
@@ -113,8 +115,8 @@ for my $language ([ 'js', 'node', 'verify.mjs' ], [ 'python', 'python3', 'verify
 {
 	my ($name, $program, $file) = @$language;
 	subtest $name => sub {
-		my ($shown) = $readme =~ /<!-- recipe: $file -->\n```$name\n(.*?)```/s;
-		is($shown, slurp_file("$recipes/$file"), "README shows $file as it is");
+		my ($shown) = grep { ($_->{program} // '') eq "test/receiver/recipes/$file" } WebhookDocs::blocks('docs/receiving.md');
+		is($shown->{text}, slurp_file("$recipes/$file"), "docs/receiving.md shows $file as it is");
 		SKIP:
 		{
 			skip "there is no $program on this machine", 1 if system("command -v $program >/dev/null 2>&1") != 0;
@@ -130,6 +132,21 @@ for my $language ([ 'js', 'node', 'verify.mjs' ], [ 'python', 'python3', 'verify
 		}
 	};
 }
+
+# The receiver of the quick start, whose words are its verdict.
+subtest 'demo/receiver.py' => sub {
+	plan skip_all => 'there is no python3 on this machine' if system('command -v python3 >/dev/null 2>&1') != 0;
+	my $program = write_file('receiver_verdict.py', <<PY);
+import json, sys
+sys.path.insert(0, "$FindBin::RealBin/../../demo")
+sys.dont_write_bytecode = True
+import receiver
+receiver.TOLERANCE = int(sys.argv[4]) if len(sys.argv) > 4 else receiver.TOLERANCE
+with open(sys.argv[2]) as h, open(sys.argv[3], "rb") as b:
+    sys.exit(0 if receiver.verdict(sys.argv[1], json.load(h), b.read()) == "signature valid" else 1)
+PY
+	run_cases('python3', $program);
+};
 
 # Dialects: name, secret, Unix seconds, body, headers; all published but CloudEvents, which has no signature of its own.
 sub cloudevent

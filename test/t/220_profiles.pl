@@ -3,7 +3,7 @@
 # headers are those that the receivers' own documents show, key by key and type
 # by type; what they call a failure is one. A profile is a row: docs/profiles.md
 # shows it as it is stored, a change counts for the next request, one of one's
-# own is dumped and restored, and README's works as it stands there.
+# own is dumped and restored, and the guide's works as it stands there.
 use strict;
 use warnings;
 
@@ -15,6 +15,7 @@ use lib $FindBin::RealBin;
 use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WebhookDocs;
 use WebhookTest;
 
 my $root    = "$FindBin::RealBin/../..";
@@ -336,15 +337,14 @@ subtest 'batches' => sub {
 	}
 	my ($rc, undef, $stderr) = $t->node->psql($WebhookTest::DB, "INSERT INTO webhook.subscription (name, url, profile, batch_size) VALUES ('x', 'https://hooks.example.com/', 'stripe', 2)");
 	isnt($rc, 0, 'a receiver that takes one event per request');
-	like($stderr, qr/DETAIL:  batch_size is more than 1, and this profile sends one event per request/, 'gets no batches');
+	like($stderr, qr/DETAIL:  batch_size is greater than 1, but this profile sends one event per request/, 'gets no batches');
 	$t->sql("SELECT webhook.unsubscribe(name) FROM webhook.subscription WHERE name LIKE 'batch\\_%'");
 };
 
-subtest 'README: a profile of one\'s own; a change of it counts at once; it is dumped' => sub {
-	my $readme = slurp_file("$root/README.md");
-	my ($sql) = $readme =~ /<!-- own-profile: [^>]*-->\n```sql\n(.*?)```/s or die 'README has no profile of one\'s own';
+subtest 'docs/guide.md: a profile of your own; a change of it counts at once; it is dumped' => sub {
+	my $sql = WebhookDocs::block_text('docs/guide.md', 'A profile of your own', 'sql');
 	my $url = $r->url('');
-	ok($sql =~ s{https://acme\.example\.com/hooks}{$url/ok/acme}, 'README shows one');
+	ok($sql =~ s{https://acme\.example\.com/hooks}{$url/ok/acme}, 'the guide shows one');
 	cmp_ok(scalar(() = $sql =~ /\n/g), '<=', 10, 'in ten lines');
 	$secret{acme} = $t->sql($sql);
 	my $pid = $t->worker_pid;

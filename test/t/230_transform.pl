@@ -11,6 +11,7 @@ use JSON::PP ();
 use lib $FindBin::RealBin;
 use MIME::Base64 qw(decode_base64);
 use Test::More;
+use WebhookDocs;
 use WebhookTest;
 
 my $t = WebhookTest->new(conf => "webhook.poll_interval = '30s'\nlog_min_messages = log\n");
@@ -263,7 +264,7 @@ is(set_transform('carol', 'public.f'), '', 'a member of the role can');
 is(psql_as('bob', "UPDATE webhook.subscription SET max_in_flight = 40 WHERE name = 's'"), '', 'who changes other columns need not be one');
 for my $name ('public.nothing', 'f', 'public.returns_text', 'public.returns_many', 'public.takes_text')
 {
-	like(set_transform('alice', $name), qr/transform "\Q$name\E" is not usable.*takes one argument of type webhook\.outbox and returns json/s, "refused: $name");
+	like(set_transform('alice', $name), qr/invalid transform "\Q$name\E".*takes one argument of type webhook\.outbox and returns json/s, "refused: $name");
 }
 is(set_transform(superuser(), 'public."Odd ""name"'), '', 'a name that must be quoted');
 event();
@@ -298,7 +299,7 @@ pass('when there is one again, what waited is delivered');
 $t->sql('DROP FUNCTION public.f');
 my ($insert) = $t->sql("SELECT format('INSERT INTO webhook.subscription (name, url, transform, transform_owner) VALUES (%L, %L, %L, %L)', 'restored', url, transform, transform_owner) FROM webhook.subscription WHERE name = 's'");
 is(psql_as(superuser(), $insert), '', 'a row of a dump whose function was dropped is restored');
-like(psql_as('bob', $insert =~ s/restored/other/r), qr/not usable/, 'but not by who has not the rights of its owner');
+like(psql_as('bob', $insert =~ s/restored/other/r), qr/invalid transform/, 'but not by who has not the rights of its owner');
 
 #
 # Batches, and tests
@@ -324,17 +325,16 @@ is($t->sql("CALL webhook.test('s', 'item')") =~ s/\|.*//sr, '200', 'a test is tr
 is(last_body(), '{"is" : "test"}', 'and knows what it is');
 
 #
-# README's recipe
+# the recipe of docs/guide.md
 #
-my $readme = PostgreSQL::Test::Utils::slurp_file("$FindBin::RealBin/../../README.md");
-my ($recipe) = $readme =~ /<!-- transform: run by [^\n]*-->\n```sql\n(.*?)```/s or die 'README has no such recipe';
+my $recipe = WebhookDocs::block_text('docs/guide.md', 'A body that no template can say', 'sql');
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, email text); CREATE TABLE orders (user_id bigint); INSERT INTO orders VALUES (7), (7)');
 $t->watch('users');
 $t->subscribe('crm', $r->url('/ok/crm'), events => "'{users.*}'");
 $t->sql($recipe);
 $t->sql("INSERT INTO users VALUES (6, 'test\@example.com'), (7, 'ada\@example.org')");
 $t->poll_sql('both have ended', "SELECT count(*) = 2 FROM webhook.attempt WHERE subscription = 'crm'");
-is_deeply([ map { JSON::PP->new->decode($_->{body}) } $r->requests('/ok/crm') ], [ { customer => 7, orders => 2 } ], "README's recipe");
+is_deeply([ map { JSON::PP->new->decode($_->{body}) } $r->requests('/ok/crm') ], [ { customer => 7, orders => 2 } ], "the guide's recipe");
 is($t->sql("SELECT delivered, failed FROM webhook.status WHERE subscription = 'crm'"), '1|0', 'what was skipped counts as neither')
 	if poll_status('crm');
 

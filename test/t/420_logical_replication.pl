@@ -28,7 +28,7 @@ $publisher->safe_psql('postgres', "CREATE EXTENSION webhook; $tables; CREATE PUB
 $t->sql($tables);
 $t->watch($_) for 'item', 'mirror';
 $t->subscribe('crm', $r->url('/ok/crm'));
-# as README has it
+# as docs/guide.md has it
 $t->sql('ALTER TABLE mirror ENABLE ALWAYS TRIGGER webhook_capture');
 is($t->sql('SELECT source, fires FROM webhook.source ORDER BY source::text'), "item|origin\nmirror|always", 'webhook.source shows what fires when');
 

@@ -79,7 +79,7 @@ $t->sql("UPDATE webhook.secret SET expires_at = NULL");
 my ($rc, $out, $err) = $node->psql('postgres', <<'SQL');
 SELECT webhook_internal.seal_again(webhook_internal.secret_owner(k.subscription_id, k.id + 1), k.secret) FROM webhook.secret k ORDER BY k.id LIMIT 1
 SQL
-like($err, qr/a secret cannot be opened.*sealed for another row/s, 'copied into another row it does not open');
+like($err, qr/could not open a secret.*sealed for another row/s, 'copied into another row it does not open');
 
 #
 # The key is rotated
@@ -113,10 +113,10 @@ ok(signed_with(($r->requests)[$before], $second), 'when the key is back it is de
 # a key file that cannot be used
 chmod 0644, $key_file;
 ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.rotate_secret('crm')");
-like($err, qr/webhook.key_file cannot be used.*others may read it/si, 'a key file that others may read is refused');
+like($err, qr/could not use webhook.key_file.*others may read it/si, 'a key file that others may read is refused');
 write_private($key_file, "k2 nonsense\n");
 ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.rotate_secret('crm')");
-like($err, qr/webhook.key_file cannot be used.*Line 1: the key is not the base64 of 32 bytes/s, 'one that is wrong is told with its line');
+like($err, qr/could not use webhook.key_file.*Line 1: the key is not the base64 of 32 bytes/s, 'one that is wrong is told with its line');
 unlike($err, qr/nonsense/, 'and not quoted');
 write_private($key_file, "k2 $key{k2}\n");
 

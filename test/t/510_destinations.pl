@@ -275,21 +275,21 @@ $t->sql("SELECT webhook.pause('oauth')");
 
 my $fine = JSON::PP::encode_json({ token_url => "$api/token", client_id => 'i', client_secret => $value{client} });
 for my $case (
-	[ 'bearer', "$value{token} ",                    qr/credential "bearer" is not usable/ ],
-	[ 'basic',  $value{password},                    qr/credential "basic" is not usable/ ],
+	[ 'bearer', "$value{token} ",                    qr/invalid credential "bearer"/ ],
+	[ 'basic',  $value{password},                    qr/invalid credential "basic"/ ],
 	[ $value{token}, 'bearer',                       qr/unknown kind of credential/ ],
-	[ 'header:X-Key: ' . $value{key}, 'x',           qr/a header's credential is not usable/ ],
-	[ 'header:Host', $value{key},                    qr/a header's credential is not usable.*sets this header itself/s ],
-	[ 'client_key', substr($pem{'client.key'}, 0, 90), qr/credential "client_key" is not usable.*no private key/s ],
-	[ 'ca', "$pem{'client.key'}",                    qr/credential "ca" is not usable.*not made of certificates/s ],
+	[ 'header:X-Key: ' . $value{key}, 'x',           qr/invalid header credential/ ],
+	[ 'header:Host', $value{key},                    qr/invalid header credential.*sets this header itself/s ],
+	[ 'client_key', substr($pem{'client.key'}, 0, 90), qr/invalid credential "client_key".*not a private key/s ],
+	[ 'ca', "$pem{'client.key'}",                    qr/invalid credential "ca".*does not consist of certificates/s ],
 	[ 'client_key', $pem{'client.key'},              qr/needs both client_certificate and client_key/ ],
-	[ 'proxy', "http://me:$value{proxy}\@10.1.2.3:80", qr/the proxy's address may not be dialled/ ],
-	[ 'proxy', "http://me:$value{proxy}\@proxy",     qr/credential "proxy" is not usable.*host and a port/s ],
-	[ 'proxy', "http://me:$value{proxy}%1Cab\@127.0.0.1:80", qr/credential "proxy" is not usable.*written %25/s ],
-	[ 'oauth2', "{$value{client}",                   qr/credential "oauth2" is not usable/ ],
-	[ 'oauth2', $fine =~ s/client_id/client/r,       qr/credential "oauth2" is not usable/ ],
-	[ 'oauth2', $fine =~ s/\{/{"auth": "mtls", /r, qr/credential "oauth2" is not usable.*basic or post/s ],
-	[ 'oauth2', $fine =~ s/127\.0\.0\.1/10.1.2.3/r,  qr/the endpoint's address may not be dialled/ ])
+	[ 'proxy', "http://me:$value{proxy}\@10.1.2.3:80", qr/address of the proxy is not allowed/ ],
+	[ 'proxy', "http://me:$value{proxy}\@proxy",     qr/invalid credential "proxy".*host and a port/s ],
+	[ 'proxy', "http://me:$value{proxy}%1Cab\@127.0.0.1:80", qr/invalid credential "proxy".*written %25/s ],
+	[ 'oauth2', "{$value{client}",                   qr/invalid credential "oauth2"/ ],
+	[ 'oauth2', $fine =~ s/client_id/client/r,       qr/invalid credential "oauth2"/ ],
+	[ 'oauth2', $fine =~ s/\{/{"auth": "mtls", /r, qr/invalid credential "oauth2".*basic or post/s ],
+	[ 'oauth2', $fine =~ s/127\.0\.0\.1/10.1.2.3/r,  qr/address of the endpoint is not allowed/ ])
 {
 	my ($kind, $secret, $error) = @$case;
 	my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.set_credential('headers', \$k\$$kind\$k\$, \$v\$$secret\$v\$)");
@@ -298,7 +298,7 @@ for my $case (
 }
 my ($rc, $out, $err) = $node->psql('postgres',
 	"SELECT webhook.set_credential('headers', 'client_certificate', '$pem{'client.pem'}'), webhook.set_credential('headers', 'client_key', '$pem{'stranger.key'}')");
-like($err, qr/credential "client_key" is not usable.*not the key of the first certificate/s, 'refused: a key of another certificate');
+like($err, qr/invalid credential "client_key".*not that of the first certificate/s, 'refused: a key of another certificate');
 for my $case (
 	[ q{UPDATE webhook.subscription SET headers = '{"authorization": "x"}' WHERE name = 'tunnel'}, 'one of the subscription' ],
 	[ q{UPDATE webhook.subscription SET profile = 'xsolla', events = '{item.new}', params = '{"project_id": "0d5f1f2e-0000-4000-8000-000000000000", "event_types": {"item.new": "registration"}}' WHERE name = 'tunnel'}, 'one of its profile' ],

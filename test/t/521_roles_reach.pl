@@ -152,7 +152,7 @@ for my $kind ('operator', 'viewer', 'watcher')
 like(as('op', "SELECT webhook.$_('sam')"), qr/^ERROR:  permission denied for function $_/, "an operator may not $_")
   for map { ("grant_$_", "revoke_$_") } 'operator', 'viewer', 'watcher';
 my $owner = $t->sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'webhook'");
-for my $wrong ([ "'nobody'", 'role "nobody" does not exist' ], [ 'NULL', 'the role does not exist' ], [ "'$owner'", "role $owner is the owner of the extension" ])
+for my $wrong ([ "'nobody'", 'role "nobody" does not exist' ], [ 'NULL', 'role does not exist' ], [ "'$owner'", "role $owner owns the extension" ])
 {
 	my (undef, undef, $err) = $node->psql($WebhookTest::DB, "SELECT webhook.revoke_operator($wrong->[0])");
 	like($err, qr/ERROR:  \Q$wrong->[1]\E/, "refused: $wrong->[0]");

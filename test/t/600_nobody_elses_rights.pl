@@ -350,7 +350,7 @@ ALTER TABLE webhook.credential ENABLE TRIGGER before_credential, ENABLE TRIGGER 
 SQL
 	as('app', 'INSERT INTO item DEFAULT VALUES');
 	poll_until('the worker does not use it', sub {
-		slurp_file($node->logfile, $offset) =~ /cannot use a credential of subscription "crm"\n.*in a file, and role boss, the owner of the extension, is no member of pg_read_server_files/ });
+		slurp_file($node->logfile, $offset) =~ /cannot use a credential of subscription "crm"\n.*in a file, and role boss, the owner of the extension, is not a member of pg_read_server_files/ });
 	$t->sql('GRANT pg_read_server_files TO boss');
 	$t->sql("UPDATE webhook.subscription SET timeout = '14s' WHERE name = 'crm'");
 	as('app', 'INSERT INTO item DEFAULT VALUES');

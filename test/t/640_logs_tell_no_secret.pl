@@ -280,9 +280,9 @@ sub as_operator
 		[ 'a secret that does not fit', "SELECT webhook.subscribe('$p-x', '$url', secret => $v{unfit})", qr/does not have the form/ ],
 		[ 'one that is malformed', "SELECT webhook.subscribe('$p-x', '$url', secret => $v{malformed})", qr/does not have the form/ ],
 		[ 'one that is too long', "SELECT webhook.subscribe('$p-x', '$url', secret => $v{long})", qr/does not have the form|is too long/ ],
-		[ 'a URL with a password', "SELECT webhook.subscribe('$p-x', $v{url})", qr/has credentials in it/ ],
-		[ 'the same by an INSERT', "INSERT INTO webhook.subscription (name, url) SELECT '$p-x', value FROM given WHERE name = 'url'", qr/has credentials in it/ ],
-		[ 'and by an UPDATE', "UPDATE webhook.subscription SET url = $v{url} WHERE name = '$p'", qr/has credentials in it/ ],
+		[ 'a URL with a password', "SELECT webhook.subscribe('$p-x', $v{url})", qr/contains credentials/ ],
+		[ 'the same by an INSERT', "INSERT INTO webhook.subscription (name, url) SELECT '$p-x', value FROM given WHERE name = 'url'", qr/contains credentials/ ],
+		[ 'and by an UPDATE', "UPDATE webhook.subscription SET url = $v{url} WHERE name = '$p'", qr/contains credentials/ ],
 		[ 'rotates, with a secret', "SELECT webhook.rotate_secret('$p', $v{second})", qr/^whsec_/ ],
 		[ 'without one', "SELECT webhook.rotate_secret('$p-made')", qr/^whsec_/ ],
 		[ 'for ed25519', "SELECT webhook.rotate_secret('$p-ed', overlap => '0')", qr/^whsk_/ ],
@@ -317,15 +317,15 @@ BEGIN; SELECT webhook.set_credential('$p-ed', 'client_certificate', $v{client_ce
 SQL
 		[ 'a key alone', "SELECT webhook.set_credential('$p-ed', 'client_key', $v{stranger_key})", qr/needs both/ ],
 		[ 'two for one header', "SELECT webhook.set_credential('$p', 'bearer', $v{bearer})", qr/would send the request header "authorization" twice/ ],
-		[ 'a password that is none', "SELECT webhook.set_credential('$p-ed', 'basic', $v{another})", qr/credential "basic" is not usable/ ],
-		[ 'a token that is none', "SELECT webhook.set_credential('$p-ed', 'bearer', $v{raw})", qr/credential "bearer" is not usable/ ],
-		[ 'a key that is none', "SELECT webhook.set_credential('$p-ed', 'client_key', $v{bearer})", qr/credential "client_key" is not usable/ ],
-		[ 'a proxy that is none', "SELECT webhook.set_credential('$p-ed', 'proxy', $v{bearer})", qr/credential "proxy" is not usable/ ],
-		[ 'oauth2 that is no JSON', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_no_json})", qr/credential "oauth2" is not usable/ ],
-		[ 'oauth2 that has a number', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_wrong})", qr/credential "oauth2" is not usable/ ],
-		[ 'oauth2 of a URL with a password', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_url})", qr/has credentials in it/ ],
+		[ 'a password that is none', "SELECT webhook.set_credential('$p-ed', 'basic', $v{another})", qr/invalid credential "basic"/ ],
+		[ 'a token that is none', "SELECT webhook.set_credential('$p-ed', 'bearer', $v{raw})", qr/invalid credential "bearer"/ ],
+		[ 'a key that is none', "SELECT webhook.set_credential('$p-ed', 'client_key', $v{bearer})", qr/invalid credential "client_key"/ ],
+		[ 'a proxy that is none', "SELECT webhook.set_credential('$p-ed', 'proxy', $v{bearer})", qr/invalid credential "proxy"/ ],
+		[ 'oauth2 that is no JSON', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_no_json})", qr/invalid credential "oauth2"/ ],
+		[ 'oauth2 that has a number', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_wrong})", qr/invalid credential "oauth2"/ ],
+		[ 'oauth2 of a URL with a password', "SELECT webhook.set_credential('$p-ed', 'oauth2', $v{oauth2_url})", qr/contains credentials/ ],
 		[ 'a header of ours', "SELECT webhook.set_credential('$p-ed', 'header:Host', $v{header})", qr/sets this header itself/ ],
-		[ 'one that is too long', "SELECT webhook.set_credential('$p-ed', 'bearer', $v{long})", qr/is not usable|is too long/ ],
+		[ 'one that is too long', "SELECT webhook.set_credential('$p-ed', 'bearer', $v{long})", qr/invalid credential|is too long/ ],
 		[ 'value and kind exchanged', "SELECT webhook.set_credential('$p-ed', $v{bearer}, 'bearer')", qr/unknown kind of credential/ ],
 		[ 'no kind', "SELECT webhook.set_credential('$p-ed', NULL, $v{bearer})", qr/must not be null/ ],
 		[ 'nobody', "SELECT webhook.set_credential('$p-nobody', 'bearer', $v{bearer})", qr/does not exist/ ],
@@ -392,21 +392,21 @@ SQL
 INSERT INTO webhook.credential (subscription_id, kind, value) SELECT $id, 'bearer', value FROM given WHERE name = 'bearer'
 	ON CONFLICT (subscription_id, kind) DO UPDATE SET value = EXCLUDED.value
 SQL
-		[ 'one that is none', "INSERT INTO webhook.credential (subscription_id, kind, value) SELECT $id, 'basic', value FROM given WHERE name = 'another'", qr/is not usable/ ],
+		[ 'one that is none', "INSERT INTO webhook.credential (subscription_id, kind, value) SELECT $id, 'basic', value FROM given WHERE name = 'another'", qr/invalid credential/ ],
 		[ 'a null', "INSERT INTO webhook.credential (subscription_id, kind, value, created_at) SELECT $id, 'basic', value, NULL FROM given WHERE name = 'basic'", qr/must not be null/ ],
 		[ 'value and kind exchanged', "INSERT INTO webhook.credential (subscription_id, kind, value) SELECT $id, value, 'bearer' FROM given WHERE name = 'bearer'", qr/unknown kind/ ],
 		[ 'COPY', "COPY webhook.credential (subscription_id, kind, value) FROM '$dir/copy_credential_$p'", qr/^$/ ],
-		[ 'COPY of one that is none', "COPY webhook.credential (subscription_id, kind, value) FROM '$dir/copy_no_credential_$p'", qr/is not usable/ ],
+		[ 'COPY of one that is none', "COPY webhook.credential (subscription_id, kind, value) FROM '$dir/copy_no_credential_$p'", qr/invalid credential/ ],
 		[ 'a profile changes', "UPDATE webhook.profile SET description = 'changed' WHERE name IN ('ed', 'raw')", qr/^$/ ],
 		[ 'to one that does not fit', "UPDATE webhook.profile SET secret_encoding = 'whsec' WHERE name = 'raw'", qr/does not have the form/ ],
 		[ 'ed25519 to HMAC', "UPDATE webhook.profile SET signature_algorithm = 'hmac-sha256' WHERE name = 'ed'", qr/does not have the form/ ],
 		[ 'a secret in a file', "SELECT webhook.rotate_secret('$p-made', 'file:$dir/given_given', '0')", qr/^file:/ ],
-		[ 'the door by hand', "UPDATE webhook_internal.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/was not given as it must be/ ],
-		(map { [ 'what is behind the door', "SELECT webhook_internal.$_", qr/was not given as it must be/ ] } "set_secret_as_owner($id, $v{lost})",
+		[ 'the door by hand', "UPDATE webhook_internal.privileged_call SET name = 'rotate_secret', arguments = jsonb_build_object('subscription', '$p-made', 'secret', $v{lost})", qr/is not wrapped/ ],
+		(map { [ 'what is behind the door', "SELECT webhook_internal.$_", qr/is not wrapped/ ] } "set_secret_as_owner($id, $v{lost})",
 			"rotate_secret_as_owner($id, $v{lost}, '1 s')", "set_credential_as_owner($id, 'bearer', $v{bearer})", "rotate_secret_wrapped('$p-made', $v{lost}, '1 s')",
 			"set_credential_wrapped('$p-made', 'bearer', $v{bearer})", "subscribe_wrapped('$p-x', '$url', NULL, 'entity', $v{lost}, NULL, NULL, NULL, NULL)",
 			"wrapped($v{lost})"),
-		[ 'and behind verify', "SELECT webhook_internal.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/was not given as it must be/ ],
+		[ 'and behind verify', "SELECT webhook_internal.verify_wrapped('entity', $v{verifying}, '{}', '', '1 s')", qr/is not wrapped/ ],
 		[ 'reseal', 'SELECT webhook.reseal() > 5', qr/^t$/ ],
 	);
 	return;
@@ -461,16 +461,16 @@ steps('postgres', [ 'reseals under another key', 'SELECT webhook.reseal() > 5', 
 write_private($key_file, "k1 $key{k1}\n");
 steps(
 	'postgres',
-	[ 'reseals without the key', 'SELECT webhook.reseal()', qr/a secret cannot be opened/ ],
-	[ 'another profile without it', "UPDATE webhook.subscription SET profile = 'stripe' WHERE name = 'p'", qr/a secret cannot be opened/ ],
+	[ 'reseals without the key', 'SELECT webhook.reseal()', qr/could not open a secret/ ],
+	[ 'another profile without it', "UPDATE webhook.subscription SET profile = 'stripe' WHERE name = 'p'", qr/could not open a secret/ ],
 	[ 'a certificate without it', <<SQL, qr/^\s*$/ ]);
 BEGIN; SELECT webhook.set_credential('p', 'client_certificate', $v{client_certificate}); SELECT webhook.set_credential('p', 'client_certificate', $v{client_certificate}); COMMIT;
 SQL
 chmod 0644, $key_file;
 steps(
 	'postgres',
-	[ 'rotates with a key file that cannot be used', "SELECT webhook.rotate_secret('p-made', $v{lost})", qr/webhook.key_file cannot be used/ ],
-	[ 'and sets a credential', "SELECT webhook.set_credential('p-direct', 'header:X-Lost', $v{header})", qr/webhook.key_file cannot be used/ ]);
+	[ 'rotates with a key file that cannot be used', "SELECT webhook.rotate_secret('p-made', $v{lost})", qr/could not use webhook.key_file/ ],
+	[ 'and sets a credential', "SELECT webhook.set_credential('p-direct', 'header:X-Lost', $v{header})", qr/could not use webhook.key_file/ ]);
 write_private($key_file, "k2 $key{k2}\nk1 $key{k1}\n");
 
 my $decoded = $t->sql("SELECT data FROM pg_logical_slot_get_changes('decoded', NULL, NULL)");

@@ -137,7 +137,7 @@ my $offset = -s $node->logfile;
 $t->sql('INSERT INTO bad SELECT FROM generate_series(1, 30); UPDATE innocent SET v = v + 1');
 $rounds++;
 others('a trigger that raises for one subscription');
-poll_until('the log says so', sub { slurp_file($node->logfile, $offset) =~ /WARNING:.*webhook worker met an error while settling.*\n.*DETAIL:.*not of this one/ });
+poll_until('the log says so', sub { slurp_file($node->logfile, $offset) =~ /WARNING:.*webhook worker failed while settling.*\n.*DETAIL:.*not of this one/ });
 pass('the log says why');
 $r->wait_for_requests(30, '/ok/refused');
 $t->wait_until_settled;

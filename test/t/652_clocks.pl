@@ -163,7 +163,7 @@ for my $case ([ 'a year ahead', $YEAR ], [ 'back where it was', 0 ], [ 'a year b
 	$items++;
 	my $left = $t->sql("SELECT count(*), bool_and(next_attempt_at > clock_timestamp() + interval '20 hours' AND next_attempt_at < clock_timestamp() + interval '27 hours') FROM webhook.pending p JOIN webhook.subscription s ON s.id = p.subscription_id WHERE s.name = 'later'");
 	set_clock($offset);
-	poll_until("$what: the log says so", sub { slurp_file($node->logfile, $log) =~ /webhook worker follows the clock, which was set (ahead|back) by/ });
+	poll_until("$what: the log says so", sub { slurp_file($node->logfile, $log) =~ /webhook worker adjusted to the system clock, which was set (ahead|back) by/ });
 	$t->sql("COMMIT PREPARED 'p'");
 	$r->mode('/again', '/ok/again');
 	$t->poll_sql("$what: events are delivered", "SELECT count(*) >= 2 FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered' AND entity_id::int > $items - 2");

@@ -96,7 +96,7 @@ is($node->safe_psql('zc1', 'SELECT last_value FROM webhook.event_number_seq'), 3
 poll_until('the copy has let its events go', sub { $node->safe_psql('zc1', 'SELECT count(*) FROM webhook.outbox o WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.event_number = o.event_number)') eq 0 });
 pass('and gone when they were older than webhook.retention, with nobody to ask for it');
 is($node->safe_psql('zc1', 'SELECT (SELECT count(*) FROM webhook.pending) + (SELECT count(*) FROM webhook.dead_letter)'), 3, 'what was pending has its event');
-like(slurp_file($node->logfile), qr/webhook worker let events go that were not delivered: \d+ .*B\n.*DETAIL:  They are older than webhook.retention.*copy of another/, 'the log says so');
+like(slurp_file($node->logfile), qr/webhook worker dropped undelivered events: \d+ .*B\n.*DETAIL:  They are older than webhook.retention.*copy of another/, 'the log says so');
 is($node->safe_psql('zc1', 'SELECT count(*) FROM webhook.attempt'), 0, 'the log of requests that came with the copy, too');
 is(suspended_in_log(), 8, 'and it is not told once more what it is');
 like(status('zc1'), qr/^suspended/, 'that it is suspended is to be seen all the time');
@@ -118,10 +118,10 @@ my $since = $node->safe_psql('zc2', 'SELECT clock_timestamp()');
 $node->safe_psql('zc2', "INSERT INTO item VALUES (21, 'since'), (22, 'since')");
 is($node->safe_psql('zc2', "SELECT unread_events, deliveries FROM webhook.enable_delivery_preview(since => '$since')"), '2|0', 'preview: since then two');
 my ($rc, $out, $err) = $node->psql('zc2', "BEGIN; SELECT webhook.enable_delivery(); ROLLBACK");
-like($err, qr/NOTICE:.*0 captured events and 0 pending deliveries are sent\n.*DETAIL:  \d+ captured events and \d+ pending deliveries are not sent/, 'enable tells how much it sends, and how much not');
+like($err, qr/NOTICE:.*0 captured events and 0 pending deliveries will be sent\n.*DETAIL:  \d+ captured events and \d+ pending deliveries will not be sent/, 'enable tells how much it sends, and how much not');
 like(status('zc2'), qr/^suspended/, 'rolled back, the copy is as suspended as before');
 ($rc, $out, $err) = $node->psql('zc2', "UPDATE webhook.subscription SET url = '@{[ $r->url('/ok/zc2') ]}'; SELECT webhook.enable_delivery(since => '$since')");
-like($err, qr/NOTICE:.*2 captured events since .* and 0 pending deliveries are sent/, 'with since: two');
+like($err, qr/NOTICE:.*2 captured events since .* and 0 pending deliveries will be sent/, 'with since: two');
 wait_for_status('zc2', qr/^running/);
 $node->safe_psql('zc2', "INSERT INTO item VALUES (23, 'after')");
 $r->wait_for_requests(3, '/ok/zc2');
@@ -150,13 +150,13 @@ $r->wait_for_requests(2, '/ok/zc3');
 }
 is_deeply([ sort { $a <=> $b } map { $_->{body} =~ /"id":(\d+)/ } $r->requests('/ok/zc3') ], [ 30, 32 ], 'what is committed after it is sent, and what was before is not');
 ($rc, $out, $err) = $node->psql('zc3', "SELECT webhook.enable_delivery(since => '-infinity')");
-like($err, qr/NOTICE:.*delivers already: nothing was changed/, 'called again it changes nothing, and says so');
+like($err, qr/NOTICE:.*already delivers; nothing was changed/, 'called again it changes nothing, and says so');
 
 $t->sql('DROP DATABASE zc3');
 
 # an explicit request, and whatever makes a copy the original again, without enable
 ($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable_delivery(true, now())");
-like($err, qr/moved and since cannot be used together/, 'moved and since: refused');
+like($err, qr/cannot specify both moved and since/, 'moved and since: refused');
 ($rc, $out, $err) = $node->psql('zc4', "SELECT webhook.enable_delivery(since => now() + interval '1 day')");
 like($err, qr/since is in the future/, 'since of tomorrow: refused');
 $started = $starts->();

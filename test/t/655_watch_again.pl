@@ -69,10 +69,10 @@ is($t->sql("SELECT string_agg(DISTINCT previous::text, ' ') FROM webhook.outbox 
 # Said, it is sent; and it is told
 #
 my ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.users', exclude_columns => '{org}', include_columns => '{password_hash}')");
-like($err, qr/NOTICE:.*hold more columns from now on: password_hash/, 'an exclusion that is let go of: what is sent now is told');
+like($err, qr/NOTICE:.*now contain more columns: password_hash/, 'an exclusion that is let go of: what is sent now is told');
 like($out, qr/^changed "app.users": exclude_columns \{password_hash\} -> \{org\}$/, 'and so is what was done');
 ($rc, $out, $err) = $node->psql('postgres', "SELECT webhook.watch('app.orders', columns => '{*}')");
-like($err, qr/NOTICE:.*hold more columns from now on: card/, 'all columns, where some were named: told');
+like($err, qr/NOTICE:.*now contain more columns: card/, 'all columns, where some were named: told');
 $t->sql("INSERT INTO app.orders VALUES (999, 'told', 'open')");
 $t->wait_until_settled;
 is(scalar(grep { $_->{body} =~ /"card":"told"/ } $r->requests('/ok/all')), 1, 'then it is sent');

@@ -55,7 +55,7 @@ $standby->promote;
 wait_until_it_says($standby, 'postgres', qr/^running;/, 'promoted, it delivers');
 $standby->stop('immediate');
 my $bare_standby = copy_of('bare_standby', "shared_preload_libraries = ''\n", standby => 1);
-like(says($bare_standby), qr/^not_running: this server is in recovery.*webhook is not in shared_preload_libraries, so not then either$/, 'a standby without preload');
+like(says($bare_standby), qr/^not_running: this server is in recovery.*webhook is not in shared_preload_libraries, so it will not run after that either$/, 'a standby without preload');
 $bare_standby->stop('immediate');
 my $recovering = copy_of('recovering', "restore_command = 'false'\nrecovery_target = 'immediate'\nrecovery_target_action = 'pause'\n");
 is(says($recovering), 'not_running: this server is being recovered from a backup: when that has ended, nothing is delivered until webhook.enable_delivery() is called',
@@ -80,12 +80,12 @@ $session->query_safe('SELECT 1');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS false');
 my $last = '';
 poll_until('the worker of the closed database has ended', sub { ($last = $session->query_safe($status)) !~ /^running/ });
-like($last, qr/^not_running: this database takes no connections: events are captured and not delivered; webhook\.outbox takes/, 'a database that takes no connections');
+like($last, qr/^not_running: this database does not allow connections: events are captured but not delivered; webhook\.outbox takes/, 'a database that takes no connections');
 $t->sql('ALTER DATABASE closed ALLOW_CONNECTIONS true');
 $session->quit;
 $t->sql('ALTER DATABASE template IS_TEMPLATE true');
 $t->sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname = 'template'");
-wait_until_it_says($node, 'template', qr/^not_running: this database is a template: events are captured and not delivered; webhook\.outbox takes/, 'a template');
+wait_until_it_says($node, 'template', qr/^not_running: this database is a template: events are captured but not delivered; webhook\.outbox takes/, 'a template');
 $t->sql('ALTER DATABASE template IS_TEMPLATE false');
 $node->safe_psql('template', 'SELECT webhook_internal.request_worker()');
 wait_until_it_says($node, 'template', qr/^running;/, 'none any more: it delivers');
@@ -125,10 +125,10 @@ like($err, qr/WARNING:  webhook is not in/, 'also where it changes nothing');
 (undef, undef, $err) = $node->psql('bare', "SELECT webhook.subscribe('crm', 'https://hooks.example.com/crm')");
 like($err, qr/WARNING:  webhook is not in/, 'subscribe warns');
 like(says($node, 'bare'), qr/^not_running: webhook is not in shared_preload_libraries, and webhook\.start_worker\(\) was not called; webhook\.outbox takes \d+ kB$/, 'the status says so');
-unlike($log->(), qr/nothing delivers them/, 'nothing has been captured: nothing is in the log');
+unlike($log->(), qr/captured but not delivered/, 'nothing has been captured: nothing is in the log');
 $node->safe_psql('bare', "INSERT INTO item SELECT g, repeat('x', 1000) FROM generate_series(1, 3000) g");
 $node->safe_psql('bare', "UPDATE item SET v = 'y' WHERE id = $_") for 1 .. 3;
-is(scalar(() = $log->() =~ /LOG:  events of database "bare" are captured and kept, and nothing delivers them\n.*DETAIL:  webhook is not in shared_preload_libraries.*webhook\.outbox takes \d+ .B.\n.*HINT:.*webhook\.start/g),
+is(scalar(() = $log->() =~ /LOG:  events of database "bare" are captured but not delivered\n.*DETAIL:  webhook is not in shared_preload_libraries.*webhook\.outbox takes \d+ .B.\n.*HINT:.*webhook\.start/g),
 	1, 'the log says so, once, whoever writes');
 like(says($node, 'bare'), qr/webhook\.outbox takes \d+ (kB|MB)$/, 'the status tells how much is kept');
 cmp_ok($node->safe_psql('bare', "SELECT outbox_size / 1024 FROM webhook_internal.worker_status()"), '>', 3000, 'which is what the outbox takes');
@@ -149,7 +149,7 @@ poll_until('the log says that there are too many', sub { $log->() =~ /more than 
 my @without = ();
 poll_until('all but one have a place',
 	sub { @without = grep { says($node, $_) !~ /^(suspended|running)/ } 'bare', map { "copy_$_" } 1 .. 64; @without == 1 });
-like(says($node, $without[0]), qr/^not_running: all 64 places for databases with webhook are taken.*webhook\.outbox takes/, 'the 65th database says why it has no worker');
+like(says($node, $without[0]), qr/^not_running: all 64 slots for databases with webhook are in use.*webhook\.outbox takes/, 'the 65th database says why it has no worker');
 my $offset = length $log->();
 $node->safe_psql($without[0], "UPDATE item SET v = 'z' WHERE id = $_") for 1 .. 5;
 is(scalar(() = $log->() =~ /WARNING:  more than 64 databases have webhook\n.*DETAIL:.*\n.*HINT:.*shared_preload_libraries/g), 1, 'the log says so once');

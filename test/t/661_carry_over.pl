@@ -1,6 +1,7 @@
 # The promise: the configuration is carried into another database by a dump of
 # its rows alone: the subscriptions with their secrets, credentials and profiles
-# work there, and new ones can be made.
+# work there, and new ones can be made. And of every table and sequence, a dump
+# of the database holds what docs/internals/overview.md says.
 use strict;
 use warnings;
 
@@ -42,6 +43,53 @@ is($node->safe_psql('other', "SELECT count(webhook.subscribe('new' || g, '$ok/ne
 }
 is(($r->requests('/ok/5'))[0]{headers}{authorization}, 'Bearer token5', 'an endpoint gets the credential that it had');
 is($r->count('/ok/7'), 0, 'what was paused is paused');
+
+# What a dump of the database holds, of each table and sequence of both schemas: as the page says, as the
+# catalog says, and as pg_dump does it, with rows in every one of them
+my %takes = ('all rows, or the last value' => '', 'rows that people have made' => 'WHERE NOT builtin', 'nothing' => 'nothing');
+my ($page) = slurp_file("$FindBin::RealBin/../../docs/internals/overview.md") =~ /<!-- dump: relations -->\n(.*?)\n(?:\n|\z)/s or die 'no list of what is dumped';
+my @said;
+for my $line (grep { !/^\|(?:-| In a dump )/ } split /\n/, $page)
+{
+	my ($how, $relations) = $line =~ /^\| (.*?) \| (.*?)(?:, and all segments)? \|$/ or die "not read: $line";
+	push @said, map { "$_ $takes{$how}" } split /, /, $relations;
+}
+$t->sql('CREATE TABLE item (id int PRIMARY KEY)');
+$t->watch('item');
+$t->subscribe('refused', $r->url('/status/413/refused'));
+$t->subscribe('told', $r->url('/ok/told'), events => "'{webhook_subscription.*}'");
+$t->sql(q{SELECT webhook.isolate_operators(); UPDATE webhook.subscription SET owner = current_user});
+$t->sql('INSERT INTO item VALUES (1)');
+$t->poll_sql('dead letters', "SELECT count(*) > 0 FROM webhook.dead_letter");
+$t->poll_sql('pending deliveries, of what is paused', "SELECT count(*) > 0 FROM webhook.pending");
+$t->sql(q{SELECT webhook_internal.announce(id, 'breaker_opened', NULL, NULL) FROM webhook.subscription WHERE name = 's1'});
+my $catalog = <<'SQL';
+SELECT format('%s.%s', n.nspname, c.relname) AS name, c.relkind, coalesce(nullif(x.condition, ''), CASE WHEN x.relation IS NULL THEN 'nothing' ELSE '' END) AS takes, c.relispartition
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	LEFT JOIN (SELECT u.* FROM pg_extension e, unnest(e.extconfig, e.extcondition) u(relation, condition) WHERE e.extname = 'webhook') x ON x.relation = c.oid
+	WHERE n.nspname IN ('webhook', 'webhook_internal') AND c.relkind IN ('r', 'p', 'S')
+SQL
+is($t->sql(qq{SELECT format('%s %s', name, takes) FROM ($catalog) r WHERE NOT relispartition ORDER BY name COLLATE "C"}), join("\n", sort @said), 'every table and sequence is dumped as the page says');
+is($t->sql("SELECT string_agg(name, ' ') FROM ($catalog) r WHERE relispartition AND takes <> 'nothing'"), '', 'segments are not');
+
+my $whole = "$PostgreSQL::Test::Utils::tmp_check/database.sql";
+$node->command_ok([ 'pg_dump', '-f', $whole, $WebhookTest::DB ], 'a dump of the database');
+my $text   = slurp_file($whole);
+my %dumped = map { $_ => 0 } split /\n/, $t->sql("SELECT name FROM ($catalog) r");
+while ($text =~ /^COPY (webhook\S*) \(.*?\) FROM stdin;\n(.*?)^\\\.$/msg)
+{
+	my ($name, $rows) = ($1, $2);
+	$dumped{$name} = () = $rows =~ /\n/g;
+}
+$dumped{$1} = 1 while $text =~ /^SELECT pg_catalog\.setval\('(webhook\S*)'/mg;
+for my $line (split /\n/, $t->sql(qq{SELECT name, relkind, takes FROM ($catalog) r ORDER BY name COLLATE "C"}))
+{
+	my ($name, $kind, $takes) = split /\|/, $line;
+	my $rows = $kind eq 'S' ? 1 : $t->sql("SELECT count(*) FROM $name " . ($takes eq 'nothing' ? '' : $takes));
+	cmp_ok($rows, '>', 0, "there is something in $name") unless $name =~ /_\d$/;
+	is($dumped{$name}, $takes eq 'nothing' ? 0 : $rows, "$name is dumped " . ($takes eq 'nothing' ? 'without rows' : 'with them'));
+}
+like($text, qr/CREATE TRIGGER webhook_capture /, 'the trigger of a watched table is in it');
 
 $t->stop;
 done_testing();

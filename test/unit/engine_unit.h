@@ -189,7 +189,7 @@ delivered(int64_t id)
 	WhDelivery *d = outcome();
 
 	assert_int_equal(d->event->id, id);
-	assert_string_equal(d->error, "");
+	assert_string_equal(wh_delivery_error(d), "");
 	assert_int_equal(d->kind, WH_OUT_DELIVERED);
 	assert_int_equal(d->disposal, WH_DO_DONE);
 	wh_delivery_free(d);

@@ -114,9 +114,9 @@ expect(WhOutcomeKind kind)
 	submit(1, 1, "a");
 	d = outcome();
 	if (d->kind != kind)
-		fail_msg("outcome %s: %s", d->word, d->error);
+		fail_msg("outcome %s: %s", d->word, wh_delivery_error(d));
 	if (kind == WH_OUT_ADDRESS)
-		assert_string_equal(d->error, "the endpoint's address may not be dialled");
+		assert_string_equal(wh_delivery_error(d), "the address of the endpoint is not allowed");
 	wh_delivery_free(d);
 	wh_engine_unsubscribe(e, 1); /* forgets that the lane is blocked */
 }

@@ -53,7 +53,7 @@ static const struct
 	{"/status/600", WH_OUT_HTTP_ERROR, "http_error", 600, WH_CLASS_RETRY, "status 600", "status 600"},
 	{"/close", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "mpty reply"},
 	{"/partial", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, "half of it", " 90 bytes "},
-	{"/cut", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, NULL, "within the response's headers"},
+	{"/cut", WH_OUT_RESET, "reset", 200, WH_CLASS_ENDPOINT, NULL, "during the response headers"},
 	{"/garbage", WH_OUT_RESET, "reset", 0, WH_CLASS_ENDPOINT, NULL, "HTTP/0.9"},
 	{"/large", WH_OUT_RESPONSE_TOO_LARGE, "response_too_large", 200, WH_CLASS_RETRY, "0123456789abcdef",
 	 "larger than"},
@@ -64,8 +64,9 @@ static const struct
 	{"https://127.0.0.1:%d/", WH_OUT_TLS, "tls", 0, WH_CLASS_ENDPOINT, NULL, "wrong version number"},
 	{"http://" LABEL ".invalid:%d/", WH_OUT_DNS, "dns", 0, WH_CLASS_ENDPOINT, NULL, "resolve host"},
 	{"http://127.0.0.2:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
-	 "may not be dialled"},
-	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL, "may not be dialled"},
+	 "address of the endpoint is not allowed"},
+	{"http://[::1]:%d/", WH_OUT_ADDRESS, "address_refused", 0, WH_CLASS_RETRY, NULL,
+	 "address of the endpoint is not allowed"},
 	{"ftp://127.0.0.1:%d/", WH_OUT_INTERNAL, "internal", 0, WH_CLASS_RETRY, NULL, "rotocol"},
 };
 
@@ -98,8 +99,8 @@ test_outcomes(void **state)
 		else
 			check_row(name, rows[i].response ? d->response && strcmp(d->response, rows[i].response) == 0
 											 : d->response == NULL);
-		if (rows[i].error[0] == '\0' ? d->error[0] != '\0' : strstr(d->error, rows[i].error) == NULL)
-			fail_msg("%s: error \"%s\"", name, d->error);
+		if (rows[i].error[0] == '\0' ? d->error != NULL : strstr(wh_delivery_error(d), rows[i].error) == NULL)
+			fail_msg("%s: error \"%s\"", name, wh_delivery_error(d));
 		check_row(name, d->started_us >= before && d->started_us <= clock_last);
 		check_row(name, d->first_us == d->started_us);
 		check_row(name, d->duration_us >= 0 && d->duration_us <= clock_last - before);
@@ -266,7 +267,7 @@ test_body_beyond_the_limit(void **state)
 	submit(1, 2, "short");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_BODY_TOO_LARGE);
-	assert_non_null(strstr(d->error, "larger than 20 bytes"));
+	assert_non_null(strstr(wh_delivery_error(d), "larger than 20 bytes"));
 	assert_int_equal(d->disposal, WH_DO_DEAD_LETTER);
 	assert_int_equal(server_requests(), 1);
 	wh_delivery_free(d);
@@ -292,7 +293,7 @@ test_not_taken_by_libcurl(void **state)
 	assert_true(d->attempted);
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
 	assert_int_equal(d->disposal, WH_DO_RETRY);
-	assert_non_null(strstr(d->error, "does not take the request"));
+	assert_non_null(strstr(wh_delivery_error(d), "refused the request"));
 	wh_delivery_free(d);
 }
 
@@ -432,7 +433,7 @@ test_secrets(void **state)
 		assert_true(d->attempted);
 		assert_int_equal(d->kind, WH_OUT_INTERNAL);
 		assert_int_equal(d->disposal, WH_DO_RETRY);
-		assert_non_null(strstr(d->error, "no usable secret"));
+		assert_non_null(strstr(wh_delivery_error(d), "no valid secret"));
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);
 	}

@@ -42,14 +42,14 @@ test_certificates(void **state)
 		submit(1, 1, "a");
 		d = outcome();
 		if (d->kind != rows[i].kind)
-			fail_msg("row %zu: %s, %s", i, d->word, d->error);
+			fail_msg("row %zu: %s, %s", i, d->word, wh_delivery_error(d));
 		assert_string_equal(d->word, rows[i].word);
 		if (d->kind != WH_OUT_DELIVERED)
 		{
 			assert_int_equal(d->class, WH_CLASS_ENDPOINT);
 			assert_int_equal(d->disposal, WH_DO_RETRY);
 			assert_int_equal(d->http_status, 0);
-			assert_true(d->error[0] != '\0');
+			assert_true(d->error != NULL);
 		}
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);

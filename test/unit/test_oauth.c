@@ -155,7 +155,7 @@ test_unusable(void **state)
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_INTERNAL);
-	assert_string_equal(d->error, "a credential of the subscription cannot be used: header");
+	assert_string_equal(wh_delivery_error(d), "invalid credential of the subscription: header");
 	assert_int_equal(server_requests(), 0);
 	wh_delivery_free(d);
 }
@@ -291,7 +291,8 @@ test_no_token(void **state)
 		check_row(rows[i].path, strcmp(d->word, "oauth") == 0);
 		check_row(rows[i].path, d->class == WH_CLASS_ENDPOINT && d->disposal == WH_DO_RETRY);
 		check_row(rows[i].path, d->http_status == 0 && d->response == NULL && d->attempted);
-		check_row(d->error, strncmp(d->error, rows[i].error, strlen(rows[i].error)) == 0);
+		check_row(wh_delivery_error(d),
+				  strncmp(wh_delivery_error(d), rows[i].error, strlen(rows[i].error)) == 0);
 		check_row(rows[i].path, requests_to("/from") == 0);
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);
@@ -315,8 +316,8 @@ test_address(void **state)
 	submit(1, 1, "a");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_OAUTH);
-	assert_string_equal(d->error,
-						"no answer from the token endpoint: the endpoint's address may not be dialled");
+	assert_string_equal(wh_delivery_error(d),
+						"no answer from the token endpoint: the address of the endpoint is not allowed");
 	wh_delivery_free(d);
 }
 

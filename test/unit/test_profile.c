@@ -88,7 +88,7 @@ test_wrong_secret(void **state)
 	submit(1, 7, "a");
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_non_null(strstr(d->error, "no usable secret"));
+	assert_non_null(strstr(wh_delivery_error(d), "no valid secret"));
 	assert_int_equal(server_requests(), 0);
 	wh_delivery_free(d);
 }
@@ -139,7 +139,7 @@ test_rejected(void **state)
 	d = outcome();
 	assert_string_equal(d->word, "rejected");
 	assert_int_equal(d->http_status, 200);
-	assert_string_equal(d->error, "not_found: no such player");
+	assert_string_equal(wh_delivery_error(d), "not_found: no such player");
 	assert_int_equal(d->class, WH_CLASS_RETRY);
 	assert_int_equal(d->disposal, WH_DO_RETRY);
 	assert_int_equal(d->due_us, clock_last + SECOND);
@@ -152,7 +152,7 @@ test_rejected(void **state)
 	subscribe_as(&strict, at("/refuse"), "mysecret");
 	submit(1, 3, "b");
 	d = outcome();
-	assert_string_equal(d->error, "the endpoint answered with status 200, and that it failed");
+	assert_string_equal(wh_delivery_error(d), "the endpoint answered with status 200 and reported a failure");
 	wh_delivery_free(d);
 
 	/* any other 200 is a success */
@@ -174,8 +174,7 @@ test_unusable(void **state)
 	submit(1, 1, "a");
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_string_equal(d->error,
-						"the profile cannot be used: its envelope: there is no variable \"nothing\"");
+	assert_string_equal(wh_delivery_error(d), "invalid profile: its envelope: unknown variable \"nothing\"");
 	wh_delivery_free(d);
 	bad.envelope = own.envelope;
 	bad.event_prefix = NULL;
@@ -183,8 +182,7 @@ test_unusable(void **state)
 	submit(1, 2, "b");
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_string_equal(d->error,
-						"the profile cannot be used: its row: a column that must have a value has none");
+	assert_string_equal(wh_delivery_error(d), "invalid profile: its row: a required column is null");
 	wh_delivery_free(d);
 	assert_int_equal(server_requests(), 0);
 }
@@ -204,7 +202,7 @@ test_long_header(void **state)
 	submit(1, 1, name);
 	d = outcome();
 	assert_string_equal(d->word, "internal");
-	assert_non_null(strstr(d->error, "a header is longer than 8192 bytes"));
+	assert_non_null(strstr(wh_delivery_error(d), "a header is longer than 8192 bytes"));
 	wh_delivery_free(d);
 	submit(1, 2, "a");
 	delivered(2);

@@ -93,9 +93,9 @@ test_unusable(void **state)
 		submit(1, (int64_t) i + 1, "a");
 		d = outcome();
 		check_row(rows[i].kind, d->kind == WH_OUT_INTERNAL && d->disposal == WH_DO_RETRY);
-		snprintf(error, sizeof(error), "a credential of the subscription cannot be used: %.*s",
+		snprintf(error, sizeof(error), "invalid credential of the subscription: %.*s",
 				 (int) strcspn(rows[i].kind, ":"), rows[i].kind);
-		assert_string_equal(d->error, error);
+		assert_string_equal(wh_delivery_error(d), error);
 		wh_delivery_free(d);
 		wh_engine_unsubscribe(e, 1);
 	}
@@ -140,7 +140,7 @@ test_proxy(void **state)
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_PROXY);
 	assert_int_equal(d->http_status, 0);
-	assert_null(strstr(d->error, "u:p"));
+	assert_null(strstr(wh_delivery_error(d), "u:p"));
 	wh_delivery_free(d);
 	r = server_request(0);
 	assert_memory_equal(r.head, "CONNECT nowhere.test:443 HTTP/1.1\r\n", 35);
@@ -153,7 +153,7 @@ test_proxy(void **state)
 	submit(1, 3, "c");
 	d = outcome();
 	assert_int_equal(d->kind, WH_OUT_PROXY);
-	assert_string_equal(d->error, "the proxy's name does not resolve");
+	assert_string_equal(wh_delivery_error(d), "the proxy's name does not resolve");
 	wh_delivery_free(d);
 }
 

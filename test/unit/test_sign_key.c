@@ -25,42 +25,42 @@ test_secrets(void **state)
 	} rows[] = {
 		{SECRET_A, 24, NULL},
 		{SECRET_B, 24, NULL},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", 0, "it does not hold 24 to 64 bytes"}, /* 23 */
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRY=", 0, "it does not encode 24 to 64 bytes"}, /* 23 */
 		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 24, NULL},
 		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA==", 25, NULL},
 		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk=", 26, NULL},
 		{"whsec_" BYTES_63, 63, NULL},
-		{"whsec_" BYTES_63 "P", 0, "what follows whsec_ is not valid base64"}, /* not a multiple of 4 */
+		{"whsec_" BYTES_63 "P", 0, "the text after whsec_ is not valid base64"}, /* not a multiple of 4 */
 		{"whsec_" BYTES_63 "Pw==", 64, NULL},
-		{"whsec_" BYTES_63 "P0A=", 0, "it does not hold 24 to 64 bytes"}, /* 65 */
-		{"whsec_" BYTES_63 "P0BB", 0, "it does not hold 24 to 64 bytes"}, /* 66 */
-		{"whsec_" BYTES_63 "P0BBQkM=", 0, "it does not hold 24 to 64 bytes"},
+		{"whsec_" BYTES_63 "P0A=", 0, "it does not encode 24 to 64 bytes"}, /* 65 */
+		{"whsec_" BYTES_63 "P0BB", 0, "it does not encode 24 to 64 bytes"}, /* 66 */
+		{"whsec_" BYTES_63 "P0BBQkM=", 0, "it does not encode 24 to 64 bytes"},
 		{"", 0, "it does not begin with whsec_"},
 		{"whsec", 0, "it does not begin with whsec_"},
 		{"WHSEC_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 0, "it does not begin with whsec_"},
 		{" whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 0, "it does not begin with whsec_"},
 		{"AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 0, "it does not begin with whsec_"},
-		{"whsec_", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_====", 0, "what follows whsec_ is not valid base64"},
+		{"whsec_", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_====", 0, "the text after whsec_ is not valid base64"},
 		/* 25 bytes: padding missing, short, too much, in the wrong place */
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA=", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXG===", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX====", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA=A", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AA==AwQFBgcICQoLDA0ODxAREhMUFRYXGBka", 0, "what follows whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA=", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXG===", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX====", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGA=A", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AA==AwQFBgcICQoLDA0ODxAREhMUFRYXGBka", 0, "the text after whsec_ is not valid base64"},
 		/* bits behind the last byte that are not zero */
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGB==", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBl=", 0, "what follows whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGB==", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBl=", 0, "the text after whsec_ is not valid base64"},
 		/* strangers, at either end and between */
-		{"whsec_ AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\n", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk\n", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0O xAREhMUFRYXGBka", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0O-xAREhMUFRYXGBka", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0O_xAREhMUFRYXGBka", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0O\xffxAREhMUFRYXGBka", 0, "what follows whsec_ is not valid base64"},
-		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX----", 0, "what follows whsec_ is not valid base64"},
+		{"whsec_ AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX\n", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBk\n", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0O xAREhMUFRYXGBka", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0O-xAREhMUFRYXGBka", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0O_xAREhMUFRYXGBka", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0O\xffxAREhMUFRYXGBka", 0, "the text after whsec_ is not valid base64"},
+		{"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX----", 0, "the text after whsec_ is not valid base64"},
 		{"whsk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX", 0, "it does not begin with whsec_"},
 	};
 
@@ -96,17 +96,18 @@ test_secrets_ed25519(void **state)
 	} rows[] = {
 		{wh_secret_decode, SECRET_A, "it does not begin with whsk_"},
 		{wh_secret_decode, PUBLIC_D, "it does not begin with whsk_"},
-		{wh_secret_decode, "whsk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", "it does not hold 64 bytes"},
-		{wh_secret_decode, "whsk_1SiA", "it does not hold 64 bytes"},
-		{wh_secret_decode, "whsk_1SiA?", "what follows whsk_ is not valid base64"},
+		{wh_secret_decode,
+		 "whsk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=", "it does not encode 64 bytes"},
+		{wh_secret_decode, "whsk_1SiA", "it does not encode 64 bytes"},
+		{wh_secret_decode, "whsk_1SiA?", "the text after whsk_ is not valid base64"},
 		/* one letter of the public half is another */
 		{wh_secret_decode,
 		 "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6KvA==",
-		 "its public half does not belong to its secret half"},
+		 "its public key does not belong to its seed"},
 		{wh_verifier_decode, SECRET_A, "it does not begin with whsk_"},
-		{wh_verifier_decode, "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "it does not hold 32 bytes"},
+		{wh_verifier_decode, "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "it does not encode 32 bytes"},
 		{wh_verifier_decode, "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4",
-		 "what follows whpk_ is not valid base64"},
+		 "the text after whpk_ is not valid base64"},
 	};
 
 	(void) state;
@@ -138,10 +139,10 @@ test_secrets_raw(void **state)
 		{"\xc3\xa9", NULL}, /* beyond ASCII */
 		{"x", NULL},
 		{"", "it is empty"},
-		{"my\tsecret", "it holds a control character"},
-		{"mysecret\n", "it holds a control character"},
-		{"\x7f", "it holds a control character"},
-		{"my\x1bsecret", "it holds a control character"},
+		{"my\tsecret", "it contains a control character"},
+		{"mysecret\n", "it contains a control character"},
+		{"\x7f", "it contains a control character"},
+		{"my\x1bsecret", "it contains a control character"},
 	};
 	WhKey key;
 	const char *why;

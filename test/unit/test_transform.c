@@ -45,7 +45,7 @@ test_skipped(void **state)
 	skipped();
 	d = ended(1, "skipped", WH_DO_DONE);
 	assert_int_equal(d->http_status, 0);
-	assert_string_equal(d->error, "");
+	assert_string_equal(wh_delivery_error(d), "");
 	wh_delivery_free(d);
 	handed_out(2); /* its lane goes on */
 	made("2");
@@ -68,7 +68,7 @@ test_failed(void **state)
 	handed_out(1);
 	failed(WH_OUT_TRANSFORM, "division by zero");
 	d = ended(1, "transform_failed", WH_DO_RETRY);
-	assert_string_equal(d->error, "division by zero");
+	assert_string_equal(wh_delivery_error(d), "division by zero");
 	assert_int_equal(d->attempts, 1);
 	assert_true(d->first_us > 0);
 	assert_in_range(d->due_us - d->started_us, SECOND, 2 * SECOND - 1); /* by the schedule */
@@ -98,8 +98,8 @@ test_message(void **state)
 	handed_out(1);
 	failed(WH_OUT_TRANSFORM, text);
 	d = ended(1, "transform_failed", WH_DO_RETRY);
-	assert_int_equal(strlen(d->error), WH_ERROR_MAX - 2);
-	assert_int_equal(strspn(d->error, "x"), WH_ERROR_MAX - 2);
+	assert_int_equal(strlen(wh_delivery_error(d)), WH_ERROR_MAX - 2);
+	assert_int_equal(strspn(wh_delivery_error(d), "x"), WH_ERROR_MAX - 2);
 	wh_delivery_free(d);
 }
 
@@ -312,7 +312,7 @@ test_no_memory(void **state)
 	handed_out(1);
 	failed(WH_OUT_INTERNAL, "out of memory");
 	d = ended(1, "internal", WH_DO_RETRY);
-	assert_string_equal(d->error, "out of memory");
+	assert_string_equal(wh_delivery_error(d), "out of memory");
 	wh_delivery_free(d);
 	assert_int_equal(server_requests(), 0);
 }

@@ -2,13 +2,13 @@
  * clock.c
  *	  The worker's two clocks.
  *
- * Whatever waits in this process, waits by a clock that nobody sets. The wall
- * clock is for people, for receivers (signatures carry it), and for what must
- * outlive the process, above all webhook.pending.next_attempt_at. Times go from one to the
- * other in the store alone, by one difference, which follows the wall clock
- * while that merely drifts. When it jumps, the loop moves what waits in tables
- * by as much (worker.c, wh_store_move_waits), and only with that commit does the
- * difference follow.
+ * Everything that waits in this process waits by a clock that nobody sets. The
+ * system clock is for people, for receivers (signatures carry it), and for what
+ * must outlive the process, above all webhook.pending.next_attempt_at. Only the
+ * store converts between the two, by one difference, which follows the system
+ * clock while that merely drifts. When the system clock jumps, the loop moves the
+ * times in tables by as much (wh_follow_clock, wh_store_move_waits), and the
+ * difference follows only with that commit.
  *
  * Owns that difference. No locking: one process.
  */
@@ -18,12 +18,12 @@
 #include "monotonic.h"
 #include "settings.h"
 
-#define DRIFT_US USECS_PER_SEC /* so much at a look is no jump */
+#define DRIFT_US USECS_PER_SEC /* between two looks, less than this is no jump */
 
-static TimestampTz began = 0;       /* the wall clock when this began; 0: not yet */
+static TimestampTz began = 0;       /* the system clock when this began; 0: not yet */
 static TimestampTz began_at = 0;    /* the same moment by the monotonic clock */
-static int64 difference = 0;        /* tables' time less ours */
-static int64 ahead = 0;             /* how far it was set ahead, within the retention */
+static int64 difference = 0;        /* tables' time minus ours */
+static int64 ahead = 0;             /* how far the system clock was set ahead within the retention */
 static TimestampTz ahead_since = 0; /* by our time */
 
 TimestampTz

@@ -26,27 +26,26 @@ wh_timestamp_of(int64 unix_us)
 }
 
 /*
- * The time by which the worker waits. It begins as the wall clock's when the
- * process does, and from then on nobody sets it.
+ * The time by which the worker waits. It starts as the system clock's when the
+ * process does; from then on nobody sets it.
  */
 extern TimestampTz wh_now(void);
 
-/* Between that time and the one in our tables; 0 ("never") and the infinities stay what they are. */
+/* Convert between that time and the one in our tables. 0 ("never") and the infinities stay. */
 extern TimestampTz wh_table_time(TimestampTz at);
 extern TimestampTz wh_own_time(TimestampTz at);
 
 /*
- * Has somebody set the wall clock? By how much (microseconds), or 0. Until
- * wh_clock_adopt() the times in tables are still reckoned by the wall clock as it
- * was: what waits there is moved, and both agree, or neither has happened.
+ * By how many microseconds the system clock was set, or 0. Until wh_clock_adopt()
+ * times in tables still count by the clock as it was: the caller moves those times
+ * and adopts the jump together, or does neither.
  */
 extern int64 wh_clock_jump(void);
 extern void wh_clock_adopt(int64 jump);
 
 /*
- * Now, for the question how old a row is: the wall clock, but without what it
- * has been set ahead within the retention. So nothing is old because somebody
- * has moved the clock a moment ago.
+ * Now, for the age of rows: the system clock, minus what it was set ahead within
+ * the retention. So no row becomes old because somebody has just set the clock.
  */
 extern TimestampTz wh_age_clock(void);
 

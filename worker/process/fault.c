@@ -2,18 +2,18 @@
  * fault.c
  *	  What happens at the points of fault.h, in the library built for tests.
  *
- * A file webhook.fault in the data directory says it, in one line:
+ * One line in the file webhook.fault in the data directory says what:
  *
- *	  settling kill 3		at the third time that this point is passed: SIGKILL
+ *	  settling kill 3		SIGKILL at the third time that this point is passed
  *	  settling error 1		an ERROR
  *	  settling fatal 1		a FATAL error, which ends the process and cannot be caught
- *	  filter kill 0			SIGKILL each time, until the file is gone
+ *	  filter kill 0			SIGKILL each time, until the file is removed
  *	  malloc 1000			each allocation fails with a chance of 1 in 1,000,
- *							from the next point passed until the file is gone
+ *							from the next point passed until the file is removed
  *
- * The first three happen once: the file is removed before. Linked with --wrap, so
+ * The first three happen once: the file is removed first. Linked with --wrap, so
  * that malloc, calloc and realloc of this library, and of nothing else in the
- * process, come through here. Called from everywhere in the worker.
+ * process, come through here.
  */
 #include "postgres.h"
 

@@ -1,10 +1,10 @@
 /*
  * fault.h
- *	  Points at which a test may have the worker die.
+ *	  Points at which a test may make the worker die.
  *
  * Each names the moment just before or after something that must not be torn
- * apart. They are compiled in for the tests in test/fault only (make
- * FAULTS=1); in the library that people install there is nothing of them.
+ * apart. They are compiled only for the tests in test/fault (make FAULTS=1). The
+ * library that people install has none of them.
  */
 #ifndef WEBHOOK_FAULT_H
 #define WEBHOOK_FAULT_H

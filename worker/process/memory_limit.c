@@ -2,28 +2,26 @@
  * memory_limit.c
  *	  A limit of this process's memory that the kernel keeps.
  *
- * It is RLIMIT_DATA. Since Linux 4.7 that counts every private mapping that can
- * be written: brk, and with it malloc and palloc, whatever mmap is called for
- * by them, by libcurl, OpenSSL or a procedural language, and the stacks of
- * threads, each with its whole size as soon as it exists. It does not count
- * memory shared with the server (shared_buffers, dynamic shared memory), the
- * code of libraries, and the stack of the process itself, which has
- * RLIMIT_STACK and max_stack_depth. RLIMIT_AS would count shared_buffers, and
- * RLIMIT_RSS is not kept by Linux at all.
+ * It is RLIMIT_DATA. Since Linux 4.7 that counts every private writable mapping:
+ * brk, and with it malloc and palloc; whatever libcurl, OpenSSL or a procedural
+ * language gets from mmap; and the stacks of threads, each with its whole size as
+ * soon as it exists. It does not count memory shared with the server
+ * (shared_buffers, dynamic shared memory), the code of libraries, or the stack of
+ * the process itself, which has RLIMIT_STACK and max_stack_depth. RLIMIT_AS would
+ * count shared_buffers, and Linux does not enforce RLIMIT_RSS.
  *
- * At the limit brk and mmap fail with ENOMEM. So malloc returns NULL, which the
- * engine, libcurl and OpenSSL take for the failure of what they were doing, and
- * palloc raises an ERROR with the code out_of_memory, which rolls back the step
- * it is met in. Nothing is killed; the OOM killer, whose SIGKILL of one process
- * restarts the whole server, never has a reason to look at this one.
+ * At the limit brk and mmap fail with ENOMEM. Then malloc returns NULL, and the
+ * engine, libcurl and OpenSSL fail the operation at hand; palloc raises an ERROR
+ * with the code out_of_memory, which rolls back the current step. Nothing is
+ * killed. The OOM killer, whose SIGKILL of one process restarts the whole server,
+ * never has a reason to look at this process.
  *
- * malloc is told to take large blocks from mmap and to keep to that. By itself
- * it moves that bound up to 32 MB as soon as such a block is freed, and what was
- * once needed for a large event would stay with the process, in pieces.
+ * malloc is told to take large blocks from mmap and to keep doing so. By itself
+ * it raises that threshold up to 32 MB as soon as such a block is freed, and what a
+ * large event needed once would stay with the process, in pieces.
  *
- * Owns the process's soft limit. Calls nothing that allocates, so that all of
- * it may be used when there is no memory left. Used by the worker, and by
- * whatever process of ours runs what it cannot trust.
+ * Owns the process's soft limit. Nothing here allocates, so all of it works when
+ * there is no memory left.
  */
 #include "postgres.h"
 
@@ -39,16 +37,16 @@
 #include "memory_limit.h"
 
 #define MMAP_FROM (1024 * 1024)   /* blocks of this size and more are mappings of their own */
-#define THREAD_STACK (512 * 1024) /* of libcurl's look-ups of names, which would be 8 MB each */
+#define THREAD_STACK (512 * 1024) /* for libcurl's name look-ups, which would have 8 MB each */
 #define EVENTS_PER_LIMIT 8
-#define COMING_DOWN (16 * 1024 * 1024) /* above what is in use, for one that is */
+#define COMING_DOWN (16 * 1024 * 1024) /* kept above what is in use while a limit comes down */
 #define PAGE_MAX (8 * 1024 * 1024)
-#define RESERVE 16 /* a sixteenth of the limit */
+#define RESERVE 16 /* this part of the limit */
 
-static bool known = false;           /* is `before`? */
+static bool known = false;           /* is `before` set? */
 static struct rlimit before;         /* what this process was given */
-static rlim_t limit = RLIM_INFINITY; /* what is wanted */
-static rlim_t top = RLIM_INFINITY;   /* what is kept: more, while one that is too low comes down */
+static rlim_t limit = RLIM_INFINITY; /* as it was asked to be */
+static rlim_t top = RLIM_INFINITY;   /* as it is now: more, while it comes down to one below what is in use */
 
 static bool
 set_soft(rlim_t soft)
@@ -58,7 +56,7 @@ set_soft(rlim_t soft)
 	return setrlimit(RLIMIT_DATA, &now) == 0;
 }
 
-/* Without the reserve; `top` is with it. */
+/* Without the reserve, which `top` includes. */
 static rlim_t
 usual(void)
 {
@@ -78,7 +76,7 @@ wh_memory_limit_set(size_t bytes)
 		mallopt(M_TRIM_THRESHOLD, 2 * MMAP_FROM);
 #endif
 	}
-	/* RLIM_INFINITY is the largest number of its type; what keeps to parts of the limit does so in any case */
+	/* RLIM_INFINITY is the largest number of its type, so Min() works; parts of the limit hold in any case */
 	limit = bytes == 0 ? before.rlim_cur : Min((rlim_t) bytes, before.rlim_cur);
 	top = Max(limit, limit == RLIM_INFINITY ? 0 : (rlim_t) wh_memory_used() + COMING_DOWN);
 	top = Min(top, before.rlim_cur);
@@ -127,7 +125,7 @@ wh_memory_used(void)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	/* size resident shared text lib data: the sixth, which has the process's stack in it as well */
+	/* "size resident shared text lib data": the sixth field, which includes the process's stack */
 	for (int field = 0; field < 5; field++)
 	{
 		at = strchr(at, ' ');
@@ -190,7 +188,7 @@ wh_event_size_max(void)
 bool
 wh_memory_has(size_t bytes)
 {
-	/* as large as this it is a mapping, which takes nothing of what malloc has and leaves nothing behind */
+	/* a block this large is a mapping: it takes nothing from malloc's heap and leaves nothing behind */
 	void *block = malloc(Max(bytes, MMAP_FROM));
 
 	free(block);

@@ -1,7 +1,7 @@
 /*
  * memory_limit.h
- *	  The limit of this process's memory: what happens at it, and what it counts,
- *	  is told at the top of memory_limit.c.
+ *	  The limit of this process's memory. The top of memory_limit.c says what it
+ *	  counts and what happens at it.
  */
 #ifndef WEBHOOK_MEMORY_LIMIT_H
 #define WEBHOOK_MEMORY_LIMIT_H
@@ -10,56 +10,54 @@
 #include <stddef.h>
 
 /*
- * From now on this process has at most so many bytes; 0: as many as it had been
- * given when it started. A lower limit that somebody else has set stays. May be
- * called again, with more or less: one that is lower than what is in use comes
- * down as that gets free, looked at by wh_memory_limit_look; else nothing could
- * be done to free it. False, with errno, where the limit could not be set.
+ * Limit this process to so many bytes; 0: to what it was given when it started. A
+ * lower limit that somebody else has set stays. May be called again, with more or
+ * less. A limit below what is in use comes down step by step in
+ * wh_memory_limit_look, as memory is freed; otherwise there would be no memory to
+ * free any. False, with errno: the limit could not be set.
  */
 extern bool wh_memory_limit_set(size_t bytes);
 extern void wh_memory_limit_look(void);
 
 /*
- * From now on, and until wh_memory_limit_restore, this process may grow by at
- * most so many bytes beyond what it has, and not beyond its limit either. Does
- * not nest: the last one counts. False where it cannot be had (no /proc): then
- * the limit stays as it is.
+ * Until wh_memory_limit_restore, this process may grow by at most so many bytes,
+ * and not beyond its limit. Does not nest: the last one counts. False: not
+ * possible here (no /proc), and the limit stays as it is.
  */
 extern bool wh_memory_limit_narrow(size_t more);
 extern void wh_memory_limit_restore(void);
 
 /*
- * A part of the limit, a sixteenth, is kept back: for writing down what has
- * ended, without which nothing else gets free, and for what is to be done about
- * an error. Until wh_memory_limit_restore it may be used.
+ * A sixteenth of the limit is a reserve: for settling, without which no memory is
+ * freed, and for handling errors. It may be used until wh_memory_limit_restore.
  */
 extern void wh_memory_limit_use_reserve(void);
 
 /*
- * Threads made from now on have small stacks: for a process in which nobody but
- * libcurl makes any, because a stack counts with its whole size. Where a
- * language's threads might come, leave it.
+ * Threads made from now on have small stacks, because a stack counts with its
+ * whole size. Only for a process in which nothing except libcurl makes threads,
+ * not for one that runs procedural languages.
  */
 extern void wh_memory_small_stacks(void);
 
 /* What this process may use, as it was set; SIZE_MAX: without limit. */
 extern size_t wh_memory_limit(void);
 
-/* What of it is in use, in whole pages; 0: it cannot be known. */
+/* How much of it is in use, in whole pages; 0: unknown. */
 extern size_t wh_memory_used(void);
 
 /*
- * What a part of the limit is, for whoever keeps to it by himself: so that the
- * limit itself is rarely met. Never more than `most`.
+ * A part of the limit, for code that bounds itself, so that the limit itself is
+ * rarely met. Never more than `most`.
  */
 extern size_t wh_memory_part(size_t part, size_t most);
 
-/* Bytes of events that are read, or taken, at once; one event is, whatever its size. */
+/* Bytes of events that are read or fetched at once. One event always is, whatever its size. */
 extern size_t wh_page_bytes_max(void);
 
 /*
- * Could so much be had now? Nothing is taken. For steps that cannot be undone
- * once they have begun, and can be put off.
+ * Is so much available now? Takes nothing. For steps that can be put off, but not
+ * undone once they have begun.
  */
 extern bool wh_memory_has(size_t bytes);
 

@@ -1,16 +1,16 @@
 /*
  * stop.c
- *	  SIGTERM, also in the midst of something that takes long.
+ *	  SIGTERM, even during something that takes long.
  *
  * Whoever stops the server, drops the database or terminates the worker sends
- * SIGTERM and waits. Between two steps the loop sees that and leaves in order.
- * Within one (a filter, a lock, somebody's trigger on our tables, the reading of a
- * large event) the step is cancelled as a statement is, and again with each error, so
- * that nobody who catches the first one can go on. It is rolled back as any step that fails;
- * nothing is counted for it, and the loop leaves.
+ * SIGTERM and waits. Between two steps the loop notices that and stops in order.
+ * Within a step (a filter, a lock, a user's trigger on our tables, the reading of
+ * a large event) the step is cancelled like a statement, and again with each
+ * error, so that code which catches the first error cannot go on. It is rolled
+ * back like any step that fails, nothing is counted for it, and the loop stops.
  *
- * Owns the handler of SIGTERM. The server's flag, ShutdownRequestPending, stays
- * what says that somebody wants the process to end.
+ * Owns the handler of SIGTERM. The server's flag ShutdownRequestPending still says
+ * whether somebody wants the process to end.
  */
 #include "postgres.h"
 
@@ -20,11 +20,11 @@
 
 #include "stop.h"
 
-static void tell_again(void *arg);
+static void cancel_again(void *arg);
 
 static volatile sig_atomic_t may_cancel = false;
 static bool noticed = false;
-static ErrorContextCallback on_error = {.callback = tell_again};
+static ErrorContextCallback on_error = {.callback = cancel_again};
 
 static void
 cancel(void)
@@ -33,9 +33,9 @@ cancel(void)
 		InterruptPending = QueryCancelPending = true;
 }
 
-/* Called for every error in a step: whoever catches the one that we raised is told again. */
+/* At every error in a step: code that catches our cancel gets the next one. */
 static void
-tell_again(void *arg)
+cancel_again(void *arg)
 {
 	cancel();
 }
@@ -63,7 +63,7 @@ wh_stop_may_cancel(void)
 	on_error.previous = error_context_stack;
 	error_context_stack = &on_error;
 	may_cancel = true;
-	cancel(); /* it may have come a moment ago */
+	cancel(); /* the signal may have come a moment ago */
 }
 
 void
@@ -73,7 +73,7 @@ wh_stop_may_not_cancel(void)
 	if (error_context_stack == &on_error)
 		error_context_stack = on_error.previous;
 	if (ShutdownRequestPending)
-		QueryCancelPending = false; /* it may have come too late */
+		QueryCancelPending = false; /* the cancel may have come too late */
 }
 
 void

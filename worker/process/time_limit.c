@@ -1,19 +1,19 @@
 /*
  * time_limit.c
- *	  A clock for code that somebody else has written: filters, transforms.
+ *	  A time limit for code that others have written: filters, transforms.
  *
- * When the time is over, the code is cancelled as a statement is: at its next
- * look for interrupts. It cannot evade that by catching the error, because it
- * is cancelled again with each error, and every AGAIN_MS.
+ * When the time is over, the code is cancelled like a statement: at its next check
+ * for interrupts. It cannot evade that by catching the error, because it is
+ * cancelled again with each error, and every AGAIN_MS.
  *
- * What only computes is given time of the processor, not of the clock: on a machine that
- * is busy with other things it is not its fault how long it takes. What it has used is
- * looked at when so much has passed by the clock, and counts from there: so it is cancelled when
- * it has used as much as it may, or up to twice as much.
+ * Code that only computes gets processor time instead of elapsed time: on a busy
+ * machine it is not to blame for how long it takes. Its use of the processor is
+ * first looked at when that much time has elapsed, and counts from there. So it is
+ * cancelled after using between one and two times what it may.
  *
- * To begin and to end costs two looks at the time and no system call as a rule:
- * the server's timeouts leave a signal on its way where the next one is due
- * later, so there is about one per time limit, however often it begins.
+ * Begin and end cost two looks at the time and usually no system call: the
+ * server's timeouts leave a signal pending when the next one is due later, so there
+ * is about one per time limit, however often it begins.
  *
  * Owns its timeout. One limit at a time: they do not nest.
  */
@@ -29,19 +29,19 @@
 
 #include "time_limit.h"
 
-#define AGAIN_MS 100 /* it is told again that often that its time is over */
-#define LOOK_MS 10   /* and looked at that often how much it has used */
+#define AGAIN_MS 100 /* how often it is cancelled again */
+#define LOOK_MS 10   /* how often its use of the processor is looked at */
 
-static void tell_again(void *arg);
+static void cancel_again(void *arg);
 
 static TimeoutId timeout;
-static volatile sig_atomic_t told = 0; /* how often since the beginning that its time is over */
+static volatile sig_atomic_t cancelled = 0; /* times since the limit began */
 static bool begun = false;
-static int64 cpu_ms = 0;  /* what it may use; 0: it is the clock that counts */
-static int64 used_ms = 0; /* the process, when it was looked at first; 0: not yet */
-static ErrorContextCallback on_error = {.callback = tell_again};
+static int64 cpu_ms = 0;  /* what it may use; 0: elapsed time counts */
+static int64 used_ms = 0; /* by the process at the first look; 0: not looked at yet */
+static ErrorContextCallback on_error = {.callback = cancel_again};
 
-/* What this process has used; may be called in a signal handler. */
+/* What this process has used; safe in a signal handler. */
 static int64
 used_now_ms(void)
 {
@@ -64,16 +64,16 @@ time_is_over(void)
 		if (now - used_ms < cpu_ms)
 			return;
 	}
-	told = told + 1;
+	cancelled = cancelled + 1;
 	InterruptPending = QueryCancelPending = true;
 	SetLatch(MyLatch);
 }
 
-/* Called for every error: whoever catches the one that we raised is told again. */
+/* At every error: code that catches our cancel gets the next one. */
 static void
-tell_again(void *arg)
+cancel_again(void *arg)
 {
-	if (told > 0)
+	if (cancelled > 0)
 		InterruptPending = QueryCancelPending = true;
 }
 
@@ -88,7 +88,7 @@ begin(int ms, int every_ms)
 {
 	Assert(!begun);
 	begun = true;
-	told = 0;
+	cancelled = 0;
 	on_error.previous = error_context_stack;
 	error_context_stack = &on_error;
 	enable_timeout_every(timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms), every_ms);
@@ -118,12 +118,12 @@ wh_time_limit_end(void)
 		return false;
 	begun = false;
 	disable_timeout(timeout, false);
-	/* whoever has caught an error has taken it off already */
+	/* catching an error has removed it already */
 	if (error_context_stack == &on_error)
 		error_context_stack = on_error.previous;
-	exceeded = told > 0;
-	told = 0;
-	/* it may have returned in that very moment; but who wants the process to end still does */
+	exceeded = cancelled > 0;
+	cancelled = 0;
+	/* the code may have returned just then; but a stop of the process stays wanted */
 	if (exceeded && !ShutdownRequestPending)
 		QueryCancelPending = false;
 	return exceeded;

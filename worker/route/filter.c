@@ -2,24 +2,25 @@
  * filter.c
  *	  Running a subscription's filter, in bounded time and memory.
  *
- * Runs in a subtransaction. A filter is the server's own jsonpath, which looks
- * for interrupts at each step of a path. So a clock (time_limit.c) ends most
- * that take too long. It does not look while it compares two sequences, each
- * value of the one with each of the other: two arrays of 40,000 numbers are
- * 1,600,000,000 comparisons, and half a minute in which nothing can end it but
- * the process. So a filter that does that, of an event with enough values for
- * it to take long, is run apart: in a child that is forked for it, has nothing
- * to do but this, and is ended by the kernel when it has used its time of the
- * processor. Nobody else notices that: to the postmaster it is no child. It
- * costs about a millisecond, where the others cost a few microseconds.
+ * Runs in a subtransaction. A filter is the server's own jsonpath, which checks for
+ * interrupts at each step of a path, so a time limit (time_limit.c) ends most
+ * filters that take too long. It does not check while it compares two sequences,
+ * each value of one with each of the other: two arrays of 40,000 numbers are
+ * 1,600,000,000 comparisons, half a minute in which nothing can end it except the
+ * end of the process. So a filter that does that, on an event with enough values
+ * for it to take long, is run apart: in a forked child that has nothing else to do
+ * and that the kernel ends when it has used its processor time. Nobody else notices:
+ * the postmaster does not know of it. That costs about a millisecond, other filters
+ * a few microseconds.
  *
- * Everything else that does not look for interrupts is bounded by the event: to
- * compare with a constant, to multiply two numbers of 100,000 digits.
+ * Everything else without checks for interrupts is bounded by the event: comparing
+ * with a constant, multiplying two numbers of 100,000 digits.
  *
  * Owns the child while it runs.
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -40,13 +41,14 @@
 #include "fault.h"
 #include "filter.h"
 #include "settings.h"
-#include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 #include "time_limit.h"
 
-#define COMPARISONS_MAX 1000000 /* that are made without a look for interrupts: some 20 ms */
-#define BYTES_PER_COMPARISON 16 /* of a string, compared while one comparison is made */
-#define TOO_LONG (-1)           /* no status that a process ends with */
-#define WAIT_MS 1000            /* a child is waited for so long, and so many times the limit */
+#define COMPARISONS_MAX 1000000 /* without a check for interrupts: some 20 ms */
+#define BYTES_PER_COMPARISON 16 /* of strings, compared in the time of one comparison */
+#define TOO_LONG (-1)           /* not a status that a process can end with */
+#define WAIT_MS 1000            /* a child is waited for this long, plus so many times the limit */
 #define WAIT_TIMES 10
 
 /*
@@ -55,7 +57,7 @@
 
 static void look(JsonPathItem *item, WhFilterShape *shape);
 
-/* May it be more than one value? Literals and what arithmetic makes are one. */
+/* May it be more than one value? Literals and results of arithmetic are one. */
 static bool
 is_sequence(JsonPathItem *item)
 {
@@ -117,7 +119,7 @@ static void
 look(JsonPathItem *item, WhFilterShape *shape)
 {
 	JsonPathItem next;
-	int n_any = 0; /* along one path: what is below what is below a value is found many times */
+	int n_any = 0; /* ** in one path: with two of them a value is found many times */
 
 	check_stack_depth();
 	for (;;)
@@ -208,7 +210,7 @@ took_too_long(void)
 	pg_unreachable();
 }
 
-/* Of as many values as that, may it compare more than can be waited for? */
+/* With this event's values, may it compare more than can be waited for? */
 static bool
 is_long(WhFilterShape shape, const Jsonb *event)
 {
@@ -232,7 +234,7 @@ is_long(WhFilterShape shape, const Jsonb *event)
  * The child
  */
 
-/* What it answers: whether it is true, or an error. */
+/* What the child answers: true, false, or an error. */
 typedef struct Answer
 {
 	char what; /* 't', 'f', 'e' */
@@ -240,13 +242,13 @@ typedef struct Answer
 	char message[200];
 } Answer;
 
-/* It was forked from a process with threads, locks and a latch: it evaluates, answers and is gone. */
+/* Forked from a process with threads, locks and a latch: it evaluates, answers and exits. */
 wh_noreturn static void
 be_the_child(int fd, pid_t parent, struct varlena *filter, const Jsonb *event)
 {
 	static const int signals[] = {SIGTERM, SIGINT,  SIGALRM, SIGHUP, SIGUSR1,
 								  SIGUSR2, SIGQUIT, SIGCHLD, SIGPROF};
-	/* SIGPROF ends it when it has used so much of the processor's time */
+	/* SIGPROF ends it when it has used this much processor time */
 	struct itimerval cpu = {.it_value = {wh_filter_timeout / 1000, wh_filter_timeout % 1000 * 1000}};
 	Answer answer = {.what = 'f'};
 
@@ -256,7 +258,7 @@ be_the_child(int fd, pid_t parent, struct varlena *filter, const Jsonb *event)
 	setitimer(ITIMER_PROF, &cpu, NULL);
 	if (getppid() != parent)
 		_exit(1);
-	/* nothing of what the worker does when it ends is this process's */
+	/* the worker's exit callbacks are not for this process */
 	on_exit_reset();
 	ExitOnAnyError = false;
 	InterruptPending = QueryCancelPending = ProcDiePending = false;
@@ -277,7 +279,7 @@ be_the_child(int fd, pid_t parent, struct varlena *filter, const Jsonb *event)
 	_exit(0);
 }
 
-/* Milliseconds that it is waited for, as much as the processor may be busy with other things. */
+/* Milliseconds left to wait for it: generous, because the machine may be busy. */
 static int
 left(const instr_time *began)
 {
@@ -289,7 +291,7 @@ left(const instr_time *began)
 	return Max(0, most - (int) Min(INT_MAX / 2, INSTR_TIME_GET_MILLISEC(now)));
 }
 
-/* Wait for its answer, until its time is over or somebody wants us to stop; then it is gone in any case. */
+/* Wait for its answer, until its time is over or the worker must stop. It is gone afterwards in any case. */
 static bool
 wait_for_child(pid_t pid, int fd, Answer *answer, int *status)
 {

@@ -9,16 +9,16 @@
 
 #include "utils/jsonb.h"
 
-#include "store.h"
+#include "store_subscriptions.h"
 
-#define WH_FILTER_MEMORY (64 * 1024 * 1024) /* by which judging may make the process grow */
+#define WH_FILTER_MEMORY (64 * 1024 * 1024) /* by which judging may let the process grow */
 
 extern WhFilterShape wh_filter_shape(struct varlena *filter);
 
 /*
- * As jsonb_path_match in silent mode: what is neither true nor false is not
- * true. `n_values`: of the event. An error where it takes longer than
- * webhook.filter_timeout has the code WH_TIME_EXCEEDED.
+ * As jsonb_path_match in silent mode: a result that is neither true nor false is
+ * not true. If it takes longer than webhook.filter_timeout, the error's code is
+ * WH_TIME_EXCEEDED.
  */
 extern bool wh_filter_is_true(struct varlena *filter, WhFilterShape shape, const Jsonb *event);
 

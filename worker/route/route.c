@@ -2,37 +2,43 @@
  * route.c
  *	  Which subscriptions the events of a page are for.
  *
- * The index is made when subscriptions are read; a page is matched inside its
- * transaction. The index finds those that ask for an event's tenant, entity
- * type and action; what else they ask for is looked at here, and what needs the
- * event's content in route_content.c. An event is read when the first
- * subscription may want it, and not at all where none does.
+ * The index is made when subscriptions are read. A page is matched inside its
+ * transaction. The index finds the subscriptions that want an event's tenant,
+ * entity type and action; the other conditions are checked here, and those on the
+ * event's content in route_content.c. An event is read when the first subscription
+ * may want it, and never if none does.
  *
- * To read an event and to judge its content can fail: a filter may meet values that
- * it cannot compare, take too long, or too much memory. So it runs in a
- * subtransaction, one for all of the page, and goes on in another after an
- * error. Where no subscription asks for content, and no row is large, there is none.
+ * Reading an event and judging its content can fail: a filter may meet values that
+ * it cannot compare, or take too much time or memory. So matching runs in a
+ * subtransaction, one for the whole page, and continues in another one after an
+ * error. If no subscription looks at content and no row is large, there is none.
  *
- * A page ends before the event that would make it too large, or for which there is no time left.
- * That may be in the midst of an event: what was found out about it is kept
- * for the next page, which begins with it.
+ * A page ends before the event that would make it too large, or for which no time
+ * is left. That may be within an event: the verdicts on it so far are kept for the
+ * next page, which begins with it.
  *
- * Owns what was found out about that event.
+ * Owns those verdicts.
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "grow.h"
 #include "fault.h"
 #include "filter.h"
 #include "clock.h"
 #include "memory_limit.h"
 #include "route.h"
-#include "strikes.h"
+#include "filter_strikes.h"
 #include "suspect.h"
+#include "store.h"
+#include "store_event.h"
+#include "store_read.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 
-#define GUARD_FROM 2000 /* bytes of a row that may lie out of line */
+#define GUARD_FROM 2000 /* bytes of a row whose values may lie out of line */
 
 /* The verdicts on the candidates of one event, in their order. */
 typedef struct Verdict
@@ -51,7 +57,7 @@ static struct
 	MemoryContext context;
 } so_far;
 
-/* The walk over a page's events and their routes, such that it can go on after an error. */
+/* The walk over a page's events and their routes. It can continue after an error. */
 typedef struct Walk
 {
 	const WhRoutes *routes;
@@ -60,12 +66,12 @@ typedef struct Walk
 	MemoryContext context; /* of `out` */
 	int event;
 	Size bytes;        /* of the events read */
-	TimestampTz until; /* judging goes on */
-	bool judged;       /* something was, in this page */
+	TimestampTz until; /* events are judged until then */
+	bool judged;       /* some event of this page was */
 	bool begun;        /* the event's own walk: */
 	int first_match;   /* of the event */
-	int n_verdicts;    /* of those so far, how many we have come by */
-	bool reading;      /* an error is one of reading it */
+	int n_verdicts;    /* how many of the verdicts so far have been used */
+	bool reading;      /* an error now comes from reading the event */
 	WhRouteScan scan;
 	WhContent content;
 	const WhRoute *route;
@@ -120,7 +126,7 @@ wh_route_find(const WhRoutes *routes, int64 id)
 	return NULL;
 }
 
-/* What happens to a subscription is never for itself. */
+/* An operational event is not for the subscription that it is about. */
 static bool
 is_about(const WhEvent *event, const WhRoute *route)
 {
@@ -133,11 +139,7 @@ add(Walk *walk, const char *why, bool keep)
 	WhMatches *out = walk->out;
 
 	if (out->n == out->cap)
-	{
-		out->cap = Max(1024, out->cap * 2);
-		out->list = out->list ? repalloc_huge(out->list, out->cap * sizeof(WhMatch))
-							  : MemoryContextAlloc(walk->context, out->cap * sizeof(WhMatch));
-	}
+		out->list = wh_grow(walk->context, out->list, &out->cap, 1024, sizeof(WhMatch));
 	out->list[out->n++] = (WhMatch){.event = walk->event,
 									.route = walk->route,
 									.why = why,
@@ -149,7 +151,7 @@ add(Walk *walk, const char *why, bool keep)
  * Verdicts
  */
 
-/* Those of another event are forgotten. */
+/* Forgets those of another event. */
 static void
 begin_verdicts(int64 event_number)
 {
@@ -170,11 +172,7 @@ static void
 note_verdict(const WhRoute *route, bool is_for_it, const char *why)
 {
 	if (so_far.n == so_far.cap)
-	{
-		so_far.cap = Max(16, so_far.cap * 2);
-		so_far.list = so_far.list ? repalloc_huge(so_far.list, so_far.cap * sizeof(Verdict))
-								  : MemoryContextAlloc(so_far.context, so_far.cap * sizeof(Verdict));
-	}
+		so_far.list = wh_grow(so_far.context, so_far.list, &so_far.cap, 16, sizeof(Verdict));
 	so_far.list[so_far.n++] = (Verdict){.subscription_id = route->sub.id,
 										.is_for_it = is_for_it,
 										.why = why ? MemoryContextStrdup(so_far.context, why) : NULL};
@@ -193,7 +191,7 @@ take_verdict(Walk *walk, const Verdict *verdict)
  * The walk
  */
 
-/* The event, read. False: not now, the page ends before it. */
+/* Read the event. False: not now, the page ends before it. */
 static bool
 read_event(Walk *walk)
 {
@@ -215,7 +213,7 @@ read_event(Walk *walk)
 	if (row->size > WH_PAGE_BYTES / 8)
 	{
 		WH_FAULT("large");
-		wh_memory_limit_restore(); /* what it takes is not the filters' */
+		wh_memory_limit_restore(); /* its memory does not count for the filters */
 	}
 	walk->bytes += wh_row_event(row)->size;
 	if (row->size > WH_PAGE_BYTES / 8 && walk->routes->by_content)
@@ -224,7 +222,7 @@ read_event(Walk *walk)
 	return true;
 }
 
-/* Is it for the subscription, by its content? False: not now. */
+/* Judge the event by its content. False: not now. */
 static bool
 judge(Walk *walk)
 {
@@ -233,7 +231,7 @@ judge(Walk *walk)
 	const char *why;
 	bool is_for_it;
 
-	/* in the order in which they were found; where that is another one now, they count no more */
+	/* verdicts are in the order of the candidates; if that has changed, the rest is void */
 	if (walk->n_verdicts < so_far.n)
 	{
 		const Verdict *verdict = &so_far.list[walk->n_verdicts];
@@ -264,7 +262,7 @@ judge(Walk *walk)
 	return true;
 }
 
-/* What the index has found. False: the page ends before this event. */
+/* A route that the index has found. False: the page ends before this event. */
 static bool
 candidate(Walk *walk)
 {
@@ -294,7 +292,7 @@ candidate(Walk *walk)
 static const WhRoute *
 next_candidate(Walk *walk)
 {
-	/* those of one subscription alone have been found at once */
+	/* an event for one subscription alone has one candidate */
 	return walk->page->rows[walk->event].head.subscription_id != 0 ? NULL : wh_route_scan_next(&walk->scan);
 }
 
@@ -346,18 +344,18 @@ route_on(void *arg)
 	wh_memory_limit_restore();
 }
 
-/* Is it that a limit was exceeded? */
+/* Was a limit exceeded? */
 static bool
 is_limit(int code)
 {
 	return code == WH_TIME_EXCEEDED || code == ERRCODE_OUT_OF_MEMORY;
 }
 
-/* After an error: true: go on where it happened, with a verdict or without; false: the page ends before this event. */
+/* After an error. True: continue where it happened. False: the page ends before this event. */
 static bool
 after_error(Walk *walk, int code, const char *why)
 {
-	/* to make jsonb of a large event is not the filter's doing */
+	/* making jsonb of a large event does not count against the filter */
 	bool filter = walk->content.making == WH_PARTS;
 
 	if (walk->reading)
@@ -365,7 +363,7 @@ after_error(Walk *walk, int code, const char *why)
 		walk->reading = false;
 		if (code == ERRCODE_OUT_OF_MEMORY && walk->event > 0)
 		{
-			/* by itself it may fit */
+			/* it may fit when it is the first of a page */
 			walk->out->n = walk->first_match;
 			return false;
 		}
@@ -445,11 +443,11 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 	int code;
 
 	if (j.route == NULL || !wh_content_matters(j.route))
-		return WH_IS_FOR_IT; /* as it asks now */
+		return WH_IS_FOR_IT; /* by what it wants now */
 	if (event->problem || (*why = wh_suspect_why(event->id, subscription_id)) != NULL)
 	{
 		*why = event->problem ? event->problem : *why;
-		return WH_CANNOT_BE_TOLD;
+		return WH_CANNOT_JUDGE;
 	}
 	if (wh_strikes_out(subscription_id) || !wh_suspect_may_put_off(event, subscription_id))
 		return WH_NOT_NOW;
@@ -462,10 +460,10 @@ wh_route_judge(const WhRoutes *routes, const WhEvent *event, int64 subscription_
 			wh_strike(subscription_id, event->id, j.why);
 		wh_content_close(&j.content);
 		*why = j.why;
-		return WH_CANNOT_BE_TOLD;
+		return WH_CANNOT_JUDGE;
 	}
 	wh_content_close(&j.content);
 	wh_strikes_forget(subscription_id);
 	*why = j.why;
-	return j.why ? WH_CANNOT_BE_TOLD : j.is_for_it ? WH_IS_FOR_IT : WH_IS_NOT_FOR_IT;
+	return j.why ? WH_CANNOT_JUDGE : j.is_for_it ? WH_IS_FOR_IT : WH_IS_NOT_FOR_IT;
 }

@@ -1,14 +1,13 @@
 /*
  * route_content.c
- *	  Is an event for a subscription, by what it holds: filter, changed,
+ *	  Is an event for a subscription, by its content: filter, changed_columns,
  *	  exclude_origins?
  *
- * Runs in a subtransaction: what is called here may raise errors. Only a filter
- * has a clock (filter.c): to make an event's JSON jsonb takes as long as it is
- * large, and is bounded by the memory that judging has, as is all the rest. An
- * event's JSON is made jsonb once, however many subscriptions look at it. All
- * text here is in the database's encoding, whose names and filters it is
- * compared with.
+ * Runs in a subtransaction: what is called here may raise errors. Only filters have
+ * a time limit (filter.c). Making jsonb of an event's JSON takes as long as it is
+ * large, and like the rest it is bounded by the memory for judging. It is done once
+ * per event, however many subscriptions look at it. All text here is in the
+ * database's encoding, as are the names and filters that it is compared with.
  */
 #include "postgres.h"
 
@@ -22,10 +21,13 @@
 #include "filter.h"
 #include "route_content.h"
 #include "settings.h"
+#include "store.h"
+#include "store_subscriptions.h"
+#include "tx_guard.h"
 
 static const char *const could_not[] = {[WH_PART_WHOLE] = "filter could not be evaluated",
-										[WH_PART_PREVIOUS] = "changed columns could not be told",
-										[WH_PART_CONTEXT] = "origin could not be told",
+										[WH_PART_PREVIOUS] = "changed columns could not be determined",
+										[WH_PART_CONTEXT] = "origin could not be determined",
 										[WH_PARTS] = "filter could not be evaluated"};
 
 bool
@@ -61,18 +63,10 @@ wh_content_begin(WhContent *content, const WhEvent *event)
 	content->making = WH_PARTS;
 }
 
-static char *
-to_server(const char *utf8)
-{
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return unconstify(char *, utf8);
-	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
-}
-
 static void
 append_json(StringInfo out, const char *key, const char *json)
 {
-	appendStringInfo(out, ", \"%s\": %s", key, json ? to_server(json) : "null");
+	appendStringInfo(out, ", \"%s\": %s", key, json ? wh_from_utf8(json) : "null");
 }
 
 static void
@@ -80,7 +74,7 @@ append_string(StringInfo out, const char *key, const char *string)
 {
 	appendStringInfo(out, ", \"%s\": ", key);
 	if (string)
-		escape_json(out, to_server(string));
+		escape_json(out, wh_from_utf8(string));
 	else
 		appendStringInfoString(out, "null");
 }
@@ -93,7 +87,7 @@ part_text(const WhEvent *event, WhPart part)
 	StringInfoData out;
 
 	if (part != WH_PART_WHOLE)
-		return json ? to_server(json) : NULL;
+		return wh_from_utf8(json);
 	initStringInfo(&out);
 	append_json(&out, "result", event->result);
 	append_json(&out, "previous", event->previous);
@@ -150,7 +144,7 @@ from_excluded_origin(const Jsonb *context, const WhRoute *route)
 	return false;
 }
 
-/* Of an update whose source does not keep old values nobody knows: it is sent rather than missed. */
+/* If the source does not keep old values, this is unknown: the update is sent rather than missed. */
 static bool
 changed_one_of_them(const Jsonb *previous, const WhRoute *route)
 {
@@ -171,7 +165,7 @@ filter_is_true(WhContent *content, const WhRoute *route)
 	MemoryContext old;
 	bool is_true;
 
-	MemoryContextReset(content->scratch); /* one that failed has left it full */
+	MemoryContextReset(content->scratch); /* a filter that failed has left it full */
 	old = MemoryContextSwitchTo(content->scratch);
 	is_true = wh_filter_is_true(route->filter, route->filter_shape, whole);
 	MemoryContextSwitchTo(old);
@@ -184,7 +178,7 @@ wh_content_matches(WhContent *content, const WhRoute *route, const char **why)
 {
 	bool is_update = strcmp(content->event->action_type, "update") == 0;
 
-	*why = route->unmatched ? "the subscription is too large: which events it is for is not known" : NULL;
+	*why = route->unmatched ? "the subscription is too large to be matched with events" : NULL;
 	if (*why)
 		return true;
 	if (route->n_exclude_origins >= 0)
@@ -221,7 +215,7 @@ wh_content_failed(WhContent *content, int code, const char *why)
 
 	if (content->making < WH_PARTS)
 	{
-		/* half of it may be large; and it is not tried again for each subscription */
+		/* what is half made may be large; the reason is kept, so that not every subscription tries again */
 		MemoryContextReset(content->context);
 		for (int i = 0; i < WH_PARTS; i++)
 			content->part[i].made = false;

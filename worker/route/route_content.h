@@ -1,6 +1,6 @@
 /*
  * route_content.h
- *	  Is an event for a subscription, by what it holds: filter, changed,
+ *	  Is an event for a subscription, by its content: filter, changed_columns,
  *	  exclude_origins?
  */
 #ifndef WEBHOOK_ROUTE_CONTENT_H
@@ -10,9 +10,9 @@
 
 #include "utils/jsonb.h"
 
-#include "store.h"
+#include "store_subscriptions.h"
 
-/* What of an event is made jsonb, each when it is first asked for. */
+/* The parts of an event that are made jsonb, each when it is first needed. */
 typedef enum WhPart
 {
 	WH_PART_WHOLE,    /* what a filter looks at */
@@ -23,7 +23,7 @@ typedef enum WhPart
 
 typedef struct WhContent
 {
-	MemoryContext context; /* all in it is for one event, and reset with it */
+	MemoryContext context; /* for one event, reset with it */
 	MemoryContext scratch; /* for one filter */
 	const WhEvent *event;
 	struct
@@ -35,21 +35,20 @@ typedef struct WhContent
 	int making; /* the part under way; WH_PARTS: a filter is evaluated */
 } WhContent;
 
-/* Its contexts, within this one; and away with them. */
+/* Create its contexts within this one; delete them. */
 extern void wh_content_open(WhContent *content, MemoryContext parent);
 extern void wh_content_close(WhContent *content);
 
-/* Does this subscription ask for content at all? */
+/* Does this subscription look at content at all? */
 extern bool wh_content_matters(const WhRoute *route);
 
-/* What is judged is this event; may be said again. */
+/* This event is judged from now on; may be called again for the same one. */
 extern void wh_content_begin(WhContent *content, const WhEvent *event);
 
 /*
- * Is the event for it? Also where that cannot be told because of a part that
- * failed before: then `why` says so. An error is to be reported to
- * wh_content_failed, which makes a reason for people of it, in the current
- * memory context.
+ * Is the event for it? True with `why` set if that cannot be determined, because a
+ * part failed before. The caller passes an error to wh_content_failed, which makes
+ * a reason for people of it, in the current memory context.
  */
 extern bool wh_content_matches(WhContent *content, const WhRoute *route, const char **why);
 extern const char *wh_content_failed(WhContent *content, int code, const char *why);

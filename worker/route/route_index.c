@@ -1,18 +1,17 @@
 /*
  * route_index.c
- *	  The routes by what tells most of them apart: a tenant, an entity type;
- *	  and in each entry the actions it is for.
+ *	  The routes by what tells most of them apart: a tenant, an entity type; and in
+ *	  each entry the actions it is for.
  *
- * The memory is route.c's: one allocation that is not changed after it has been
- * filled. An event is for routes that ask for its tenant or for any, and for
- * its entity type or for any: four keys. A key has one slot of an open hash
- * table, found by probing, with the list of the routes entered under it, each
- * with a mask of actions. So the cost of an event is four look-ups and the
- * routes that ask for its tenant and type, however many others there are.
- * Routes of different keys never share a list.
+ * The memory is route.c's: one allocation that does not change after it has been
+ * filled. An event is for routes that want its tenant or any, and its entity type
+ * or any: four keys. A key has one slot of an open hash table, found by probing,
+ * with the list of the routes entered under it, each with a mask of actions. So an
+ * event costs four look-ups and the routes that want its tenant and type, however
+ * many others there are. Routes of different keys never share a list.
  *
- * A route that asks for "*.delete" and "user.*" is entered under any type with
- * the one action, and under "user" with all others: masks of one route never
+ * A route that wants "*.delete" and "user.*" is entered under any type with that
+ * one action, and under "user" with all others. The masks of one route never
  * overlap, so no event finds it twice.
  *
  * No PostgreSQL in here.
@@ -21,6 +20,8 @@
 
 #include <assert.h>
 #include <string.h>
+
+#include "hash.h"
 
 typedef struct Slot
 {
@@ -76,26 +77,11 @@ wh_route_index_init(void *memory, int n)
 	return index;
 }
 
-/* FNV-1a over the string and its NUL; any differs from every string, the empty one too. */
+/* Of the string and its NUL; any differs from every string, the empty one too. */
 static uint64_t
 hash_string(uint64_t hash, const char *string)
 {
-	if (string == NULL)
-		return (hash ^ UINT64_C(0x100)) * UINT64_C(0x100000001b3);
-	for (const unsigned char *c = (const unsigned char *) string;; c++)
-	{
-		hash = (hash ^ *c) * UINT64_C(0x100000001b3);
-		if (*c == '\0')
-			return hash;
-	}
-}
-
-/* Names that are counted up must not lie side by side: every bit goes into every other. */
-static uint64_t
-mix(uint64_t hash)
-{
-	hash = (hash ^ (hash >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
-	return hash ^ (hash >> 32);
+	return string ? wh_hash_bytes(hash, string, strlen(string) + 1) : wh_hash_unit(hash, 0x100);
 }
 
 static bool
@@ -111,7 +97,8 @@ find_slot(const WhRouteIndex *index, const char *tenant, const char *entity_type
 {
 	size_t at;
 
-	*hash = mix(hash_string(hash_string(UINT64_C(0xcbf29ce484222325), tenant), entity_type));
+	/* mixed, so that names that are counted up do not lie side by side */
+	*hash = wh_hash_mix(hash_string(hash_string(WH_HASH_START, tenant), entity_type));
 	for (at = *hash & index->mask;; at = (at + 1) & index->mask)
 	{
 		const Slot *slot = &index->slots[at];
@@ -123,7 +110,7 @@ find_slot(const WhRouteIndex *index, const char *tenant, const char *entity_type
 	}
 }
 
-#define EVERY_ACTION UINT32_MAX /* unknown ones too */
+#define EVERY_ACTION UINT32_MAX /* including unknown ones */
 #define UNKNOWN_ACTION (UINT32_C(1) << 31)
 
 static uint32_t
@@ -137,7 +124,7 @@ action_bit(const char *action_type)
 	return UNKNOWN_ACTION;
 }
 
-/* The actions of a pattern that has been cut: they stand behind its entity type. */
+/* The actions of a pattern that was cut in two: they stand after its entity type. */
 static uint32_t
 actions_of(const char *pattern)
 {
@@ -150,7 +137,7 @@ actions_of(const char *pattern)
 	return bit == UNKNOWN_ACTION ? 0 : bit;
 }
 
-/* A route's masks of one key are one entry: they are added one right after the other, or after others of the route. */
+/* A route has one entry per key: its patterns are entered one after the other. */
 static void
 add(WhRouteIndex *index, const char *tenant, const char *entity_type, uint32_t actions, void *route)
 {

@@ -21,26 +21,27 @@ extern size_t wh_route_index_size(int n);
 extern WhRouteIndex *wh_route_index_init(void *memory, int n);
 
 /*
- * Enter a route under its tenant (NULL: any) and what it asks for: n patterns
+ * Enter a route under its tenant (NULL: any) and what it wants: n patterns
  * "entity_type.action_type", divided at the last dot, either part "*" for any;
- * n < 0: all events. Takes as many entries as there are patterns, one at least.
- * What is no pattern asks for nothing. Strings are not copied, and the patterns
- * are cut in two where they lie. No "*" stands for the entity type WH_OPERATIONAL.
+ * n < 0: all events. Takes as many entries as there are patterns, at least one. A
+ * string that is not a pattern matches nothing. Strings are not copied, and the
+ * patterns are cut in two in place. No "*" includes the entity type
+ * WH_OPERATIONAL.
  */
 extern void wh_route_index_enter(WhRouteIndex *index, const char *tenant, char **patterns, int n,
 								 void *route);
 
-/* A walk over the routes that ask for events of a tenant (NULL: none), entity type and action; each comes once. */
+/* A walk over the routes that want events of a tenant (NULL: none), entity type and action; each comes once. */
 typedef struct WhRouteScan
 {
 	const WhRouteIndex *index;
 	const char *tenant;
 	const char *entity_type;
 	uint32_t action;    /* its bit */
-	bool operational;   /* for those only that name the entity type */
-	int key;            /* of the four an event can be found by, the next */
-	int entry;          /* the next of the last key's, -1: there is none */
-	uint64_t looked_at; /* slots and entries, for whoever asks what it costs */
+	bool operational;   /* only for routes that name the entity type */
+	int key;            /* the next of the four that an event has */
+	int entry;          /* the next one of the last key; -1: none */
+	uint64_t looked_at; /* slots and entries: what the walk cost */
 } WhRouteScan;
 
 extern void wh_route_scan_begin(WhRouteScan *scan, const WhRouteIndex *index, const char *tenant,

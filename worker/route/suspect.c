@@ -1,44 +1,51 @@
 /*
  * suspect.c
- *	  What may have ended the worker before this one, while it read or matched.
+ *	  What may have ended the previous worker while it read or matched.
  *
- * A worker that is killed (by the OOM killer, by a crash in the server's code or an
- * operating system that has had enough) takes up where the last checkpoint is. If
- * it was an event that killed it, or what a filter does with it, it would meet that again,
- * and the next one too. So it is written down, in webhook.checkpoint and flushed, before it is
- * tried again:
+ * A worker that is killed (by the OOM killer, a crash in the server's code, an
+ * operator) starts again at the last checkpoint. If an event killed it, or what a
+ * filter does with that event, it would meet the same event again, and so would
+ * the next worker. So it is recorded in webhook.checkpoint, and flushed, before it
+ * is tried again:
  *
- *	  first death	nobody has written anything; but the next worker is careful (worker_read.c)
- *	  matching		before each page a careful worker writes the position at which that begins
- *	  second death	the next worker finds that note, and no checkpoint "read" after it. What lies
- *					beyond that position it does step by step
- *	  suspect		and before each step it writes which: to read this event, or to judge it
- *					for this subscription
- *	  third death	the next worker finds that note, and no checkpoint "read" after it
- *	  killed		it writes that down as well, for good. That step is not done again: the event is a
- *					dead letter of that subscription, or, if it was to be read, of all that want it
+ *	  first death	nothing is recorded, but the next worker starts in checkpoint-first
+ *					mode (worker_read.c)
+ *	  matching		before each page, a worker in that mode records the position at
+ *					which the page begins
+ *	  second death	the next worker finds that record with no "read" checkpoint after
+ *					it. What lies beyond the position it does step by step
+ *	  suspect		before each step it records which one: reading this event, or judging
+ *					it for this subscription
+ *	  third death	the next worker finds that record with no "read" checkpoint after it
+ *	  killed		it records that too, for good. The step is not done again: the event is
+ *					a dead letter of that subscription or, if reading it was the step,
+ *					of all that want it
  *
- * Who is asked to end (a shutdown, DROP DATABASE, pg_terminate_backend) in the middle of that has not died of it:
- * such a worker writes the checkpoint "read" once more when it leaves, so that no note outlives it.
+ * A worker that is asked to end during that (a shutdown, DROP DATABASE,
+ * pg_terminate_backend) has not died of it. It writes a "read" checkpoint once more
+ * when it ends, so that no record outlives it.
  *
- * So it costs three deaths. A worker that was killed by something else while it was at a
- * step is wrongly accused; that costs one dead letter, which says what it is, and can be redelivered.
+ * So it costs three deaths. A step during which something else killed the worker is
+ * blamed wrongly; that costs one dead letter, which says what it is and can be
+ * redelivered.
  *
- * Owns the notes in memory; store_suspect.c writes them.
+ * Owns the records in memory; store_suspect.c writes them.
  */
 #include "postgres.h"
 
 #include "utils/memutils.h"
 
 #include "suspect.h"
+#include "store_read.h"
+#include "store_suspect.h"
 
-static bool checkpoint_first = true; /* until it is told otherwise */
-static WhPosition *doubtful = NULL;  /* what lies beyond is done step by step; NULL: nothing is */
-static int n_doubtful = 0;           /* rows of it that may still be meant */
-static WhPair noted[2];              /* by WhSuspectAt: the step that is written down */
-static WhPair wanted[2];             /* the one that is to be */
+static bool checkpoint_first = true; /* until worker_read.c says otherwise */
+static WhPosition *doubtful = NULL;  /* what lies beyond is done step by step; NULL: nothing */
+static int n_doubtful = 0;           /* rows beyond it that may still be the cause */
+static WhPair noted[2];              /* by WhSuspectAt: the recorded step */
+static WhPair wanted[2];             /* the step to be recorded */
 static bool page_noted = false;
-static bool any_noted = false; /* in the table, by this process or the one before it */
+static bool any_noted = false; /* in the table, by this worker or the previous one */
 static WhPair *killed = NULL;
 static int n_killed = 0;
 
@@ -63,8 +70,8 @@ wh_suspect_load(const WhPosition *settled)
 		doubtful = wh_position_copy(found.matching);
 		MemoryContextSwitchTo(old);
 		n_doubtful = WH_PAGE_EVENTS;
-		ereport(LOG, errmsg("webhook worker goes on step by step"),
-				errdetail("The one before it ended while it read or matched events after " INT64_FORMAT ".",
+		ereport(LOG, errmsg("webhook worker proceeds step by step"),
+				errdetail("The previous worker ended while it read or matched events after " INT64_FORMAT ".",
 						  found.matching->hi));
 	}
 	if (accused)
@@ -72,10 +79,10 @@ wh_suspect_load(const WhPosition *settled)
 		wh_store_note_suspect("killed", found.suspect, found.matching ? found.matching : settled);
 		ereport(WARNING,
 				errmsg("webhook event " INT64_FORMAT " ended the worker", found.suspect.event_number),
-				errdetail("Whenever it was %s.", found.suspect.subscription_id == 0
-													 ? "read"
-													 : "matched with what a subscription asks for"),
-				errhint("It goes to webhook.dead_letter, and is not tried again."));
+				errdetail("It ended each time that the event was %s.",
+						  found.suspect.subscription_id == 0 ? "read"
+															 : "matched with what a subscription asks for"),
+				errhint("The event becomes a dead letter and is not tried again."));
 	}
 	if (killed)
 		pfree(killed);
@@ -91,7 +98,7 @@ bool
 wh_suspect_note_page(const WhPosition *position)
 {
 	if (doubtful || page_noted)
-		return false; /* there is such a note */
+		return false; /* there is such a record */
 	wh_store_write_checkpoint("matching", position);
 	page_noted = any_noted = true;
 	return true;
@@ -102,7 +109,7 @@ step_may(WhSuspectAt at, const WhEvent *event, int64 subscription_id)
 {
 	WhPair step = {.event_number = event->id, .subscription_id = subscription_id};
 
-	/* what is judged has been read before that was written down, and is read again for it */
+	/* an event that is judged is read for it: reading it again needs no record of its own */
 	if (same(step, noted[at]) || (subscription_id == 0 && noted[at].event_number == event->id))
 		return true;
 	wanted[at] = step;
@@ -119,7 +126,7 @@ wh_suspect_may(const WhEvent *event, int64 subscription_id)
 bool
 wh_suspect_may_put_off(const WhEvent *event, int64 subscription_id)
 {
-	return !checkpoint_first || step_may(WH_SUSPECT_TAKING, event, subscription_id);
+	return !checkpoint_first || step_may(WH_SUSPECT_FETCHING, event, subscription_id);
 }
 
 bool

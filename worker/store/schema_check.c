@@ -2,22 +2,21 @@
  * schema_check.c
  *	  Are our tables as the extension made them?
  *
- * A foreign or half-made schema of the same name is told apart from ours before
- * anything fails on it; and it is looked at before every statement, also those
- * of functions, at the price of a flag unless an invalidation has come. Rows
- * are taken apart by position and type, so a column that was given another type
- * would be read as what it is not, and take the worker down with it, and the
- * server with the worker. Columns that people add, and whatever else they do to
- * a table, make no difference here: a statement that fails is a statement that
- * fails.
+ * This tells a foreign or half-made schema of the same name from ours before
+ * anything fails on it. It is checked before every statement, including those of
+ * functions, at the price of a flag unless an invalidation has come. Rows are
+ * read by position and type, so a column that was given another type would be
+ * misread, which can crash the worker and with it the server. Added columns, and
+ * whatever else people do to a table, do not matter here: a statement that fails
+ * because of them just fails.
  *
- * Are they the extension's owner's alone? What somebody else has put on them
- * would run with the owner's rights (store_rights.c), so that is looked at
+ * Do our tables belong to the extension's owner alone? What somebody else has put
+ * on them would run with the owner's rights (store_rights.c), so that is checked
  * together with the columns.
  *
- * By then the statement holds its locks, and what was altered while it waited
- * for them has arrived. The segment that a row goes into is locked by the
- * executor only when it gets there; whoever writes into a log locks it before.
+ * By then the statement holds its locks, and what was altered while it waited for
+ * them is known. The executor locks the segment that a row goes into only when it
+ * gets there, so the code that writes into a log locks it first.
  */
 #include "postgres.h"
 
@@ -34,9 +33,11 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "store.h"
+#include "grow.h"
+#include "schema_check.h"
+#include "store_rights.h"
 
-/* Of the tables that are read: what is. Of those that are only written: something by which they are known. */
+/* Of tables that are read: the columns that are. Of tables that are only written: enough to recognise them. */
 static const struct
 {
 	const char *table;
@@ -108,10 +109,10 @@ static const struct
 
 #define INTERNAL "webhook_internal."
 
-static Oid *ours = NULL; /* the tables, and all that inherit from them: segments */
+static Oid *ours = NULL; /* the tables and their segments */
 static int n_ours = 0;
 static int cap_ours = 0;
-static WhRightsSeen functions; /* that may run in statements on them */
+static WhRightsSeen functions; /* functions that may run in statements on them */
 static Oid owner_known = InvalidOid;
 static Oid schema_known = InvalidOid;
 static bool stale = false;
@@ -132,7 +133,7 @@ column_type(Oid relid, const char *name)
 	return type;
 }
 
-/* The table and what inherits from it. Which those are is news of the table as well. */
+/* A table and its segments. When those change, the table is invalidated as well. */
 static void
 remember(Oid relid)
 {
@@ -142,11 +143,7 @@ remember(Oid relid)
 	foreach (lc, all)
 	{
 		if (n_ours == cap_ours)
-		{
-			cap_ours = Max(64, cap_ours * 2);
-			ours = ours ? repalloc(ours, cap_ours * sizeof(Oid))
-						: MemoryContextAlloc(TopMemoryContext, cap_ours * sizeof(Oid));
-		}
+			ours = wh_grow(TopMemoryContext, ours, &cap_ours, 64, sizeof(*ours));
 		ours[n_ours++] = lfirst_oid(lc);
 	}
 	list_free(all);
@@ -186,16 +183,14 @@ wh_schema_problem(Oid schema)
 	Oid internal = get_namespace_oid("webhook_internal", true);
 	const char *problem;
 
-	stale = false; /* what comes from now on is news */
+	stale = false; /* an invalidation from now on counts */
 	schema_known = schema;
 	owner_known = wh_rights_owner();
 	problem = column_problem(schema, internal);
 	if (problem == NULL)
 		problem = wh_rights_problem(schema, internal, ours, n_ours, &functions);
-	if (problem == NULL)
-		return NULL;
-	stale = true;
-	return MemoryContextStrdup(wh_tx_results, problem);
+	stale = problem != NULL;
+	return problem;
 }
 
 void
@@ -226,7 +221,7 @@ wh_schema_check(void)
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("%s", problem));
 }
 
-/* The statement has its locks, and has run nothing yet. */
+/* The statement has its locks and has run nothing yet. */
 static void
 start_checked(QueryDesc *query, int eflags)
 {
@@ -248,8 +243,8 @@ wh_schema_guard(void)
 void
 wh_schema_hold_segment(const char *log, int segment)
 {
-	const char *const names[] = {log,
-								 psprintf("%s_%d", log, segment)}; /* in the order in which all lock them */
+	const char *const names[] = {
+		log, psprintf("%s_%d", log, segment)}; /* in the order in which everybody locks them */
 
 	for (int i = 0; i < (int) lengthof(names); i++)
 	{

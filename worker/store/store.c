@@ -1,11 +1,10 @@
 /*
  * store.c
- *	  The worker's transactions, and whether the extension and the identity are
- *	  what they were.
+ *	  The worker's transactions, the helpers of its statements, and whether the
+ *	  extension and the identity are what they were.
  *
- * Plans are kept per process; configuration is read into plain structs.
- * Invalidation callbacks only raise a flag, which is looked at inside the next
- * transaction.
+ * Plans are kept per process. Invalidation callbacks only raise a flag, which is
+ * looked at inside the next transaction.
  */
 #include "postgres.h"
 
@@ -15,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -25,7 +25,9 @@
 #include "mb/pg_wchar.h"
 
 #include "timeline.h"
+#include "schema_check.h"
 #include "store.h"
+#include "store_rights.h"
 #include "worker_slots.h"
 
 MemoryContext wh_tx_results = NULL;
@@ -41,7 +43,7 @@ static void (*extension_gone)(WhPresence presence, const char *why) = NULL;
  * Transactions
  */
 
-/* Before any statement fails on it. Tables that are not as they were may be so again, and the step is tried then. */
+/* Before any statement fails on it. Altered tables may be restored, so the step fails and is tried again. */
 static void
 look_at_extension(void)
 {
@@ -80,9 +82,9 @@ wh_tx_commit(bool flush)
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	/*
-	 * With synchronous_commit = off an event is visible before it is durable.
-	 * It must not be announced before a crash can no longer undo it. Our own
-	 * commit record was inserted after those of all that our snapshot saw.
+	 * With synchronous_commit = off an event is visible before it is durable. It
+	 * must not be sent while a crash can still undo it. Our own commit record
+	 * comes after those of everything that our snapshot saw.
 	 */
 	if (flush && !XLogRecPtrIsInvalid(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
@@ -104,6 +106,15 @@ question_marks(char *text, int encoding)
 }
 
 char *
+wh_only_ascii(char *text)
+{
+	for (char *c = text; *c; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return text;
+}
+
+char *
 wh_to_utf8(char *text)
 {
 	int encoding = GetDatabaseEncoding();
@@ -117,18 +128,13 @@ wh_to_utf8(char *text)
 		return text;
 	if (encoding == PG_SQL_ASCII)
 	{
-		/* nobody knows what it is; most often it is UTF-8 */
+		/* the encoding is unknown; most often it is UTF-8 */
 		question_marks(text, PG_UTF8);
 		return text;
 	}
 	proc = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (!OidIsValid(proc))
-	{
-		for (char *c = text; *c; c++)
-			if (IS_HIGHBIT_SET(*c))
-				*c = '?';
-		return text;
-	}
+		return wh_only_ascii(text);
 	out = MemoryContextAllocHuge(CurrentMemoryContext, (Size) len * MAX_CONVERSION_GROWTH + 1);
 	while (done < len)
 	{
@@ -147,23 +153,77 @@ wh_to_utf8(char *text)
 	return (char *) out;
 }
 
+char *
+wh_from_utf8(const char *utf8)
+{
+	if (utf8 == NULL || GetDatabaseEncoding() == PG_UTF8)
+		return unconstify(char *, utf8);
+	return pg_any_to_server(utf8, strlen(utf8), PG_UTF8);
+}
+
+void
+wh_clip(char *to, int size, const char *from)
+{
+	int len = from ? pg_mbcliplen(from, (int) strlen(from), size - 1) : 0;
+
+	memcpy(to, from ? from : "", len);
+	to[len] = '\0';
+}
+
+/*
+ * Statements
+ */
+
+static SPIPlanPtr
+prepared(WhPlan *plan)
+{
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr fresh = SPI_prepare(plan->sql, plan->n_args, plan->args);
+
+		if (fresh == NULL || SPI_keepplan(fresh) != 0)
+			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
+		plan->plan = fresh;
+	}
+	return plan->plan;
+}
+
 void
 wh_plan_run(WhPlan *plan, Datum *values, const char *nulls, int expected)
 {
-	int rc;
+	int rc = SPI_execute_plan(prepared(plan), values, nulls, false, 0);
 
-	if (plan->plan == NULL)
-	{
-		SPIPlanPtr prepared = SPI_prepare(plan->sql, plan->n_args, plan->args);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare \"%s\": %s", plan->sql, SPI_result_code_string(SPI_result));
-		plan->plan = prepared;
-	}
-	rc = SPI_execute_plan(plan->plan, values, nulls, false, 0);
 	wh_schema_check();
 	if (rc != expected)
 		elog(ERROR, "\"%s\" returned %s", plan->sql, SPI_result_code_string(rc));
+}
+
+Portal
+wh_plan_open(WhPlan *plan, Datum *values)
+{
+	Portal portal = SPI_cursor_open(NULL, prepared(plan), values, NULL, true);
+
+	wh_schema_check();
+	return portal;
+}
+
+char *
+wh_utf8_column(HeapTuple row, TupleDesc desc, int column)
+{
+	char *text = SPI_getvalue(row, desc, column);
+
+	return text ? wh_to_utf8(text) : NULL;
+}
+
+Datum
+wh_int8_array(const int64 *values, int n)
+{
+	Datum *elements = palloc(Max(1, n) * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(
+		construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*
@@ -209,7 +269,6 @@ void
 wh_store_config_fresh(uint32 generation)
 {
 	config_stale = false;
-	wh_store_deferred_anywhere(); /* who changed it may have put rows there as well */
 	generation_read = generation;
 }
 
@@ -217,6 +276,7 @@ WhPresence
 wh_store_find_extension(const char **why_not)
 {
 	Oid schema = get_namespace_oid("webhook", true);
+	const char *problem;
 	Oid outbox;
 
 	*why_not = NULL;
@@ -225,14 +285,17 @@ wh_store_find_extension(const char **why_not)
 		*why_not = "the extension is not installed in this database";
 		return WH_ABSENT;
 	}
-	*why_not = wh_schema_problem(schema);
-	if (*why_not)
+	problem = wh_schema_problem(schema);
+	if (problem)
+	{
+		*why_not = MemoryContextStrdup(wh_tx_results, problem);
 		return WH_BROKEN;
+	}
 	outbox = get_relname_relid("outbox", schema);
 	if (OidIsValid(outbox_oid) && outbox != outbox_oid)
 	{
-		*why_not = "the extension was created anew";
-		return WH_ANEW;
+		*why_not = "the extension was dropped and created again";
+		return WH_RECREATED;
 	}
 	outbox_oid = outbox;
 	subscription_oid = get_relname_relid("subscription", schema);
@@ -244,15 +307,20 @@ wh_store_find_extension(const char **why_not)
  */
 
 /*
- * The cluster's timeline is not the one that was known: a standby was promoted,
- * or a backup was recovered. Either way it is written down, so that a restart
- * does not change the answer. NULL, or why this database may not deliver.
+ * If the cluster's timeline is not the known one, a standby was promoted or a
+ * backup was recovered. Either way it is recorded, so that a restart does not
+ * change the answer. NULL, or why this database may not deliver.
  */
 static const char *
 look_at_timeline(TimeLineID known)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1", 1, {INT4OID}};
+		.sql =
+		"UPDATE webhook.identity SET timeline = $1 WHERE timeline <> $1",
+		1,
+		{INT4OID}};
+	/* clang-format on */
 	const char *why = wh_not_promoted_since(known);
 	Datum timeline = Int32GetDatum(why ? 0 : (int32) wh_timeline());
 
@@ -264,10 +332,15 @@ look_at_timeline(TimeLineID known)
 bool
 wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 {
-	static WhPlan plan = {.sql = "SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
-								 " FROM webhook.identity ORDER BY enabled_at DESC, instance",
-						  2,
-						  {INT8OID, OIDOID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"SELECT instance, system_identifier = $1 AND database_oid = $2, timeline"
+		"  FROM webhook.identity"
+		" ORDER BY enabled_at DESC, instance",
+		2,
+		{INT8OID, OIDOID}};
+	/* clang-format on */
 	Datum values[2] = {Int64GetDatum((int64) GetSystemIdentifier()), ObjectIdGetDatum(MyDatabaseId)};
 	const char *why = NULL;
 	TimeLineID timeline = 0;
@@ -277,23 +350,21 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	rows = SPI_processed;
 	for (uint64 i = 0; i < rows; i++)
 	{
-		HeapTuple row = SPI_tuptable->vals[i];
 		bool isnull;
 
-		if (!DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+		if (!DatumGetBool(wh_result(i, 2, &isnull)))
 			why = "this database is a copy of another";
 		if (i == 0)
 		{
-			const char *name = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+			const char *name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 
 			if (name == NULL || strlen(name) != WH_INSTANCE_LEN)
 			{
-				*reason =
-					"webhook.identity has a row that is not as webhook.enable_delivery() makes it: call it";
+				*reason = "webhook.identity has an invalid row: call webhook.enable_delivery()";
 				return false;
 			}
 			strlcpy(instance, name, WH_INSTANCE_LEN + 1);
-			timeline = (TimeLineID) DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 3, &isnull));
+			timeline = (TimeLineID) DatumGetInt32(wh_result(i, 3, &isnull));
 		}
 	}
 	if (rows > 0 && why == NULL)
@@ -303,9 +374,10 @@ wh_store_identity(char instance[WH_INSTANCE_LEN + 1], const char **reason)
 	else if (why)
 		*reason = MemoryContextStrdup(
 			wh_tx_results,
-			psprintf("%s: call webhook.enable_delivery() if this copy shall deliver in its own name, or "
-					 "webhook.enable_delivery(moved => true) if it is the original, moved",
-					 why));
+			psprintf(
+				"%s: call webhook.enable_delivery() to deliver from this copy as a database of its own, or "
+				"webhook.enable_delivery(moved => true) if it is the original, moved",
+				why));
 	else
 		*reason = NULL;
 	return *reason == NULL;

@@ -2,19 +2,19 @@
  * store_event.c
  *	  Rows of the outbox, and the events made of them.
  *
- * Runs in a transaction. A row is read as it lies in the table: what is large
- * stays out of line, and is neither fetched nor decompressed unless somebody
- * wants the event. What decides that, who it is of and what happened to it, is
- * short in general and is copied at once; where it is not, its beginning is,
- * marked so that it equals nothing.
+ * Runs in a transaction. A row is read as it lies in the table: large values stay
+ * out of line, and are neither fetched nor decompressed unless somebody wants the
+ * event. What decides that, the entity and the action, is usually short and copied
+ * at once. If it is long, only its beginning is copied, with a mark that makes it
+ * equal to nothing.
  *
- * An event's content is fetched one column at a time, straight to where it stays.
- * So an event of N bytes takes N for good, and for a moment its largest column
- * once more (and that as it is compressed); in a database whose encoding is not
- * UTF-8, for a moment twice as much. An event that is larger than this worker
- * may hold gets no content, but a problem, with which it ends as a dead letter.
+ * An event's content is fetched one column at a time, straight to its final place.
+ * So an event of N bytes takes N, and for a moment its largest column once more
+ * (and that as compressed); in a database whose encoding is not UTF-8, for a
+ * moment twice as much. An event that is larger than this worker may hold gets no
+ * content but a problem, with which it ends as a dead letter.
  *
- * Rows are SPI's and the transaction's, events are malloc's.
+ * Rows belong to SPI and the transaction, events to malloc.
  */
 #include "postgres.h"
 
@@ -24,12 +24,14 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "clock.h"
 #include "memory_limit.h"
 #include "store.h"
+#include "store_event.h"
 
-#define HEAD_STRING_MAX 8000 /* bytes of one that decides; a page has 500 of each */
+#define HEAD_STRING_MAX 8000 /* bytes of a string that is copied at once; a page has 500 of each */
 
-/* A byte that is part of no text: what ends with it equals no text of anybody's. */
+/* A byte that no text contains: a string that ends with it equals no text. */
 #define CUT_MARK '\xff'
 
 /* The columns of WH_EVENT_COLUMNS, from where they begin. */
@@ -55,7 +57,7 @@ column(const WhRow *row, int n, bool *isnull)
 	return SPI_getbinval(row->tuple, row->desc, row->at + n, isnull);
 }
 
-/* Bytes of text in it, without a look at the text; 0 where it is null. */
+/* Bytes of text in a column, without reading them; 0 where it is null. */
 static size_t
 size_of(const WhRow *row, int n)
 {
@@ -65,7 +67,7 @@ size_of(const WhRow *row, int n)
 	return isnull ? 0 : toast_raw_datum_size(value) - VARHDRSZ;
 }
 
-/* All of it in UTF-8; NULL where it is null. */
+/* A column's text in UTF-8; NULL where it is null. */
 static char *
 whole_text(const WhRow *row, int n)
 {
@@ -92,7 +94,7 @@ head_text(WhRow *row, int n)
 	char *string;
 
 	row->size += size;
-	row->held += Min(size, HEAD_STRING_MAX);
+	row->bytes += Min(size, HEAD_STRING_MAX);
 	if (size <= HEAD_STRING_MAX)
 		return whole_text(row, n);
 	row->cut = true;
@@ -113,7 +115,7 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	row->tuple = tuple;
 	row->desc = desc;
 	row->at = at;
-	row->held = tuple->t_len + sizeof(HeapTupleData);
+	row->bytes = tuple->t_len + sizeof(HeapTupleData);
 	e->id = DatumGetInt64(column(row, ID, &isnull));
 	e->xid = U64FromFullTransactionId(DatumGetFullTransactionId(column(row, XID, &isnull)));
 	e->entity_id = head_text(row, ENTITY_ID);
@@ -122,13 +124,13 @@ wh_store_row(HeapTuple tuple, TupleDesc desc, int at, WhRow *row)
 	e->tenant = head_text(row, TENANT);
 	value = column(row, SUBSCRIPTION_ID, &isnull);
 	e->subscription_id = isnull ? 0 : DatumGetInt64(value);
-	/* what must not be missing, and is: somebody has dropped a NOT NULL */
+	/* may be missing if somebody has dropped a NOT NULL */
 	e->entity_type = e->entity_type ? e->entity_type : "";
 	e->action_type = e->action_type ? e->action_type : "";
 	value = column(row, CREATED_AT, &isnull);
-	e->created_us =
-		isnull || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)) ? 0 : DatumGetTimestampTz(value);
-	e->created_us += (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	e->created_us = WH_UNIX_EPOCH_US;
+	if (!isnull && !TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value)))
+		e->created_us += DatumGetTimestampTz(value);
 	e->segment = DatumGetInt16(column(row, SEGMENT, &isnull));
 	row->size += size_of(row, RESULT) + size_of(row, PREVIOUS) + size_of(row, CONTEXT);
 }
@@ -141,7 +143,7 @@ made(WhEvent *event)
 	return event;
 }
 
-/* Text for people of a string that may have been cut. */
+/* A string that may have been cut, as text for people. */
 static const char *
 unmarked(const char *string)
 {
@@ -176,7 +178,7 @@ wh_row_light(WhRow *row)
 {
 	if (row->light == NULL)
 	{
-		row->light = without_content(row, "it was to be kept, and not to be sent");
+		row->light = without_content(row, "its content was not read");
 		row->light->size = sizeof(WhEvent) + row->size;
 	}
 	return row->light;
@@ -191,7 +193,7 @@ wh_row_release(WhRow *row)
 	row->event = row->making = row->light = NULL;
 }
 
-/* Fetch a column's text to where there is room for it. */
+/* Fetch a column's text to its place. */
 static void
 fill(const WhRow *row, int n, const char *to, size_t len)
 {
@@ -244,8 +246,8 @@ wh_row_event(WhRow *row)
 	if (row->event)
 		return row->event;
 	if (row->size > wh_event_size_max())
-		return wh_row_unread(row, psprintf("the event has %zu bytes, and none with more than %zu is sent",
-										   row->size, wh_event_size_max()));
+		return wh_row_unread(row, psprintf("the event has %zu bytes, more than the limit of %zu", row->size,
+										   wh_event_size_max()));
 	if (row->cut)
 	{
 		e.entity_id = whole_text(row, ENTITY_ID);
@@ -253,7 +255,7 @@ wh_row_event(WhRow *row)
 		e.action_type = whole_text(row, ACTION);
 		e.tenant = whole_text(row, TENANT);
 	}
-	wh_event_release(row->making); /* of an attempt that failed */
+	wh_event_release(row->making); /* of a try that failed */
 	row->making = NULL;
 	read_content(row, &e);
 	row->event = row->making;
@@ -261,7 +263,7 @@ wh_row_event(WhRow *row)
 	return row->event;
 }
 
-static WhRow single; /* while its event is made, which may fail */
+static WhRow single; /* while its event is made, which may raise an error */
 
 WhEvent *
 wh_store_event(HeapTuple tuple, TupleDesc desc, int at)

@@ -2,10 +2,10 @@
  * store_profile.c
  *	  The profile of each subscription.
  *
- * Runs right after the subscriptions have been read, in the same transaction.
- * What is read lies in the results' memory, as they do. Between the two
- * statements somebody may have changed the configuration; the worker is told,
- * and reads all of it again.
+ * Runs right after the subscriptions have been read, in the same transaction. The
+ * results lie in the results' memory, as theirs do. If somebody changes the
+ * configuration between the two statements, the worker is signalled and reads all
+ * of it again.
  */
 #include "postgres.h"
 
@@ -14,15 +14,9 @@
 
 #include "compat.h"
 #include "store.h"
-
-/* A column as a UTF-8 string in the results' memory; NULL where it is null. */
-static char *
-text_column(HeapTuple row, TupleDesc desc, int column)
-{
-	char *text = SPI_getvalue(row, desc, column);
-
-	return text ? MemoryContextStrdup(wh_tx_results, wh_to_utf8(text)) : NULL;
-}
+#include "store_profile.h"
+#include "store_sizes.h"
+#include "store_subscriptions.h"
 
 static int
 by_name(const void *a, const void *b)
@@ -30,11 +24,12 @@ by_name(const void *a, const void *b)
 	return strcmp((*(const WhProfile *const *) a)->name, (*(const WhProfile *const *) b)->name);
 }
 
-/* The columns from `at` on; the same order as in the statement below. */
+/* All columns, in the order of the statement below. */
 static WhProfile *
-read_profile(HeapTuple row, TupleDesc desc, int at)
+read_profile(HeapTuple row, TupleDesc desc)
 {
-	WhProfile *p = MemoryContextAllocZero(wh_tx_results, sizeof(WhProfile));
+	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	WhProfile *p = palloc0(sizeof(WhProfile));
 	const char **columns[] = {&p->name,
 							  &p->envelope,
 							  &p->batch_envelope,
@@ -57,28 +52,33 @@ read_profile(HeapTuple row, TupleDesc desc, int at)
 
 	StaticAssertStmt(lengthof(columns) * sizeof(char *) == sizeof(WhProfile), "a column is missing");
 	for (int i = 0; i < (int) lengthof(columns); i++)
-		*columns[i] = text_column(row, desc, at + i);
+		*columns[i] = wh_utf8_column(row, desc, i + 1);
+	MemoryContextSwitchTo(old);
 	return p;
 }
 
-/* All that there are, but those that are too large: by name, in order. Each is read once, however many use it. */
+/* All profiles except those that are too large, ordered by name. Each is read once, however many use it. */
 static WhProfile **
 read_profiles(const WhLeftOut *left, int *n)
 {
-	/* what becomes a line is free of control characters: webhook_internal.check_profile has seen to it */
+	/* lines are free of control characters: webhook_internal.check_profile refuses those */
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"SELECT p.name, p.envelope::text, p.batch_envelope::text, p.content_type,"
-			" p.batch_content_type,"
-			" (SELECT string_agg(h.key || ': ' || h.value, e'\\n') FROM jsonb_each_text("
-			" CASE WHEN jsonb_typeof(p.headers) = 'object' THEN p.headers END) h),"
-			" p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix, p.signature_algorithm,"
-			" p.signature_encoding, p.secret_encoding, p.signed_content, p.signature_header, "
-			"p.signature_format,"
-			" p.signature_separator, p.failure_match::text, array_to_string(p.failure_fields, e'\\n')"
-			" FROM webhook.profile p WHERE p.name <> ALL ($1)",
+		"SELECT p.name, p.envelope::text, p.batch_envelope::text,"
+		"       p.content_type, p.batch_content_type,"
+		"       (SELECT string_agg(h.key || ': ' || h.value, e'\\n')"
+		"          FROM jsonb_each_text(CASE WHEN jsonb_typeof(p.headers) = 'object'"
+		"                                    THEN p.headers END) h),"
+		"       p.id_header, p.timestamp_header, p.event_prefix, p.transaction_prefix,"
+		"       p.signature_algorithm, p.signature_encoding, p.secret_encoding,"
+		"       p.signed_content, p.signature_header, p.signature_format, p.signature_separator,"
+		"       p.failure_match::text, array_to_string(p.failure_fields, e'\\n')"
+		"  FROM webhook.profile p"
+		" WHERE p.name <> ALL ($1)",
 		1,
 		{TEXTARRAYOID}};
+	/* clang-format on */
 	Datum value = left->profiles;
 	WhProfile **profiles;
 
@@ -86,7 +86,7 @@ read_profiles(const WhLeftOut *left, int *n)
 	profiles = palloc(Max(1, SPI_processed) * sizeof(WhProfile *));
 	*n = (int) SPI_processed;
 	for (int i = 0; i < *n; i++)
-		profiles[i] = read_profile(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		profiles[i] = read_profile(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	qsort(profiles, *n, sizeof(WhProfile *), by_name);
 	return profiles;
 }
@@ -104,13 +104,19 @@ find_profile(WhProfile *const *profiles, int n, const char *name)
 List *
 wh_store_profiles(List *routes, const WhLeftOut *left)
 {
-	/* an envelope that is no JSON is a problem that each request tells of */
+	/* its envelope is not JSON, a problem that each request reports */
 	static const WhProfile no_profile = {.name = "", .envelope = "", .algorithm = "none"};
-	static WhPlan plan = {.sql = "SELECT s.id, CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.params::text END,"
-								 " CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.profile END"
-								 " FROM webhook.subscription s ORDER BY s.id",
-						  1,
-						  {INT8ARRAYOID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"SELECT s.id,"
+		"       CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.params::text END,"
+		"       CASE WHEN s.id = ANY ($1) THEN NULL ELSE s.profile END"
+		"  FROM webhook.subscription s"
+		" ORDER BY s.id",
+		1,
+		{INT8ARRAYOID}};
+	/* clang-format on */
 	Datum value = left->sending;
 	int n_profiles;
 	WhProfile **profiles = read_profiles(left, &n_profiles);
@@ -125,28 +131,30 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 		WhSubscription *sub = &route->sub;
 		int64 id = PG_INT64_MIN;
 		char *name;
-		bool isnull;
+		MemoryContext old;
 
 		for (; i < SPI_processed && id < sub->id; i++)
-			id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+			id = wh_result_int8(i, 1);
 		if (id != sub->id)
 		{
 			i -= id > sub->id; /* that one is for a later route */
 			routes = foreach_delete_current(routes, lc);
 			continue;
 		}
-		sub->params = text_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
-		name = SPI_getvalue(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
-		sub->profile = find_profile(profiles, n_profiles, name ? wh_to_utf8(name) : NULL);
+		old = MemoryContextSwitchTo(wh_tx_results);
+		sub->params = wh_utf8_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
+		MemoryContextSwitchTo(old);
+		name = wh_utf8_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);
+		sub->profile = find_profile(profiles, n_profiles, name);
 		if (sub->profile == NULL)
 		{
-			/* it is left out; or somebody has dropped the foreign key: nothing can be rendered, so all of it is kept */
+			/* left out, or somebody has dropped the foreign key: nothing can be rendered, so its events are kept */
 			sub->profile = &no_profile;
 			if (!route->left_out)
 				ereport(WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-						errdetail("Its profile does not exist. What is for it is kept."),
-						errhint("Give it another profile, or create the one it names."));
+						errdetail("Its profile does not exist. Its events are kept."),
+						errhint("Set another profile, or create the one it names."));
 		}
 	}
 	return routes;

@@ -2,21 +2,21 @@
  * store_read.c
  *	  Reading the outbox by position, and the checkpoints.
  *
- * The position (S, N, hi) means: every event visible in the snapshot S with
- * an id up to hi has been read, and none above hi. Ids are taken by
- * transactions that hold their xid already; so what can still turn up below
- * hi was written by a transaction that was running when S was taken: one in
- * S's list, or one between S's xmax and N, the next xid read just after S.
- * A page is those stragglers first, then events above hi, all in id order.
- * docs/internals/overview.md, Reading, tells why nothing is lost.
+ * The position (S, N, hi) means: every event visible in the snapshot S with a
+ * number up to hi has been read, and none above hi. A transaction takes numbers
+ * when it already has its xid. So an event that can still appear below hi was
+ * written by a transaction that was running when S was taken: one in S's list, or
+ * one between S's xmax and N, the next xid read just after S. A page is those
+ * stragglers first, then events above hi, all ordered by number.
+ * docs/internals/reading.md says why nothing is lost.
  *
- * When there are more stragglers than fit a page, S and hi stay, and the
- * stragglers are read to their end under the visibility of the snapshot of
- * the first cut (`within`); what commits meanwhile is a straggler of that one.
+ * If there are more stragglers than fit a page, S and hi stay, and the stragglers
+ * are read to their end under the visibility of the snapshot of the first cut
+ * (`within`). What commits meanwhile is a straggler of that snapshot.
  *
- * The statements fetch through a cursor, and rows are taken as they lie in the
- * table (store_event.c), so that a page of large rows costs no more than one of
- * small ones until somebody wants the events.
+ * The statements fetch through a cursor, and rows are read as they lie in the
+ * table (store_event.c). So a page of large rows costs no more than one of small
+ * rows until somebody wants the events.
  */
 #include "postgres.h"
 
@@ -42,9 +42,11 @@
 
 #include "compat.h"
 #include "store.h"
+#include "store_event.h"
+#include "store_read.h"
 
 #define FETCH_AT_ONCE                                                                                        \
-	64 /* rows a cursor brings at a time: with the largest rows, the memory a page may take */
+	64 /* rows per fetch of a cursor: with the largest rows, the memory that a page may take */
 
 static int64 last_checkpoint_id = 0;
 static int checkpoints_since_trim = 0;
@@ -118,7 +120,7 @@ wh_store_origin(void)
 	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 	WhPosition *p = palloc0(sizeof(WhPosition));
 
-	/* nothing has been read: with hi = 0 there is nothing below it, whatever the snapshot */
+	/* nothing has been read: nothing is below hi = 0, whatever the snapshot */
 	p->snapshot = pstrdup("1:1:");
 	p->next_xid = FullTransactionIdFromU64(1);
 	MemoryContextSwitchTo(old);
@@ -134,9 +136,9 @@ xid_column(HeapTuple row, TupleDesc desc, int column)
 }
 
 /*
- * A position that the worker cannot have written, being of the future or of
- * nowhere, would lose events, or have us look for more transactions than there
- * are. Better to stand still and say so.
+ * A position that no worker can have written, because it lies in the future or is
+ * incomplete, would lose events, or make us look for more transactions than
+ * there are. Better to stop and say so.
  */
 static void
 refuse_nonsense(HeapTuple row, TupleDesc desc)
@@ -152,30 +154,35 @@ refuse_nonsense(HeapTuple row, TupleDesc desc)
 							 U64FromFullTransactionId(ReadNextFullTransactionId()) ||
 						 DatumGetBool(SPI_getbinval(row, desc, 10, &isnull[0])));
 	if (unknown || ahead)
-		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED),
-				errmsg("webhook.checkpoint has a row that no worker has written"),
-				errdetail(unknown ? "It has no position."
-								  : "Its position is ahead of all that has happened here."),
-				errhint("Delete that row; the newest one of its kind before it counts then."));
+		ereport(ERROR, errcode(ERRCODE_DATA_CORRUPTED), errmsg("webhook.checkpoint has an invalid row"),
+				errdetail(unknown ? "It has no position." : "Its position is ahead of this cluster."),
+				errhint("Delete that row. The worker then uses the newest one of its kind before it."));
 }
 
 WhPosition *
 wh_store_checkpoint(const char *kind)
 {
+	/* the last column: is hi in the future? Not if such events exist: then the sequence was set back */
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"SELECT id, snapshot, next_xid, hi, (within ->> 'snapshot')::pg_snapshot, (within ->> "
-			"'next_xid')::xid8,"
-			" (within ->> 'last')::bigint,"
-			" (SELECT max(id) FROM webhook.checkpoint), (SELECT max(id) - min(id) FROM webhook.checkpoint),"
-			/* ids that there have been are not of the future: it is the sequence that was set back */
-			" hi > (SELECT last_value FROM webhook.event_number_seq)"
-			" AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number >= hi)"
-			" AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number >= hi)"
-			" AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
-			" FROM webhook.checkpoint c WHERE kind = $1 ORDER BY id DESC LIMIT 1",
+		"SELECT c.id, c.snapshot, c.next_xid, c.hi,"
+		"       (c.within ->> 'snapshot')::pg_snapshot,"
+		"       (c.within ->> 'next_xid')::xid8,"
+		"       (c.within ->> 'last')::bigint,"
+		"       (SELECT max(d.id) FROM webhook.checkpoint d),"
+		"       (SELECT max(d.id) - min(d.id) FROM webhook.checkpoint d),"
+		"       c.hi > (SELECT q.last_value FROM webhook.event_number_seq q)"
+		"       AND NOT EXISTS (SELECT FROM webhook.outbox o WHERE o.event_number >= c.hi)"
+		"       AND NOT EXISTS (SELECT FROM webhook.attempt a WHERE a.event_number >= c.hi)"
+		"       AND NOT EXISTS (SELECT FROM webhook.checkpoint d WHERE d.id <> c.id AND d.hi >= c.hi)"
+		"  FROM webhook.checkpoint c"
+		" WHERE c.kind = $1"
+		" ORDER BY c.id DESC"
+		" LIMIT 1",
 		1,
 		{TEXTOID}};
+	/* clang-format on */
 	Datum value = CStringGetTextDatum(kind);
 	MemoryContext old;
 	WhPosition *p;
@@ -216,11 +223,16 @@ wh_store_checkpoint_id(void)
 void
 wh_store_write_checkpoint(const char *kind, const WhPosition *p)
 {
-	static WhPlan plan = {.sql = "INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
-								 " VALUES ($1, $2, $3::pg_snapshot, $4, $5, CASE WHEN $6 IS NOT NULL THEN"
-								 " jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
-						  8,
-						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
+		" VALUES ($1, $2, $3::pg_snapshot, $4, $5,"
+		"         CASE WHEN $6 IS NOT NULL"
+		"              THEN jsonb_build_object('snapshot', $6, 'next_xid', $7::text, 'last', $8) END)",
+		8,
+		{INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, TEXTOID, XID8OID, INT8OID}};
+	/* clang-format on */
 	Datum values[8];
 	char nulls[9] = "        ";
 
@@ -250,7 +262,7 @@ wh_store_trim_checkpoints(void)
 
 	if (checkpoints_since_trim < TRIM_AFTER)
 		return;
-	/* never wait: whoever looks at the table now is not to be in our way, nor we in theirs */
+	/* never wait: neither for somebody who looks at the table now, nor somebody for us */
 	relid = get_relname_relid("checkpoint", get_namespace_oid("webhook", false));
 	if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 	{
@@ -271,24 +283,15 @@ wh_store_trim_checkpoints(void)
 }
 
 /*
- * Fetch rows of a statement into the page until the statement is exhausted
- * (true) or the page is full (false).
+ * Fetch rows of a statement into the page. True: the statement has no more. False:
+ * the page is full.
  */
 static bool
 fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 {
-	Portal portal;
+	Portal portal = wh_plan_open(plan, values); /* under the one snapshot whose position we record */
 	bool exhausted = false;
 
-	if (plan->plan == NULL)
-	{
-		plan->plan = SPI_prepare(plan->sql, plan->n_args, plan->args);
-		if (plan->plan == NULL || SPI_keepplan(plan->plan) != 0)
-			elog(ERROR, "could not prepare \"%s\"", plan->sql);
-	}
-	/* read_only: under the transaction's one snapshot, whose position we record */
-	portal = SPI_cursor_open(NULL, plan->plan, values, NULL, true);
-	wh_schema_check();
 	while (!exhausted && page->n < page->max && *bytes < WH_PAGE_BYTES)
 	{
 		int want = Min(FETCH_AT_ONCE, page->max - page->n);
@@ -300,15 +303,15 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 			WhRow *row = &page->rows[page->n++];
 
 			wh_store_row(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, row);
-			*bytes += row->held;
+			*bytes += row->bytes;
 		}
-		/* the rows stay until the transaction ends: what is wanted of them is fetched from there */
+		/* the rows stay until the transaction ends: events are made from them on demand */
 	}
 	SPI_cursor_close(portal);
 	return exhausted;
 }
 
-/* The xids whose events may still turn up below hi: those S lists as running, and those from its xmax up to N. */
+/* The xids whose events may still appear below hi: those that S lists as running, and those from its xmax to N. */
 static Datum
 straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 {
@@ -340,10 +343,10 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 }
 
 /*
- * The snapshot must be younger than the locks. ALTER TABLE that rewrites the
- * outbox makes all rows as new as itself; under a snapshot taken before its
- * commit, while we wait for its lock, none of them would be visible, and
- * stragglers would be taken for read.
+ * The snapshot must be younger than the locks. An ALTER TABLE that rewrites the
+ * outbox makes all rows as new as itself. A snapshot taken before its commit,
+ * while we wait for its lock, would show none of them, and stragglers would count
+ * as read.
  */
 void
 wh_store_begin_reading(void)
@@ -359,26 +362,46 @@ wh_store_begin_reading(void)
 void
 wh_store_read(const WhPosition *from, WhPage *page)
 {
-	/* the limits are literals so that the planner knows them; keep them equal to WH_PAGE_EVENTS */
-	/* id + 0: so that the planner has no index but xid's to choose from */
+	/* the limits are literals so that the planner knows them; they equal WH_PAGE_EVENTS */
+	/* event_number + 0: so that the planner can use no other index than that of xid */
+	/* clang-format off */
 	static WhPlan stragglers = {
-		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.xid = ANY ($1) AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number + 0 LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.xid = ANY ($1)"
+		"   AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
+		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
+		" ORDER BY o.event_number + 0"
+		" LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
-	/* further pages of a cut walk on by id, each row between passed once, instead of collecting all that is left */
+	/* clang-format on */
+	/* further pages of a cut go on by number and pass each row once, instead of collecting all that is left */
+	/* clang-format off */
 	static WhPlan further = {
-		.sql = "SELECT " WH_EVENT_COLUMNS " FROM webhook.outbox o"
-			   " WHERE o.event_number > $3 AND o.event_number <= $2 AND o.xid = ANY ($1)"
-			   " AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot) ORDER BY o.event_number LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $3 AND o.event_number <= $2"
+		"   AND o.xid = ANY ($1)"
+		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
+		" ORDER BY o.event_number"
+		" LIMIT 500",
 		4,
 		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
+	/* clang-format on */
+	/* clang-format off */
 	static WhPlan above = {
-		.sql = "SELECT " WH_EVENT_COLUMNS
-			   " FROM webhook.outbox o WHERE o.event_number > $1 ORDER BY o.event_number LIMIT 500",
+		.sql =
+		"SELECT " WH_EVENT_COLUMNS
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $1"
+		" ORDER BY o.event_number"
+		" LIMIT 500",
 		1,
 		{INT8OID}};
+	/* clang-format on */
 	size_t bytes = 0;
 	bool within = from->within_snapshot != NULL;
 	int n_xids;
@@ -408,9 +431,9 @@ wh_store_read(const WhPosition *from, WhPage *page)
 }
 
 /*
- * Whoever takes only the first rows of a page has read as if the page had ended
- * there: in the midst of the stragglers, at their end, or above hi. Who takes none
- * is where he was.
+ * A reader that uses only the first rows of a page has read as if the page had
+ * ended there: within the stragglers, at their end, or above hi. One that uses none
+ * stays where it was.
  */
 WhPosition *
 wh_store_position(const WhPosition *from, WhPage *page, int n)
@@ -426,7 +449,7 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 		p = wh_position_copy(from);
 	else if (n < page->n_stragglers || !page->all_stragglers)
 	{
-		/* cut: the old position stays, and we note how far into its stragglers we are */
+		/* cut: the old position stays, with how far its stragglers have been read */
 		p->snapshot = pstrdup(from->snapshot);
 		p->next_xid = from->next_xid;
 		p->within_snapshot = pstrdup(within ? from->within_snapshot : page->snapshot);
@@ -435,7 +458,7 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 	}
 	else if (within)
 	{
-		/* all stragglers of the cut are read: the position is that of the cut's snapshot */
+		/* all stragglers of the cut are read: the position becomes that of the cut's snapshot */
 		p->snapshot = pstrdup(from->within_snapshot);
 		p->next_xid = from->within_next_xid;
 	}
@@ -452,11 +475,11 @@ wh_store_position(const WhPosition *from, WhPage *page, int n)
 }
 
 /*
- * The newest asynchronous commit of the events' transactions, as far as WAL may
- * not have been flushed up to it; this is how the server itself finds out
- * whether it may write down that a transaction has committed. A transaction
- * that is older than what pg_xact keeps ended long ago; one that is yet to come
- * belongs to another cluster, from which this event was brought here.
+ * The newest asynchronous commit of the events' transactions up to which WAL may not
+ * have been flushed. The server itself uses this to decide whether it may record
+ * that a transaction has committed. A transaction older than what pg_xact keeps
+ * ended long ago; one in the future belongs to another cluster, from which this
+ * event was brought here.
  */
 XLogRecPtr
 wh_store_commits(const WhPage *page, int n)
@@ -493,59 +516,63 @@ wh_pair_compare(const void *a, const void *b)
 	return 0;
 }
 
-static Datum
-int8_array(const Datum *values, int n)
+WhPair *
+wh_result_pairs(int *n)
 {
-	return PointerGetDatum(
-		construct_array(unconstify(Datum *, values), n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	WhPair *pairs;
+
+	*n = (int) SPI_processed;
+	pairs = MemoryContextAllocHuge(wh_tx_results, Max(1, *n) * sizeof(WhPair));
+	for (int i = 0; i < *n; i++)
+		pairs[i] = (WhPair){.event_number = wh_result_int8((uint64) i, 1),
+							.subscription_id = wh_result_int8((uint64) i, 2)};
+	return pairs;
 }
 
 WhPair *
 wh_store_dealt_with(const WhPair *pairs, int n_pairs, int *n)
 {
-	/* the log has an index on the event alone, the others on the pair: each is asked by what it has */
+	/* the log has an index on the event alone, the others on the pair: each is searched by what it has */
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"SELECT a.event_number, a.subscription_id FROM webhook.attempt a WHERE a.event_number = ANY ($3)"
-			" UNION ALL SELECT p.event_number, p.subscription_id FROM unnest($1, $2) k(event_number, "
-			"subscription_id)"
-			" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b WHERE b.subscription_id = k.subscription_id"
-			" AND b.event_number = k.event_number OFFSET 0) p"
-			" UNION ALL SELECT d.event_number, d.subscription_id FROM unnest($1, $2) k(event_number, "
-			"subscription_id)"
-			" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b WHERE b.subscription_id = "
-			"k.subscription_id"
-			" AND b.event_number = k.event_number OFFSET 0) d",
+		"SELECT a.event_number, a.subscription_id"
+		"  FROM webhook.attempt a"
+		" WHERE a.event_number = ANY ($3)"
+		" UNION ALL "
+		"SELECT p.event_number, p.subscription_id"
+		"  FROM unnest($1, $2) k(event_number, subscription_id)"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.pending b"
+		"                      WHERE b.subscription_id = k.subscription_id"
+		"                        AND b.event_number = k.event_number OFFSET 0) p"
+		" UNION ALL "
+		"SELECT d.event_number, d.subscription_id"
+		"  FROM unnest($1, $2) k(event_number, subscription_id)"
+		" CROSS JOIN LATERAL (SELECT * FROM webhook.dead_letter b"
+		"                      WHERE b.subscription_id = k.subscription_id"
+		"                        AND b.event_number = k.event_number OFFSET 0) d",
 		3,
 		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID}};
-	Datum *columns[3];
+	/* clang-format on */
+	int64 *columns[3];
 	Datum values[3];
 	int n_events = 0;
 	WhPair *dealt;
 
 	for (int i = 0; i < 3; i++)
-		columns[i] = palloc(Max(1, n_pairs) * sizeof(Datum));
+		columns[i] = palloc(Max(1, n_pairs) * sizeof(int64));
 	for (int i = 0; i < n_pairs; i++)
 	{
-		columns[0][i] = Int64GetDatum(pairs[i].event_number);
-		columns[1][i] = Int64GetDatum(pairs[i].subscription_id);
+		columns[0][i] = pairs[i].event_number;
+		columns[1][i] = pairs[i].subscription_id;
 		/* pairs of one event stand together */
 		if (i == 0 || pairs[i].event_number != pairs[i - 1].event_number)
-			columns[2][n_events++] = columns[0][i];
+			columns[2][n_events++] = pairs[i].event_number;
 	}
 	for (int i = 0; i < 3; i++)
-		values[i] = int8_array(columns[i], i == 2 ? n_events : n_pairs);
+		values[i] = wh_int8_array(columns[i], i == 2 ? n_events : n_pairs);
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	*n = (int) SPI_processed;
-	dealt = MemoryContextAllocHuge(wh_tx_results, Max(1, *n) * sizeof(WhPair));
-	for (int i = 0; i < *n; i++)
-	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		bool isnull;
-
-		dealt[i].event_number = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		dealt[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-	}
+	dealt = wh_result_pairs(n);
 	qsort(dealt, *n, sizeof(WhPair), wh_pair_compare);
 	return dealt;
 }

@@ -1,24 +1,24 @@
 /*
  * store_rights.c
- *	  Whose rights the worker's statements have, and who else could put code of
- *	  his own into them.
+ *	  Whose rights the worker's statements have, and who else could put code of their
+ *	  own into them.
  *
- * The worker is connected as the bootstrap superuser and never works as him.
- * Between wh_tx_begin and wh_tx_commit everything runs as the owner of the
- * extension, in a security-restricted operation and with a nest level of
- * settings of its own, as logical replication applies changes. So a trigger,
- * default, check or index expression on a table of ours has the owner's rights
- * at most, cannot become anybody else, and leaves neither settings, prepared
- * statements, cursors, temporary tables, deferred triggers nor locks behind.
+ * The worker is connected as the bootstrap superuser and never works as that
+ * role. Between wh_tx_begin and wh_tx_commit everything runs as the owner of the
+ * extension, in a security-restricted operation and with a nest level of settings
+ * of its own, as logical replication applies changes. So a trigger, default,
+ * check or index expression on a table of ours has at most the owner's rights,
+ * cannot become another role, and leaves no settings, prepared statements,
+ * cursors, temporary tables, deferred triggers or locks behind.
  *
- * The owner's rights are to be nobody else's either. Whoever has the right
- * TRIGGER on a table can have code run by whoever writes there, so triggers
- * count that run a function of somebody else's; and so do tables and functions
- * of the extension that were given away. While there is one, schema_check.c lets no
- * statement begin.
+ * Nobody else may have the owner's rights either. A role with the privilege
+ * TRIGGER on a table can run code as whoever writes there, so a trigger that runs
+ * somebody else's function counts as a problem. So do tables and functions of the
+ * extension that were given away. While there is a problem, schema_check.c lets
+ * no statement begin.
  *
- * Owns the user and the settings that are put back. An error puts both back by
- * itself: the server undoes them with the transaction.
+ * Owns the user and the settings that are put back. After an error the server puts
+ * both back, together with the transaction.
  */
 #include "postgres.h"
 
@@ -48,7 +48,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
-#include "store.h"
+#include "store_rights.h"
 
 static Oid extension = InvalidOid; /* as this transaction found it */
 static Oid owner = InvalidOid;
@@ -60,7 +60,7 @@ static int settings_level;
  * Whose rights
  */
 
-/* One look for both: this is done in every transaction. */
+/* One look-up for both: this is done in every transaction. */
 static void
 find_extension(void)
 {
@@ -83,11 +83,11 @@ find_extension(void)
 }
 
 /*
- * DROP EXTENSION, which locks the extension before it drops anything, waits
- * for the end of this short transaction, or has ended before: our statements
- * find either all of our tables or nothing to be run for. If another one with
- * another owner has come while we waited, its tables are not those of the owner
- * that was found, and nothing is run either.
+ * DROP EXTENSION locks the extension before it drops anything, so it waits for the
+ * end of this short transaction, or has ended before: our statements find all of
+ * our tables, or no extension. If another extension with another owner was
+ * created while we waited, its tables do not belong to the owner found here, and
+ * nothing is run either.
  */
 void
 wh_rights_begin(void)
@@ -97,7 +97,7 @@ wh_rights_begin(void)
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	GetUserIdAndSecContext(&user_before, &security_before);
 	settings_level = NewGUCNestLevel();
-	/* without an extension nothing of it is run, in this transaction, even if it should come now */
+	/* without an extension, nothing of it is run in this transaction, even if it is created now */
 	SetUserIdAndSecContext(OidIsValid(owner) ? owner : user_before,
 						   security_before | SECURITY_RESTRICTED_OPERATION);
 }
@@ -113,7 +113,7 @@ wh_rights_end(void)
 void
 wh_rights_release(void)
 {
-	/* a session's advisory locks: nothing of ours takes any, and they would outlive the transaction */
+	/* advisory locks of the session: we take none, and somebody's would outlive the transaction */
 	LockReleaseSession(USER_LOCKMETHOD);
 }
 
@@ -150,7 +150,7 @@ is_owners_function(Oid function, uint32 *hash)
 	return is;
 }
 
-/* A function or anything else in which code may be that is not the owner's; InvalidOid: there is none. */
+/* A function, or anything else that may contain code, that is not the owner's; InvalidOid: none. */
 typedef struct Foreign
 {
 	Oid class;
@@ -158,9 +158,9 @@ typedef struct Foreign
 } Foreign;
 
 /*
- * What a trigger calls, in its condition too: what is built in leaves no trace
- * in pg_depend and is nobody's; an operator, a domain or a cast of somebody's
- * is not worth to be understood.
+ * What a trigger calls, including its condition. Built-in functions leave no trace
+ * in pg_depend and are harmless. An operator, a domain or a cast of a user is not
+ * worth analysing: it counts as foreign.
  */
 static Foreign
 foreign_code(Oid trigger, WhRightsSeen *seen)
@@ -212,7 +212,7 @@ trigger_problem(Oid relid, HeapTuple tuple, WhRightsSeen *seen)
 
 	if (trigger->tgenabled == TRIGGER_DISABLED || trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA)
 		return NULL;
-	/* a foreign key's: what it does to the table that refers is done as the owner of that table */
+	/* a foreign key's: it acts on the referencing table as the owner of that table */
 	if (trigger->tgisinternal && trigger->tgfoid < FirstUnpinnedObjectId)
 		return NULL;
 	foreign = foreign_code(trigger->oid, seen);
@@ -242,7 +242,7 @@ table_problem(Oid relid, WhRightsSeen *seen)
 	char *problem = NULL;
 
 	if (!HeapTupleIsValid(tuple))
-		return NULL; /* a partition that has gone: there is news of it */
+		return NULL; /* a partition that is gone: its invalidation has come */
 	table_owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	if (table_owner != owner)

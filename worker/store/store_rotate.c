@@ -3,14 +3,14 @@
  *	  The ring of segments: emptying the one whose turn is next.
  *
  * A segment is truncated only if its newest row is older than the retention,
- * everything in it has been read and settled, nothing in it is pending, and
- * nobody at all holds a lock on it: the worker never waits for one and never
- * makes anybody wait. Events of it that somebody still waits for are carried
- * over into the current segment before (store_carry.c), a portion at a time,
- * while nothing is locked. These rules look at what a segment holds, never at
- * its number, so a changed retention only shifts which segment is current.
+ * everything in it has been read and settled, nothing in it is pending, and nobody
+ * holds a lock on it: the worker never waits for such a lock and never makes
+ * anybody wait. Events with pending deliveries are first carried over into the
+ * current segment (store_carry.c), a portion at a time, while nothing is locked.
+ * These rules look at what a segment holds, never at its number, so a changed
+ * retention only shifts which segment is current.
  *
- * Rows of the future (the clock has been set back) are as old as the newest
+ * Rows of the future (the system clock was set back) count as old as the newest
  * row written after them, which the next turn of their segment brings.
  */
 #include "postgres.h"
@@ -24,7 +24,11 @@
 
 #include "clock.h"
 #include "settings.h"
+#include "schema_check.h"
 #include "store.h"
+#include "store_carry.h"
+#include "store_read.h"
+#include "store_rotate.h"
 
 /* One value of a query over one segment; the query is made from a pattern with %d for the segment. */
 static Datum
@@ -40,7 +44,7 @@ segment_value(const char *pattern, int segment, bool *isnull)
 		*isnull = true;
 		return (Datum) 0;
 	}
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	return wh_result(0, 1, isnull);
 }
 
 static void
@@ -58,7 +62,7 @@ older_than_retention(Datum at)
 	return DatumGetTimestampTz(at) + (int64) wh_retention * USECS_PER_SEC < wh_age_clock();
 }
 
-/* Lock a segment if that can be had at once. */
+/* Lock a segment, without waiting. */
 static bool
 lock_segment(const char *log, int segment)
 {
@@ -66,33 +70,38 @@ lock_segment(const char *log, int segment)
 
 	if (!OidIsValid(relid) || !ConditionalLockRelationOid(relid, AccessExclusiveLock))
 		return false;
-	wh_schema_check(); /* a TRUNCATE has triggers too */
+	wh_schema_check(); /* TRUNCATE has triggers too */
 	return true;
 }
 
-/* Begin with a log's next segment. */
+/* Begin with a log's next segment. It is done already where it has no newest row, or that is not old. */
 static int
-begin_segment(const char *log, WhRotation *r)
+begin_segment(const char *log, const char *newest, WhRotation *r)
 {
-	int segment =
-		(wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp())) + 1 + r->further) % WH_SEGMENTS;
+	int current = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
+	int segment = (current + 1 + r->further) % WH_SEGMENTS;
+	bool isnull;
+	Datum at;
 
 	r->done = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, segment);
+	at = segment_value(newest, segment, &isnull);
+	r->done = isnull || !older_than_retention(at);
 	return segment;
 }
 
 void
 wh_store_rotate_attempt(WhRotation *r)
 {
-	int segment = begin_segment("attempt", r);
-	bool isnull;
-	Datum newest;
+	/* clang-format off */
+	static const char newest[] =
+		"SELECT started_at FROM webhook.attempt_%d"
+		" WHERE started_at <= clock_timestamp()"
+		" ORDER BY started_at DESC"
+		" LIMIT 1";
+	/* clang-format on */
+	int segment = begin_segment("attempt", newest, r);
 
-	newest = segment_value("SELECT started_at FROM webhook.attempt_%d WHERE started_at <= clock_timestamp()"
-						   " ORDER BY started_at DESC LIMIT 1",
-						   segment, &isnull);
-	r->done = isnull || !older_than_retention(newest);
 	if (r->done || !lock_segment("attempt", segment))
 		return;
 	run("TRUNCATE webhook.attempt_%d", segment, SPI_OK_UTILITY);
@@ -100,25 +109,31 @@ wh_store_rotate_attempt(WhRotation *r)
 }
 
 /*
- * All rows of a segment are settled if none is above the settled position and
- * none was written by a transaction that could have been running then. One that
- * is yet to come belongs to another cluster, from which the row was brought here.
+ * All rows of a segment are settled if none is above the settled position, and none
+ * was written by a transaction that could have been running then. A transaction in
+ * the future belongs to another cluster, from which the row was brought here.
  */
 static bool
 all_settled(int segment, const WhPosition *settled)
 {
-	const char *unsettled =
-		"SELECT 1 FROM webhook.outbox_%%d WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT
-		"' LIMIT 1";
+	/* clang-format off */
+	static const char highest[] =
+		"SELECT event_number FROM webhook.outbox_%d"
+		" WHERE event_number IS NOT NULL"
+		" ORDER BY event_number DESC"
+		" LIMIT 1";
+	static const char unsettled[] =
+		"SELECT 1 FROM webhook.outbox_%%d"
+		" WHERE xid >= pg_snapshot_xmin(%s) AND xid < '" UINT64_FORMAT "'"
+		" LIMIT 1";
+	/* clang-format on */
 	bool isnull;
 	Datum id;
 
-	/* in the midst of stragglers, what counts as settled is more than a position can say: wait */
+	/* between two pages of stragglers a position cannot say what is settled: wait */
 	if (settled == NULL || settled->within_snapshot)
 		return false;
-	id = segment_value("SELECT event_number FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
-					   "event_number DESC LIMIT 1",
-					   segment, &isnull);
+	id = segment_value(highest, segment, &isnull);
 	if (!isnull && DatumGetInt64(id) > settled->hi)
 		return false;
 	(void) segment_value(psprintf(unsettled, quote_literal_cstr(settled->snapshot),
@@ -130,15 +145,17 @@ all_settled(int segment, const WhPosition *settled)
 void
 wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 {
-	int segment = begin_segment("outbox", r);
+	/* ids are assigned in the order of the clock, so the highest id has the latest time */
+	/* clang-format off */
+	static const char newest[] =
+		"SELECT created_at FROM webhook.outbox_%d"
+		" WHERE event_number IS NOT NULL"
+		" ORDER BY event_number DESC"
+		" LIMIT 1";
+	/* clang-format on */
+	int segment = begin_segment("outbox", newest, r);
 	bool isnull;
-	Datum newest;
 
-	/* ids are taken with the clock's time, so the highest id has the latest time */
-	newest = segment_value("SELECT created_at FROM webhook.outbox_%d WHERE event_number IS NOT NULL ORDER BY "
-						   "event_number DESC LIMIT 1",
-						   segment, &isnull);
-	r->done = isnull || !older_than_retention(newest);
 	if (r->done || (!r->unsettled && !all_settled(segment, settled)))
 		return;
 	if (r->carry.from != segment)
@@ -149,7 +166,7 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 		r->more = true;
 		return;
 	}
-	/* once more from the beginning, where something has come meanwhile */
+	/* start again if rows have come meanwhile */
 	(void) segment_value("SELECT 1 FROM webhook.pending WHERE segment = %d LIMIT 1", segment, &isnull);
 	if (!isnull)
 		r->carry.from = -1;
@@ -160,9 +177,9 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 			segment_value("SELECT pg_catalog.pg_total_relation_size('webhook.outbox_%d')", segment, &isnull));
 
 	/*
-	 * With the lock, nobody is in the midst of writing here: all rows are
-	 * committed or dead. Nor is anybody in the midst of asking for one of them
-	 * again, which begins with a look at the outbox; who has is waited for.
+	 * With the lock, nobody is writing here: all rows are committed or dead. Nor is
+	 * anybody redelivering one of them, which begins with reading the outbox; those
+	 * who have requested one are waited for.
 	 */
 	if (!r->unsettled && !all_settled(segment, settled))
 		return;

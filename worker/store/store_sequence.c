@@ -1,30 +1,33 @@
 /*
  * store_sequence.c
- *	  The sequence of event ids was set back, or ahead, by hand.
+ *	  The sequence of event numbers was set back, or ahead, by hand.
  *
- * Reading by position relies on it that an id taken later is higher. After
- * setval() it is not: events get ids at or below what has been read, which nobody would
- * look at again, or ids that others have. So each read looks at the
- * sequence, and at what it has read; where something is wrong it reads nothing,
- * the sequence is moved beyond all ids there are, and what was captured since it
- * was set back gets new ids, in the order of capture. It is read then as what it is, new.
+ * Reading by position relies on a number taken later being higher. After setval()
+ * that is not so: events get numbers at or below what has been read, which nobody
+ * would look at again, or numbers that other events have. So each read checks the
+ * sequence, and what it has read. If something is wrong it uses nothing of it. The
+ * sequence is moved beyond all numbers there are, and what was captured since it
+ * was set back gets new numbers in the order of capture. It is then read as what it
+ * is: new.
  *
- * What must be told apart, by the position (S, N, hi), or what a worker before this
- * one had read, where that is further:
+ * The position (S, N, hi), or the one that a previous worker had reached if that is
+ * further, tells these apart:
  *
- *	  id <= hi, xid >= N	taken after hi was: the sequence had been set back
- *	  id <= hi, xid running in S	a straggler as there always are; of those that
- *				were captured since the sequence was last seen to be right, the same
- *	  id > hi		not read yet; those captured after the first of the others get
- *				new ids as well, or the order would not be theirs
+ *	  number <= hi, xid >= N				taken after hi was: the sequence had been
+ *										set back
+ *	  number <= hi, xid running in S		a usual straggler; if it was captured since
+ *										the sequence was last right, as above
+ *	  number > hi							not read yet; if it was captured after the
+ *										first of those above it gets a new number
+ *										as well, or the order would change
  *
- * Transactions that took such an id and are still open when the sequence is moved
- * are watched until they have ended: while they may commit, no page is read whose
- * snapshot shows a row of theirs that has not got its new id.
- * docs/internals/overview.md, Reading, has the argument.
+ * Transactions that took such a number and are still open when the sequence is
+ * moved are watched until they end. While they may commit, no page is read whose
+ * snapshot shows a row of theirs without its new number.
+ * docs/internals/reading.md has the argument.
  *
- * Owns what is being put right, in memory only: a worker that starts looks at
- * all that was captured since the one before it has read.
+ * Owns what is being fixed, in memory only: a new worker checks everything that was
+ * captured since the previous one has read.
  */
 #include "postgres.h"
 
@@ -42,36 +45,39 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "clock.h"
 #include "store.h"
+#include "store_read.h"
+#include "store_sequence.h"
 
 #define RENUMBER_AT_ONCE 5000
-#define SPARE INT64CONST(1000000)       /* ids kept free for what is not committed yet */
-#define FAR_AHEAD (INT64CONST(1) << 40) /* so many more than any sequence has given out: no id of ours */
+#define SPARE INT64CONST(1000000)       /* numbers left free for what is not committed yet */
+#define FAR_AHEAD (INT64CONST(1) << 40) /* so far above any number given out: not one of ours */
 
-/* The sequence was set back once: which ids are too low, and by whom. */
+/* The sequence was set back once: which numbers are too low, and of which transactions. */
 typedef struct Episode
 {
-	int64 low;           /* ids up to here */
-	uint64 from_xid;     /* of transactions from here */
-	uint64 until_xid;    /* up to here; */
-	uint64 open_xid;     /* and of those before, from here on, */
-	TimestampTz fine_at; /* what they have captured since; DT_NOEND: nobody knows when */
+	int64 low;            /* numbers up to here */
+	uint64 from_xid;      /* of transactions from here on */
+	uint64 until_xid;     /* up to here; */
+	uint64 open_xid;      /* and of older ones from here on, */
+	TimestampTz right_at; /* what they captured after this; DT_NOEND: unknown */
 } Episode;
 
 #define EPISODES_MAX 8
 
-static Episode episodes[EPISODES_MAX]; /* the newest last; of those before, transactions are still open */
+static Episode episodes[EPISODES_MAX]; /* the newest last; the others still have open transactions */
 static int n_episodes = 0;
-static int64 high = 0;               /* the highest id when the sequence was moved */
-static int64 next_id = 0;            /* the next one for those that are too low, */
+static int64 high = 0;               /* the highest number when the sequence was moved */
+static int64 next_id = 0;            /* the next new number, */
 static int64 spare_until = 0;        /* up to here */
-static TimestampTz since = DT_NOEND; /* the first of them was captured then; DT_NOEND: none is known */
-static bool in_vain = false;         /* nothing could be put right: read what there is */
+static TimestampTz since = DT_NOEND; /* when the first low one was captured; DT_NOEND: none is known */
+static bool nothing_fixed = false;   /* there was nothing to fix: read what there is */
 
-static TimestampTz fine_at = DT_NOEND; /* when the sequence was last seen to be right */
-static bool looked = false;            /* at what was captured before this process began */
+static TimestampTz right_at = DT_NOEND; /* when the sequence was last found right */
+static bool looked = false; /* have events been checked that were captured before this process began? */
 
-/* The last id that was given out, as it stands in the sequence's one row. */
+/* The last number given out, from the sequence's one row. */
 static int64
 last_id(void)
 {
@@ -105,9 +111,12 @@ snapshot_xmin(const char *snapshot)
 	return strtoull(snapshot, NULL, 10);
 }
 
-/* Rows of an episode, with the parameters of low_values. id + 0: by the index of xid. */
-#define IS_LOW                                                                                               \
-	"(o.xid >= $3 AND o.xid < $4 AND o.event_number + 0 <= $1 AND (o.xid >= $2 OR o.created_at > $5))"
+/* Rows of an episode, with the parameters of low_values. event_number + 0: by the index of xid. */
+/* clang-format off */
+#define IS_LOW \
+	"(o.xid >= $3 AND o.xid < $4 AND o.event_number + 0 <= $1" \
+	" AND (o.xid >= $2 OR o.created_at > $5))"
+/* clang-format on */
 #define LOW_ARGS INT8OID, XID8OID, XID8OID, XID8OID, TIMESTAMPTZOID
 #define N_LOW_ARGS 5
 
@@ -124,22 +133,27 @@ low_values(const Episode *e, Datum *values)
 	values[1] = xid_datum(e->from_xid);
 	values[2] = xid_datum(e->open_xid);
 	values[3] = xid_datum(e->until_xid);
-	values[4] = TimestampTzGetDatum(e->fine_at);
+	values[4] = TimestampTzGetDatum(e->right_at);
 }
 
-/* Does this transaction's snapshot show any? The time when the first of them was captured is taken note of. */
+/* Does this transaction's snapshot show any? Notes when the first of them was captured. */
 static bool
 shows_low(const Episode *e)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "SELECT min(o.created_at) FROM webhook.outbox o WHERE " IS_LOW, N_LOW_ARGS, {LOW_ARGS}};
+		.sql =
+		"SELECT min(o.created_at) FROM webhook.outbox o WHERE " IS_LOW,
+		N_LOW_ARGS,
+		{LOW_ARGS}};
+	/* clang-format on */
 	Datum values[N_LOW_ARGS];
 	Datum first;
 	bool isnull;
 
 	low_values(e, values);
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
-	first = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	first = wh_result(0, 1, &isnull);
 	if (!isnull)
 		since = Min(since, DatumGetTimestampTz(first));
 	return !isnull;
@@ -163,10 +177,10 @@ episode_at(const WhPosition *position)
 					 .from_xid = from,
 					 .open_xid = Min(snapshot_xmin(position->snapshot), from),
 					 .until_xid = U64FromFullTransactionId(ReadNextFullTransactionId()),
-					 .fine_at = fine_at};
+					 .right_at = right_at};
 }
 
-/* It goes on from the same position where nothing has been read meanwhile. */
+/* The same episode goes on if nothing has been read meanwhile. */
 static void
 begin(const WhPosition *position)
 {
@@ -191,7 +205,7 @@ wh_sequence_is_right(const WhPosition *position)
 	int64 last = last_id();
 	Episode before = episode_at(position);
 
-	if (in_vain)
+	if (nothing_fixed)
 		return true;
 	looked = looked || position->hi == 0; /* nothing is below it */
 	if (last < position->hi || (!looked && shows_low(&before)))
@@ -204,25 +218,30 @@ wh_sequence_is_right(const WhPosition *position)
 	looked = true;
 	if (any_shows_low())
 		return false;
-	fine_at = now;
+	right_at = now;
 	return true;
 }
 
-/* Two different events with one id, or an id that the sequence has not given out? */
+/* Are there two different events with one number, or a number that the sequence has not given out? */
 bool
 wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPosition *next)
 {
-	static WhPlan again = {.sql = "SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at) FROM "
-								  "webhook.outbox o WHERE o.event_number = $1",
-						   1,
-						   {INT8OID}};
+	/* clang-format off */
+	static WhPlan again = {
+		.sql =
+		"SELECT count(DISTINCT (o.xid, o.created_at)), max(o.created_at)"
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number = $1",
+		1,
+		{INT8OID}};
+	/* clang-format on */
 	Datum value = Int64GetDatum(next->hi);
 	TimestampTz twice = DT_NOEND;
 	bool isnull;
 
-	if (in_vain)
+	if (nothing_fixed)
 	{
-		in_vain = false;
+		nothing_fixed = false;
 		return true;
 	}
 	for (int i = 1; i < page->n; i++)
@@ -231,16 +250,14 @@ wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPositi
 		const WhEvent *b = &page->rows[i].head;
 
 		if (a->id == b->id && (a->xid != b->xid || a->created_us != b->created_us))
-			twice = Min(twice, Max(a->created_us, b->created_us) -
-								   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+			twice = Min(twice, Max(a->created_us, b->created_us) - WH_UNIX_EPOCH_US);
 	}
 	if (twice == DT_NOEND && page->more && next->hi > position->hi)
 	{
-		/* the page may end between two */
+		/* the page may end between the two */
 		wh_plan_run(&again, &value, NULL, SPI_OK_SELECT);
-		if (DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) > 1)
-			twice =
-				DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+		if (wh_result_int8(0, 1) > 1)
+			twice = DatumGetTimestampTz(wh_result(0, 2, &isnull));
 	}
 	if (twice == DT_NOEND && next->hi <= last_id())
 		return true;
@@ -249,15 +266,26 @@ wh_sequence_suits(const WhPosition *position, const WhPage *page, const WhPositi
 	return false;
 }
 
-/* Move the sequence beyond all ids there are, with room before it for those that get new ones. */
+/* Move the sequence beyond all numbers there are, leaving room for the new ones. */
 static void
 move_sequence(const WhPosition *position)
 {
-	static WhPlan highest = {.sql = "SELECT max(o.event_number), count(*) FROM webhook.outbox o WHERE "
-									"o.event_number > $1 AND o.event_number <= $2",
-							 2,
-							 {INT8OID, INT8OID}};
-	static WhPlan set = {.sql = "SELECT setval('webhook.event_number_seq', $1)", 1, {INT8OID}};
+	/* clang-format off */
+	static WhPlan highest = {
+		.sql =
+		"SELECT max(o.event_number), count(*)"
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $1 AND o.event_number <= $2",
+		2,
+		{INT8OID, INT8OID}};
+	/* clang-format on */
+	/* clang-format off */
+	static WhPlan set = {
+		.sql =
+		"SELECT setval('webhook.event_number_seq', $1)",
+		1,
+		{INT8OID}};
+	/* clang-format on */
 	int64 base = Max(position->hi, last_id());
 	int64 far = base > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : base + FAR_AHEAD;
 	Datum values[2] = {Int64GetDatum(position->hi), Int64GetDatum(far)};
@@ -266,11 +294,11 @@ move_sequence(const WhPosition *position)
 	bool isnull;
 
 	wh_plan_run(&highest, values, NULL, SPI_OK_SELECT);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	value = wh_result(0, 1, &isnull);
 	if (!isnull)
 		base = Max(base, DatumGetInt64(value));
-	room += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	/* nobody knows what open transactions had been given before it was set back */
+	room += wh_result_int8(0, 2);
+	/* it is unknown which numbers open transactions took before it was set back */
 	base += Min(SPARE, PG_INT64_MAX - base);
 	room = Min(room, PG_INT64_MAX - base);
 	value = Int64GetDatum(base + room);
@@ -278,25 +306,29 @@ move_sequence(const WhPosition *position)
 	ereport(
 		LOG,
 		errmsg("webhook worker moved the sequence webhook.event_number_seq to " INT64_FORMAT, base + room),
-		errdetail("It had been set by hand: events after " INT64_FORMAT
-				  " did not get higher ids. They get new ones.",
+		errdetail("It was set by hand, so events after " INT64_FORMAT
+				  " did not get higher numbers. They get new ones.",
 				  position->hi),
-		errhint("Leave the sequence alone; the numbers of events must ascend."));
+		errhint("Do not set this sequence: event numbers must ascend."));
 	high = base;
 	next_id = base + 1;
 	spare_until = base + room;
-	/* whoever has taken an id before has his xid already */
+	/* a transaction that has taken a number already has its xid */
 	episodes[n_episodes - 1].until_xid = U64FromFullTransactionId(ReadNextFullTransactionId());
 }
 
-/* Give the rows of a statement (segment, ctid, id) new ids, in its order. Returns how many. */
+/* Give the rows of a statement (segment, ctid, number) new numbers, in its order. Returns how many. */
 static uint64
 renumber(WhPlan *rows, Datum *values)
 {
-	static WhPlan plan = {.sql = "UPDATE webhook.outbox o SET event_number = $1 WHERE o.segment = $2 AND "
-								 "o.ctid = $3 AND o.event_number = $4",
-						  4,
-						  {INT8OID, INT2OID, TIDOID, INT8OID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"UPDATE webhook.outbox o SET event_number = $1"
+		" WHERE o.segment = $2 AND o.ctid = $3 AND o.event_number = $4",
+		4,
+		{INT8OID, INT2OID, TIDOID, INT8OID}};
+	/* clang-format on */
 	SPITupleTable *table;
 	uint64 n;
 
@@ -317,24 +349,44 @@ renumber(WhPlan *rows, Datum *values)
 }
 
 bool
-wh_store_mend_sequence(const WhPosition *position)
+wh_store_fix_sequence(const WhPosition *position)
 {
-	static WhPlan low = {.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE " IS_LOW
-								" ORDER BY o.created_at, o.event_number LIMIT 5000",
-						 N_LOW_ARGS,
-						 {LOW_ARGS}};
-	/* of the newest episode, together with what was captured after the first of them and is not read yet */
+	/* clang-format off */
+	static WhPlan low = {
+		.sql =
+		"SELECT o.segment, o.ctid, o.event_number"
+		"  FROM webhook.outbox o"
+		" WHERE " IS_LOW
+		" ORDER BY o.created_at, o.event_number"
+		" LIMIT 5000",
+		N_LOW_ARGS,
+		{LOW_ARGS}};
+	/* clang-format on */
+	/* of the newest episode, with what was captured after its first row and is not read yet */
+	/* clang-format off */
 	static WhPlan newest = {
-		.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.xid >= $3 AND (" IS_LOW
-			   " OR (o.event_number + 0 > $8 AND o.event_number + 0 <= $6 AND o.created_at >= $7))"
-			   " ORDER BY o.created_at, o.event_number LIMIT 5000",
+		.sql =
+		"SELECT o.segment, o.ctid, o.event_number"
+		"  FROM webhook.outbox o"
+		" WHERE o.xid >= $3"
+		"   AND (" IS_LOW
+		"        OR (o.event_number + 0 > $8 AND o.event_number + 0 <= $6 AND o.created_at >= $7))"
+		" ORDER BY o.created_at, o.event_number"
+		" LIMIT 5000",
 		8,
 		{LOW_ARGS, INT8OID, TIMESTAMPTZOID, INT8OID}};
+	/* clang-format on */
+	/* clang-format off */
 	static WhPlan far = {
-		.sql = "SELECT o.segment, o.ctid, o.event_number FROM webhook.outbox o WHERE o.event_number > $1"
-			   " ORDER BY o.created_at, o.event_number LIMIT 5000",
+		.sql =
+		"SELECT o.segment, o.ctid, o.event_number"
+		"  FROM webhook.outbox o"
+		" WHERE o.event_number > $1"
+		" ORDER BY o.created_at, o.event_number"
+		" LIMIT 5000",
 		1,
 		{INT8OID}};
+	/* clang-format on */
 	bool move = high == 0 || last_id() < Max(high, position->hi) || next_id > spare_until - SPARE / 2;
 	Datum values[8];
 	uint64 n = 0;
@@ -354,7 +406,7 @@ wh_store_mend_sequence(const WhPosition *position)
 	}
 	values[0] = Int64GetDatum(high > PG_INT64_MAX - FAR_AHEAD ? PG_INT64_MAX : high + FAR_AHEAD);
 	n += renumber(&far, values);
-	in_vain = n == 0 && !move;
+	nothing_fixed = n == 0 && !move;
 	return n > 0 || move;
 }
 
@@ -363,7 +415,7 @@ wh_sequence_read_on(const WhPosition *next)
 {
 	int left = 0;
 
-	/* where all have ended that had taken an id before the sequence was moved, no more of them can come */
+	/* when all have ended that took a number before the sequence was moved, no more can come */
 	for (int i = 0; i < n_episodes; i++)
 		if (snapshot_xmin(next->snapshot) < episodes[i].until_xid)
 			episodes[left++] = episodes[i];

@@ -1,13 +1,13 @@
 /*
  * store_settle.c
- *	  What is written about deliveries that have ended or must be kept:
- *	  attempts, pending, dead letters.
+ *	  What is written about deliveries that have ended or must be kept: attempts,
+ *	  pending, dead letters.
  *
- * A settle is one short transaction for many outcomes, each table written by
- * one statement: over a relation made for it where that is every delivery, over
- * arrays where few deliveries have anything for it. A delivery that simply
- * succeeded costs one row of webhook.attempt and nothing else. The statements
- * leave the planner no choice: see store_pending.c.
+ * A settle is one short transaction for many outcomes. Each table is written by one
+ * statement: over a relation made for it where every delivery has a row, over
+ * arrays where few have one. A delivery that simply succeeded costs one row of
+ * webhook.attempt and nothing else. The statements leave the planner no choice: see
+ * store_pending.c.
  */
 #include "postgres.h"
 
@@ -29,9 +29,14 @@
 
 #include "clock.h"
 #include "settings.h"
+#include "schema_check.h"
 #include "store.h"
+#include "store_event.h"
+#include "store_pending.h"
+#include "store_read.h"
+#include "store_settle.h"
 
-/* A column of a statement over arrays, as it is filled. */
+/* A column of a statement over arrays, while it is filled. */
 typedef struct Column
 {
 	Oid type;
@@ -44,12 +49,15 @@ typedef struct Column
 } Column;
 
 static void
-column_init(Column *c, Oid type, int cap)
+columns_init(Column *columns, const Oid *types, int n, int cap)
 {
-	*c = (Column){.type = type};
-	get_typlenbyvalalign(type, &c->len, &c->byval, &c->align);
-	c->values = palloc(Max(1, cap) * sizeof(Datum));
-	c->nulls = palloc(Max(1, cap) * sizeof(bool));
+	for (Column *c = columns; c < columns + n; c++)
+	{
+		*c = (Column){.type = types[c - columns]};
+		get_typlenbyvalalign(c->type, &c->len, &c->byval, &c->align);
+		c->values = palloc(Max(1, cap) * sizeof(Datum));
+		c->nulls = palloc(Max(1, cap) * sizeof(bool));
+	}
 }
 
 static void
@@ -59,14 +67,18 @@ column_add(Column *c, Datum value, bool isnull)
 	c->nulls[c->n++] = isnull;
 }
 
-static Datum
-column_array(Column *c)
+/* As the parameters of their statement. */
+static void
+columns_arrays(const Column *columns, int n, Datum *values)
 {
-	int dims[1] = {c->n};
-	int lower[1] = {1};
+	for (const Column *c = columns; c < columns + n; c++)
+	{
+		int dims[1] = {c->n};
+		int lower[1] = {1};
 
-	return PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims, lower, c->type,
-											  c->len, c->byval, c->align));
+		values[c - columns] = PointerGetDatum(construct_md_array(c->values, c->nulls, c->n > 0 ? 1 : 0, dims,
+																 lower, c->type, c->len, c->byval, c->align));
+	}
 }
 
 /* UTF-8 text from the engine as a text datum; in another encoding, what is not ASCII becomes "?". */
@@ -78,30 +90,27 @@ text_datum(const char *utf8)
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return CStringGetTextDatum(utf8);
 	copy = pstrdup(utf8);
-	for (unsigned char *c = (unsigned char *) copy; *c; c++)
-		if (*c >= 0x80)
-			*c = '?';
-	return CStringGetTextDatum(copy);
+	return CStringGetTextDatum(wh_only_ascii(copy));
 }
 
 /*
  * Settling
  */
 
-/* What the log keeps of an entity's id: as much as an index surely takes. */
-#define ENTITY_ID_KEPT 500
+/* What the log has of an entity's id: no more than an index can surely hold. */
+#define ENTITY_ID_MAX 500
 
 static Datum
 entity_id_datum(const char *entity_id)
 {
 	Datum datum = text_datum(entity_id);
 
-	if (strlen(entity_id) <= ENTITY_ID_KEPT)
+	if (strlen(entity_id) <= ENTITY_ID_MAX)
 		return datum;
-	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_KEPT));
+	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_MAX));
 }
 
-/* The rows to be written, as the statement sees them: a relation that is there while it runs. */
+/* The rows to be written, as a relation that exists while the statement runs. */
 #define ATTEMPTS "new_attempts"
 
 static const struct
@@ -140,7 +149,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		TimestampTzGetDatum(wh_timestamp_of(d->wall_us)),
 		CStringGetTextDatum(d->word),
 		Int32GetDatum(d->http_status),
-		d->error[0] ? text_datum(d->error) : (Datum) 0,
+		d->error ? text_datum(d->error) : (Datum) 0,
 		Float4GetDatum((float) d->duration_us / 1000),
 		d->response ? text_datum(d->response) : (Datum) 0,
 		text_datum(d->event->entity_type),
@@ -148,7 +157,7 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 		text_datum(d->event->action_type),
 	};
 	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
-								   [6] = d->error[0] == '\0',
+								   [6] = d->error == NULL,
 								   [8] = d->response == NULL,
 								   [10] = entity_id == NULL};
 
@@ -158,19 +167,21 @@ put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
 static void
 write_attempts(WhDelivery *const *deliveries, int n)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, started_at, "
-			   "outcome, http_status, "
-			   "error, duration_ms,"
-			   " response, entity_type, entity_id, action_type, subscription, segment)"
-			   " SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome, "
-			   "a.http_status, a.error, "
-			   "a.duration_ms,"
-			   " a.response, a.entity_type, a.entity_id, a.action_type,"
-			   " (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
-			   " FROM " ATTEMPTS " a",
+		.sql =
+		"INSERT INTO webhook.attempt"
+		"       (event_number, subscription_id, attempt_number, started_at, outcome, http_status,"
+		"        error, duration_ms, response, entity_type, entity_id, action_type,"
+		"        subscription, segment)"
+		" SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome,"
+		"        a.http_status, a.error, a.duration_ms, a.response, a.entity_type, a.entity_id,"
+		"        a.action_type,"
+		"        (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
+		"   FROM " ATTEMPTS " a",
 		1,
 		{INT2OID}};
+	/* clang-format on */
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	TupleDesc row = attempt_row();
 	EphemeralNamedRelationData relation = {
@@ -189,7 +200,7 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	if (n_rows > 0)
 	{
 		relation.md.enrtuples = n_rows;
-		(void) SPI_unregister_relation(ATTEMPTS); /* left by one that failed, in a subtransaction */
+		(void) SPI_unregister_relation(ATTEMPTS); /* left behind by a failed subtransaction */
 		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 			elog(ERROR, "could not register the rows of webhook.attempt");
 		wh_schema_hold_segment("attempt", current);
@@ -199,26 +210,22 @@ write_attempts(WhDelivery *const *deliveries, int n)
 	tuplestore_end(rows);
 }
 
-#define PENDING_COLUMNS                                                                                      \
-	"subscription_id, event_number, lane, state, attempts, next_attempt_at, first_attempt_at, last_error, "  \
-	"segment, size, batch, "                                                                                 \
-	"judged"
-/* What is to be kept: not where subscription or event are gone; the event may be in another segment by now. */
-#define KEPT                                                                                                 \
-	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at, "             \
-	"k.first_attempt_at, k.last_error,"                                                                      \
-	" o.segment, k.size, k.batch, k.judged FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"   \
-	" k(" PENDING_COLUMNS ") CROSS JOIN LATERAL " WH_EVENT_OF(                                               \
-		"k.event_number",                                                                                    \
-		"k.segment") " o"                                                                                    \
-					 " WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
-#define PENDING_TYPES                                                                                        \
-	{                                                                                                        \
-		INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,           \
-			TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID        \
-	}
+/* clang-format off */
+#define PENDING_COLUMNS \
+	"subscription_id, event_number, lane, state, attempts, next_attempt_at," \
+	" first_attempt_at, last_error, segment, size, batch, judged"
 
-/* Is the index there by which a second row of a delivery is noticed? People drop what they do not know. */
+/* Rows to keep, unless subscription or event are gone; the event may be in another segment by now. */
+#define ROWS_TO_KEEP \
+	"SELECT k.subscription_id, k.event_number, k.lane, k.state, k.attempts, k.next_attempt_at," \
+	"       k.first_attempt_at, k.last_error, o.segment, k.size, k.batch, k.judged" \
+	"  FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) k(" PENDING_COLUMNS ")" \
+	" CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o" \
+	" WHERE EXISTS (SELECT FROM webhook.subscription s WHERE s.id = k.subscription_id)"
+/* clang-format on */
+#define N_PENDING 12
+
+/* Is there an index that finds a second row of a delivery? People drop indexes they do not know. */
 static bool
 has_unique_index(void)
 {
@@ -255,7 +262,7 @@ kept_compare(const void *a, const void *b)
 	return order != 0 ? order : p->at - q->at;
 }
 
-/* Those to be kept, each pair once: where a delivery was made twice, as it ended last. */
+/* The deliveries to keep, each pair once: if it was made twice, as it ended last. */
 static const WhDelivery **
 kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
 {
@@ -276,43 +283,58 @@ kept_once(WhDelivery *const *deliveries, int n, int *n_kept)
 	return once;
 }
 
-/* Deliveries to be kept: a new row of pending, or a change of the one there is. */
+/* For each delivery to keep, insert a row of pending or update the one there is. */
 static void
 write_pending(WhDelivery *const *deliveries, int n)
 {
-	static WhPlan plan = {
-		.sql = "INSERT INTO webhook.pending (" PENDING_COLUMNS ") " KEPT
-			   " ON CONFLICT (subscription_id, event_number) WHERE subscription_id IS NOT NULL DO UPDATE SET "
-			   "state = excluded.state, attempts = excluded.attempts,"
-			   " next_attempt_at = excluded.next_attempt_at, first_attempt_at = excluded.first_attempt_at, "
-			   "segment = excluded.segment,"
-			   " last_error = coalesce(excluded.last_error, pending.last_error), batch = excluded.batch",
-		12,
-		PENDING_TYPES};
+	/* clang-format off */
+	static WhPlan upsert = {
+		.sql =
+		"INSERT INTO webhook.pending (" PENDING_COLUMNS ") " ROWS_TO_KEEP
+		" ON CONFLICT (subscription_id, event_number) WHERE subscription_id IS NOT NULL DO UPDATE"
+		"   SET state = excluded.state, attempts = excluded.attempts,"
+		"       next_attempt_at = excluded.next_attempt_at,"
+		"       first_attempt_at = excluded.first_attempt_at,"
+		"       last_error = coalesce(excluded.last_error, pending.last_error),"
+		"       segment = excluded.segment, batch = excluded.batch",
+		N_PENDING,
+		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID}};
+	/* clang-format on */
+	/* clang-format off */
 	static WhPlan without_index = {
-		.sql = "WITH kept AS MATERIALIZED (" KEPT "), changed AS ("
-			   " UPDATE webhook.pending p SET state = c.state, attempts = c.attempts, next_attempt_at = "
-			   "c.next_attempt_at, "
-			   "first_attempt_at = "
-			   "c.first_attempt_at,"
-			   " segment = c.segment, last_error = coalesce(c.last_error, p.last_error), batch = c.batch"
-			   " FROM kept c WHERE c.subscription_id = p.subscription_id AND c.event_number = p.event_number)"
-			   " INSERT INTO webhook.pending (" PENDING_COLUMNS ") SELECT " PENDING_COLUMNS " FROM kept c"
-			   " WHERE NOT EXISTS (SELECT FROM webhook.pending p WHERE p.subscription_id = c.subscription_id"
-			   " AND p.event_number = c.event_number) ON CONFLICT DO NOTHING",
-		12,
-		PENDING_TYPES};
-	static const Oid types[12] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-								  TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID, BOOLOID};
-	Column c[12];
-	Datum values[12];
+		.sql =
+		"WITH kept AS MATERIALIZED (" ROWS_TO_KEEP "), "
+		"changed AS ("
+		" UPDATE webhook.pending p"
+		"    SET state = c.state, attempts = c.attempts,"
+		"        next_attempt_at = c.next_attempt_at,"
+		"        first_attempt_at = c.first_attempt_at,"
+		"        last_error = coalesce(c.last_error, p.last_error),"
+		"        segment = c.segment, batch = c.batch"
+		"   FROM kept c"
+		"  WHERE c.subscription_id = p.subscription_id AND c.event_number = p.event_number)"
+		" INSERT INTO webhook.pending (" PENDING_COLUMNS ")"
+		" SELECT " PENDING_COLUMNS
+		"   FROM kept c"
+		"  WHERE NOT EXISTS (SELECT FROM webhook.pending p"
+		"                     WHERE p.subscription_id = c.subscription_id"
+		"                       AND p.event_number = c.event_number)"
+		" ON CONFLICT DO NOTHING",
+		N_PENDING,
+		{INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		 TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT2ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, BOOLARRAYOID}};
+	/* clang-format on */
+	static const Oid types[N_PENDING] = {INT8OID,        INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+										 TIMESTAMPTZOID, TEXTOID, INT2OID, INT4OID, INT8OID, BOOLOID};
+	Column c[N_PENDING];
+	Datum values[N_PENDING];
 	int n_kept;
 	const WhDelivery **kept = kept_once(deliveries, n, &n_kept);
 
 	if (n_kept == 0)
 		return;
-	for (int i = 0; i < 12; i++)
-		column_init(&c[i], types[i], n_kept);
+	columns_init(c, types, N_PENDING, n_kept);
 	for (int i = 0; i < n_kept; i++)
 	{
 		const WhDelivery *d = kept[i];
@@ -348,46 +370,46 @@ write_pending(WhDelivery *const *deliveries, int n)
 					   ? TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us)))
 					   : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
-		column_add(&c[7], d->error[0] ? text_datum(d->error) : (Datum) 0, d->error[0] == '\0');
+		column_add(&c[7], d->error ? text_datum(d->error) : (Datum) 0, d->error == NULL);
 		column_add(&c[8], Int16GetDatum(d->event->segment), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
 		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_DEFER);
 		column_add(&c[11], BoolGetDatum(!d->unjudged), false);
 	}
-	for (int i = 0; i < 12; i++)
-		values[i] = column_array(&c[i]);
-	wh_plan_run(has_unique_index() ? &plan : &without_index, values, NULL, SPI_OK_INSERT);
+	columns_arrays(c, N_PENDING, values);
+	wh_plan_run(has_unique_index() ? &upsert : &without_index, values, NULL, SPI_OK_INSERT);
 }
 
-/* Given up: the event is copied whole, because its segment will be emptied one day. */
+/* Given up: the event is copied whole, because its segment will be emptied. */
 static void
 write_dead_letters(WhDelivery *const *deliveries, int n)
 {
+	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-			"INSERT INTO webhook.dead_letter (subscription_id, event_number, subscription, reason, attempts, "
-			"first_attempt_at, xid, entity_id,"
-			" entity_type, action_type, result, previous, tenant, context, created_at)"
-			" SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at, "
-			"coalesce(o.xid, "
-			"'0'), "
-			"o.entity_id,"
-			" coalesce(o.entity_type, ''), coalesce(o.action_type, ''),"
-			" o.result, o.previous, o.tenant, o.context, coalesce(o.created_at, clock_timestamp())"
-			" FROM unnest($1, $2, $3, $4, $5, $6) k(subscription_id, event_number, reason, attempts, "
-			"first_attempt_at, segment)"
-			" CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b WHERE b.id = "
-			"k.subscription_id OFFSET 0) s"
-			" CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
-																			  " ON CONFLICT DO NOTHING",
+		"INSERT INTO webhook.dead_letter"
+		"       (subscription_id, event_number, subscription, reason, attempts, first_attempt_at,"
+		"        xid, entity_id, entity_type, action_type, result, previous, tenant, context,"
+		"        created_at)"
+		" SELECT s.id, o.event_number, coalesce(s.name, ''), k.reason, k.attempts, k.first_attempt_at,"
+		"        coalesce(o.xid, '0'), o.entity_id, coalesce(o.entity_type, ''),"
+		"        coalesce(o.action_type, ''), o.result, o.previous, o.tenant, o.context,"
+		"        coalesce(o.created_at, clock_timestamp())"
+		"   FROM unnest($1, $2, $3, $4, $5, $6)"
+		"        k(subscription_id, event_number, reason, attempts, first_attempt_at, segment)"
+		"  CROSS JOIN LATERAL (SELECT b.id, b.name FROM webhook.subscription b"
+		"                       WHERE b.id = k.subscription_id OFFSET 0) s"
+		"  CROSS JOIN LATERAL " WH_EVENT_OF("k.event_number", "k.segment") " o"
+		" ON CONFLICT DO NOTHING",
 		6,
-		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, INT2ARRAYOID}};
+		{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID,
+		 INT2ARRAYOID}};
+	/* clang-format on */
 	static const Oid types[6] = {INT8OID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, INT2OID};
 	Column c[6];
 	Datum values[6];
 
-	for (int i = 0; i < 6; i++)
-		column_init(&c[i], types[i], n);
+	columns_init(c, types, 6, n);
 	for (int i = 0; i < n; i++)
 	{
 		const WhDelivery *d = deliveries[i];
@@ -396,35 +418,39 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 			continue;
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
-		column_add(&c[2], text_datum(d->error[0] ? d->error : d->word), false);
+		column_add(&c[2], text_datum(d->error ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
 		column_add(&c[4], TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us))), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->segment), false);
 	}
 	if (c[0].n == 0)
 		return;
-	for (int i = 0; i < 6; i++)
-		values[i] = column_array(&c[i]);
+	columns_arrays(c, 6, values);
 	wh_plan_run(&plan, values, NULL, SPI_OK_INSERT);
 }
 
-/* Delivered or dead, and they had a row in pending. */
+/* Delivered or dead letters, with a row in pending. */
 static void
 delete_pending(WhDelivery *const *deliveries, int n)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "DELETE FROM webhook.pending WHERE ctid = ANY (ARRAY(SELECT q.ctid"
-			   " FROM unnest($1, $2) k(subscription_id, event_number) CROSS JOIN LATERAL (SELECT p.ctid FROM"
-			   " webhook.pending p WHERE p.subscription_id = k.subscription_id AND p.event_number = "
-			   "k.event_number"
-			   " OFFSET 0) q))",
+		.sql =
+		"DELETE FROM webhook.pending"
+		" WHERE ctid = ANY (ARRAY("
+		"       SELECT q.ctid"
+		"         FROM unnest($1, $2) k(subscription_id, event_number)"
+		"        CROSS JOIN LATERAL (SELECT p.ctid FROM webhook.pending p"
+		"                             WHERE p.subscription_id = k.subscription_id"
+		"                               AND p.event_number = k.event_number OFFSET 0) q))",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};
+	/* clang-format on */
+	static const Oid types[2] = {INT8OID, INT8OID};
 	Column c[2];
 	Datum values[2];
 
-	column_init(&c[0], INT8OID, n);
-	column_init(&c[1], INT8OID, n);
+	columns_init(c, types, 2, n);
 	for (int i = 0; i < n; i++)
 	{
 		const WhDelivery *d = deliveries[i];
@@ -436,31 +462,59 @@ delete_pending(WhDelivery *const *deliveries, int n)
 	}
 	if (c[0].n == 0)
 		return;
-	values[0] = column_array(&c[0]);
-	values[1] = column_array(&c[1]);
+	columns_arrays(c, 2, values);
 	wh_plan_run(&plan, values, NULL, SPI_OK_DELETE);
 }
 
-/* An endpoint that answered 410 Gone wants no more; its deliveries are kept until somebody resumes it. */
+static bool
+disables(const WhDelivery *d)
+{
+	return d->attempted && d->class == WH_CLASS_DISABLE;
+}
+
+/*
+ * An endpoint that answered 410 Gone wants no more; its deliveries are kept until
+ * somebody resumes the subscription. If the subscription was active until now, one
+ * delivery is marked as the one that disabled it.
+ */
 static void
 disable_subscriptions(WhDelivery *const *deliveries, int n)
 {
-	static WhPlan plan = {.sql = "UPDATE webhook.subscription SET state = 'disabled',"
-								 " state_reason = 'the endpoint answered 410 Gone'"
-								 " WHERE id = ANY ($1) AND state = 'active'",
-						  1,
-						  {INT8ARRAYOID}};
-	Column c;
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"UPDATE webhook.subscription"
+		"   SET state = 'disabled', state_reason = 'the endpoint answered 410 Gone'"
+		" WHERE id = ANY ($1) AND state = 'active'"
+		" RETURNING id",
+		1,
+		{INT8ARRAYOID}};
+	/* clang-format on */
+	int64 *ids = palloc(Max(1, n) * sizeof(int64));
+	int n_ids = 0;
 	Datum value;
 
-	column_init(&c, INT8OID, n);
 	for (int i = 0; i < n; i++)
-		if (deliveries[i]->attempted && deliveries[i]->class == WH_CLASS_DISABLE)
-			column_add(&c, Int64GetDatum(deliveries[i]->subscription_id), false);
-	if (c.n == 0)
+	{
+		deliveries[i]->disabled = false; /* a settle that failed may have set it */
+		if (disables(deliveries[i]))
+			ids[n_ids++] = deliveries[i]->subscription_id;
+	}
+	if (n_ids == 0)
 		return;
-	value = column_array(&c);
-	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE);
+	value = wh_int8_array(ids, n_ids);
+	wh_plan_run(&plan, &value, NULL, SPI_OK_UPDATE_RETURNING);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		int64 id = wh_result_int8(row, 1);
+
+		for (int i = 0; i < n; i++)
+			if (disables(deliveries[i]) && deliveries[i]->subscription_id == id)
+			{
+				deliveries[i]->disabled = true;
+				break;
+			}
+	}
 }
 
 void

@@ -2,14 +2,13 @@
  * store_sizes.c
  *	  How large the configuration is, looked at before it is read.
  *
- * Runs in the transaction that reads the configuration. What is saved is
- * bounded (extension/config_size.c), but rows can get around the triggers that
- * see to it, and ten thousand subscriptions that are all as large as allowed
- * are too much as well. So the sizes are read first, which takes no memory
- * however large the values are, and what does not fit is not read, of all
- * together the largest. Such a subscription is treated as paused: what is for
- * it is kept. Where it is not known which events are, those that may be are
- * kept, and judged when it has been made smaller.
+ * Runs in the transaction that reads the configuration. The size of what is saved
+ * is bounded (extension/config_size.c), but rows can bypass the triggers that do
+ * this, and ten thousand subscriptions of the largest size are too much as well.
+ * So the sizes are read first, which takes no memory however large the values are.
+ * What does not fit is not read, the largest first. Such a subscription is treated
+ * as paused: its events are kept. If it is unknown which events it wants, those that
+ * it may want are kept, and judged when it has been made smaller.
  */
 #include "postgres.h"
 
@@ -19,11 +18,13 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "grow.h"
 #include "config_size.h"
 #include "store.h"
+#include "store_sizes.h"
 
 #define ROWS_AT_ONCE 100
-#define SAY_AT_MOST 10 /* subscriptions, one by one */
+#define WARN_AT_MOST 10 /* subscriptions by name */
 
 typedef struct Sizes
 {
@@ -36,12 +37,12 @@ typedef struct Sizes
 	const char *why;
 } Sizes;
 
-/* All rows of a table, each with what it would take. */
+/* All rows of a table, each with its size. */
 static void
 each_row(const char *sql, const char *table, void (*row)(void *arg, HeapTuple, TupleDesc, const WhRowSize *),
 		 void *arg)
 {
-	/* not kept: its columns may be others the next time */
+	/* not kept: the columns of * may change */
 	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
 	Portal portal;
 
@@ -73,7 +74,7 @@ typedef struct Profiles
 	int cap;
 } Profiles;
 
-/* A short text of a row; "" where it is none. */
+/* A short text column of a row; "" if it is null or long. */
 static char *
 short_text(HeapTuple row, TupleDesc desc, const char *name, Size max)
 {
@@ -86,7 +87,7 @@ short_text(HeapTuple row, TupleDesc desc, const char *name, Size max)
 	return TextDatumGetCString(value);
 }
 
-/* Of a profile whose name is no name: nothing can refer to it, and it is not read. */
+/* A profile whose name is too long gets "": nothing can refer to it. */
 static void
 see_profile(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size)
 {
@@ -95,12 +96,8 @@ see_profile(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size)
 	if (size->why[0] == '\0')
 		return;
 	if (profiles->n == profiles->cap)
-	{
-		profiles->cap = Max(16, profiles->cap * 2);
-		profiles->too_large = profiles->too_large
-								  ? repalloc(profiles->too_large, profiles->cap * sizeof(char *))
-								  : palloc(profiles->cap * sizeof(char *));
-	}
+		profiles->too_large =
+			wh_grow(CurrentMemoryContext, profiles->too_large, &profiles->cap, 16, sizeof(char *));
 	profiles->too_large[profiles->n++] = short_text(row, desc, "name", 1024);
 }
 
@@ -122,11 +119,7 @@ see_subscription(void *arg, HeapTuple row, TupleDesc desc, const WhRowSize *size
 	char *name = short_text(row, desc, "name", 1024);
 
 	if (all->n == all->cap)
-	{
-		all->cap = Max(256, all->cap * 2);
-		all->list =
-			all->list ? repalloc_huge(all->list, all->cap * sizeof(Sizes)) : palloc(all->cap * sizeof(Sizes));
-	}
+		all->list = wh_grow(CurrentMemoryContext, all->list, &all->cap, 256, sizeof(Sizes));
 	s = &all->list[all->n++];
 	memset(s, 0, sizeof(*s));
 	s->id = DatumGetInt64(SPI_getbinval(row, desc, SPI_fnumber(desc, "id"), &isnull));
@@ -164,7 +157,7 @@ larger_first(const void *a, const void *b)
 	return x == y ? 0 : x > y ? -1 : 1;
 }
 
-/* The largest are left out until the rest fits: so those of a usual size stay, whatever is beside them. */
+/* Leave out the largest until the rest fits: so those of a usual size stay, whatever the others are. */
 static void
 make_it_fit(All *all, Size budget)
 {
@@ -184,20 +177,20 @@ make_it_fit(All *all, Size budget)
 }
 
 static void
-say(const All *all)
+warn_left_out(const All *all)
 {
 	int n = 0;
 
 	for (int i = 0; i < all->n; i++)
-		if (all->list[i].why && ++n <= SAY_AT_MOST)
+		if (all->list[i].why && ++n <= WARN_AT_MOST)
 			ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("webhook subscription \"%s\" cannot be used", all->list[i].name),
-					errdetail("It is too large: %s. What is for it is kept.", all->list[i].why),
+					errdetail("It is too large: %s. Its events are kept.", all->list[i].why),
 					errhint("Make it smaller, or raise webhook.worker_memory."));
-	if (n > SAY_AT_MOST)
+	if (n > WARN_AT_MOST)
 		ereport(WARNING, errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("%d more webhook subscriptions cannot be used", n - SAY_AT_MOST),
-				errdetail("They are too large, as those before."));
+				errmsg("%d more webhook subscriptions cannot be used", n - WARN_AT_MOST),
+				errdetail("They are too large, like those above. Their events are kept."));
 }
 
 WhLeftOut
@@ -206,8 +199,8 @@ wh_store_left_out(Size budget)
 	Profiles profiles = {0};
 	All all = {.profiles = &profiles};
 	WhLeftOut left = {0};
-	Datum *sending;
-	Datum *routing;
+	int64 *sending;
+	int64 *routing;
 	Datum *names;
 	int n_sending = 0;
 	int n_routing = 0;
@@ -215,23 +208,21 @@ wh_store_left_out(Size budget)
 	each_row("SELECT * FROM webhook.profile", "profile", see_profile, &profiles);
 	each_row("SELECT * FROM webhook.subscription", "subscription", see_subscription, &all);
 	make_it_fit(&all, budget);
-	say(&all);
+	warn_left_out(&all);
 	names = palloc(Max(1, profiles.n) * sizeof(Datum));
 	for (int i = 0; i < profiles.n; i++)
 		names[i] = CStringGetTextDatum(profiles.too_large[i]);
-	sending = palloc(Max(1, all.n) * sizeof(Datum));
-	routing = palloc(Max(1, all.n) * sizeof(Datum));
+	sending = palloc(Max(1, all.n) * sizeof(int64));
+	routing = palloc(Max(1, all.n) * sizeof(int64));
 	for (int i = 0; i < all.n; i++)
 	{
 		if (all.list[i].leave_sending)
-			sending[n_sending++] = Int64GetDatum(all.list[i].id);
+			sending[n_sending++] = all.list[i].id;
 		if (all.list[i].leave_routing)
-			routing[n_routing++] = Int64GetDatum(all.list[i].id);
+			routing[n_routing++] = all.list[i].id;
 	}
-	left.sending = PointerGetDatum(
-		construct_array(sending, n_sending, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	left.routing = PointerGetDatum(
-		construct_array(routing, n_routing, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	left.sending = wh_int8_array(sending, n_sending);
+	left.routing = wh_int8_array(routing, n_routing);
 	left.profiles = PointerGetDatum(construct_array(names, profiles.n, TEXTOID, -1, false, TYPALIGN_INT));
 	return left;
 }

@@ -2,9 +2,9 @@
  * store_subscriptions.c
  *	  The subscriptions: what the engine and the router need of each.
  *
- * What is read lies in the results' memory. Columns are found by their names in
- * the statement, so that one more cannot shift the others. The profile of each
- * is read right after, by store_profile.c.
+ * The results lie in the results' memory. Columns are found by their names in the
+ * statement, so that adding one cannot shift the others. store_profile.c reads the
+ * profile of each right after.
  */
 #include "postgres.h"
 
@@ -15,8 +15,10 @@
 
 #include "secret_store.h"
 #include "store.h"
+#include "store_sizes.h"
+#include "store_subscriptions.h"
 
-/* A row of the statement, and where what is read of it goes. */
+/* A row of the statement, and the memory for what is read of it. */
 typedef struct Row
 {
 	HeapTuple tuple;
@@ -35,7 +37,7 @@ column(const Row *row, const char *name, bool *isnull)
 	return SPI_getbinval(row->tuple, row->desc, n, isnull);
 }
 
-/* As C strings, in UTF-8 or as they are; -1 and NULL where the column is null. */
+/* A text[] column as C strings, in UTF-8 or unconverted; -1 and NULL where it is null. */
 static int
 strings(const Row *row, const char *name, bool utf8, char ***out)
 {
@@ -44,7 +46,7 @@ strings(const Row *row, const char *name, bool utf8, char ***out)
 	bool isnull;
 	Datum value = column(row, name, &isnull);
 	int n;
-	int kept = 0;
+	int n_strings = 0;
 
 	*out = NULL;
 	if (isnull)
@@ -58,11 +60,11 @@ strings(const Row *row, const char *name, bool utf8, char ***out)
 		if (nulls[i])
 			continue;
 		string = TextDatumGetCString(elements[i]);
-		(*out)[kept++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
+		(*out)[n_strings++] = MemoryContextStrdup(row->context, utf8 ? wh_to_utf8(string) : string);
 		explicit_bzero(string, strlen(string)); /* it may be a secret */
 		pfree(string);
 	}
-	return kept;
+	return n_strings;
 }
 
 static char *
@@ -82,7 +84,7 @@ string_or_empty(const Row *row, const char *name)
 	return text ? text : MemoryContextStrdup(row->context, "");
 }
 
-/* The same, as it is in the database: a name of something there. */
+/* The same, unconverted: the name of an object of the database. */
 static char *
 name(const Row *row, const char *column_name)
 {
@@ -137,7 +139,7 @@ read_schedule(const Row *row, WhRetryPolicy *policy)
 	policy->give_up_us = number(row, "give_up_after");
 }
 
-/* What a subscription asks for of an event's content, in the database's encoding. */
+/* What a subscription wants of an event's content, in the database's encoding. */
 static void
 read_content(const Row *row, WhRoute *route)
 {
@@ -162,12 +164,12 @@ forget(char *secret)
 	pfree(secret);
 }
 
-/* What is kept of a secret or a credential, opened and wiped; NULL where it cannot be, which is said. */
+/* A stored secret or credential, opened; the stored form is wiped. NULL, with a warning, if it cannot be opened. */
 static char *
-open_kept(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *kept)
+open_stored(const Row *row, const WhSubscription *sub, const char *what, const char *owner, char *stored)
 {
 	const char *why;
-	char *value = wh_secret_kept(row->keys, owner, kept, &why);
+	char *value = wh_secret_kept(row->keys, owner, stored, &why);
 	char *copy = NULL;
 
 	if (value)
@@ -179,29 +181,29 @@ open_kept(const Row *row, const WhSubscription *sub, const char *what, const cha
 		ereport(WARNING, errcode(ERRCODE_CONFIG_FILE_ERROR),
 				errmsg("webhook worker cannot use a %s of subscription \"%s\"", what, sub->name),
 				errdetail_internal("%c%s.", pg_toupper((unsigned char) why[0]), why + 1),
-				errhint("Its requests are kept until it can; then reload, or set the %s again.", what));
-	forget(kept);
+				errhint("Its deliveries wait. Fix the cause and reload, or set the %s again.", what));
+	forget(stored);
 	return copy;
 }
 
 /*
- * The secrets, opened. One that cannot be is left out: what would be signed with
- * it alone fails as "internal" and waits, by its schedule, for it to be mended.
+ * The secrets, opened. One that cannot be opened is left out. A delivery that would
+ * be signed with it alone fails as "internal" and is retried by its schedule.
  */
 static void
 read_secrets(const Row *row, WhSubscription *sub)
 {
 	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	Datum *expires;
-	char **kept;
+	char **stored;
 	char **owners;
-	int n = strings(&scratch, "secrets", false, &kept);
+	int n = strings(&scratch, "secrets", false, &stored);
 
 	strings(&scratch, "secret_owners", false, &owners);
 	numbers(row, "secret_expires", &expires);
 	for (int i = 0; i < n && sub->n_secrets < WH_SECRETS_MAX; i++)
 	{
-		char *secret = open_kept(row, sub, "secret", owners[i], kept[i]);
+		char *secret = open_stored(row, sub, "secret", owners[i], stored[i]);
 
 		if (secret)
 		{
@@ -211,26 +213,26 @@ read_secrets(const Row *row, WhSubscription *sub)
 	}
 }
 
-/* The credentials, opened. One that cannot be has no value: then nothing is sent. */
+/* The credentials, opened. One that cannot be opened has no value: then nothing is sent. */
 static void
 read_credentials(const Row *row, WhSubscription *sub)
 {
 	Row scratch = {row->tuple, row->desc, CurrentMemoryContext, row->keys};
 	char **kinds;
-	char **kept;
+	char **stored;
 	char **owners;
 	int n = strings(row, "credential_kinds", true, &kinds);
 
-	strings(&scratch, "credential_values", false, &kept);
+	strings(&scratch, "credential_values", false, &stored);
 	strings(&scratch, "credential_owners", false, &owners);
 	if (n > 0)
 		sub->credentials = MemoryContextAllocZero(row->context, (Size) n * sizeof(WhCredential));
 	for (int i = 0; i < n; i++)
-		sub->credentials[sub->n_credentials++] =
-			(WhCredential){.kind = kinds[i], .value = open_kept(row, sub, "credential", owners[i], kept[i])};
+		sub->credentials[sub->n_credentials++] = (WhCredential){
+			.kind = kinds[i], .value = open_stored(row, sub, "credential", owners[i], stored[i])};
 }
 
-/* A column without which a subscription cannot be used, and which has nothing in it; NULL: there is none. */
+/* A column that a subscription needs and that is null or empty; NULL: there is none. */
 static const char *
 what_is_missing(const Row *row)
 {
@@ -278,7 +280,7 @@ read_route(const Row *row)
 	sub->id = number(row, "id");
 	sub->name = string_or_empty(row, "name");
 	sub->url = string_or_empty(row, "url");
-	/* what is for it is kept, in order, until somebody has put it right */
+	/* its events are kept, in order, until somebody fixes it */
 	route->left_out = boolean(row, "left_out");
 	route->unmatched = boolean(row, "unmatched");
 	sub->paused = !is(row, "state", "active") || missing || route->left_out;
@@ -286,8 +288,8 @@ read_route(const Row *row)
 		ereport(
 			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
 			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-			errdetail("Its column \"%s\" has no value, or an empty one. What is for it is kept.", missing),
-			errhint("Give the column a value; the table's own triggers and constraints refuse such rows."));
+			errdetail("Its column \"%s\" is null or empty. Its events are kept.", missing),
+			errhint("Set the column. Restore the table's triggers and constraints, which refuse such rows."));
 	sub->ordering = read_ordering(row);
 	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
 	sub->rate_limit = (int) number(row, "rate_limit");
@@ -301,59 +303,76 @@ read_route(const Row *row)
 	route->n_events = strings(row, "events", true, &route->events);
 	route->tenant = string(row, "tenant");
 	read_content(row, route);
-	route->asked = boolean(row, "requested");
+	route->requested = boolean(row, "requested");
 	route->transform = name(row, "transform");
 	route->transform_owner = name(row, "transform_owner");
 	sub->transform = route->transform != NULL;
 	return route;
 }
 
-/* A column that is left out where the subscription is in the parameter: not even looked at then. */
-#define UNLESS(parameter, column)                                                                            \
+/* A column, left out and not even looked at if the subscription is in the parameter. */
+/* clang-format off */
+#define UNLESS(parameter, column) \
 	"CASE WHEN b.id = ANY (" parameter ") THEN NULL ELSE b." column " END AS " column
+/* clang-format on */
 
 List *
 wh_store_subscriptions(const WhLeftOut *left)
 {
-	/* expires_at: the last timestamps there are do not fit into int64 microseconds of the Unix epoch */
-	/* coalesce: none may be missing among those of its row, whoever has dropped which constraint */
-	/* requested: a subquery with a limit is looked up by index for each, whatever the planner thinks */
+	/* expires_at: the last timestamps do not fit into int64 microseconds since the Unix epoch */
+	/* coalesce: no element may be missing, whichever constraint somebody has dropped */
+	/* requested: a subquery with a limit uses the index for each row, whatever the planner thinks */
 	/* clang-format off */
 	static WhPlan plan = {
 		.sql =
-		"SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.state, s.ordering,"
-		" s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
-		" (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
-		" (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
-		" ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint"
-		"  FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n) WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
-		" ARRAY(SELECT h.key || ': ' || h.value"
-		"  FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object' THEN s.headers END) h) AS headers,"
-		" s.events, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
-		" s.transform, s.transform_owner::text,"
-		" k.secrets, k.secret_owners, k.secret_expires,"
-		" c.credential_kinds, c.credential_values, c.credential_owners,"
-		" coalesce((SELECT true FROM webhook.pending p"
-		"  WHERE p.subscription_id = s.id AND p.state = 'requested' LIMIT 1), false) AS requested"
-		" FROM (SELECT b.id, b.id = ANY ($1) AS left_out,"
-		"  CASE WHEN b.id = ANY ($1) THEN left(b.name, 200) ELSE b.name END AS name,"
-		"  b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout, b.give_up_after, b.transform_owner,"
-		"  b.ordering, b.retry_schedule,"
-		"  " UNLESS("$1", "url") ", " UNLESS("$1", "headers") ", " UNLESS("$1", "transform") ","
-		"  " UNLESS("$2", "events") ", " UNLESS("$2", "tenant") ","
-		"  " UNLESS("$2", "changed_columns") ", " UNLESS("$2", "exclude_origins") ", " UNLESS("$2", "filter")
-		"  FROM webhook.subscription b) s"
-		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
-		"  array_agg(webhook_internal.secret_owner(k.subscription_id, k.id) ORDER BY k.id DESC) AS secret_owners,"
-		"  array_agg(CASE WHEN isfinite(k.expires_at)"
-		"   THEN least(extract(epoch FROM k.expires_at) * 1000000, 9e18)::bigint ELSE 0 END"
-		"   ORDER BY k.id DESC) AS secret_expires"
-		"  FROM webhook.secret k WHERE k.subscription_id = s.id AND NOT s.left_out"
-		"  AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
-		" CROSS JOIN LATERAL (SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
-		"  array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
-		"  array_agg(webhook_internal.credential_owner(c.subscription_id, c.kind) ORDER BY c.kind) AS credential_owners"
-		"  FROM webhook.credential c WHERE c.subscription_id = s.id AND NOT s.left_out) c"
+		"SELECT s.id, s.name, s.url, s.left_out, s.id = ANY ($2) AS unmatched, s.state,"
+		"       s.ordering, s.max_in_flight::bigint, s.rate_limit::bigint, s.batch_size::bigint,"
+		"       (extract(epoch FROM s.timeout) * 1000000)::bigint AS timeout,"
+		"       (extract(epoch FROM s.give_up_after) * 1000000)::bigint AS give_up_after,"
+		"       ARRAY(SELECT (extract(epoch FROM w) * 1000000)::bigint"
+		"               FROM unnest(s.retry_schedule) WITH ORDINALITY u(w, n)"
+		"              WHERE w IS NOT NULL ORDER BY n) AS retry_schedule,"
+		"       ARRAY(SELECT h.key || ': ' || h.value"
+		"               FROM jsonb_each_text(CASE WHEN jsonb_typeof(s.headers) = 'object'"
+		"                                         THEN s.headers END) h) AS headers,"
+		"       s.events, s.tenant, s.changed_columns, s.exclude_origins, s.filter,"
+		"       s.transform, s.transform_owner::text,"
+		"       k.secrets, k.secret_owners, k.secret_expires,"
+		"       c.credential_kinds, c.credential_values, c.credential_owners,"
+		"       coalesce((SELECT true FROM webhook.pending p"
+		"                  WHERE p.subscription_id = s.id AND p.state = 'requested'"
+		"                  LIMIT 1), false) AS requested"
+		"  FROM (SELECT b.id, b.id = ANY ($1) AS left_out,"
+		"               CASE WHEN b.id = ANY ($1) THEN left(b.name, 200) ELSE b.name END AS name,"
+		"               b.state, b.max_in_flight, b.rate_limit, b.batch_size, b.timeout,"
+		"               b.give_up_after, b.transform_owner, b.ordering, b.retry_schedule,"
+		"               " UNLESS("$1", "url") ","
+		"               " UNLESS("$1", "headers") ","
+		"               " UNLESS("$1", "transform") ","
+		"               " UNLESS("$2", "events") ","
+		"               " UNLESS("$2", "tenant") ","
+		"               " UNLESS("$2", "changed_columns") ","
+		"               " UNLESS("$2", "exclude_origins") ","
+		"               " UNLESS("$2", "filter")
+		"          FROM webhook.subscription b) s"
+		" CROSS JOIN LATERAL ("
+		"       SELECT array_agg(coalesce(k.secret, '') ORDER BY k.id DESC) AS secrets,"
+		"              array_agg(webhook_internal.secret_owner(k.subscription_id, k.id)"
+		"                        ORDER BY k.id DESC) AS secret_owners,"
+		"              array_agg(CASE WHEN isfinite(k.expires_at)"
+		"                             THEN least(extract(epoch FROM k.expires_at) * 1000000,"
+		"                                        9e18)::bigint"
+		"                             ELSE 0 END ORDER BY k.id DESC) AS secret_expires"
+		"         FROM webhook.secret k"
+		"        WHERE k.subscription_id = s.id AND NOT s.left_out"
+		"          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) k"
+		" CROSS JOIN LATERAL ("
+		"       SELECT array_agg(coalesce(c.kind, '') ORDER BY c.kind) AS credential_kinds,"
+		"              array_agg(coalesce(c.value, '') ORDER BY c.kind) AS credential_values,"
+		"              array_agg(webhook_internal.credential_owner(c.subscription_id, c.kind)"
+		"                        ORDER BY c.kind) AS credential_owners"
+		"         FROM webhook.credential c"
+		"        WHERE c.subscription_id = s.id AND NOT s.left_out) c"
 		" ORDER BY s.id",
 		2,
 		{INT8ARRAYOID, INT8ARRAYOID}};

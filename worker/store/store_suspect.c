@@ -1,9 +1,9 @@
 /*
  * store_suspect.c
- *	  What is written down of events that may end the worker.
+ *	  What is recorded of events that may end the worker.
  *
- * Rows of webhook.checkpoint that are no checkpoints: see suspect.c, which calls
- * this. A checkpoint "read" written after one says that it was survived.
+ * Rows of webhook.checkpoint that are no checkpoints: see suspect.c. A "read"
+ * checkpoint written after such a row says that its step was survived.
  */
 #include "postgres.h"
 
@@ -12,47 +12,47 @@
 #include "utils/xid8.h"
 
 #include "store.h"
+#include "store_read.h"
+#include "store_suspect.h"
 
-/* Is there a row of this kind, and no checkpoint "read" after it? */
+/* Is there a row of this kind with no "read" checkpoint after it? */
 static bool
 not_survived(const char *kind)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "SELECT coalesce((SELECT max(c.id) FROM webhook.checkpoint c WHERE c.kind = $1)"
-			   " > coalesce((SELECT max(c.id) FROM webhook.checkpoint c WHERE c.kind = 'read'), 0), false)",
+		.sql =
+		"SELECT coalesce((SELECT max(c.id) FROM webhook.checkpoint c WHERE c.kind = $1)"
+		"         > coalesce((SELECT max(c.id) FROM webhook.checkpoint c WHERE c.kind = 'read'), 0),"
+		"       false)",
 		1,
 		{TEXTOID}};
+	/* clang-format on */
 	Datum value = CStringGetTextDatum(kind);
 	bool isnull;
 
 	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
-	return DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return DatumGetBool(wh_result(0, 1, &isnull));
 }
 
 /* The newest first. */
 static WhPair *
 pairs_of(const char *kind, int *n)
 {
+	/* clang-format off */
 	static WhPlan plan = {
-		.sql = "SELECT c.hi, coalesce((c.within ->> 'subscription')::bigint, 0) FROM webhook.checkpoint c"
-			   " WHERE c.kind = $1 ORDER BY c.id DESC",
+		.sql =
+		"SELECT c.hi, coalesce((c.within ->> 'subscription')::bigint, 0)"
+		"  FROM webhook.checkpoint c"
+		" WHERE c.kind = $1"
+		" ORDER BY c.id DESC",
 		1,
 		{TEXTOID}};
+	/* clang-format on */
 	Datum value = CStringGetTextDatum(kind);
-	WhPair *pairs;
 
 	wh_plan_run(&plan, &value, NULL, SPI_OK_SELECT);
-	*n = (int) SPI_processed;
-	pairs = MemoryContextAlloc(wh_tx_results, (*n + 1) * sizeof(WhPair));
-	for (int i = 0; i < *n; i++)
-	{
-		HeapTuple row = SPI_tuptable->vals[i];
-		bool isnull;
-
-		pairs[i].event_number = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		pairs[i].subscription_id = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-	}
-	return pairs;
+	return wh_result_pairs(n);
 }
 
 WhSuspects
@@ -76,11 +76,14 @@ wh_store_suspects(void)
 void
 wh_store_note_suspect(const char *kind, WhPair pair, const WhPosition *position)
 {
-	static WhPlan plan = {.sql = "INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
-								 " VALUES ($1, $2, $3::pg_snapshot, $4, $5,"
-								 " jsonb_build_object('subscription', $6))",
-						  6,
-						  {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, INT8OID}};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"INSERT INTO webhook.checkpoint (id, kind, snapshot, next_xid, hi, within)"
+		" VALUES ($1, $2, $3::pg_snapshot, $4, $5, jsonb_build_object('subscription', $6))",
+		6,
+		{INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, INT8OID}};
+	/* clang-format on */
 	Datum values[6] = {Int64GetDatum(wh_store_checkpoint_id()), CStringGetTextDatum(kind),
 					   CStringGetTextDatum(position->snapshot), FullTransactionIdGetDatum(position->next_xid),
 					   Int64GetDatum(pair.event_number),        Int64GetDatum(pair.subscription_id)};

@@ -1,12 +1,12 @@
 /*
  * tx_guard.c
- *	  Steps that may fail: what becomes of an error in a transaction.
+ *	  Steps that may fail: what happens to an error in a transaction.
  *
- * A step may be cancelled by SIGTERM (stop.c); what is guarded may besides have
- * limits of time and memory, which end with it. An error is caught, its
- * transaction rolled back, and what it said is handed to the caller as text:
- * nothing here knows what the step was for. Only where the server wants the
- * process to end does an error go on.
+ * A step may be cancelled by SIGTERM (stop.c). A guarded step may also have limits
+ * of time and memory, which end with it. An error is caught, its transaction is
+ * rolled back, and the caller gets its message as text: nothing here knows what
+ * the step was for. An error is raised again only if the server wants the process
+ * to end.
  */
 #include "postgres.h"
 
@@ -21,23 +21,15 @@
 #include "memory_limit.h"
 #include "stop.h"
 #include "store.h"
+#include "store_rights.h"
+#include "tx_guard.h"
 #include "time_limit.h"
 
-/* Does the server, or somebody, want this process to end? To cancel a statement is to want that alone. */
+/* Does the server, or somebody, want this process to end? A cancelled statement does not mean that. */
 static bool
 wants_the_end(int code)
 {
 	return ERRCODE_TO_CATEGORY(code) == ERRCODE_OPERATOR_INTERVENTION && code != ERRCODE_QUERY_CANCELED;
-}
-
-/* As much of a text as fits, in whole characters. */
-static void
-clip(char *to, int size, const char *from)
-{
-	int len = from ? pg_mbcliplen(from, (int) strlen(from), size - 1) : 0;
-
-	memcpy(to, from ? from : "", len);
-	to[len] = '\0';
 }
 
 bool
@@ -58,7 +50,7 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		wh_stop_may_not_cancel();
 		if (wants_the_end(geterrcode()))
 			PG_RE_THROW();
-		/* it may be memory that it was for want of; and whatever was narrowed is so no longer */
+		/* memory may be what was missing; this also ends a narrowed limit */
 		wh_memory_limit_use_reserve();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -67,8 +59,8 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 		wh_rights_release();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		failure->code = error->sqlerrcode;
-		/* not its detail, which may show a whole row, with what is secret in it */
-		clip(failure->message, sizeof(failure->message), error->message);
+		/* not the detail, which may show a whole row with its secrets */
+		wh_clip(failure->message, sizeof(failure->message), error->message);
 		FreeErrorData(error);
 		wh_memory_limit_restore();
 		ok = false;
@@ -117,7 +109,7 @@ wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 	{
 		ErrorData *error;
 		const char *detail;
-		/* its limits are not those of what is to be done about it */
+		/* the limits of the step do not apply to handling its error */
 		bool exceeded = wh_time_limit_end();
 
 		wh_memory_limit_use_reserve();
@@ -132,7 +124,7 @@ wh_tx_guarded(void (*step)(void *), void *arg, int *code, const char **why)
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION && !exceeded)
 			ReThrowError(error);
 		*code = exceeded ? WH_TIME_EXCEEDED : error->sqlerrcode;
-		/* a constraint's detail shows a whole row: with what is secret in it, and with times, so never twice the same */
+		/* not a constraint's detail: it shows a whole row, with secrets, and with times, so no two are the same */
 		detail = ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION
 					 ? error->detail
 					 : NULL;

@@ -1,27 +1,28 @@
 /*
  * transform_call.c
- *	  One call of a transform, in the process that is there for its owner.
+ *	  One call of a transform, in the process of its owner.
  *
- *	  rights	session_user and current_user are the owner, is_superuser is the
+ *	  rights	session_user and current_user are the owner, and is_superuser is the
  *				owner's. The process has connected as the bootstrap superuser,
- *				because most owners may not log in; a call has no way back to
- *				it: in a security-restricted operation whatever would set the
- *				role or the session's user is refused, in functions with SET
- *				clauses and SECURITY DEFINER functions of others as well
- *	  writing	the transaction is read-only, and never committed: what one
- *				may write in it all the same (large objects, NOTIFY) is gone
- *				with it, and so is every setting. Advisory locks of the session
- *				are released, prepared statements are forgotten
- *	  time		it is cancelled, as often as it catches that (time_limit.c)
+ *				because most owners may not log in. A call cannot get back to
+ *				it: in a security-restricted operation everything that would set
+ *				the role or the session's user is refused, also in functions
+ *				with SET clauses and in SECURITY DEFINER functions of others
+ *	  writing	the transaction is read-only and never committed: what can be
+ *				written even so (large objects, NOTIFY) goes with it, and so does
+ *				every setting. Advisory locks of the session are released,
+ *				prepared statements are dropped
+ *	  time		the call is cancelled, and again each time that it catches that
+ *				(time_limit.c)
  *	  memory	allocations fail at the process's limit, which is an error of the
- *				call; for what follows it, the limit is lifted
+ *				call; the limit is lifted for handling it
  *	  errors	are answers
  *
- * The function is looked up by its name without asking for privileges on its
- * schema: it is the owner's own. It must belong to the role that it belonged to
- * when it was made the transform, which is the role that this process has become.
+ * The function is looked up by name without checking privileges on its schema: it
+ * is the owner's own. It must belong to the role that owned it when it was set as
+ * the transform, which is the role that this process has become.
  *
- * Owns who the process is, and its limit.
+ * Owns the identity of the process, and its limit.
  */
 #include "postgres.h"
 
@@ -57,9 +58,9 @@
 #include "time_limit.h"
 #include "transform_process.h"
 
-#define MESSAGE_MAX 1000 /* of an error: more than the log keeps */
+#define MESSAGE_MAX 1000 /* bytes of an error: more than the log has */
 
-static Oid owner = InvalidOid; /* whom this process has become */
+static Oid owner = InvalidOid; /* the role that this process has become */
 static size_t memory;          /* its limit */
 
 static void
@@ -69,7 +70,7 @@ limit_memory(void)
 		ereport(FATAL, errmsg("could not limit the memory of a transform's process: %m"));
 }
 
-/* What others see of this process, and who may cancel it, goes by who it is. */
+/* What others see of this process, and who may cancel it, depends on its role. */
 static void
 show_owner(void)
 {
@@ -97,22 +98,22 @@ wh_transform_become(const char *name)
 	CommitTransactionCommand();
 	if (!OidIsValid(owner))
 		return;
-	/* outside of a transaction: none that is rolled back makes anybody else of it again */
+	/* outside of a transaction: so no rollback undoes it */
 	SetSessionAuthorization(owner, superuser);
 	show_owner();
 }
 
-/* One call, and what came of it. */
+/* One call, and its result. */
 typedef struct Call
 {
 	const WhRequest *request;
 	char *const *texts;
-	MemoryContext context; /* of what came of it */
+	MemoryContext context; /* of the result */
 	WhAnswer *answer;
 	char *text;
 } Call;
 
-/* In the call's memory, and UTF-8. */
+/* The text is in the call's memory and UTF-8. */
 static void
 set_text(Call *call, WhOutcomeKind outcome, char *text)
 {
@@ -136,7 +137,7 @@ look_up(const char *qualified, Oid argument)
 						   PointerGetDatum(buildoidvector(&argument, 1)), ObjectIdGetDatum(namespace));
 }
 
-/* Its oid. Or, where it belongs to a role of the right name that this process is not: InvalidOid. */
+/* Its oid. InvalidOid: it belongs to a role of the right name that is not the one this process has become. */
 static Oid
 find_function(const Call *call, Oid outbox_type)
 {
@@ -154,7 +155,7 @@ find_function(const Call *call, Oid outbox_type)
 		ereport(ERROR, errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				errmsg("%s(webhook.outbox) is not a function that returns json", function));
 	owned_by = GetUserNameFromId(form->proowner, true);
-	/* or a subscription could come to run with the rights of whoever makes a function of that name later */
+	/* else a subscription could run with the rights of whoever creates a function of that name later */
 	if (owned_by == NULL || strcmp(owned_by, call->texts[WH_REQUEST_OWNER]) != 0)
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("function %s(webhook.outbox) has another owner than when it was set as the transform",
@@ -164,13 +165,7 @@ find_function(const Call *call, Oid outbox_type)
 	return oid;
 }
 
-static char *
-to_server(const char *utf8)
-{
-	return utf8 ? pg_any_to_server(utf8, strlen(utf8), PG_UTF8) : NULL;
-}
-
-/* The event as a row of webhook.outbox, however its columns are arranged; those that we do not know are null. */
+/* The event as a row of webhook.outbox, whatever the order of its columns; unknown ones are null. */
 static Datum
 event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 {
@@ -182,13 +177,13 @@ event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 	} columns[] = {
 		{"event_number", psprintf(INT64_FORMAT, r->id)},
 		{"xid", psprintf(UINT64_FORMAT, r->xid)},
-		{"entity_id", to_server(texts[WH_REQUEST_ENTITY_ID])},
-		{"entity_type", to_server(texts[WH_REQUEST_ENTITY_TYPE])},
-		{"action_type", to_server(texts[WH_REQUEST_ACTION])},
-		{"result", to_server(texts[WH_REQUEST_RESULT])},
-		{"previous", to_server(texts[WH_REQUEST_PREVIOUS])},
-		{"tenant", to_server(texts[WH_REQUEST_TENANT])},
-		{"context", to_server(texts[WH_REQUEST_CONTEXT])},
+		{"entity_id", wh_from_utf8(texts[WH_REQUEST_ENTITY_ID])},
+		{"entity_type", wh_from_utf8(texts[WH_REQUEST_ENTITY_TYPE])},
+		{"action_type", wh_from_utf8(texts[WH_REQUEST_ACTION])},
+		{"result", wh_from_utf8(texts[WH_REQUEST_RESULT])},
+		{"previous", wh_from_utf8(texts[WH_REQUEST_PREVIOUS])},
+		{"tenant", wh_from_utf8(texts[WH_REQUEST_TENANT])},
+		{"context", wh_from_utf8(texts[WH_REQUEST_CONTEXT])},
 		{"subscription_id", r->subscription_id ? psprintf(INT64_FORMAT, r->subscription_id) : NULL},
 		{"created_at", pstrdup(timestamptz_to_str(wh_timestamp_of(r->created_us)))},
 		{"segment", psprintf("%d", r->segment)},
@@ -203,7 +198,7 @@ event_row(const WhRequest *r, char *const *texts, Oid outbox_type)
 	return HeapTupleGetDatum(BuildTupleFromCStrings(TupleDescGetAttInMetadata(desc), values));
 }
 
-/* What it returned, kept beyond the transaction. */
+/* Keep the result beyond the transaction. */
 static void
 keep_result(Call *call, Datum result)
 {
@@ -240,7 +235,7 @@ call_step(Call *call)
 		call->answer->kind = WH_ANSWER_STALE;
 		return;
 	}
-	SetSessionAuthorization(owner, superuser_arg(owner)); /* it may be one no longer */
+	SetSessionAuthorization(owner, superuser_arg(owner)); /* may have changed */
 	SetUserIdAndSecContext(owner, SECURITY_RESTRICTED_OPERATION);
 	fmgr_info(function, &flinfo);
 	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
@@ -254,7 +249,7 @@ call_step(Call *call)
 		keep_result(call, result);
 }
 
-/* What went wrong; returns its SQLSTATE. */
+/* Keep the error; returns its SQLSTATE. */
 static int
 keep_error(Call *call)
 {
@@ -267,7 +262,7 @@ keep_error(Call *call)
 	FlushErrorState();
 	AbortCurrentTransaction();
 	code = error->sqlerrcode;
-	StartTransactionCommand(); /* to find a conversion */
+	StartTransactionCommand(); /* to look up a conversion */
 	MemoryContextSwitchTo(call->context);
 	text = psprintf("%s%s%s", error->message, error->detail ? ": " : "", error->detail ? error->detail : "");
 	text[pg_mbcliplen(text, (int) strlen(text), MESSAGE_MAX)] = '\0';
@@ -307,6 +302,6 @@ wh_transform_call(const WhRequest *request, char *const *texts, WhAnswer *answer
 	if (exceeded)
 		set_text(&call, WH_OUT_TRANSFORM_TIMEOUT,
 				 psprintf("the transform did not return within %d ms", request->ms));
-	answer->worn_out = out_of_memory; /* it may have left too little behind */
+	answer->worn_out = out_of_memory; /* little memory may be left in the process */
 	*text = call.text;
 }

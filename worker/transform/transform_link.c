@@ -3,13 +3,13 @@
  *	  The memory that the delivering worker shares with a process that calls
  *	  transforms, and messages of any size through it.
  *
- * Two queues of RING bytes. A message is sent in pieces of at most PIECE bytes,
- * each a message of shm_mq, so neither end needs a buffer for more than a piece:
- * the sender gathers a piece from where the texts lie, the receiver copies it to
- * where the whole is to be. The last words lie beside the queues; the process
- * writes them before it lets go, the worker reads them after that.
+ * Two queues of RING bytes. A message is sent in pieces of at most PIECE bytes, each
+ * a message of shm_mq, so neither end needs a buffer for more than a piece: the
+ * sender gathers a piece from where the texts lie, the receiver copies it to its
+ * final place. The error that ends the process lies beside the queues: the process
+ * writes it before it lets go, the worker reads it after that.
  *
- * Used by both ends. Owns no state but what is in the WhLink.
+ * Both ends use this. Owns no state except the WhLink.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@
 
 typedef struct Segment
 {
-	char exit_error[WH_LAST_WORDS_MAX];
+	char exit_error[WH_EXIT_ERROR_MAX];
 } Segment;
 
 #define REQUESTS MAXALIGN(sizeof(Segment))
@@ -46,7 +46,7 @@ wh_link_create(WhLink *link)
 	shm_mq_set_receiver(shm_mq_create(queue_at(link, ANSWERS), RING), MyProc);
 }
 
-/* For as long as the link lives, whatever the context of the caller is. */
+/* For as long as the link lives, whatever the caller's memory context is. */
 static void
 attach_queues(WhLink *link, Size out, Size in, BackgroundWorkerHandle *handle)
 {

@@ -1,22 +1,22 @@
 /*
  * transform_pool.c
- *	  The processes that call transforms: how they come and go.
+ *	  The processes that call transforms: how they start and end.
  *
- * There is one for each owner that is called for, and at most PROCESSES_MAX; where
- * another is needed, the one that has been idle for longest gives way. An idle one
- * is let go of after IDLE. Each is a background worker of the server's, started
- * here and never by itself, and belongs to this process, which ends them before
- * it ends (a connection of theirs would be in the way of DROP DATABASE).
+ * There is one for each owner that is needed, and at most PROCESSES_MAX. If another
+ * owner needs one, the process that has been idle longest gives way. An idle process
+ * ends after IDLE. Each is a background worker, started here and never by itself.
+ * They belong to this process, which ends them before it ends (their connections
+ * would block DROP DATABASE).
  *
- * One that should have ended and has not is STUCK, in code that never looks for
- * interrupts. It is left alone: nothing but a SIGKILL could end it, for which the
- * server would restart. It does not count among the PROCESSES_MAX, but there are
- * never more than SLOTS in all.
+ * A process that should have ended and has not is STUCK, in code that never checks
+ * for interrupts. It is left alone: only a SIGKILL could end it, after which the
+ * server would restart. It does not count for PROCESSES_MAX, but there are never
+ * more than SLOTS in all.
  *
- * Where none can be started (max_worker_processes), that is tried again, and said.
+ * If none can be started (max_worker_processes), that is logged and tried again.
  *
- * Owns the processes, together with worker_transform.c, which owns what is under
- * way in them.
+ * Owns the processes, together with worker_transform.c, which owns the deliveries
+ * in them.
  */
 #include "postgres.h"
 
@@ -31,23 +31,23 @@
 
 #include "compat.h"
 #include "monotonic.h"
-#include "store.h"
+#include "tx_guard.h"
 #include "transform_pool.h"
 #include "worker_slots.h"
 
 #define IDLE (10 * 1000 * MS)
 #define START_WITHIN (10 * 1000 * MS)
 #define END_WITHIN (5000 * MS) /* unless it is in a call */
-#define AGAIN (1000 * MS)      /* after one that could not be started */
+#define AGAIN (1000 * MS)      /* after a failed start */
 #define FORGOTTEN_AFTER (5000 * MS)
-#define START_EVERY (100 * MS) /* of one owner: a function may end its process each time */
-#define LOOK_AGAIN (20 * MS)   /* while somebody waits for a place */
+#define START_EVERY (100 * MS) /* per owner: a function may end its process each time */
+#define LOOK_AGAIN (20 * MS)   /* while an owner waits for a place */
 
 Process wh_processes[SLOTS];
 
-static int64 not_before = 0;        /* no process is started */
-static bool waiting = false;        /* somebody waits for a place */
-static char problem[WH_REASON_MAX]; /* why none can be started; "": it can */
+static int64 not_before = 0;        /* no process is started before this */
+static bool waiting = false;        /* an owner waits for a place */
+static char problem[WH_REASON_MAX]; /* why none can be started; "": no problem */
 
 void
 wh_pool_cannot_start(const char *why, int64 now)
@@ -94,7 +94,7 @@ start_step(void *arg)
 	wh_link_for(&p->link, p->handle);
 }
 
-/* It has no delivery, or none any more. */
+/* It has no delivery any more. */
 void
 wh_pool_let_go(Process *p, int64 now)
 {
@@ -138,7 +138,7 @@ start(Process *p, const char *owner, int64 now)
 		wh_link_let_go(&p->link);
 }
 
-/* Of those that were let go of: is it gone? */
+/* Has a process ended that was let go of? */
 static void
 look_whether_gone(Process *p, int64 now)
 {
@@ -175,7 +175,7 @@ wh_pool_find(const char *owner)
 	return found;
 }
 
-/* A place for one more, this one rather than another; NULL: there will be one later. */
+/* A place for one more, this one if possible; NULL: there will be one later. */
 static Process *
 find_place(Process *place, int64 now)
 {
@@ -200,7 +200,6 @@ find_place(Process *place, int64 now)
 	return NULL;
 }
 
-/* See to it that there will be a process for this owner. */
 void
 wh_pool_want(const char *owner, Process *last, int64 now)
 {
@@ -244,7 +243,7 @@ wh_pool_look(Process *p, int64 now)
 		look_whether_gone(p, now);
 }
 
-/* When something is to be done about this process by itself. */
+/* When time next affects this process. */
 static int64
 process_due(const Process *p)
 {
@@ -282,7 +281,7 @@ wh_pool_due(int64 now)
 const char *
 wh_pool_problem(void)
 {
-	/* nobody may have wanted one since */
+	/* none may have been wanted since */
 	return problem[0] && wh_monotonic() < not_before + FORGOTTEN_AFTER ? problem : NULL;
 }
 

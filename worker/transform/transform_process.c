@@ -2,16 +2,16 @@
  * transform_process.c
  *	  The process that calls the transforms of one owner.
  *
- * A dynamic background worker, started by the delivering worker for one
- * database and one role, and gone when that lets go of it, or dies. It becomes
- * the role before it calls anything (transform_call.c), and calls one function
- * after the other, as it is told to.
+ * A dynamic background worker, started by the delivering worker for one database and
+ * one role. It ends when the worker lets go of it, or dies. It becomes the role
+ * before it calls anything (transform_call.c), and then calls functions one after
+ * the other, as requested.
  *
- * Whatever a function does to its process, it does to nobody else: FATAL, the end
- * of memory, a loop that cannot be interrupted. The worker notices (see
- * worker_transform.c). So nothing here is defended but the function's own
- * attempt to outlive its call. There is nothing to be tidied up at the end either: no
- * transaction of a function is ever committed, so no trigger waits for one.
+ * Whatever a function does to its process affects nobody else: FATAL, running out of
+ * memory, a loop that cannot be interrupted. The worker notices (see
+ * worker_transform.c). So this process only defends against a function that tries
+ * to outlive its call. Nothing needs cleaning up at the end either: no transaction
+ * of a function is ever committed, so no trigger waits for one.
  *
  * Owns the link to the worker. One thread.
  */
@@ -32,6 +32,7 @@
 #include "compat.h"
 #include "time_limit.h"
 #include "transform_process.h"
+#include "store.h"
 
 PGDLLEXPORT void webhook_transform_main(Datum arg);
 
@@ -40,23 +41,17 @@ static MemoryContext call_context = NULL; /* reset after each call */
 static emit_log_hook_type previous_log_hook = NULL;
 static planner_hook_type previous_planner = NULL;
 
-/* Before this process ends with an error: tell the worker which. */
+/* Before this process ends with an error: leave it for the worker. */
 static void
 note_exit_error(ErrorData *error)
 {
 	if (error->elevel >= FATAL && error->message && to_worker.segment)
-	{
-		char *words = wh_link_exit_error(&to_worker);
-		int len = pg_mbcliplen(error->message, (int) strlen(error->message), WH_LAST_WORDS_MAX - 1);
-
-		memcpy(words, error->message, len);
-		words[len] = '\0';
-	}
+		wh_clip(wh_link_exit_error(&to_worker), WH_EXIT_ERROR_MAX, error->message);
 	if (previous_log_hook)
 		previous_log_hook(error);
 }
 
-/* A parallel worker would be another process, with neither this one's clock nor its memory's limit. */
+/* A parallel worker would be a process without this one's limits of time and memory. */
 static PlannedStmt *
 plan_for_one(WH_PLANNER_PARAMETERS)
 {
@@ -65,9 +60,9 @@ plan_for_one(WH_PLANNER_PARAMETERS)
 }
 
 /*
- * What a function finds, whatever the database or the bootstrap superuser has
- * been given: a session of nobody in particular. It may change all of it for
- * itself; that goes with its transaction.
+ * What a function finds, whatever settings the database or the bootstrap superuser
+ * has: a session of nobody in particular. A function may change them; that goes
+ * with its transaction.
  */
 static const struct
 {
@@ -86,7 +81,7 @@ static const struct
 	{"lock_timeout", "0"},
 	WH_FURTHER_TIMEOUTS{"idle_in_transaction_session_timeout", "0"},
 	{"idle_session_timeout", "0"},
-	{"jit", "off"}, /* would take most of a call's time */
+	{"jit", "off"}, /* it would take most of a call's time */
 };
 
 static void
@@ -119,7 +114,7 @@ send_answer(const WhAnswer *answer, const char *text)
 	return wh_link_send(&to_worker, &out, false) == SHM_MQ_SUCCESS;
 }
 
-/* Wait for a request and take all of it. `buffer`: its texts; NULL: there is no memory for them. False: the worker has let go. */
+/* Wait for a request and receive all of it. `buffer`: its texts; NULL: no memory. False: the worker has let go. */
 static bool
 receive_request(WhRequest *request, char **buffer)
 {

@@ -1,16 +1,16 @@
 /*
  * transform_process.h
- *	  What the delivering worker and the processes that call transforms tell
+ *	  What the delivering worker and the processes that call transforms say to
  *	  each other.
  *
- * A process is started by the worker and belongs to it. They share one segment
- * of dynamic memory, the worker's, with a queue in each direction
- * (transform_link.c). The process says that it is ready; then the worker sends
- * one request after the other, each of which is answered before the next. When
- * either end lets go of the segment, the other notices.
+ * The worker starts a process and owns it. They share one segment of dynamic
+ * memory, the worker's, with a queue in each direction (transform_link.c). The
+ * process says that it is ready. Then the worker sends one request after the
+ * other, and each is answered before the next. When either end lets go of the
+ * segment, the other notices.
  *
- *	  worker_transform.c	the worker's end: which processes there are
- *	  transform_process.c			the process
+ *	  worker_transform.c	the worker's end
+ *	  transform_process.c	the process
  *	  transform_call.c		one call
  */
 #ifndef WEBHOOK_TRANSFORM_PROCESS_H
@@ -25,11 +25,11 @@
 #include "types.h"
 
 #define WH_TRANSFORM_MS 500                        /* a call's time; documented in docs/profiles.md */
-#define WH_TRANSFORM_MEMORY ((Size) 256 << 20)     /* what a process may take for a call */
+#define WH_TRANSFORM_MEMORY ((Size) 256 << 20)     /* that a call may use */
 #define WH_TRANSFORM_TYPE "webhook transform"      /* as pg_stat_activity shows it */
 #define WH_TRANSFORM_MAIN "webhook_transform_main" /* transform_process.c */
 
-/* What a process is for: bgw_extra. */
+/* What a process is for, in bgw_extra. */
 typedef struct WhTransformStart
 {
 	Oid dboid;
@@ -39,8 +39,8 @@ typedef struct WhTransformStart
 /* The texts of a request, in this order, each with its NUL; those of the event are UTF-8. */
 typedef enum WhRequestText
 {
-	WH_REQUEST_FUNCTION, /* qualified, quoted where need be */
-	WH_REQUEST_OWNER,    /* the role that owned it when it was made the transform */
+	WH_REQUEST_FUNCTION, /* qualified, quoted if necessary */
+	WH_REQUEST_OWNER,    /* the role that owned it when it was set as the transform */
 	WH_REQUEST_ENTITY_ID,
 	WH_REQUEST_ENTITY_TYPE,
 	WH_REQUEST_ACTION,
@@ -65,9 +65,9 @@ typedef struct WhRequest
 
 typedef enum WhAnswerKind
 {
-	WH_ANSWER_READY,   /* no answer: the process has become its owner, and waits for requests */
+	WH_ANSWER_READY,   /* not an answer: the process has become its owner and waits for requests */
 	WH_ANSWER_OUTCOME, /* a WhOutcomeKind, and its text */
-	WH_ANSWER_STALE,   /* the role of that name is not the one that the process has become */
+	WH_ANSWER_STALE, /* the role of that name is not the one that the process has become: retry with a new process */
 } WhAnswerKind;
 
 /* Followed by its text, without NUL: a body or a message, in UTF-8. */
@@ -75,7 +75,7 @@ typedef struct WhAnswer
 {
 	WhAnswerKind kind;
 	WhOutcomeKind outcome;
-	bool worn_out; /* the process is to be replaced by another */
+	bool worn_out; /* the process must be replaced */
 	Size len;
 } WhAnswer;
 
@@ -91,7 +91,7 @@ typedef struct WhLink
 	shm_mq_handle *in;
 } WhLink;
 
-/* A message that is being sent: a header and texts, none of them copied before. */
+/* A message being sent: a header and texts, none of them copied. */
 typedef struct WhOutgoing
 {
 	shm_mq_iovec parts[1 + WH_REQUEST_TEXTS];
@@ -99,34 +99,34 @@ typedef struct WhOutgoing
 	Size sent;
 } WhOutgoing;
 
-/* The worker's end; the process of the handle will have the other. May raise an error. */
+/* The worker's end, and its connection with the started process. May raise an error. */
 extern void wh_link_create(WhLink *link);
 extern void wh_link_for(WhLink *link, BackgroundWorkerHandle *handle);
-/* The process's end; false where the worker has let go of it. */
+/* The process's end. False: the worker has let go of it. */
 extern bool wh_link_attach(WhLink *link, dsm_handle handle);
 extern void wh_link_let_go(WhLink *link);
 
 extern void wh_outgoing_add(WhOutgoing *out, const void *data, Size len);
 /*
- * Send what is left of it. WOULD_BLOCK (only with `nowait`): call again when
- * this process's latch has been set; nothing of it may change until then.
+ * Send the rest of it. WOULD_BLOCK, only with `nowait`: call again when this
+ * process's latch has been set; the message must not change until then.
  */
 extern shm_mq_result wh_link_send(WhLink *link, WhOutgoing *out, bool nowait);
-/* A piece of a message, the first of which has all of its header; good until the next call. */
+/* A piece of a message, valid until the next call. The first piece has the whole header. */
 extern shm_mq_result wh_link_receive(WhLink *link, const char **data, Size *len, bool nowait);
 
-/* The error that the process ends with, for the worker to tell; "": none. In the database's encoding. */
+/* The error that the process ended with, for the worker's log; "": none. In the database's encoding. */
 extern char *wh_link_exit_error(WhLink *link);
-#define WH_LAST_WORDS_MAX 256
+#define WH_EXIT_ERROR_MAX 256
 
 /*
  * transform_call.c
  */
 
-/* Once per process, when it is connected: become the owner for good. Where there is no such role, nothing will be called. */
+/* Once per process, when it is connected: become the owner for good. If there is no such role, nothing is called. */
 extern void wh_transform_become(const char *owner);
 
-/* Call it. `text`, in the current memory context, may be NULL; never fails with an error. */
+/* Make one call. Never raises an error. `text` is in the current memory context; may be NULL. */
 extern void wh_transform_call(const WhRequest *request, char *const *texts, WhAnswer *answer, char **text);
 
 #endif /* WEBHOOK_TRANSFORM_PROCESS_H */

@@ -1,18 +1,17 @@
 /*
- * worker_apart.c
- *	  Deliveries that cannot be settled, while others can: they are set apart.
+ * worker_settle_apart.c
+ *	  Deliveries that cannot be settled while others can: they are set apart.
  *
- * Settling is one transaction for many subscriptions. Where it fails for what
- * one of them has written there, or is to have written, the others must not
- * wait: worker_settle.c then has them settled by subscription, and one by one
- * within one that fails, each in a subtransaction. What even so cannot be settled is
- * kept here and tried again by itself, which shows in the log and in webhook.status. After some
- * time it is settled without its row of the log, for that is the least of what
- * is to be written.
+ * Settling is one transaction for many subscriptions. If it fails because of what
+ * one of them wrote or is to write there, the others must not wait. So
+ * worker_settle.c settles by subscription, and one by one within a subscription
+ * that fails, each in a subtransaction. What still cannot be settled is set apart
+ * here and tried again by itself; the log and webhook.worker show it. After
+ * some tries it is settled without its row in the log, the least important part.
  *
  * The settled checkpoint cannot pass what is not settled, so a crash loses
- * nothing of it. Only so many are kept; beyond that they are let go, and when
- * the rest can be settled the worker starts over, and reads again what is missing.
+ * nothing of it. Only APART_MAX are held. More are dropped from memory: once the
+ * others can be settled, the worker starts over and reads the dropped ones again.
  *
  * Owns the deliveries set apart.
  */
@@ -21,11 +20,13 @@
 #include "utils/memutils.h"
 
 #include "store.h"
+#include "store_settle.h"
+#include "tx_guard.h"
 #include "worker.h"
 
-#define KEPT_MAX 200        /* set apart at most */
-#define ONE_BY_ONE_MAX 50   /* tried by themselves, where nothing can be settled at all */
-#define WITHOUT_LOG_AFTER 3 /* times that it could not be settled with a row of the log */
+#define APART_MAX 200       /* at most */
+#define ONE_BY_ONE_MAX 50   /* tried one by one when no subscription can be settled */
+#define WITHOUT_LOG_AFTER 3 /* tries with a row in the log */
 
 typedef struct Apart
 {
@@ -33,9 +34,9 @@ typedef struct Apart
 	int tries;
 } Apart;
 
-static Apart kept[KEPT_MAX];
-static int n_kept = 0;
-static bool let_go = false; /* some were */
+static Apart apart[APART_MAX];
+static int n_apart = 0;
+static bool dropped = false; /* some were, for lack of room */
 static TimestampTz next_try = 0;
 
 /* What is settled in one subtransaction. */
@@ -104,7 +105,7 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 			n_settled += ok ? 1 : 0;
 		}
 	}
-	/* where nothing could be, a look at some of them is enough */
+	/* where no subscription could be settled, a sample is enough */
 	stride = n_settled > 0 ? 1 : Max(1, n / ONE_BY_ONE_MAX);
 	for (int i = 0; i < n; i += stride)
 	{
@@ -118,7 +119,7 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 		logged = logged || (settled[i] && deliveries[i]->attempted);
 		not_logged = not_logged || (!settled[i] && deliveries[i]->attempted);
 	}
-	/* what has no row in the log says nothing of those that have: the log may be what is wrong, for all */
+	/* deliveries without a row in the log prove nothing: the log itself may be the problem, for all others */
 	if (n_settled == 0 || (not_logged && !logged))
 		ereport(ERROR, errcode(ERRCODE_DATA_EXCEPTION), errmsg_internal("%s", why));
 }
@@ -126,30 +127,30 @@ wh_apart_settle(WhDelivery *const *deliveries, int n, bool *settled)
 void
 wh_apart_add(WhDelivery *d)
 {
-	if (n_kept == KEPT_MAX)
+	if (n_apart == APART_MAX)
 	{
 		wh_delivery_free(d);
-		let_go = true;
+		dropped = true;
 		return;
 	}
-	if (n_kept == 0)
+	if (n_apart == 0)
 		next_try = wh_now();
-	kept[n_kept++] = (Apart){.delivery = d};
+	apart[n_apart++] = (Apart){.delivery = d};
 }
 
 bool
 wh_apart_any(void)
 {
-	return n_kept > 0 || let_go;
+	return n_apart > 0 || dropped;
 }
 
 typedef struct Trying
 {
-	bool settled[KEPT_MAX];
+	bool settled[APART_MAX];
 	bool committed;
 } Trying;
 
-/* Fails when all that could be settled is committed, so that it is said, and tried again later, as with any step. */
+/* Commits all that can be settled, then fails: so the error is logged and the rest is retried, as with any step. */
 static void
 try_step(void *arg)
 {
@@ -157,9 +158,9 @@ try_step(void *arg)
 	const char *why = NULL;
 
 	wh_tx_begin("webhook: settling what was set apart");
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_apart; i++)
 	{
-		Apart *a = &kept[i];
+		Apart *a = &apart[i];
 		const char *problem;
 
 		t->settled[i] = settle_one(a->delivery, true, &problem) ||
@@ -180,29 +181,30 @@ wh_apart_try(void)
 	Trying t = {.committed = false};
 	int left = 0;
 
-	if (n_kept == 0 || wh_step_not_before(try_step) > wh_now())
+	if (n_apart == 0 || wh_step_not_before(try_step) > wh_now())
 		return;
 	(void) wh_run_step(try_step, &t);
 	if (!t.committed)
 		return;
-	for (int i = 0; i < n_kept; i++)
+	for (int i = 0; i < n_apart; i++)
 	{
 		if (!t.settled[i])
 		{
-			kept[left++] = kept[i];
+			apart[left++] = apart[i];
 			continue;
 		}
-		if (kept[i].delivery->disposal == WH_DO_RETRY)
+		wh_log_settled(apart[i].delivery);
+		if (apart[i].delivery->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(wh_now());
-		wh_delivery_free(kept[i].delivery);
+		wh_delivery_free(apart[i].delivery);
 	}
-	n_kept = left;
-	if (n_kept == 0 && let_go)
+	n_apart = left;
+	if (n_apart == 0 && dropped)
 		wh_start_over();
 }
 
 TimestampTz
 wh_apart_due(void)
 {
-	return n_kept == 0 ? DT_NOEND : Max(next_try, wh_step_not_before(try_step));
+	return n_apart == 0 ? DT_NOEND : Max(next_try, wh_step_not_before(try_step));
 }

@@ -1,24 +1,25 @@
 /*
- * strikes.c
- *	  Subscriptions whose filters exceed their limits again and again.
+ * filter_strikes.c
+ *	  Subscriptions whose filters keep exceeding their limits.
  *
- * A filter that takes too long for one event costs that event; one that does so
+ * A filter that takes too long for one event costs that event. One that does so
  * WH_STRIKES_OUT times in a row costs everybody time, and its subscription is
- * disabled. Told by route.c, asked by worker_read.c, which disables it. Owns the
- * counts, in the process's memory: a worker that starts anew counts anew.
+ * disabled. route.c reports, worker_read.c disables.
+ *
+ * Owns the counts, in the process's memory: a new worker counts from zero.
  */
 #include "postgres.h"
 
 #include "utils/hsearch.h"
 
-#include "strikes.h"
+#include "filter_strikes.h"
 
 typedef struct Strikes
 {
 	int64 subscription_id;
 	int n;              /* events in a row */
 	int64 event_number; /* the last of them */
-	bool disabled;      /* it is, but the subscriptions have not been read since */
+	bool disabled;      /* it is disabled, but the subscriptions have not been read since */
 	char why[256];
 } Strikes;
 
@@ -49,7 +50,7 @@ wh_strike(int64 subscription_id, int64 event_number, const char *why)
 		s->disabled = false;
 	}
 	else if (s->event_number == event_number)
-		return; /* judged anew, because the subscriptions have been read again in its midst */
+		return; /* judged again, because the subscriptions were read again meanwhile */
 	s->event_number = event_number;
 	strlcpy(s->why, why, sizeof(s->why));
 	if (++s->n == WH_STRIKES_OUT)

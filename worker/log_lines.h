@@ -1,0 +1,54 @@
+/*
+ * log_lines.h
+ *	  Which lines the server's log is to have of subscriptions: at most one a
+ *	  minute of each.
+ *
+ * What happens to a subscription is collected. If nothing was said of it
+ * within the last minute, it may be said at once; else when that minute is
+ * over, with all that has come by then. So nothing is lost, and an endpoint
+ * that refuses a million events is 60 lines an hour.
+ *
+ * Plain C without PostgreSQL, and takes now as an argument: microseconds, of
+ * a clock that nobody sets.
+ */
+#ifndef WEBHOOK_LOG_LINES_H
+#define WEBHOOK_LOG_LINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WH_LOG_LINE_EVERY_US (INT64_C(60) * 1000000)
+
+/* What has happened to a subscription since its last line. Strings are constants: nothing is copied. */
+typedef struct WhNews
+{
+	bool again; /* its last line was written a minute ago, so all this is of the last minute */
+
+	const char *disabled; /* it was, and why, as a sentence; NULL: it was not */
+
+	int64_t dead_letters; /* so many events became some; of the newest: */
+	int attempts;
+	const char *outcome; /* the word of its last request; NULL: none was made */
+	int http_status;     /* 0: no response */
+
+	int opened;          /* so often its breaker has opened, */
+	int closed;          /* and closed */
+	bool open;           /* as it is now */
+	const char *failure; /* the word of the request that opened it; NULL: not known */
+} WhNews;
+
+typedef struct WhLogLines WhLogLines;
+
+extern WhLogLines *wh_log_lines_new(void); /* NULL: no memory */
+extern void wh_log_lines_free(WhLogLines *lines);
+
+/* Something has happened to a subscription: its news, to be added to. NULL: no memory. */
+extern WhNews *wh_log_lines_news(WhLogLines *lines, int64_t subscription_id);
+
+/* Take the news of which a line may be written now, each in its turn; false: there are no more. */
+extern bool wh_log_lines_take(WhLogLines *lines, int64_t now_us, int64_t *subscription_id, WhNews *news);
+
+/* When to ask again at the latest; INT64_MAX: not until there is news. */
+extern int64_t wh_log_lines_due(const WhLogLines *lines);
+
+#endif /* WEBHOOK_LOG_LINES_H */
