@@ -27,7 +27,7 @@ wh_access_value(const WhSubscription *sub, const char *kind)
 	return NULL;
 }
 
-/* A kind is no secret, but for a header's name perhaps. */
+/* A kind is no secret, except a header's name perhaps. */
 static bool
 unusable(WhTransfer *t, const WhCredential *c)
 {

@@ -69,7 +69,7 @@ database_needed(Node *command)
 	}
 }
 
-/* DROP EXTENSION: the worker shall notice at once that there is nothing left to do. */
+/* DROP EXTENSION: the worker is to notice at once that there is nothing left to do. */
 static bool
 drops_extension(Node *command)
 {

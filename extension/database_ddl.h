@@ -5,7 +5,7 @@
 #ifndef WEBHOOK_DATABASE_DDL_H
 #define WEBHOOK_DATABASE_DDL_H
 
-/* Called by _PG_init in the postmaster: look at utility commands from now on. */
+/* From _PG_init, in the postmaster: look at utility commands from now on. */
 extern void wh_database_ddl_install(void);
 
 #endif /* WEBHOOK_DATABASE_DDL_H */

@@ -5,7 +5,7 @@
 #ifndef WEBHOOK_ERROR_CONTEXT_H
 #define WEBHOOK_ERROR_CONTEXT_H
 
-/* Called by _PG_init: look at what this process reports from now on. */
+/* From _PG_init: look at what this process reports from now on. */
 extern void wh_error_context_install(void);
 
 /* Take the frames of our own functions out of a CONTEXT, in place. */

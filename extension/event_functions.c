@@ -125,7 +125,7 @@ webhook_is_current_xid(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(TransactionIdIsCurrentTransactionId(PG_GETARG_TRANSACTIONID(0)));
 }
 
-/* A procedure: what calls it is about to COMMIT. Better a clear error first than the server's in the midst of it. */
+/* A procedure: what calls it is about to COMMIT. Better a clear error first than the server's halfway through. */
 Datum
 webhook_require_own_transaction(PG_FUNCTION_ARGS)
 {

@@ -342,7 +342,7 @@ before_credential(FunctionCallInfo fcinfo, const TriggerData *trigger)
 		return row;
 	value = wh_given(given);
 	wh_forget(given);
-	/* sealed anew, it was looked at when it was set, by the rules of then */
+	/* sealed again: it was checked when it was set, by the rules of that time */
 	if (old == NULL || !means(owner, TextDatumGetCString(wh_column(relation, old, "value", &isnull)), value))
 	{
 		if (strcmp(kind, "ca") == 0 || strcmp(kind, "proxy") == 0)

@@ -19,7 +19,7 @@ typedef struct WhUnread
 
 /*
  * As the current snapshot shows it. `read_to`: read up to there, as the worker
- * says; 0: there is none to ask. False where it cannot be told: somebody holds a
+ * says; 0: there is none to ask. False where it is unknown: somebody holds a
  * lock for which a look at the status is no reason to wait, or an index is gone.
  */
 extern bool wh_unread(int64 read_to, WhUnread *out);

@@ -137,7 +137,7 @@ set_up_easy(Slot *slot)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	SET(CURLOPT_CAPATH, NULL); /* a directory would be read anew for each connection; a file is cached */
+	SET(CURLOPT_CAPATH, NULL); /* a directory would be read again for each connection; a file is cached */
 	/* a connection per host where HTTP/2 is offered, HTTP/1.1 with keep-alive where not */
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_TCP_NODELAY, 1L);

@@ -90,7 +90,7 @@ wh_answer_text(const char *names, const char *answer, char *out, size_t out_size
 	}
 	len = text.len < out_size ? text.len : out_size - 1;
 	while (len > 0 && len < text.len && ((unsigned char) text.data[len] & 0xc0) == 0x80)
-		len--; /* in the midst of a character */
+		len--; /* within a character */
 	for (size_t i = 0; i < len; i++)
 		out[i] = (unsigned char) text.data[i] < 0x20 || text.data[i] == 0x7f ? ' ' : text.data[i];
 	out[len] = '\0';

@@ -22,7 +22,7 @@
  * A transform that takes too long counts for the breaker as well, although it
  * says nothing about the endpoint: it takes the worker's time each time.
  * 410 (RFC 9110: gone, and expected to stay so) ends all of them, for now.
- * All else may be mended by people meanwhile, and is tried again.
+ * People may fix everything else meanwhile, so it is tried again.
  */
 #define OUTCOMES(ROW)                                                                                        \
 	ROW(WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED, 0)                                                \

@@ -133,15 +133,15 @@ extern void wh_queue_give_back_all(WhQueue *q, WhList *given_back);
 extern void wh_queue_abort(WhQueue *q, WhDelivery *d);
 
 /*
- * A lane whose further rows shall be fetched from pending (in id order), and a
- * subscription whose deferred rows shall (0: none; `room`: how many at most).
+ * A lane whose further rows are to be fetched from pending (in id order), and a
+ * subscription whose deferred rows are (0: none; `room`: how many at most).
  */
 extern bool wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *lane);
 extern int64_t wh_queue_deferred_to_fetch(WhQueue *q, int *room);
 
 /*
- * Has it so much in memory that no rows of it shall be taken because they are
- * due? And (once): has one of which that was said no longer?
+ * Has it so much in memory that no more of its rows are to be taken when they
+ * are due? And (once): has one of which that was said no longer?
  */
 extern bool wh_queue_any_saturated(const WhQueue *q); /* false: none of them */
 extern bool wh_queue_saturated(WhQueue *q, int64_t id);

@@ -4,7 +4,7 @@
  *	  format says.
  *
  * The face of the leaf sign; see sign.h. It keeps nothing between calls and
- * allocates nothing: formats are short texts, read anew each time, which costs
+ * allocates nothing: formats are short texts, read each time, which costs
  * far less than the digest.
  */
 #include "sign_internal.h"

@@ -6,7 +6,7 @@
  * docs/profiles.md is the reference of the language. An envelope is JSON in
  * which a string "$name" stands for a variable's value; a text has {name} in it
  * and makes a header. Whatever the template: an envelope renders to JSON whose
- * objects have no key twice (but for what a value brings within itself), a
+ * objects have no key twice (except what a value brings within itself), a
  * header to text without control characters, and no variable holds a secret.
  *
  * A compiled template is not changed by rendering. All text is UTF-8, and

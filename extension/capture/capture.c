@@ -9,7 +9,7 @@
  * event handed to outbox.c.
  *
  * An error here would fail the application's statement, so there is none to
- * raise but for a trigger of another kind than AFTER ROW, which cannot go on as
+ * raise, except for a trigger of another kind than AFTER ROW, which cannot go on as
  * if it had not fired (an INSTEAD OF trigger that does nothing says it did
  * something). Everything is allocated in the
  * context the trigger is called in, which is reset after each row. No lock is

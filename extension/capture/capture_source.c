@@ -559,7 +559,7 @@ wh_capture_source(Relation relation, const Trigger *trigger)
 
 	source = build_source(relation, trigger);
 
-	/* From here on nothing is looked up, and nothing fails but for want of memory before the entry is made. */
+	/* From here on nothing is looked up, and nothing fails, except for want of memory, before the entry is made. */
 	discard_stale();
 	entry = hash_search(sources, &key, HASH_ENTER, &found);
 	if (found)

@@ -35,7 +35,7 @@ typedef struct CaptureSource
 	Oid trigger;
 	Oid relation;
 	Oid root;      /* topmost ancestor of a partition, else the relation itself */
-	bool stale;    /* something changed: build anew before the next use */
+	bool stale;    /* something changed: build again before the next use */
 	bool unusable; /* its trigger's argument is: there are no events, and nothing below means anything */
 
 	char *entity_type;

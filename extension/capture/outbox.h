@@ -28,7 +28,7 @@ typedef struct OutboxEvent
  */
 extern int64 wh_outbox_append(const OutboxEvent *event);
 
-/* Called by _PG_init: notice statements from now on, whose events are then written together. */
+/* From _PG_init: notice statements from now on, whose events are then written together. */
 extern void wh_outbox_install(void);
 
 #endif /* WEBHOOK_OUTBOX_H */

@@ -82,7 +82,7 @@ ask_launcher(void)
 	}
 	else if (slot && worker_requested)
 		slot->view.not_before = 0;
-	/* where there is no slot the launcher can do nothing but say so: commits shall not keep it busy */
+	/* where there is no slot the launcher can do nothing but say so: commits must not keep it busy */
 	if (shared->launcher && (slot || !overflowed))
 		SetLatch(&shared->launcher->procLatch);
 	LWLockRelease(&shared->lock);
@@ -117,7 +117,7 @@ register_callback(void)
 	shared = slots;
 }
 
-/* Nothing but this would tell of it: whoever writes shall not be troubled, so it is for the server's log. */
+/* Nothing else would say so. Those who write must not be troubled, so it goes to the server's log. */
 static void
 log_undelivered(void)
 {

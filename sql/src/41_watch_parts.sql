@@ -7,7 +7,7 @@ CREATE FUNCTION webhook_internal.warn_undelivered() RETURNS void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_warn_undelivered';
 COMMENT ON FUNCTION webhook_internal.warn_undelivered() IS
 	'Raises a WARNING, once per session, if webhook was neither preloaded nor started, so that '
-	'events are kept and not delivered. Called by CREATE EXTENSION, webhook.watch() and '
+	'events are kept and not delivered. For CREATE EXTENSION, webhook.watch() and '
 	'webhook.subscribe().';
 
 CREATE FUNCTION webhook_internal.lock_source(source regclass) RETURNS void
