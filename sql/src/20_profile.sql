@@ -35,10 +35,10 @@ COMMENT ON TABLE webhook.profile IS
 COMMENT ON COLUMN webhook.profile.name IS 'The name that subscriptions use, 1 to 200 characters.';
 COMMENT ON COLUMN webhook.profile.description IS 'What is sent, in one sentence.';
 COMMENT ON COLUMN webhook.profile.envelope IS
-	'Template of the body: JSON of at most 64 kB in which a string "$name" is replaced by that '
+	'Template of the body: JSON of at most 16 kB in which a string "$name" is replaced by that '
 	'variable''s value.';
 COMMENT ON COLUMN webhook.profile.batch_envelope IS
-	'Template of each element of a batch''s array, at most 64 kB. The headers carry the id of the '
+	'Template of each element of a batch''s array, at most 16 kB. The headers carry the id of the '
 	'batch, so it should contain the event''s own id. Null: the receiver takes one event per '
 	'request.';
 COMMENT ON COLUMN webhook.profile.content_type IS 'The request header Content-Type.';

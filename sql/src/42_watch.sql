@@ -16,7 +16,8 @@ CREATE FUNCTION webhook.watch(
 	keep_previous   boolean DEFAULT NULL,
 	include_columns name[]  DEFAULT NULL
 ) RETURNS text
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	-- its plans over the catalog are never worth compiling, whatever the session's costs say
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
 	named  CONSTANT jsonb := jsonb_strip_nulls(jsonb_build_object(
@@ -89,7 +90,7 @@ COMMENT ON FUNCTION webhook.watch(
 	'object_not_in_prerequisite_state if another trigger would be overridden.';
 
 CREATE FUNCTION webhook.unwatch(source regclass) RETURNS text
-	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
 	t record;
