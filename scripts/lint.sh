@@ -282,6 +282,8 @@ narrow_sql() {
 
 rule 'paths, files and tests that pages and comments name exist' perl scripts/lint_prose.pl paths
 rule 'words that are not to be used are not (scripts/lint_prose.pl has the list)' perl scripts/lint_prose.pl words
+rule 'README has at most 230 lines of at most 100 columns' perl scripts/lint_prose.pl readme
+rule 'code on pages is run by a test, or says why not' perl scripts/lint_prose.pl blocks
 rule 'links of pages lead somewhere, and so do their anchors' perl scripts/lint_prose.pl links
 rule 'every C file opens with a comment' opening_comment
 rule 'every .c file has fewer than 600 lines' short_files

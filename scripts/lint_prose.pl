@@ -1,8 +1,9 @@
 #!/usr/bin/env perl
-# What `make lint` asks of prose: that the paths, links and words in it are right.
+# What `make lint` asks of prose: that the paths, links and words in it are
+# right, README short, and code on pages run by a test.
 # Prints each place that is not, as file:line: what; nothing where all is well.
 #
-#   perl scripts/lint_prose.pl paths|links|words     (in the root of the tree)
+#   perl scripts/lint_prose.pl paths|links|words|readme|blocks     (in the root of the tree)
 #
 # Prose is what people read: pages (*.md), comments, SQL's COMMENT ON, messages.
 use v5.30;
@@ -201,7 +202,48 @@ sub words
 	}
 }
 
-die "usage: perl scripts/lint_prose.pl paths|links|words\n" unless @ARGV == 1 && defined &{ 'main::' . $ARGV[0] };
+# README is read in one go: at most so many lines, none wider than a screen.
+sub readme
+{
+	my @lines = split /\n/, slurp('README.md');
+	say 'README.md: ' . @lines . ' lines, and 230 are the most' if @lines > 230;
+	length $lines[$_] > 100 and say 'README.md:' . ($_ + 1) . ': ' . length($lines[$_]) . ' columns, and 100 are the most' for 0 .. $#lines;
+}
+
+# Blocks of code on pages: what can be typed is run by 090_readme or 091_docs, which take every page
+# of docs/, README and CONTRIBUTING; a program is a file's or says why it is not run.
+sub blocks
+{
+	for my $file (grep { /\.md$/ } @files)
+	{
+		my $run = $file =~ m{^(?:README\.md|CONTRIBUTING\.md|docs/)};
+		my ($line, $inside, $marked) = (0, 0, 0);
+		for (split /\n/, slurp($file), -1)
+		{
+			$line++;
+			if (/^\s*(```+|~~~+)\s*(\w*)/)
+			{
+				if (!$inside)
+				{
+					my $language = $2;
+					say "$file:$line: a block without a language" if $language eq '';
+					say "$file:$line: no test runs the blocks of this page" if $language =~ /^(?:sql|sh|bash)$/ && !$run && !$marked;
+					say "$file:$line: a program that no test runs, and that does not say so"
+					  if $language !~ /^(?:sql|sh|bash|text|json|)$/ && !$marked;
+					say "$file:$line: $language is shown as another language" if $language =~ /^(?:psql|console|shell)$/;
+				}
+				$inside = !$inside;
+				$marked = 0;
+			}
+			elsif (!$inside)
+			{
+				$marked = /<!--\s*(?:not run|program):/ || $marked && /^\s*<!--/;
+			}
+		}
+	}
+}
+
+die "usage: perl scripts/lint_prose.pl paths|links|words|readme|blocks\n" unless @ARGV == 1 && defined &{ 'main::' . $ARGV[0] };
 {
 	no strict 'refs';
 	&{ 'main::' . $ARGV[0] }();
