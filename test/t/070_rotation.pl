@@ -103,9 +103,11 @@ my @sessions = $t->sessions(("SET lock_timeout = '500ms';\nCALL write_items();\n
 $t->sql('INSERT INTO doomed SELECT FROM generate_series(1, 3)');
 my $start = time;
 watch_until('each segment has been emptied', sprintf($emptied_since, 1));
-note sprintf 'the ring went round in %.1f s; oldest event seen: %.1f s', time - $start, $oldest;
+my $round = time - $start;
+note sprintf 'the ring went round in %.1f s; oldest event seen: %.1f s', $round, $oldest;
 is($missing, 0, 'events flow and segments are emptied: nothing younger than the retention is thrown away');
-cmp_ok($oldest, '<', $LATEST, 'and nothing is kept for much longer');
+# both are as slow as the machine is: an event that a round left behind is older than that round
+cmp_ok($oldest, '<', $round, 'and nothing stays for longer than the ring takes to go round');
 note $t->sql("SELECT format('%s segments emptied, %s bytes', (SELECT count(*) - 16 FROM segments), (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND relkind = 'r'))");
 
 #
