@@ -96,7 +96,7 @@ find_profile(WhProfile *const *profiles, int n, const char *name)
 {
 	WhProfile wanted = {.name = name};
 	const WhProfile *key = &wanted;
-	WhProfile **found = name ? bsearch(&key, profiles, n, sizeof(WhProfile *), by_name) : NULL;
+	WhProfile *const *found = name ? bsearch(&key, profiles, n, sizeof(WhProfile *), by_name) : NULL;
 
 	return found ? *found : NULL;
 }
