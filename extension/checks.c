@@ -12,7 +12,10 @@
 #include "common/jsonapi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/portal.h"
 
 #include "address_policy.h"
 #include "checks.h"
@@ -25,6 +28,20 @@
 
 PG_FUNCTION_INFO_V1(webhook_check_url);
 PG_FUNCTION_INFO_V1(webhook_check_template);
+
+/*
+ * A row that a superuser brings by COPY comes from a dump. It was checked when it was made, under the
+ * settings of that time, and one refused row would lose every row of that COPY. A superuser could
+ * change these settings, so what depends on them is a warning there, not an error.
+ */
+static bool
+restoring(void)
+{
+	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
+		   superuser_arg(GetOuterUserId()) && !InSecurityRestrictedOperation();
+}
+
+#define RESTORED_HINT "The row was restored as it was. Change the URL before this database delivers."
 
 void
 wh_check_url(const char *url)
@@ -57,10 +74,12 @@ wh_check_url(const char *url)
 					errhint("Specify the endpoint as https://host/path."));
 			break;
 		case WH_TARGET_HTTP:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("URL of the endpoint is not https"),
-					errdetail("The URL is http, and webhook.allow_http is off."),
-					errhint("Use https, or have a superuser set webhook.allow_http for a trusted network."));
+					errdetail("The URL is http, and webhook.allow_http is off."), errhidecontext(true),
+					restoring() ? errhint(RESTORED_HINT)
+								: errhint("Use https, or have a superuser set webhook.allow_http for a "
+										  "trusted network."));
 			break;
 		case WH_TARGET_CREDENTIALS:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -75,12 +94,14 @@ wh_check_url(const char *url)
 					errhint("Remove the fragment."));
 			break;
 		case WH_TARGET_ADDRESS:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("address of the endpoint is not allowed"),
 					errdetail("It is private, loopback, link-local or otherwise special, and not in "
 							  "webhook.allowed_networks."),
-					errhint("Use a public address, or have a superuser add the network to "
-							"webhook.allowed_networks."));
+					errhidecontext(true),
+					restoring() ? errhint(RESTORED_HINT)
+								: errhint("Use a public address, or have a superuser add the network to "
+										  "webhook.allowed_networks."));
 			break;
 		case WH_TARGET_NO_MEMORY:
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -170,12 +191,12 @@ check_proxy(const char *kind, const char *value)
 	verdict = wh_target_check_url(bare, true, &allowed);
 	wh_networks_free(&allowed);
 	if (verdict == WH_TARGET_ADDRESS)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("address of the proxy is not allowed"),
 				errdetail("It is private, loopback, link-local or otherwise special, and not in "
 						  "webhook.allowed_networks."),
-				errhint("Have a superuser add the proxy to webhook.allowed_networks."));
-	if (verdict != WH_TARGET_OK)
+				errhidecontext(true), errhint("Have a superuser add the proxy to webhook.allowed_networks."));
+	else if (verdict != WH_TARGET_OK)
 		wh_refuse_credential(kind, "its host or port is invalid");
 }
 
