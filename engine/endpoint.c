@@ -230,6 +230,7 @@ void
 wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out)
 {
 	out->breaker = endpoint->breaker.state;
+	out->next_probe_us = endpoint->breaker.state == WH_BREAKER_OPEN ? endpoint->breaker.probe_at_us : 0;
 	out->delivered = endpoint->delivered;
 	out->failed = endpoint->failed;
 	out->last_success_us = endpoint->last_success_us;

@@ -21,7 +21,8 @@ typedef struct WhCounter
 	int32 queued;
 	int32 in_flight;
 	bool catching_up;
-	char breaker[12]; /* closed, open, half-open */
+	char breaker[12];          /* closed, open, half-open */
+	TimestampTz next_probe_at; /* while open; else 0 */
 	int64 delivered;
 	int64 failed;
 	TimestampTz last_success_at; /* 0: never */

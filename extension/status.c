@@ -111,7 +111,10 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 	if (runs)
 	{
-		state = slot.suspended ? "suspended" : slot.failing ? "failing" : "running";
+		state = slot.suspended  ? "suspended"
+				: slot.failing  ? "failing"
+				: slot.reported ? "running"
+								: "starting";
 		reason = slot.reason[0] ? slot.reason : NULL;
 		values[2] = Int32GetDatum(slot.pid);
 		values[3] = TimestampTzGetDatum(slot.started_at);

@@ -81,6 +81,7 @@ typedef struct WhCounts
 	int blocked;      /* lanes that wait for rows of pending */
 	bool catching_up;
 	WhBreakerState breaker;
+	int64_t next_probe_us; /* while the breaker is open: when its next probe is due; else 0 */
 	int64_t delivered;
 	int64_t failed;          /* attempts that failed */
 	int64_t last_success_us; /* 0: never */

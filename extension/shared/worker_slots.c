@@ -172,7 +172,7 @@ wh_worker_attach(void)
 		slot->view.started_at = GetCurrentTimestamp();
 		attached_at = wh_monotonic();
 		/* found suspended the last time, it is so in everybody's eyes until this worker has looked */
-		slot->view.failing = false;
+		slot->view.reported = slot->view.failing = false;
 		if (!slot->view.suspended)
 			slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
@@ -273,6 +273,7 @@ void
 wh_worker_report(const WhWorkerReport *report)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	my_slot->view.reported = true;
 	my_slot->view.suspended = report->suspended;
 	my_slot->view.failing = report->failing;
 	strlcpy(my_slot->view.reason, report->reason ? report->reason : "", WH_REASON_MAX);

@@ -32,6 +32,7 @@ typedef struct WhSlotView
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;     /* its worker has stepped aside for a command that needs exclusive use of the database */
+	bool reported;  /* while RUNNING: the worker has said what it is about since it attached itself */
 	bool suspended; /* events are captured but not delivered: see reason; while WANTED: as last found */
 	bool failing;   /* it meets errors, while WANTED: it has ended because of one; see reason */
 	char reason[WH_REASON_MAX];
