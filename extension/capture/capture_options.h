@@ -17,7 +17,7 @@
 /* The argument's values. Lists are of char *. What was not given is NULL, NIL, 0 or false. */
 typedef struct CaptureOptions
 {
-	const char *problem; /* why the argument is invalid, and the rest undefined; NULL: it is valid */
+	const char *problem; /* why the argument is invalid (the rest is undefined); NULL: it is not */
 	const char *entity_type;
 	List *id_columns;
 	bool only_columns; /* columns was given, perhaps empty */

@@ -387,7 +387,7 @@ wh_json_cast(Oid type)
 	return InvalidOid;
 }
 
-/* For types that are not frequent: arrays, composites, and user-defined types with a cast to json. */
+/* For other types: arrays, composites, and user-defined types with a cast to json. */
 static JsonWriter
 choose_other_writer(Oid type, Oid *cast)
 {

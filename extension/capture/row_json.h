@@ -48,7 +48,7 @@ struct JsonColumn
 extern void wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumber attnum,
 								MemoryContext context);
 
-/* The function that casts this type to json and so writes it; InvalidOid: row_to_json() uses none. */
+/* The function that casts this type to json, as row_to_json() uses it; InvalidOid: none. */
 extern Oid wh_json_cast(Oid type);
 
 /* Append the text of row_to_json() of a row of these columns. The slot must be deformed so far. */
