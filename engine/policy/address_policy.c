@@ -48,11 +48,11 @@ static const unsigned char nat64_prefix[12] = {0x00, 0x64, 0xff, 0x9b};
 	}
 
 /*
- * What is refused: IANA's special-purpose registries for IPv4 and IPv6
- * (RFC 6890, RFC 8190), also the blocks that those call globally reachable,
- * for none of them holds a webhook's endpoint; multicast; the cloud's own
- * addresses; and whatever of IPv6 is not global unicast. The last rows cover
- * all others outside 2000::/3, which are there to be found by whoever asks.
+ * These are refused: IANA's special-purpose registries for IPv4 and IPv6 (RFC 6890,
+ * RFC 8190), including the blocks that they call globally reachable, because no webhook's
+ * endpoint is in them; multicast; addresses of clouds' own services; and IPv6 that is not
+ * global unicast. The last rows cover all of IPv6 outside 2000::/3. Earlier rows that they
+ * include are listed for readers who look for them.
  */
 static const WhNetwork special[] = {
 	V4(0, 0, 0, 0, 8),        /* this network; 0.0.0.0 dials the host itself. RFC 791, RFC 1122 */
@@ -319,9 +319,9 @@ wh_networks_free(WhNetworks *networks)
 }
 
 /*
- * Printable ASCII only (RFC 3986 has no other), of bearable length. No
- * backslash either, which some parsers take for a slash: what we call the host
- * must be what everybody calls the host.
+ * Is it printable ASCII (RFC 3986 has no other) of acceptable length? A backslash is not
+ * accepted, because some parsers take it for a slash: all parsers must find the same host
+ * in the URL.
  */
 static bool
 plain_text(const char *url)
@@ -383,8 +383,8 @@ host_name_ok(const char *host, bool *local)
 }
 
 /*
- * Check the host as libcurl understood it: IPv6 in brackets, IPv4 normalised.
- * Some spellings are left as they were; which ones, depends on its version.
+ * Check the host as libcurl understands it: IPv6 in brackets, IPv4 normalised. libcurl
+ * leaves some spellings unchanged; which ones depends on its version.
  */
 static WhTarget
 check_host(char *host, const WhNetworks *allowed)
