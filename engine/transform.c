@@ -287,7 +287,7 @@ wh_transform_answered(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *tex
 {
 	Ask *ask = ask_of(e, token);
 	WhDelivery *lead = ask ? ask->lead : NULL;
-	/* never NULL if acquired: its place is kept for it */
+	/* acquire finds a place: one is kept for it */
 	WhTransfer *t = lead && kind != WH_OUT_ABORTED ? wh_http_acquire(e->http) : NULL;
 	Endpoint *endpoint;
 	bool ok;
