@@ -1,11 +1,11 @@
 /*
  * checks.c
- *	  Is what people have given usable: a URL, a template, a credential?
+ *	  Checks of what people enter: a URL, a template, a credential.
  *
- * Runs in users' backends. Calls parts of the engine that are plain C over bytes,
- * the ones that the worker uses: what is refused there is refused here. Keeps nothing
+ * Runs in users' backends. It calls the same parts of the engine as the worker, which
+ * are plain C over bytes: what the worker would refuse is refused here. Keeps nothing
  * between calls. No error quotes anything of a URL or of a credential's value, and
- * what is copied of one here is wiped.
+ * copies of them are wiped.
  */
 #include "postgres.h"
 
@@ -55,7 +55,7 @@ wh_check_url(const char *url)
 	verdict = wh_target_check_url(url, wh_allow_http, &allowed);
 	wh_networks_free(&allowed);
 
-	/* what stands in the URL is not repeated in a message: it may hold a token */
+	/* no message quotes the URL: it may contain a token */
 	switch (verdict)
 	{
 		case WH_TARGET_OK:
@@ -116,7 +116,7 @@ webhook_check_url(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Characters of UTF-8 text. */
+/* The number of characters of UTF-8 text. */
 static int
 characters(const char *utf8, size_t bytes)
 {
@@ -160,7 +160,7 @@ webhook_check_template(PG_FUNCTION_ARGS)
  * Credentials
  */
 
-/* A kind is quoted only where it is one: somebody may have put the value in its place. */
+/* A kind is quoted only if it is known: somebody may have put the value in its place. */
 void
 wh_refuse_credential(const char *kind, const char *why)
 {
@@ -175,7 +175,7 @@ wh_refuse_credential(const char *kind, const char *why)
 					"and oauth2."));
 }
 
-/* The proxy is what is dialled, so it is the proxy that must be allowed. */
+/* The proxy is what is dialled, so the proxy's address must be allowed. */
 static void
 check_proxy(const char *kind, const char *value)
 {
@@ -234,7 +234,7 @@ is_ours(const char *kind)
 		   pg_strncasecmp(name, "proxy-", strlen("proxy-")) == 0;
 }
 
-/* A string, not empty, without control characters, and of `auth` one of two; so it can be sent. */
+/* Can it be sent: a non-empty string without control characters? `auth` must be one of two. */
 static bool
 member_is_good(const char *name, WhText value)
 {
@@ -303,7 +303,7 @@ check_oauth2(const char *json)
 	(void) wh_json_inside_string(&text);
 	wh_buffer_init(&url, WH_CREDENTIAL_MAX);
 	wh_json_unescape(&url, text.at, text.len);
-	copy = pstrdup(url.data); /* an error may come */
+	copy = pstrdup(url.data); /* palloc'd, because the check may raise an error */
 	wh_buffer_free(&url);
 	wh_check_url(copy);
 }
@@ -313,7 +313,7 @@ wh_check_credential(const char *kind, const char *value)
 {
 	const char *why;
 
-	/* what is sealed was looked at before it was; what is in a file, the worker looks at */
+	/* a sealed value was checked before it was sealed; the worker checks a value in a file */
 	if (!wh_is_clear(value))
 		wh_check_credential_kind(kind);
 	else

@@ -1,7 +1,7 @@
 /*
  * counters_function.c
- *	  webhook_internal.counters(): what the worker has counted, as rows, of the
- *	  subscriptions that the caller may see.
+ *	  webhook_internal.counters(): what the worker has counted, one row for each
+ *	  subscription that the caller may see. Keeps nothing.
  */
 #include "postgres.h"
 
