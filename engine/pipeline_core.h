@@ -36,7 +36,7 @@ struct WhEngine
 	Endpoint **endpoints;
 	int n_endpoints;
 	int cap_endpoints;
-	int asking;          /* requests for tokens under way */
+	int asking;          /* requests for tokens in flight */
 	WhList tests;        /* to be sent */
 	WhList waiting;      /* for a token: see oauth.c */
 	WhList transforming; /* leads whose bodies the host has not made yet */

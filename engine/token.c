@@ -21,7 +21,7 @@
 #include "request_auth.h"
 
 #define TEXT_MAX 8192                         /* bytes of a token, or of a credential's member */
-#define MARGIN_MAX_US (INT64_C(60) * 1000000) /* the most that a token's use ends early */
+#define MARGIN_MAX_US (INT64_C(60) * 1000000) /* a token's use ends at most this long before it */
 #define PATIENCE_US (INT64_C(60) * 1000000)   /* doubled each time that a new token fails as well */
 #define PATIENCE_MAX_US (INT64_C(3600) * 1000000)
 #define LIFE_MAX_S 31536000

@@ -5,7 +5,7 @@
  *
  * Runs in users' backends. A secret is wrapped (wrap.h) before any statement of ours
  * runs. It stays wrapped until a trigger, in C, writes the row as it is stored
- * (secret_store.h). A function returns a secret only to the caller that makes it. No
+ * (secret_store.h). A function returns a secret only to the caller who created it. No
  * error quotes one, and copies are wiped.
  */
 #include "postgres.h"

@@ -241,7 +241,7 @@ typedef enum WhClass
 typedef struct WhVerdict
 {
 	WhClass class;
-	int64_t delay_us; /* until the next attempt; 0 where there is none */
+	int64_t delay_us; /* until the next attempt; 0: there is none */
 } WhVerdict;
 
 /*
@@ -292,7 +292,7 @@ typedef struct WhDelivery
 	bool probe;       /* sent to see whether the endpoint is well again */
 	bool refused;     /* sent again at once, because a token was refused: see oauth.c */
 	uint32_t token;   /* which token it was sent with; 0: none */
-	int attempts;     /* attempts made, one under way included */
+	int attempts;     /* attempts made, one in flight included */
 	int64_t first_us; /* when the first attempt was made; 0: not yet */
 	int64_t queued_us;
 	uint64_t page; /* the page it was read with, for the worker's page tracker */

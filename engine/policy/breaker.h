@@ -11,7 +11,7 @@
 #include "types.h"
 
 #define WH_BREAKER_FAILURES 10                          /* in a row: it opens */
-#define WH_BREAKER_WAIT_US (INT64_C(5) * 1000000)       /* before a probe; a failed one doubles it */
+#define WH_BREAKER_WAIT_US (INT64_C(5) * 1000000)       /* until a probe; a failed one doubles it */
 #define WH_BREAKER_WAIT_MAX_US (INT64_C(600) * 1000000) /* except what Retry-After asks for */
 #define WH_BREAKER_ASKED_MAX_US (INT64_C(86400) * 1000000)
 

@@ -187,7 +187,7 @@ extern Lane *wh_lane_make(WhQueue *q, Sub *sub, uint64_t key);
 extern void wh_sub_free_if_idle(WhQueue *q, Sub *sub);
 extern void wh_lane_free_if_idle(WhQueue *q, Lane *lane);
 
-/* May it start something: neither paused nor held, or held with one delivery admitted? */
+/* May it start something: not paused, and not held, unless one delivery is admitted? */
 static inline bool
 may_start(const Sub *sub)
 {

@@ -26,7 +26,10 @@ typedef struct CaptureTrigger
  */
 extern List *wh_capture_triggers(Relation relation, Oid function);
 
-/* Has it no condition, no column list and no deferral? Then it fires for each row, at once. */
+/*
+ * Has it no condition and no column list, and is it no constraint trigger, which could be
+ * deferred? Then it fires for each row, at once.
+ */
 extern bool wh_is_plain_trigger(const Trigger *trigger);
 
 /*

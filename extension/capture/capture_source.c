@@ -12,8 +12,8 @@
  *
  * Triggers of several tables may watch a partition: its own, and those cloned from
  * tables above it. Then a row change makes one event, by the topmost table whose trigger
- * makes any (superiors; triggers with a condition, a column list or deferral do not take
- * part). And a column that one of these tables leaves out is left out by all of them
+ * makes any (superiors; only plain triggers take part, see capture_origin.h). And a
+ * column that one of these tables leaves out is left out by all of them
  * (leave_out_others).
  *
  * An invalid argument makes no events, and a WARNING once per entry. It is no error,

@@ -19,7 +19,10 @@ typedef struct KeyColumn
 /* Like wh_json_column_init(). */
 extern void wh_key_init(KeyColumn *key, TupleDesc tupdesc, AttrNumber attnum, MemoryContext context);
 
-/* The column's value as plain text, palloc'd; NULL for null. The slot must be deformed so far. */
+/*
+ * The column's value as plain text, palloc'd; NULL for null. The slot must be deformed up to
+ * the column.
+ */
 extern char *wh_key_text(KeyColumn *key, TupleTableSlot *slot);
 
 /*

@@ -51,7 +51,10 @@ extern void wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumbe
 /* The function that casts this type to json, as row_to_json() uses it; InvalidOid: none. */
 extern Oid wh_json_cast(Oid type);
 
-/* Append the text of row_to_json() of a row of these columns. The slot must be deformed so far. */
+/*
+ * Append the text of row_to_json() of a row of these columns. The slot must be deformed up to
+ * the last of them.
+ */
 extern void wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTableSlot *slot);
 
 /* Write an object in steps: open it, append any members, close it with the result of open. */

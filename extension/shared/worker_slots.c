@@ -9,8 +9,9 @@
  *
  * Locking: everything except `woken` and `generation` is read and written under `lock`.
  * These two are atomic. Committing backends raise `woken` after their transaction is
- * visible, and the worker clears it before it reads, so no event can be missed. Only the
- * PGPROC references belong to a process; before_shmem_exit clears them.
+ * visible, and the worker clears it before it reads, so no event can be missed. (wake.c
+ * says why its fast path may look at a slot without the lock.) Only the PGPROC references
+ * belong to a process; before_shmem_exit clears them.
  */
 #include "postgres.h"
 
