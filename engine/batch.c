@@ -3,8 +3,8 @@
  *	  The deliveries of one request: they are made, collected, sent under one id,
  *	  and share one result.
  *
- * Part of the pipeline. A single delivery is a batch without others here. Which deliveries go together is the
- * queue's to say.
+ * Here a single delivery is a batch without others. The queue decides which deliveries
+ * go together. Owns nothing.
  */
 #include "batch.h"
 
@@ -60,7 +60,7 @@ wh_batch_id(const char *instance, const WhDelivery *lead, char out[WH_BATCH_ID_M
 {
 	uint64_t hash = 0;
 
-	/* each step is one to one, so the order counts too */
+	/* each step maps one to one, so the order of the events counts too */
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
 		hash = wh_hash_mix((hash ^ (uint64_t) d->event->id) + UINT64_C(0x9e3779b97f4a7c15));
 	snprintf(out, WH_BATCH_ID_MAX, "bat_%.*s_%" PRId64 "_%016" PRIx64, WH_INSTANCE_LEN, instance,
@@ -80,8 +80,8 @@ wh_batch_started(WhDelivery *lead, int64_t now_us, int64_t wall_us)
 }
 
 /*
- * What becomes of it. A batch is judged by the member that was tried least, and
- * first tried last, so that none is given up before its time.
+ * Decide what happens to it next. A batch counts the attempts of the member with the
+ * fewest, and its age from the latest first attempt, so that none is given up too early.
  */
 static void
 decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t asked_us, double rand)
@@ -118,7 +118,7 @@ decide(WhDelivery *lead, const WhRetryPolicy *policy, int64_t now_us, int64_t as
 	}
 }
 
-/* The request was a success, but this one was not in it. */
+/* The request was successful, but did not contain this one. */
 static void
 leave_out(WhDelivery *d)
 {
@@ -129,9 +129,9 @@ leave_out(WhDelivery *d)
 }
 
 /*
- * The log has a row for each delivery. The response is in all of them where it
- * tells what went wrong, because people look for it by the entity that did not
- * arrive; where all is well it is in the lead's row alone, not a hundred times.
+ * The log has a row for each delivery. The response of a failure is in all of them,
+ * because people look for it by the entity that did not arrive. The response of a
+ * success is only in the lead's row, not in a hundred.
  */
 static void
 share_end(WhDelivery *lead)
@@ -147,8 +147,8 @@ share_end(WhDelivery *lead)
 		d->disposal = lead->disposal;
 		d->http_status = lead->http_status;
 		d->duration_us = lead->duration_us;
-		d->response =
-			well || lead->response == NULL ? NULL : strdup(lead->response); /* or none, without memory */
+		/* NULL also without memory */
+		d->response = well || lead->response == NULL ? NULL : strdup(lead->response);
 		(void) wh_delivery_set_error(d, wh_delivery_error(lead), strlen(wh_delivery_error(lead)));
 	}
 	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))

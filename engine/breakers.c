@@ -3,18 +3,17 @@
  *	  The breakers of all subscriptions: what their changes mean for the queue,
  *	  and when the next probe is due.
  *
- * Part of the pipeline: called by engine.c. While a breaker is not closed the
- * queue holds its subscription: nothing of it is in memory but the probe. A
- * probe is either a row of pending that the host takes (wh_breakers_to_probe),
- * or, where there is none, the next event that comes. It is let through when
- * nothing else of the subscription is in memory or in flight, so that it is the
- * oldest of its lane.
+ * While a breaker is not closed, the queue holds its subscription: only the probe is in
+ * memory. A probe is a row of pending that the host takes (wh_breakers_to_probe); or, if
+ * there is no row, the next event. It is let through when nothing else of the
+ * subscription is in memory or in flight, so it is the oldest of its lane. The engine
+ * owns the breakers; there is one thread.
  */
 #include "breakers.h"
 
 #include "retry.h"
 
-#define LOOK_AGAIN_US (100 * 1000) /* a probe that is due and has not come about */
+#define LOOK_AGAIN_US (100 * 1000) /* while a probe is due but has not started */
 
 void
 wh_breakers_init(Breakers *all, WhQueue *queue)
@@ -43,7 +42,7 @@ want_expedite(Breakers *all, Endpoint *endpoint, bool wanted)
 	endpoint->to_hurry = wanted;
 }
 
-/* It is closed again: let everything go on, retries at once. */
+/* It is closed again: everything goes on, and retries are due at once. */
 static void
 release(Breakers *all, Endpoint *endpoint)
 {
@@ -65,8 +64,8 @@ wh_breakers_started(Breakers *all, Endpoint *endpoint, WhDelivery *d)
 }
 
 /*
- * What it says about the endpoint. Where nothing was sent, nothing; but a
- * transform that fails for the probe must not be asked for it again and again.
+ * What the delivery says about the endpoint: nothing, if nothing was sent. But if the
+ * transform fails for the probe, it must not be called for it again and again.
  */
 static WhClass
 class_for_breaker(const WhDelivery *d)
@@ -78,7 +77,7 @@ class_for_breaker(const WhDelivery *d)
 		case WH_OUT_TRANSFORM:
 			return d->probe ? WH_CLASS_ENDPOINT : WH_CLASS_ABORTED;
 		default:
-			/* not d->class: a delivery that is given up because its time is over has failed by the endpoint all the same */
+			/* not d->class: a delivery given up because of its age still failed at the endpoint */
 			return wh_outcome_class(d->kind);
 	}
 }
@@ -143,13 +142,13 @@ wh_breakers_look(Breakers *all, Endpoint **endpoints, int n, int64_t now_us)
 		}
 		switch (wh_queue_admit(all->queue, endpoint->sub.id))
 		{
-			case WH_ADMIT_EVENT: /* the next event will do; nothing to wait for */
+			case WH_ADMIT_EVENT: /* the next event will be the probe; there is nothing to take */
 				want_probe(all, endpoint, false);
 				continue;
 			case WH_ADMIT_ROW:
 				want_probe(all, endpoint, true);
 				break;
-			case WH_ADMIT_NOT_YET: /* look again when what is in flight has ended */
+			case WH_ADMIT_NOT_YET: /* again when what is in memory or in flight has ended */
 				want_probe(all, endpoint, false);
 				continue;
 		}

@@ -20,12 +20,15 @@ typedef struct Breakers
 
 extern void wh_breakers_init(Breakers *all, WhQueue *queue);
 
-/* A request starts, or has ended; after wh_queue_done. `given_back`: what must not stay in memory. */
+/* A request starts; or has ended, after wh_queue_done. `given_back`: what must leave memory. */
 extern void wh_breakers_started(Breakers *all, Endpoint *endpoint, WhDelivery *d);
 extern void wh_breakers_ended(Breakers *all, Endpoint *endpoint, const WhDelivery *d, int64_t now_us,
 							  int64_t asked_us, double rand, WhList *given_back);
 
-/* The endpoint was changed in a way that may have repaired it: its retries are due at once. It is removed. */
+/*
+ * The endpoint was changed in a way that may have fixed it: its retries are due at once.
+ * And: the endpoint is removed.
+ */
 extern void wh_breakers_reset(Breakers *all, Endpoint *endpoint);
 extern void wh_breakers_forget(Breakers *all, Endpoint *endpoint);
 
@@ -35,7 +38,7 @@ extern void wh_breakers_look_soon(Breakers *all);
 /* Finds open breakers that are due for a probe. Costs nothing until look_at_us. */
 extern void wh_breakers_look(Breakers *all, Endpoint **endpoints, int n, int64_t now_us);
 
-/* A subscription of which a row must be taken as a probe, or whose retries must be made due; 0: none. */
+/* A subscription whose row must be taken as a probe, or whose retries must be made due; 0: none. */
 extern int64_t wh_breakers_to_probe(Breakers *all, Endpoint **endpoints, int n);
 extern void wh_breakers_expedite(Breakers *all, Endpoint *endpoint); /* ask for it again */
 extern int64_t wh_breakers_to_expedite(Breakers *all, Endpoint **endpoints, int n);

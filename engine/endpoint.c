@@ -3,9 +3,8 @@
  *	  A subscription as the engine holds it: a copy of its row, its keys, its
  *	  lanes and its counters.
  *
- * Part of the pipeline: called by engine.c, which owns the endpoints. Keys
- * are decoded once and wiped when they are replaced or freed, and so are the
- * copies of credentials; the secrets as text stay with whoever brought them.
+ * engine.c owns the endpoints. Keys are decoded once. They and the copies of credentials
+ * are wiped when they are replaced or freed. The secrets as text stay with the caller.
  */
 #include "endpoint.h"
 
@@ -36,7 +35,7 @@ wh_endpoint_free_copy(WhSubscription *copy)
 	memset(copy, 0, sizeof(*copy));
 }
 
-/* What has been copied is counted, so that it can be freed again. */
+/* What has been copied is counted, so that it can be freed after a failure. */
 static bool
 copy_credentials(WhSubscription *to, const WhSubscription *from)
 {
@@ -212,7 +211,7 @@ void
 wh_endpoint_count(Endpoint *endpoint, const WhDelivery *d, int64_t now_us)
 {
 	if (d->disposal == WH_DO_DONE && d->transformed == WH_LEFT_OUT)
-		return; /* nothing has happened */
+		return; /* nothing was sent */
 	if (d->disposal == WH_DO_DONE)
 	{
 		endpoint->delivered++;
@@ -230,6 +229,7 @@ void
 wh_endpoint_counts(const Endpoint *endpoint, WhCounts *out)
 {
 	out->breaker = endpoint->breaker.state;
+	out->next_probe_us = endpoint->breaker.state == WH_BREAKER_OPEN ? endpoint->breaker.probe_at_us : 0;
 	out->delivered = endpoint->delivered;
 	out->failed = endpoint->failed;
 	out->last_success_us = endpoint->last_success_us;

@@ -20,7 +20,7 @@ typedef struct Endpoint
 	int n_keys;
 	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
 	int64_t key_expires_us[WH_SECRETS_MAX];
-	struct Token *token; /* its token, held; NULL: none was asked for, or its credentials are others now */
+	struct Token *token; /* its token, with a reference; NULL: none, or it has new credentials */
 	int index;           /* in the engine's array */
 	WhBreaker breaker;
 	WhRate rate;
@@ -37,7 +37,7 @@ typedef struct Endpoint
 extern bool wh_endpoint_copy(WhSubscription *to, const WhSubscription *from);
 extern void wh_endpoint_free_copy(WhSubscription *copy);
 
-/* Has anything changed that may have been wrong with it: its URL, its credentials, or that it is paused? */
+/* Has anything changed that may have made it fail: its URL, its credentials, its pause? */
 extern bool wh_endpoint_repaired(const WhSubscription *was, const WhSubscription *is);
 
 /* Frees both, unused. Always returns false, for a caller that is out of memory. */

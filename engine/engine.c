@@ -1,14 +1,15 @@
 /*
  * engine.c
- *	  The engine's public face, and its run loop.
+ *	  The engine's interface, and its run loop.
  *
- * Owns the engine: its subscriptions (endpoint.c), their profiles (profile.c)
- * and breakers (breakers.c). A delivery moves queue -> transfer -> outcome list
- * and is freed by whoever takes it from there; on its way it may wait for its
- * body (transform.c) or for a token (oauth.c). It is sent by pipeline_send.c, and
- * ends in pipeline_core.c. What the engine wants of webhook.pending is in
- * pending.c. No PostgreSQL in here: memory is malloc's, time and randomness come
- * from the caller, and there is one thread.
+ * Owns the engine: its subscriptions (endpoint.c), their profiles (profile.c) and
+ * breakers (breakers.c). A delivery moves queue -> transfer -> list of outcomes, and
+ * whoever takes it from there frees it. On its way it may wait for its body
+ * (transform.c) or for a token (oauth.c). pipeline_send.c sends it, and it ends in
+ * pipeline_core.c. pending.c says which rows of webhook.pending the engine needs.
+ *
+ * There is no PostgreSQL here: memory is malloc's, time and randomness come from the
+ * caller, and there is one thread.
  */
 #include "engine.h"
 
@@ -121,14 +122,14 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
 							&given_back))
 	{
-		/* only a new one can fail, and it is the last of the array */
+		/* only a new one can fail, and a new one is the array's last */
 		e->n_endpoints--;
 		free(endpoint);
 		return wh_endpoint_discard(&copy, profile);
 	}
 	known = endpoint->sub.url != NULL;
 	changed = known && wh_endpoint_repaired(&endpoint->sub, &copy);
-	/* a new secret may be what was wrong, too */
+	/* the failures may also have been due to the old secret */
 	changed = (wh_endpoint_set(endpoint, &copy, profile, subscription) && known) || changed;
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
@@ -179,7 +180,7 @@ wh_engine_lane(const WhEngine *e, int64_t subscription_id, const WhEvent *event)
  * Deliveries
  */
 
-/* What of a batch has come will not become whole. */
+/* Free what has come of a batch that will not be complete. */
 static bool
 refuse(WhEngine *e, WhDelivery *d)
 {
@@ -218,9 +219,9 @@ wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 			d->disposal = WH_DO_DEFER;
 			if (submit->from == WH_FROM_INTERRUPTED)
 			{
-				/* where the next event was to be the probe, it is now this row */
+				/* if the next event was to be the probe, this row is now */
 				wh_breakers_look_soon(&e->breakers);
-				/* it counts as tried, so that a payload that kills the worker runs out of attempts */
+				/* counts as tried, so that a payload that kills the worker uses up its attempts */
 				d->first_us = e->config.now_us();
 				(void) wh_delivery_set_error(d, interrupted, strlen(interrupted));
 			}
@@ -236,7 +237,7 @@ wh_engine_submit(WhEngine *e, const WhSubmit *submit)
 	return true;
 }
 
-/* Start one more, if one may be started. */
+/* Start one more, if one may start. */
 static bool
 start_one(WhEngine *e)
 {
@@ -427,7 +428,7 @@ wh_engine_deadline(const WhEngine *e)
 int
 wh_engine_in_flight(const WhEngine *e)
 {
-	/* in the end nobody waits for a token any more, so nobody waits for who asks for one */
+	/* while draining, no delivery waits for a token, so requests for tokens do not count */
 	return wh_http_in_use(e->http) + e->transforming.n - (e->draining ? e->asking : 0);
 }
 

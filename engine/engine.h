@@ -108,7 +108,7 @@ extern void wh_engine_freeze(WhEngine *e, bool frozen);
 extern void wh_engine_stop(WhEngine *e);
 
 extern int wh_engine_fd(const WhEngine *e);           /* readable: call wh_engine_run */
-extern int64_t wh_engine_deadline(const WhEngine *e); /* call it then in any case; INT64_MAX: no need */
+extern int64_t wh_engine_deadline(const WhEngine *e); /* latest time of it; INT64_MAX: none */
 
 extern int wh_engine_in_flight(const WhEngine *e);
 extern int wh_engine_queued(const WhEngine *e);

@@ -16,13 +16,13 @@ typedef struct WhEngineConfig
 	int max_transfers; /* what wh_engine_create makes room for; later ignored */
 	/* bytes; 0: the engine's own limits */
 	size_t waiting_max;           /* of the events that wait */
-	size_t flight_max;            /* of the small requests under way, and of the large: see queue_flight.c */
-	size_t batch_max;             /* of the events of one batch, but that one always fits */
+	size_t flight_max;            /* of small requests in flight, and of large ones */
+	size_t batch_max;             /* of the events of one batch; a single one always fits */
 	size_t body_max;              /* of a request's body */
 	const char *ca_file;          /* NULL or "": the system's */
 	const char *allowed_networks; /* special networks that are allowed, as a CIDR list */
 	int64_t (*now_us)(void);      /* microseconds of a monotonic clock: for all waits */
-	int64_t (*wall_us)(void);     /* since the Unix epoch, as people and receivers see it; NULL: the same */
+	int64_t (*wall_us)(void);     /* since the Unix epoch, for people and receivers; NULL: now_us */
 	double (*random)(void);       /* uniform in [0, 1) */
 } WhEngineConfig;
 

@@ -3,11 +3,10 @@
  *	  OAuth 2 client credentials (RFC 6749, section 4.4): the deliveries that
  *	  wait for a token.
  *
- * Part of the pipeline. A delivery that finds no token waits in a list of the
- * engine's, in flight as far as its queue knows, without a transfer; the first
- * such requests a token (token.c), with a request of the engine's own. One that
- * is answered with 401 is sent once more with another token, as soon as its
- * subscription's rate limit lets it.
+ * A delivery that has no token waits in a list of the engine, without a transfer; for
+ * the queue it is in flight. The first such delivery requests a token (token.c), with a
+ * request of the engine's own. A delivery that is answered with 401 is sent once more
+ * with another token, as soon as its subscription's rate limit allows it.
  */
 #include "oauth.h"
 
@@ -22,7 +21,10 @@
 
 #define LOOK_US 1000000 /* how often one more delivery joins those that wait for the same token */
 
-/* Ask with this transfer, unless that is under way. False: it is not used; problem says why, unless it is. */
+/*
+ * Request a token with this transfer, unless a request is in flight. False: the transfer
+ * is not used; if there is no request, `problem` says why.
+ */
 static bool
 ask(WhEngine *e, WhTransfer *t, Endpoint *endpoint)
 {
@@ -61,7 +63,7 @@ wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us)
 		   (token == NULL || token->header == NULL || token->until_us <= now_us);
 }
 
-/* One of those that wait of a subscription (0: of any), taken out; NULL: there is none any more. */
+/* Take out a waiting delivery of a subscription (0: of any); NULL: there is none any more. */
 static WhDelivery *
 take_of(WhList *waiting, int64_t subscription_id)
 {
@@ -93,9 +95,9 @@ end_one_without(WhEngine *e, const Endpoint *endpoint, WhDelivery *d, int64_t du
 }
 
 /*
- * They waited for a token of this endpoint in vain. One request has failed, so
- * it is how one delivery ends (the probe, if it is among them), and how tests
- * do; the others have not been attempted.
+ * There is no token for the deliveries that wait for this endpoint's. One request has
+ * failed, so one delivery ends with its failure (the probe, if it is among them), and so
+ * does each test. The others were not attempted.
  */
 static void
 end_without(WhEngine *e, Endpoint *endpoint, int64_t duration_us)
@@ -127,7 +129,7 @@ void
 wh_oauth_wait(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 {
 	wh_list_push(&e->waiting, d);
-	/* no others meanwhile, or hardly any: they would only wait in here, where they count as in flight */
+	/* hold back the subscription's others: here they would only wait, and count as in flight */
 	wh_queue_not_before(e->queue, endpoint->sub.id, e->now_us + LOOK_US);
 	if (ask(e, t, endpoint))
 		return;
@@ -145,7 +147,7 @@ wh_oauth_answered(WhEngine *e, WhTransfer *t)
 	token->asking = false;
 	e->asking--;
 	wh_token_take(token, t, e->now_us);
-	/* it may have other credentials by now, and ask for another token */
+	/* the endpoint may have other credentials by now, and need another token */
 	if (endpoint && endpoint->token == token)
 	{
 		wh_queue_not_before(e->queue, endpoint->sub.id,
@@ -179,14 +181,14 @@ wh_oauth_refused(WhEngine *e, WhDelivery *d, const WhTransfer *t)
 		 wh_token_is_patient(endpoint->token, e->now_us)))
 		return false;
 	d->refused = true;
-	/* another delivery may have brought a new one meanwhile */
+	/* another delivery may have led to a new token meanwhile */
 	if (endpoint->token && endpoint->token->number == d->token)
 		wh_token_forget(endpoint->token);
 	wh_list_push(&e->waiting, d);
 	return true;
 }
 
-/* When it may be sent, or ask; INT64_MAX: it waits for an answer. */
+/* When it may be sent, or request a token; INT64_MAX: it waits for an answer. */
 static int64_t
 due(const WhEngine *e, const WhDelivery *d)
 {
@@ -224,7 +226,7 @@ wh_oauth_due(const WhEngine *e)
 {
 	int64_t first = INT64_MAX;
 
-	/* what is due already waits for a place, and is looked at when one is free */
+	/* one that is due already waits for a place, and starts when one is free */
 	for (const WhDelivery *d = e->waiting.head; d; d = d->next)
 	{
 		int64_t at = due(e, d);

@@ -11,7 +11,7 @@
 /* Does a delivery to it have to wait for a token? */
 extern bool wh_oauth_must_wait(const Endpoint *endpoint, int64_t now_us);
 
-/* It waits. The first one requests the token with this transfer; otherwise the transfer is released. */
+/* It waits. The first one requests the token with this transfer; for others it is released. */
 extern void wh_oauth_wait(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t);
 
 /* A token request has ended: there is a token, or whatever waited for it ends with the error. */

@@ -1,9 +1,10 @@
 /*
  * pending.c
- *	  The engine's public face, as far as rows of webhook.pending are concerned:
- *	  which are to be fetched, and which are not.
+ *	  The engine's interface for rows of webhook.pending: which must be fetched, and
+ *	  which must not.
  *
- * The queue knows, and the breakers; what is here is when they may be asked.
+ * The queue and the breakers know that. This file decides when they may be asked. Owns
+ * nothing.
  */
 #include "engine.h"
 
@@ -12,7 +13,7 @@
 bool
 wh_engine_lane_to_fetch(WhEngine *e, int64_t *subscription_id, uint64_t *lane)
 {
-	/* rows that are among the outcomes are not in the table yet */
+	/* rows among the outcomes are not in the table yet */
 	return e->outcomes.n == 0 && wh_queue_lane_to_fetch(e->queue, subscription_id, lane);
 }
 

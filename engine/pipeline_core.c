@@ -1,9 +1,9 @@
 /*
  * pipeline_core.c
- *	  How a delivery ends, and how one that was to go out goes back.
+ *	  How a delivery ends, and how one that was to be sent goes back to the queue.
  *
- * What waits for a body or a token, and what has been sent, comes back to here.
- * Knows nothing of those who call it.
+ * Deliveries that wait for a body or a token, and deliveries that were sent, end here.
+ * This file depends on none of those that call it. Owns nothing.
  */
 #include "pipeline_core.h"
 
@@ -11,7 +11,7 @@
 #include "retry.h"
 #include "test_events.h"
 
-/* Moves what the queue gave back to the outcomes. */
+/* Move what the queue gave back to the outcomes. */
 void
 wh_pipeline_take_back(WhEngine *e, WhList *given_back)
 {
@@ -23,14 +23,14 @@ wh_pipeline_take_back(WhEngine *e, WhList *given_back)
 		wh_list_push(&e->outcomes, d);
 }
 
-/* A request has ended: decide, tell the queue, hand the outcomes back. */
+/* A request has ended: decide what happens next, tell the queue, add the outcomes. */
 void
 wh_pipeline_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, d->subscription_id);
 	WhList given_back = {0};
 	int64_t now = e->config.now_us();
-	/* without the header, which is nearly always, the clock need not be asked */
+	/* most responses have no such header; then there is no need to read the clock */
 	int64_t requested_us = t->retry_after[0] ? wh_retry_after(t->retry_after, wh_pipeline_wall(e)) : -1;
 
 	e->now_us = now;
@@ -48,7 +48,7 @@ wh_pipeline_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t)
 	wh_queue_done(e->queue, d, &given_back);
 	if (!wh_outcome_may_ask(d->kind))
 		requested_us = -1;
-	if (endpoint) /* one request, however many deliveries */
+	if (endpoint) /* counts as one request, however many deliveries it has */
 		wh_breakers_ended(&e->breakers, endpoint, d, now, requested_us, e->config.random(), &given_back);
 	wh_batch_list(&e->outcomes, d);
 	wh_pipeline_take_back(e, &given_back);

@@ -59,10 +59,13 @@ extern void wh_pipeline_conclude(WhEngine *e, WhDelivery *d, WhTransfer *t);
  */
 extern bool wh_pipeline_must_stay(const Endpoint *endpoint, const WhDelivery *lead);
 
-/* When its rate limit allows the next request; 0: at once, also if a clock set back says otherwise. */
+/* When its rate limit allows the next request; 0: at once. A clock set back delays nothing. */
 extern int64_t wh_pipeline_may_go_at(const WhEngine *e, const Endpoint *endpoint);
 
-/* Puts a waiting delivery back into the queue, unattempted, or out of it if it is held. Not for tests. */
+/*
+ * Puts a waiting delivery back into the queue, unattempted; or out of it, if it is held.
+ * Not for test events.
+ */
 extern void wh_pipeline_put_back(WhEngine *e, Endpoint *endpoint, WhDelivery *lead);
 
 /* The time as people and receivers see it. */

@@ -1,7 +1,7 @@
 /*
  * pipeline_send.c
- *	  A delivery that may go out goes out: as a request, or, where there is no
- *	  token for it, first into the line of those that wait for one.
+ *	  Sending a delivery: as a request; or, if there is no token for it, by letting
+ *	  it wait for one. Owns nothing.
  */
 #include "pipeline_send.h"
 
@@ -10,7 +10,7 @@
 #include "request.h"
 #include "token.h"
 
-/* What there is goes out: a request starts, or, where there is no token for it, waits for one. */
+/* Send it: start the request, or let it wait for a token. */
 void
 wh_pipeline_send(WhEngine *e, Endpoint *endpoint, WhDelivery *d, WhTransfer *t)
 {

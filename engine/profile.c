@@ -3,11 +3,9 @@
  *	  A profile as the engine holds it: its templates compiled, once for all
  *	  the subscriptions that use it.
  *
- * Part of the pipeline: called by engine.c and endpoint.c when a
- * subscription is read, and for each response. A profile is known by its whole
- * row: subscriptions with equal rows share one, a row that was changed makes a
- * new one, and what was made of the old one goes with its last subscription.
- * So nothing has to be told that a profile has changed.
+ * A profile is identified by its whole row. Subscriptions with equal rows share one; a
+ * changed row makes a new one; and the old one is freed with its last subscription. So
+ * nothing has to announce that a profile has changed.
  */
 #include "profile.h"
 
@@ -65,7 +63,7 @@ note_problem(Profile *p, const char *what, const char *why)
 		snprintf(p->problem, sizeof(p->problem), "invalid profile: its %s: %s", what, why);
 }
 
-/* A template that is no good is a problem that requests tell of; false: no memory. */
+/* An invalid template is a problem that requests will report. False: out of memory. */
 static bool
 compile(Profile *p, WhTemplateKind kind, const char *what, const char *text, size_t len, WhTemplate **out)
 {

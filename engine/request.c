@@ -3,7 +3,7 @@
  *	  Makes a request of a delivery or a batch: body, signature and headers, as
  *	  the endpoint's profile requires.
  *
- * Part of the pipeline: called by engine.c for each attempt. Owns nothing.
+ * Used for each attempt. Owns nothing.
  */
 #include "request.h"
 
@@ -16,12 +16,15 @@
 #include "batch.h"
 #include "token.h"
 
-#define ID_MAX 80       /* the longest prefix, instance, "_", number, with NUL; or WH_BATCH_ID_MAX */
+#define ID_MAX 80       /* longest prefix, instance, "_", number, NUL; or WH_BATCH_ID_MAX */
 #define HEADER_MAX 8192 /* bytes of a header */
-/* From 1 MB on libcurl asks before it sends a body; a body well below that does not need to be told not to. */
+/*
+ * From 1 MB on, libcurl asks the receiver before it sends a body, unless told not to. For
+ * bodies well below that, it need not be told.
+ */
 #define ASKS_NEVER (64 * 1024)
 
-/* What templates are filled from for one delivery. */
+/* The values for templates, of one delivery. */
 static WhTemplateValues
 values_of(const char *instance, const Endpoint *endpoint, const WhDelivery *d)
 {
@@ -37,7 +40,7 @@ values_of(const char *instance, const Endpoint *endpoint, const WhDelivery *d)
 							  .attempt_us = d->wall_us};
 }
 
-/* What is said of one event: what the transform has made, else what the template makes. */
+/* Append the body of one event: what the transform has made, else what the template makes. */
 static bool
 append_event(const char *instance, const Endpoint *endpoint, const WhDelivery *d, WhBuffer *body)
 {
@@ -50,7 +53,7 @@ append_event(const char *instance, const Endpoint *endpoint, const WhDelivery *d
 							  &values, body) == WH_RENDERED;
 }
 
-/* A body is about as large as what it is made of; of a small one it does not matter. */
+/* A body is about as large as its event. For a small one the difference does not matter. */
 #define BESIDE_THE_EVENT 1024
 
 static void
@@ -64,7 +67,7 @@ reserve(const WhDelivery *lead, WhBuffer *body)
 		wh_buffer_reserve(body, bytes);
 }
 
-/* The whole body: an event, or an array of those of a batch. */
+/* Append the whole body: an event, or the array of a batch's events. */
 static bool
 append_body(const char *instance, const Endpoint *endpoint, const WhDelivery *lead, WhBuffer *body)
 {
@@ -85,7 +88,7 @@ append_body(const char *instance, const Endpoint *endpoint, const WhDelivery *le
 	return wh_buffer_puts(body, "]");
 }
 
-/* A header line of two parts, the first of which may be missing: then there is no such header. */
+/* Add a header of a name and a value. Without a name, there is no such header. */
 static bool
 add_header(WhTransfer *t, const char *name, const char *value)
 {
@@ -105,7 +108,7 @@ add_header(WhTransfer *t, const char *name, const char *value)
 	return wh_http_header(t, line);
 }
 
-/* The headers that the profile has templates for. */
+/* Add the headers that the profile has templates for. */
 static bool
 add_rendered(WhTransfer *t, const Profile *profile, const WhTemplateValues *values)
 {
@@ -154,7 +157,7 @@ add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const
 			wh_http_header(t, endpoint->token->header));
 }
 
-/* It could not be made, and why. */
+/* The request cannot be made: note why, and return false. */
 static bool __attribute__((format(printf, 3, 4)))
 fails(WhTransfer *t, WhOutcomeKind kind, const char *why, ...)
 {
@@ -179,7 +182,10 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 	WhMessage message = {.id = id, .timestamp = d->wall_us / 1000000};
 	WhHttpAccess access;
 
-	/* of a batch, another's too: such an event makes none, but it may have become too large for one that there is */
+	/*
+	 * Any event of a batch may have a problem. A new batch is not made with such an
+	 * event, but an event of an existing batch may have become too large since.
+	 */
 	for (const WhDelivery *each = d; each; each = wh_batch_next(d, each))
 		if (each->event->problem)
 			return fails(t, WH_OUT_BODY_TOO_LARGE, "%s", each->event->problem);

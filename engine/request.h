@@ -9,7 +9,10 @@
 #include "endpoint.h"
 #include "http.h"
 
-/* Renders, signs and sends a delivery and the rest of its batch. False: the transfer has the reason; release it. */
+/*
+ * Renders, signs and sends a delivery and the rest of its batch. False: the transfer has
+ * the reason, and the caller releases it.
+ */
 extern bool wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoint *endpoint,
 							 const WhDelivery *d);
 

@@ -2,12 +2,11 @@
  * request_auth.c
  *	  Authentication: what an endpoint's credentials add to a request.
  *
- * Part of the pipeline: called for each attempt. Owns nothing; what is written
- * here is wiped before it is given back. A credential whose value is not there,
- * or no good (one from a file is looked at here for the first time), makes the
- * request fail as "internal": nothing is sent without what it was to carry. PEM
- * is left to libcurl, which does not connect with what it cannot read either:
- * to look at it for each request would cost more than the request.
+ * Used for each attempt. Owns nothing; buffers are wiped before they are freed. If a
+ * credential's value is missing or invalid, the request fails as "internal": nothing is
+ * sent without its credentials. (A value from a file is checked here for the first
+ * time.) PEM is not checked here, because that would cost more than the request. libcurl
+ * does not connect with PEM that it cannot read.
  */
 #include "request_auth.h"
 
@@ -27,7 +26,7 @@ wh_access_value(const WhSubscription *sub, const char *kind)
 	return NULL;
 }
 
-/* A kind is no secret, except a header's name perhaps. */
+/* Note that a credential is unusable. Its kind is no secret, except perhaps a header's name. */
 static bool
 unusable(WhTransfer *t, const WhCredential *c)
 {

@@ -18,7 +18,7 @@ extern const char *wh_access_value(const WhSubscription *sub, const char *kind);
  */
 extern bool wh_access_of(const WhSubscription *sub, WhTransfer *t, WhHttpAccess *access);
 
-/* Adds the headers of kinds basic, bearer and header:Name. False: out of memory, or one is invalid. */
+/* Adds the headers of basic, bearer and header:Name. False: out of memory, or one is invalid. */
 extern bool wh_access_headers(const WhSubscription *sub, WhTransfer *t);
 
 #endif /* WEBHOOK_REQUEST_AUTH_H */

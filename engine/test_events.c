@@ -1,14 +1,13 @@
 /*
  * test_events.c
- *	  Test events: sent at once, one attempt, past everything else.
+ *	  Test events: sent at once, with one attempt, bypassing everything else.
  *
- * Part of the pipeline: called by engine.c. Somebody waits for the answer to
- * a test (webhook.test), perhaps to find out whether a subscription that is
- * paused, disabled or held by its breaker may be resumed. So a test never
- * enters the queue: it waits behind nothing but the worker's limit of requests
- * under way, holds up nothing, and counts neither for the breaker nor in the
- * subscription's figures. However it ends, that is the end of it: it is in the
- * log, and neither in webhook.pending nor in webhook.dead_letter.
+ * Somebody waits for the answer to a test (webhook.test), perhaps to learn whether a
+ * subscription that is paused, disabled or held by its breaker may be resumed. So a test
+ * never enters the queue. It waits only for the worker's limit of requests in flight and
+ * delays nothing else. It counts neither for the breaker nor in the subscription's
+ * counters. However it ends, it is not sent again: it is in the log, and neither in
+ * webhook.pending nor in webhook.dead_letter.
  */
 #include "test_events.h"
 
@@ -43,7 +42,7 @@ wh_tests_ended(WhDelivery *d)
 {
 	bool delivered = d->kind == WH_OUT_DELIVERED;
 
-	/* no class but these two: a test disables nothing */
+	/* only these two classes: a test disables nothing */
 	d->class = delivered ? WH_CLASS_DELIVERED : WH_CLASS_GIVE_UP;
 	d->disposal = delivered ? WH_DO_DONE : WH_DO_DROP;
 }

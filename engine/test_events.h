@@ -12,7 +12,10 @@
 /* Is it one? Only an event that is for a single subscription can be. */
 extern bool wh_event_is_test(const WhEvent *event);
 
-/* Takes over the delivery of a test. It is not sent again if a worker that may have sent it has died. */
+/*
+ * Takes over the delivery of a test. If a worker died that may have sent it, it is not sent
+ * again.
+ */
 extern void wh_tests_add(WhList *tests, WhDelivery *d, WhPushFrom from, WhList *outcomes);
 
 /* The next one to send; NULL: none. Drops those whose subscription is gone. */

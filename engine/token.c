@@ -3,11 +3,11 @@
  *	  An OAuth 2 token (RFC 6749, section 4.4): how one is requested, what the
  *	  answer says, and how long it is used.
  *
- * The request goes by the endpoint's authorities, client certificate and proxy,
- * and under the same policy of addresses. A token is used until a little before
- * it ends, or until it is answered with 401. Where another one is answered with 401 as
- * well, tokens are not what is wrong, and for a while none is replaced for it. A token,
- * and what it was requested with, is in no error and no log, and is wiped.
+ * The request uses the endpoint's authorities, client certificate and proxy, and the
+ * same address policy. A token is used until a little before it expires, or until the
+ * endpoint answers with 401. If the next token is answered with 401 as well, the token is
+ * not the problem, and for a while 401s do not replace it. A token, and what it was
+ * requested with, appears in no error and no log, and is wiped.
  */
 #include "token.h"
 
@@ -20,13 +20,12 @@
 #include "json_text.h"
 #include "request_auth.h"
 
-#define TEXT_MAX 8192 /* bytes of a token, or of a member of the credential */
-#define MARGIN_MAX_US                                                                                        \
-	(INT64_C(60) * 1000000) /* this long before its end a token is not used any more, at most */
-#define PATIENCE_US (INT64_C(60) * 1000000) /* doubled each time that another token is of no use either */
+#define TEXT_MAX 8192                         /* bytes of a token, or of a credential's member */
+#define MARGIN_MAX_US (INT64_C(60) * 1000000) /* the most that a token's use ends early */
+#define PATIENCE_US (INT64_C(60) * 1000000)   /* doubled each time that a new token fails as well */
 #define PATIENCE_MAX_US (INT64_C(3600) * 1000000)
 #define LIFE_MAX_S 31536000
-#define LIFE_MIN_US 1000000 /* one that has ended when it comes is still used for what waits for it */
+#define LIFE_MIN_US 1000000 /* a token that comes expired still serves what waits for it */
 
 static void
 wipe(WhBuffer *b)
@@ -58,7 +57,7 @@ wh_token_let_go(Token *token)
  * The request
  */
 
-/* Append what a member of a JSON object means, if it is a string; false: it is not, or there is no memory. */
+/* Append the decoded string of a JSON object's member; false: it is no string, or no memory. */
 static bool
 append_member(const char *json, size_t len, const char *name, WhBuffer *out)
 {
@@ -74,7 +73,7 @@ append_member(const char *json, size_t len, const char *name, WhBuffer *out)
 	return !out->failed && out->len > 0 && strlen(out->data) == out->len;
 }
 
-/* As a form has it: RFC 6749, appendix B. */
+/* Append text encoded for a form: RFC 6749, appendix B. */
 static bool
 append_encoded(WhBuffer *out, const char *text)
 {
@@ -97,7 +96,7 @@ append_encoded(WhBuffer *out, const char *text)
 	return !out->failed;
 }
 
-/* A member of the credential in its encoded form; false: it is not there. */
+/* Append a member of the credential, encoded; false: it is missing. */
 static bool
 append_encoded_member(const char *json, const char *name, WhBuffer *out)
 {
@@ -110,7 +109,7 @@ append_encoded_member(const char *json, const char *name, WhBuffer *out)
 	return ok;
 }
 
-/* The client proves who it is by the scheme basic. */
+/* The client authenticates with the scheme basic. */
 static bool
 add_client_header(const char *json, WhTransfer *t)
 {
@@ -128,7 +127,7 @@ add_client_header(const char *json, WhTransfer *t)
 	return ok;
 }
 
-/* A field of the form, by the member of that name; one that is not there is left out, where it may be. */
+/* Add a form field from the member of that name. It may be missing, unless it is required. */
 static bool
 add_field(const char *json, const char *name, bool required, WhBuffer *form)
 {
@@ -140,7 +139,7 @@ add_field(const char *json, const char *name, bool required, WhBuffer *form)
 		   append_encoded_member(json, name, form);
 }
 
-/* RFC 6749, section 2.3.1, has both ways; servers that know only the second are common. */
+/* RFC 6749, section 2.3.1, has both ways; many servers know only the second. */
 static bool
 add_client(const char *json, WhTransfer *t)
 {
@@ -182,7 +181,7 @@ wh_token_request(WhHttp *http, WhTransfer *t, const WhSubscription *sub)
  * The answer
  */
 
-/* The error's word, where it is one of those that RFC 6749 has: anything else might quote what we sent. */
+/* The error's word, if RFC 6749 defines it: anything else might quote what we sent. */
 static const char *
 error_word(const WhTransfer *t)
 {
@@ -223,7 +222,7 @@ life_us(const WhTransfer *t)
 	return (seconds < LIFE_MAX_S ? seconds : LIFE_MAX_S) * 1000000;
 }
 
-/* Tokens that are no bearer tokens would have to be sent in some other way. */
+/* Only bearer tokens are supported: others would have to be sent in another way. */
 static bool
 is_bearer(const WhTransfer *t)
 {
@@ -237,7 +236,7 @@ is_bearer(const WhTransfer *t)
 	return ok;
 }
 
-/* Keep the token of the answer; false: there is none that can be used. */
+/* Keep the answer's token; false: it has none that is usable. */
 static bool
 keep_token(Token *token, const WhTransfer *t, int64_t now_us)
 {
@@ -268,7 +267,7 @@ keep_token(Token *token, const WhTransfer *t, int64_t now_us)
 	return true;
 }
 
-/* A token, or a problem. */
+/* The request has ended: take its token, or note the problem. */
 void
 wh_token_take(Token *token, const WhTransfer *t, int64_t now_us)
 {
@@ -297,14 +296,14 @@ wh_token_take(Token *token, const WhTransfer *t, int64_t now_us)
  * Its life
  */
 
-/* A clock set back is no reason to be patient for longer. */
+/* A clock that was set back does not prolong the patience. */
 bool
 wh_token_is_patient(const Token *token, int64_t now_us)
 {
 	return token->patient_until_us > now_us && token->patient_until_us <= now_us + PATIENCE_MAX_US;
 }
 
-/* What an answer says of the token in use, where it was that one. */
+/* What an answer says about the current token, if the request used it. */
 void
 wh_token_learn(Token *token, const WhDelivery *d, int status, int64_t now_us)
 {

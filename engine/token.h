@@ -20,15 +20,14 @@ typedef struct Token
 {
 	int refs;
 	int64_t subscription_id;
-	bool asking;              /* a request for a token is under way */
-	uint32_t number;          /* of the last token; 0: there has been none */
-	char *header;             /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
-	int64_t until_us;         /* when it is too old to be used */
-	int64_t patience_us;      /* how long the next 401s do not end it; 0: none that mattered so far */
-	int64_t patient_until_us; /* until then they do not: the last token was refused like the one before */
-	WhOutcomeKind
-		kind; /* what it is, if there is no token: oauth; or internal, where none could be asked for */
-	char problem[WH_ERROR_MAX]; /* why there is none, when it was last asked for */
+	bool asking;                /* a request for a token is in flight */
+	uint32_t number;            /* of the last token; 0: there has been none */
+	char *header;               /* "Authorization: Bearer ..."; NULL: there is no token. Wiped */
+	int64_t until_us;           /* when it is too old to be used */
+	int64_t patience_us;        /* how long the next 401s do not end it; 0: no such 401 so far */
+	int64_t patient_until_us;   /* until then 401s do not: the last two tokens were refused */
+	WhOutcomeKind kind;         /* without a token: oauth; internal: none could be requested */
+	char problem[WH_ERROR_MAX]; /* why there is no token, after the last request */
 } Token;
 
 /* Drops one reference; the last one frees it. NULL is allowed. */

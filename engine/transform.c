@@ -1,27 +1,25 @@
 /*
  * transform.c
- *	  Deliveries whose bodies the host makes: those that wait for it, and what
- *	  has become of them.
+ *	  Deliveries whose bodies the host makes: those that wait, and what happens to
+ *	  them.
  *
- * Part of the pipeline. A subscription may have a
- * transform, a function that only the host can call. When the engine is about
- * to start a delivery of such a subscription, it puts it aside instead: for
- * the queue it is in flight, it has its place among the requests under way,
- * and it waits here until the host is ready for it and has answered. Of a batch
- * the host is asked for one body after the other. With the last of them the
- * request starts, or, where none is to be sent or one could not be made, the
- * delivery has ended without.
+ * A subscription may have a transform, a function that only the host can call. When the
+ * engine is about to start a delivery of such a subscription, it sets the delivery aside
+ * instead. For the queue it is in flight, and it has its place among the requests in
+ * flight. It waits here until the host is ready and has answered. For a batch, the host
+ * makes one body after the other. After the last one the request starts. If nothing is
+ * to be sent, or a body could not be made, the delivery ends without a request.
  *
- * What the host is asked for has a token. It is forgotten as soon as its lead
- * leaves here for whatever reason, so an answer that comes later finds nothing.
+ * Each body that the host is asked for has a token. The token is forgotten as soon as
+ * the lead leaves, for whatever reason, so a later answer finds nothing.
  *
- * Subscriptions take turns, so that one that has much here does not keep the
- * others waiting. A rate limit is about requests: one whose body is ready could
- * not wait for it, so the host is asked only when the request may start at once,
- * and for one of a subscription at a time.
+ * Subscriptions take turns, so that one with many deliveries here does not keep the
+ * others waiting. A rate limit applies to requests, and a delivery with its body could
+ * not wait for it here. So the host is asked only when the request may start at once, and
+ * for one delivery of a subscription at a time.
  *
- * Bodies that wait for their requests are memory that people's functions
- * decide on: while there are BODIES_MAX bytes of them, none is begun.
+ * How much memory waiting bodies take is up to people's functions. So while there are
+ * BODIES_MAX bytes of bodies, no further one is begun.
  */
 #include "transform.h"
 
@@ -40,11 +38,11 @@ may_start_at(const WhDelivery *lead, const WhEngine *e)
 {
 	const Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 
-	/* without an endpoint it will only be dropped; a test passes everything by */
+	/* without an endpoint it will only be dropped; a test bypasses rate limits */
 	return endpoint && !lead->test ? wh_pipeline_may_go_at(e, endpoint) : 0;
 }
 
-/* What the host is asked for; of a token, a subscription, or NULL: a free one. */
+/* The body that the host is asked for under this token; NULL: none. */
 static Ask *
 ask_of(WhEngine *e, uint64_t token)
 {
@@ -72,13 +70,16 @@ is_asked_for(const WhEngine *e, int64_t subscription_id)
 	return false;
 }
 
-/* May the host be asked for it now? The last subscription's answer is kept: many leads of one may be here. */
+/*
+ * May the host be asked for a subscription now? The last answer is kept, because many
+ * leads of one subscription may be here.
+ */
 typedef struct Readiness
 {
 	WhReady ready;
 	void *arg;
 	int64_t subscription_id;
-	bool is; /* of that one */
+	bool is; /* the answer for that subscription */
 } Readiness;
 
 static bool
@@ -94,7 +95,7 @@ is_ready(const WhEngine *e, Readiness *r, const WhDelivery *lead)
 	return r->is;
 }
 
-/* Of those that may start the subscription's whose turn is next: in a round, by their ids. */
+/* Of the leads that may start, the one whose subscription's turn is next: a round by ids. */
 static WhDelivery *
 next_lead(const WhEngine *e, Readiness *readiness)
 {
@@ -103,7 +104,7 @@ next_lead(const WhEngine *e, Readiness *readiness)
 
 	for (WhDelivery *lead = e->transforming.head; lead; lead = lead->next)
 	{
-		/* how far behind the last one's; those that are not behind it come around at the end */
+		/* how far its id is after the last one's; smaller ids wrap around and come last */
 		uint64_t turn = (uint64_t) lead->subscription_id - (uint64_t) e->asked_last - 1;
 
 		if ((first == NULL || turn < least) && may_start_at(lead, e) <= e->now_us &&
@@ -116,7 +117,7 @@ next_lead(const WhEngine *e, Readiness *readiness)
 	return first;
 }
 
-/* It is not to be found here any more; nor is what the host is asked for of it. */
+/* Take a lead out, and forget what the host was asked for it. */
 static void
 take_out(WhEngine *e, WhDelivery *lead)
 {
@@ -150,7 +151,7 @@ any_to_be_sent(const WhDelivery *lead)
 	return false;
 }
 
-/* The bodies of a batch together must not be larger than one alone may be. */
+/* The bodies of a batch together may not be larger than a single body may. */
 static bool
 too_large(const WhDelivery *lead, size_t len, size_t max)
 {
@@ -159,7 +160,7 @@ too_large(const WhDelivery *lead, size_t len, size_t max)
 	return len > max;
 }
 
-/* As much of a text as fits, but no part of a character. */
+/* Note as much of a text as fits, in whole characters. */
 static void
 tell(WhTransfer *t, const char *text, size_t len)
 {
@@ -170,7 +171,7 @@ tell(WhTransfer *t, const char *text, size_t len)
 	snprintf(t->error, sizeof(t->error), "%.*s", (int) keep, text);
 }
 
-/* Take over the text. */
+/* Take over the host's answer, `text`. */
 static bool
 take_in(const WhDelivery *lead, WhDelivery *d, WhOutcomeKind kind, char *text, size_t len, WhTransfer *t)
 {
@@ -200,12 +201,12 @@ void
 wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d)
 {
 	wh_list_push(&e->transforming, d);
-	/* what has a rate limit is to wait for this one, and not to take further places */
+	/* with a rate limit, its others must wait for this one instead of taking places */
 	if (!d->test && endpoint->sub.rate_limit > 0)
 		wh_queue_not_before(e->queue, d->subscription_id, e->now_us + WH_QUEUE_REST_MAX_US);
 }
 
-/* Its subscription has gone while it waited for its body. */
+/* Its subscription was removed while it waited for its body. */
 static void
 drop(WhEngine *e, WhDelivery *lead)
 {
@@ -216,13 +217,13 @@ drop(WhEngine *e, WhDelivery *lead)
 		wh_tests_drop(lead, &e->outcomes);
 		return;
 	}
-	lead->disposal = WH_DO_RETRY; /* as far as we know; the queue knows better */
+	lead->disposal = WH_DO_RETRY; /* the queue makes it WH_DO_DROP */
 	wh_queue_done(e->queue, lead, &given_back);
 	wh_batch_list(&e->outcomes, lead);
 	wh_pipeline_take_back(e, &given_back);
 }
 
-/* It has ended without a request. */
+/* It ends without a request. */
 static void
 end_unsent(WhEngine *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *t)
 {
@@ -232,7 +233,7 @@ end_unsent(WhEngine *e, const Endpoint *endpoint, WhDelivery *lead, WhTransfer *
 	wh_pipeline_conclude(e, lead, t);
 }
 
-/* Is the host to be asked for it no longer? Then it goes where it belongs. */
+/* Does it no longer need the host? Then it goes where it belongs. */
 static bool
 leaves(WhEngine *e, WhDelivery *lead)
 {
@@ -243,7 +244,7 @@ leaves(WhEngine *e, WhDelivery *lead)
 		return false;
 	take_out(e, lead);
 	wh_batch_forget_bodies(lead);
-	if (held) /* perhaps by what was made before it: it is kept like all others */
+	if (held) /* perhaps because of one before it: store it, like all others */
 		wh_pipeline_put_back(e, endpoint, lead);
 	else if (endpoint)
 		wh_pipeline_send(e, endpoint, lead, wh_http_acquire(e->http));
@@ -257,7 +258,7 @@ let_leave(WhEngine *e)
 {
 	WhDelivery *lead = e->transforming.head;
 
-	/* when one leaves, the list is another one */
+	/* when one leaves, the list has changed: start again */
 	while (lead)
 		lead = leaves(e, lead) ? e->transforming.head : lead->next;
 }
@@ -286,8 +287,8 @@ wh_transform_answered(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *tex
 {
 	Ask *ask = ask_of(e, token);
 	WhDelivery *lead = ask ? ask->lead : NULL;
-	WhTransfer *t =
-		lead && kind != WH_OUT_ABORTED ? wh_http_acquire(e->http) : NULL; /* its place is kept for it */
+	/* acquire finds a place: one is kept for it */
+	WhTransfer *t = lead && kind != WH_OUT_ABORTED ? wh_http_acquire(e->http) : NULL;
 	Endpoint *endpoint;
 	bool ok;
 
@@ -333,7 +334,7 @@ wh_transform_next_at(const WhEngine *e, WhReady ready, void *arg)
 		int64_t at = may_start_at(lead, e);
 
 		if (endpoint == NULL || !endpoint->sub.transform || wh_pipeline_must_stay(endpoint, lead))
-			return 0; /* it leaves */
+			return 0; /* it must leave now */
 		if (at <= e->now_us)
 			at = is_ready(e, &readiness, lead) ? 0 : INT64_MAX;
 		due = at < due ? at : due;

@@ -7,7 +7,10 @@
 
 #include "pipeline_core.h"
 
-/* Sets aside a delivery that is about to start; for the queue it has started. The host makes its bodies first. */
+/*
+ * Sets aside a delivery that is about to start, until the host has made its bodies. For
+ * the queue it has started.
+ */
 extern void wh_transform_put_aside(WhEngine *e, Endpoint *endpoint, WhDelivery *d);
 
 /* Puts those set aside back into the queue; drops tests. */

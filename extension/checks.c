@@ -1,18 +1,21 @@
 /*
  * checks.c
- *	  Is what people have given usable: a URL, a template, a credential?
+ *	  Checks of what people enter: a URL, a template, a credential.
  *
- * Runs in users' backends. Calls parts of the engine that are plain C over bytes,
- * the ones that the worker uses: what is refused there is refused here. Keeps nothing
+ * Runs in users' backends. It calls the same parts of the engine as the worker, which
+ * are plain C over bytes: what the worker would refuse is refused here. Keeps nothing
  * between calls. No error quotes anything of a URL or of a credential's value, and
- * what is copied of one here is wiped.
+ * copies of them are wiped.
  */
 #include "postgres.h"
 
 #include "common/jsonapi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/portal.h"
 
 #include "address_policy.h"
 #include "checks.h"
@@ -26,6 +29,20 @@
 PG_FUNCTION_INFO_V1(webhook_check_url);
 PG_FUNCTION_INFO_V1(webhook_check_template);
 
+/*
+ * A row that a superuser brings by COPY comes from a dump. It was checked when it was made, under the
+ * settings of that time, and one refused row would lose every row of that COPY. A superuser could
+ * change these settings, so what depends on them is a warning there, not an error.
+ */
+static bool
+restoring(void)
+{
+	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
+		   superuser_arg(GetOuterUserId()) && !InSecurityRestrictedOperation();
+}
+
+#define RESTORED_HINT "The row was restored as it was. Change the URL before this database delivers."
+
 void
 wh_check_url(const char *url)
 {
@@ -38,7 +55,7 @@ wh_check_url(const char *url)
 	verdict = wh_target_check_url(url, wh_allow_http, &allowed);
 	wh_networks_free(&allowed);
 
-	/* what stands in the URL is not repeated in a message: it may hold a token */
+	/* no message quotes the URL: it may contain a token */
 	switch (verdict)
 	{
 		case WH_TARGET_OK:
@@ -57,10 +74,12 @@ wh_check_url(const char *url)
 					errhint("Specify the endpoint as https://host/path."));
 			break;
 		case WH_TARGET_HTTP:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("URL of the endpoint is not https"),
-					errdetail("The URL is http, and webhook.allow_http is off."),
-					errhint("Use https, or have a superuser set webhook.allow_http for a trusted network."));
+					errdetail("The URL is http, and webhook.allow_http is off."), errhidecontext(true),
+					restoring() ? errhint(RESTORED_HINT)
+								: errhint("Use https, or have a superuser set webhook.allow_http for a "
+										  "trusted network."));
 			break;
 		case WH_TARGET_CREDENTIALS:
 			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -75,12 +94,14 @@ wh_check_url(const char *url)
 					errhint("Remove the fragment."));
 			break;
 		case WH_TARGET_ADDRESS:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("address of the endpoint is not allowed"),
 					errdetail("It is private, loopback, link-local or otherwise special, and not in "
 							  "webhook.allowed_networks."),
-					errhint("Use a public address, or have a superuser add the network to "
-							"webhook.allowed_networks."));
+					errhidecontext(true),
+					restoring() ? errhint(RESTORED_HINT)
+								: errhint("Use a public address, or have a superuser add the network to "
+										  "webhook.allowed_networks."));
 			break;
 		case WH_TARGET_NO_MEMORY:
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -95,7 +116,7 @@ webhook_check_url(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Characters of UTF-8 text. */
+/* The number of characters of UTF-8 text. */
 static int
 characters(const char *utf8, size_t bytes)
 {
@@ -139,7 +160,7 @@ webhook_check_template(PG_FUNCTION_ARGS)
  * Credentials
  */
 
-/* A kind is quoted only where it is one: somebody may have put the value in its place. */
+/* A kind is quoted only if it is known: somebody may have put the value in its place. */
 void
 wh_refuse_credential(const char *kind, const char *why)
 {
@@ -154,7 +175,7 @@ wh_refuse_credential(const char *kind, const char *why)
 					"and oauth2."));
 }
 
-/* The proxy is what is dialled, so it is the proxy that must be allowed. */
+/* The proxy is what is dialled, so the proxy's address must be allowed. */
 static void
 check_proxy(const char *kind, const char *value)
 {
@@ -170,12 +191,12 @@ check_proxy(const char *kind, const char *value)
 	verdict = wh_target_check_url(bare, true, &allowed);
 	wh_networks_free(&allowed);
 	if (verdict == WH_TARGET_ADDRESS)
-		ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("address of the proxy is not allowed"),
 				errdetail("It is private, loopback, link-local or otherwise special, and not in "
 						  "webhook.allowed_networks."),
-				errhint("Have a superuser add the proxy to webhook.allowed_networks."));
-	if (verdict != WH_TARGET_OK)
+				errhidecontext(true), errhint("Have a superuser add the proxy to webhook.allowed_networks."));
+	else if (verdict != WH_TARGET_OK)
 		wh_refuse_credential(kind, "its host or port is invalid");
 }
 
@@ -213,7 +234,7 @@ is_ours(const char *kind)
 		   pg_strncasecmp(name, "proxy-", strlen("proxy-")) == 0;
 }
 
-/* A string, not empty, without control characters, and of `auth` one of two; so it can be sent. */
+/* Can it be sent: a non-empty string without control characters? `auth` must be one of two. */
 static bool
 member_is_good(const char *name, WhText value)
 {
@@ -282,7 +303,7 @@ check_oauth2(const char *json)
 	(void) wh_json_inside_string(&text);
 	wh_buffer_init(&url, WH_CREDENTIAL_MAX);
 	wh_json_unescape(&url, text.at, text.len);
-	copy = pstrdup(url.data); /* an error may come */
+	copy = pstrdup(url.data); /* palloc'd, because the check may raise an error */
 	wh_buffer_free(&url);
 	wh_check_url(copy);
 }
@@ -292,7 +313,7 @@ wh_check_credential(const char *kind, const char *value)
 {
 	const char *why;
 
-	/* what is sealed was looked at before it was; what is in a file, the worker looks at */
+	/* a sealed value was checked before it was sealed; the worker checks a value in a file */
 	if (!wh_is_clear(value))
 		wh_check_credential_kind(kind);
 	else

@@ -2,15 +2,15 @@
  * config_size.c
  *	  How large the columns of webhook.subscription and webhook.profile may be.
  *
- * The worker holds the whole configuration in memory, so it is bounded where it
- * is saved: a trigger refuses what is larger than this table says. The worker
- * asks the same question when it reads the configuration, because rows can get
- * around triggers, and leaves out what is too large instead of reading it.
+ * The worker holds the whole configuration in memory, so its size is limited when it is
+ * saved: a trigger refuses what is larger than the table below allows. The worker checks
+ * again when it reads the configuration, because rows can get around triggers. It leaves
+ * out what is too large instead of reading it.
  *
- * A column is measured without being fetched: what is stored compressed, or out
- * of line, says how large it is. JSON is measured as the text that it becomes,
- * which may be far more than what is stored (a number of a few bytes may have a
- * hundred thousand digits). Owns nothing.
+ * A column is measured without being fetched: a value that is compressed or out of line
+ * says how large it is. JSON is measured as the text that it becomes. That may be far
+ * larger than what is stored (a number of a few bytes may have a hundred thousand
+ * digits). Owns nothing.
  */
 #include "postgres.h"
 
@@ -28,8 +28,8 @@
 
 #include "config_size.h"
 
-#define OTHER_BYTES 4096   /* of a column that is not in the table below */
-#define OTHER_ELEMENTS 100 /* the same, of an array */
+#define OTHER_BYTES 4096   /* the limit of a column that is not in the table below */
+#define OTHER_ELEMENTS 100 /* the limit of elements, if it is an array */
 
 static const struct
 {
@@ -87,7 +87,7 @@ scalar_size(const JsonbValue *value)
 	}
 }
 
-/* Bytes of its text, or more than `max` as soon as it is more. */
+/* The bytes of its text; more than `max` as soon as it is known to be larger. */
 static Size
 json_size(Jsonb *json, Size max)
 {
@@ -150,7 +150,7 @@ wh_config_row_size(const char *table, TupleDesc desc, HeapTuple row, HeapTuple b
 			bool was_null;
 			Datum was = heap_getattr(before, i + 1, desc, &was_null);
 
-			/* as it is stored: what an UPDATE does not name is the same */
+			/* compared as stored: a column that an UPDATE does not name is the same */
 			if (!was_null && datumIsEqual(value, was, false, -1))
 				continue;
 		}

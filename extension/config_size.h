@@ -10,19 +10,19 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 
-/* What the worker would hold of a row, and what in it is larger than it may be. */
+/* How much of a row the worker would hold, and which column is too large. */
 typedef struct WhRowSize
 {
 	Size routing;  /* bytes of the columns that say which events a subscription is for */
-	Size sending;  /* and of all others */
-	char why[128]; /* the first column that is too large, for people; "": none is */
+	Size sending;  /* bytes of all others */
+	char why[128]; /* the first column that is too large, for people; "": none */
 	bool why_routing;
 } WhRowSize;
 
 /*
- * `row` of "subscription" or "profile"; of an update only what differs from
- * `before` is looked at (NULL: all of it). Costs no more memory than one column
- * of the size allowed, whatever is in the row.
+ * Measure a `row` of "subscription" or "profile". With `before`, only the columns that
+ * differ from it are measured (NULL: all). Whatever is in the row, this takes no more
+ * memory than one column of the size allowed.
  */
 extern void wh_config_row_size(const char *table, TupleDesc desc, HeapTuple row, HeapTuple before,
 							   WhRowSize *size);

@@ -2,10 +2,10 @@
  * counters.h
  *	  What a worker has counted per subscription, readable by other processes.
  *
- * The worker owns a dynamic shared memory segment that holds one Counter per
- * subscription; it replaces the segment by a larger one when subscriptions
- * are added, and the segment goes with the worker. Readers copy it out.
- * Locking: the segment's own lock, taken for the copying of whole rows.
+ * The worker owns a dynamic shared memory segment with one WhCounter per subscription.
+ * When subscriptions are added, it replaces the segment by a larger one. The segment
+ * ends with the worker. Readers copy the rows. Locking: the segment's own lock, held
+ * while whole rows are copied.
  */
 #ifndef WEBHOOK_COUNTERS_H
 #define WEBHOOK_COUNTERS_H
@@ -21,7 +21,8 @@ typedef struct WhCounter
 	int32 queued;
 	int32 in_flight;
 	bool catching_up;
-	char breaker[12]; /* closed, open, half-open */
+	char breaker[12];          /* closed, open, half-open */
+	TimestampTz next_probe_at; /* while open; else 0 */
 	int64 delivered;
 	int64 failed;
 	TimestampTz last_success_at; /* 0: never */
@@ -32,7 +33,7 @@ typedef struct WhCounter
 /* The worker's side: publish these rows, and return the segment's handle for the slot. */
 extern dsm_handle wh_counters_publish(const WhCounter *rows, int n);
 
-/* A reader's side: a palloc'd copy of the rows; 0 where the segment is gone. */
+/* A reader's side: a palloc'd copy of the rows; returns 0 if the segment is gone. */
 extern int wh_counters_copy(dsm_handle handle, WhCounter **rows);
 
 #endif /* WEBHOOK_COUNTERS_H */

@@ -1,7 +1,7 @@
 /*
  * counters_function.c
- *	  webhook_internal.counters(): what the worker has counted, as rows, of the
- *	  subscriptions that the caller may see.
+ *	  webhook_internal.counters(): what the worker has counted, one row for each
+ *	  subscription that the caller may see. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -61,8 +61,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 		n = wh_counters_copy(slot.counters, &rows);
 	for (int i = 0; i < n; i++)
 	{
-		Datum values[10];
-		bool nulls[10] = {0};
+		Datum values[11];
+		bool nulls[11] = {0};
 
 		if (bsearch(&rows[i].subscription_id, visible, n_visible, sizeof(int64), compare_ids) == NULL)
 			continue;
@@ -79,6 +79,8 @@ webhook_counters(PG_FUNCTION_ARGS)
 		nulls[8] = rows[i].last_failure_at == 0;
 		values[9] = CStringGetTextDatum(rows[i].last_error);
 		nulls[9] = rows[i].last_error[0] == '\0';
+		values[10] = TimestampTzGetDatum(rows[i].next_probe_at);
+		nulls[10] = rows[i].next_probe_at == 0;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -1,16 +1,16 @@
 /*
  * database_ddl.c
- *	  The worker steps aside for commands that need its database to themselves.
+ *	  The worker steps aside for commands that need exclusive use of its database.
  *
- * A connected worker would make DROP DATABASE, CREATE DATABASE ... TEMPLATE,
- * ALTER DATABASE ... RENAME and ... SET TABLESPACE fail because the database
- * is "being accessed by other users". So before such a command, given by
- * somebody who may give it, the database's worker is asked to end; when the
- * transaction has ended, however it does, the launcher starts it again, if the
- * database is still there and is one that may have a worker.
+ * A connected worker would make DROP DATABASE, CREATE DATABASE ... TEMPLATE, ALTER
+ * DATABASE ... RENAME and ... SET TABLESPACE fail, because the database is "being
+ * accessed by other users". So if a role that may run such a command runs it, the
+ * database's worker is asked to end first. When the transaction has ended, in whatever
+ * way, the launcher starts the worker again, if the database still exists and may have a
+ * worker.
  *
- * A ProcessUtility hook, installed only when the library is preloaded. It
- * keeps nothing; the slots in wake.c remember who is to stay away.
+ * This is a ProcessUtility hook, installed only if the library is preloaded. It keeps
+ * nothing; worker_slots_aside.c remembers which workers must stay away.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@ option_value(List *options, const char *name)
 	return NULL;
 }
 
-/* The name of the database that this command needs to itself, or NULL. */
+/* The name of the database that this command needs exclusive use of, or NULL. */
 static const char *
 database_needed(Node *command)
 {
@@ -54,7 +54,7 @@ database_needed(Node *command)
 		case T_CreatedbStmt:
 			return option_value(((CreatedbStmt *) command)->options, "template");
 		case T_AlterDatabaseStmt:
-			/* to move it; and what makes it one that has no worker, as the launcher then finds */
+			/* it is moved; or it may have no worker from now on, which the launcher will find */
 			if (option_value(((AlterDatabaseStmt *) command)->options, "tablespace") ||
 				option_value(((AlterDatabaseStmt *) command)->options, "is_template") ||
 				option_value(((AlterDatabaseStmt *) command)->options, "allow_connections"))
@@ -69,7 +69,7 @@ database_needed(Node *command)
 	}
 }
 
-/* DROP EXTENSION: the worker is to notice at once that there is nothing left to do. */
+/* DROP EXTENSION: the worker must notice at once that there is nothing left to do. */
 static bool
 drops_extension(Node *command)
 {
@@ -92,13 +92,13 @@ step_aside_and_run(PlannedStmt *pstmt, const char *query, bool read_only_tree, P
 				   ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 				   QueryCompletion *completion)
 {
-	/* all that is asked of the command is asked now: one that ends its transaction (CALL) may take it along */
+	/* examine the command before it runs: one that ends its transaction (CALL) may free it */
 	bool drops_ours = drops_extension(pstmt->utilityStmt);
 	bool drops_database = IsA(pstmt->utilityStmt, DropdbStmt);
 	const char *name = database_needed(pstmt->utilityStmt);
 	Oid dboid = name ? get_database_oid(name, true) : InvalidOid;
 
-	/* who may not give the command disturbs nobody; nor does one on our own database, which will fail */
+	/* no worker ends for a command that will fail: without the right, or on our own database */
 	if (OidIsValid(dboid) && dboid != MyDatabaseId && wh_owns_database(dboid))
 		wh_worker_step_aside(dboid, drops_database);
 	run_command(pstmt, query, read_only_tree, context, params, environment, dest, completion);

@@ -1,22 +1,22 @@
 /*
  * error_context.c
- *	  Errors of ours are shown without a CONTEXT of ours.
+ *	  Our errors are shown without our functions in their CONTEXT.
  *
  * Much of what people call is PL/pgSQL that calls PL/pgSQL. For each function in
- * between, the server adds two lines to an error: the function, and beneath it
- * the statement that called the next one. They say nothing to whoever got the
- * URL wrong, and bury the message, its detail and its hint.
+ * between, the server adds two lines to an error: the function, and the statement that
+ * called the next one. They tell nothing to somebody who got a URL wrong, and they bury
+ * the message, its detail and its hint.
  *
- * A context is made when an error is raised, by callbacks that cannot tell
- * whose frames they describe. So it is put right where the error is reported, to
- * the log and to the client: lines of functions in our schemas go, and with each
- * the statement it was at. All other lines stay, within ours and around them:
- * those of an event trigger that webhook.watch() fires, those of the function
- * that called webhook.subscribe(). The formats are the server's, in its
- * language; where a translation begins a line with something else, it stays.
+ * A context is made when an error is raised, by callbacks that do not know whose frames
+ * they describe. So it is corrected when the error is reported, to the log and to the
+ * client. The lines of functions in our schemas are removed, each with the statement
+ * that it was at. All other lines stay, also between ours: those of an event trigger
+ * that webhook.watch() fires, and those of the function that called webhook.subscribe().
+ * The formats are the server's, in its language. If a translation begins a line with a
+ * parameter, the line stays.
  *
- * In sessions only: what the worker logs of itself is for who looks for a bug.
- * client_min_messages = debug1 shows everything.
+ * This is done in sessions only: what the worker logs about itself is for people who
+ * look for a bug. client_min_messages = debug1 shows everything. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@
 
 static emit_log_hook_type previous_hook = NULL;
 
-/* Does a line begin as a format does, up to its first %? */
+/* Does the line begin like the format, up to the format's first %? */
 static bool
 begins_as(const char *line, const char *format)
 {
@@ -49,7 +49,7 @@ is_function_of_ours(const char *line)
 	return strncmp(signature, "webhook.", 8) == 0 || strncmp(signature, "webhook_internal.", 17) == 0;
 }
 
-/* Statements are told of by SPI, which PL/pgSQL runs them by. */
+/* SPI, which PL/pgSQL runs statements with, writes these lines. */
 static bool
 is_statement(const char *line)
 {
@@ -58,14 +58,14 @@ is_statement(const char *line)
 }
 
 /*
- * Frames are told from the inside out: a statement, which may have many lines
- * and ends with a quote, comes right before the function that it is in.
+ * Frames come from the inside out. A statement, which may have many lines and ends with
+ * a quote, comes right before the function that contains it.
  */
 void
 wh_error_context_strip(char *context)
 {
-	char *kept = context;     /* end of what stays */
-	char *statement = NULL;   /* where the statement right before this line begins */
+	char *kept = context;     /* the end of what stays */
+	char *statement = NULL;   /* the start of the statement right before this line */
 	bool is_complete = false; /* its last line was seen */
 	char *line = context;
 

@@ -1,11 +1,11 @@
 /*
  * event_functions.c
- *	  The C beneath the SQL functions that make and find events (test, redeliver,
- *	  replay, operational events) and beneath watch: what SQL cannot do by itself.
+ *	  What SQL cannot do by itself, for the SQL functions that make and find events
+ *	  (test, redeliver, replay, operational events) and for watch.
  *
- * Runs in users' backends, beneath functions of the install script that check
- * what people have given. Keeps nothing between calls. webhook_append_event()
- * also runs in the worker, by the triggers that make operational events.
+ * Runs in users' backends. The SQL functions that call it check what people have given.
+ * Keeps nothing between calls. webhook_append_event() also runs in the worker, through
+ * the triggers that make operational events.
  */
 #include "postgres.h"
 
@@ -79,10 +79,9 @@ webhook_current_segment(PG_FUNCTION_ARGS)
 }
 
 /*
- * event id -> the event, as committed by now. A transaction at REPEATABLE READ
- * or SERIALIZABLE looks with its old snapshot, and would not see what others
- * have put into the outbox since. The function called is read-only: it uses the
- * snapshot that is active.
+ * event id -> the event, if it is committed by now. A transaction at REPEATABLE READ or
+ * SERIALIZABLE has an old snapshot, and would not see what others have put into the
+ * outbox since. The function called is read-only, so it uses the active snapshot.
  */
 Datum
 webhook_event_now(PG_FUNCTION_ARGS)
@@ -107,8 +106,8 @@ webhook_event_now(PG_FUNCTION_ARGS)
 }
 
 /*
- * A lock on nothing that anybody else locks: of the class of relations, but
- * not a relation's own lock. It ends with the transaction.
+ * Take a lock that nobody else uses: of the class of relations, but not a relation's
+ * own lock. It ends with the transaction.
  */
 Datum
 webhook_lock_revival(PG_FUNCTION_ARGS)
@@ -125,7 +124,10 @@ webhook_is_current_xid(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(TransactionIdIsCurrentTransactionId(PG_GETARG_TRANSACTIONID(0)));
 }
 
-/* A procedure: what calls it is about to COMMIT. Better a clear error first than the server's halfway through. */
+/*
+ * The calling procedure is about to COMMIT. A clear error now is better than the
+ * server's error later, halfway through.
+ */
 Datum
 webhook_require_own_transaction(PG_FUNCTION_ARGS)
 {
@@ -141,7 +143,10 @@ webhook_require_own_transaction(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* For whoever may make a trigger on it, and just as that would: nobody else may keep others from writing. */
+/*
+ * Lock a table as CREATE TRIGGER does, for roles that may create a trigger on it: nobody
+ * else may keep others from writing.
+ */
 Datum
 webhook_lock_source(PG_FUNCTION_ARGS)
 {

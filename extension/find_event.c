@@ -2,19 +2,20 @@
  * find_event.c
  *	  webhook.event_id(), and finding rows by it as fast as by number.
  *
- * People look for the id that their receiver has: WHERE event_id = 'evt_...'. The
- * column is webhook.event_id(event_number), and an index of that would cost every
- * insert. But the id ends with the number, so the condition says what the number
- * must be: event_id(n) = 'evt_0123abcd_42' holds for no n but 42. The planner cannot
- * know that of a function, so a hook adds "n = 42" beside such a condition, by which
- * indexes of n are found. The condition itself stays: the index finds, it decides.
+ * People look for the id that their receiver has: WHERE event_id = 'evt_...'. The column
+ * is webhook.event_id(event_number), and an index on that would make every insert more
+ * expensive. But the id ends with the number, so the condition determines the number:
+ * event_id(n) = 'evt_0123abcd_42' is true only for n = 42. The planner cannot know that
+ * about a function. So a hook adds "n = 42" to such a condition, and the planner can use
+ * an index on n. The original condition stays: the index finds rows, the condition
+ * decides.
  *
- * Only constants say a number, which in a prepared statement parameters are as long
- * as it is planned for them. The added condition is a comparison of numbers, which
- * tells nobody of rows that a policy hides, so it may go before one.
+ * Only constants determine a number. A prepared statement's parameters are constants
+ * while it has custom plans. The added condition compares numbers and so reveals nothing
+ * about rows that a policy hides. It may therefore be evaluated before a policy.
  *
- * Runs in users' backends. Keeps the instance with the expression that calls
- * webhook.event_id(), for as long as the snapshot is the same.
+ * Runs in users' backends. The expression that calls webhook.event_id() keeps the
+ * instance, while the snapshot is the same.
  */
 #include "postgres.h"
 
@@ -58,10 +59,10 @@ typedef struct Instance
 	uint32 xcnt;
 	CommandId curcid;
 	bool known;
-	char id[INSTANCE_LEN + 1]; /* empty: there is none */
+	char id[INSTANCE_LEN + 1]; /* "": there is none */
 } Instance;
 
-/* That of the newest row of webhook.identity, whoever asks. */
+/* Read the instance of the newest row of webhook.identity, with no check of privileges. */
 static void
 read_instance(Snapshot snapshot, Instance *instance)
 {
@@ -129,7 +130,7 @@ webhook_event_id(PG_FUNCTION_ARGS)
  * The number of an id
  */
 
-/* The number with which an id ends; false where webhook.event_id() makes no such text. */
+/* The number at the end of an id; false: webhook.event_id() makes no such text. */
 static bool
 number_of(Datum id, int64 *number)
 {
@@ -179,7 +180,7 @@ numbers_const(const Const *ids)
  * Planning
  */
 
-/* n, where this is webhook.event_id(n) of a column of that relation; else NULL. */
+/* If this is webhook.event_id(n) of a column of that relation: n. Else NULL. */
 static Var *
 numbered(Node *node, Index relid)
 {
@@ -210,7 +211,10 @@ is_const(Node *node, Oid type)
 	return IsA(node, Const) && ((Const *) node)->consttype == type;
 }
 
-/* What follows for the number from event_id(n) = 'evt_...', or = ANY ('{evt_...}'); NULL: nothing does. */
+/*
+ * The condition on n that follows from event_id(n) = 'evt_...' or = ANY ('{evt_...}');
+ * NULL: none.
+ */
 static Expr *
 implied(Expr *clause, Index relid)
 {
@@ -270,7 +274,7 @@ find_by_number(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte
 		if (clause == NULL)
 			continue;
 		more = make_simple_restrictinfo(root, clause);
-		/* it says no more than the condition it comes from, and a comparison of numbers leaks nothing */
+		/* it follows from the given condition, and a comparison of numbers leaks nothing */
 		more->security_level = given->security_level;
 		more->leakproof = true;
 		added = lappend(added, more);

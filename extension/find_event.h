@@ -1,6 +1,6 @@
 /*
  * find_event.h
- *	  Ids of events, and finding rows by them.
+ *	  Event ids, and finding rows by them.
  */
 #ifndef WEBHOOK_FIND_EVENT_H
 #define WEBHOOK_FIND_EVENT_H

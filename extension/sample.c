@@ -1,24 +1,23 @@
 /*
  * sample.c
- *	  A row of a watched table, as capture would tell of it: what webhook.test
- *	  shows a receiver.
+ *	  A row of a watched table, in the form of an event: what webhook.test shows a
+ *	  receiver.
  *
- * Whoever calls this reads a table that is somebody else's, and to read it is to
- * run what belongs to its owner: row security policies, casts, the CHECKs of
- * domains, index expressions. So all of that runs as the owner, restricted as
- * in maintenance commands; and because the owner sees rows that the caller might
- * not, the caller's right to SELECT is checked first, and where row security
- * would hold for the caller nothing is read. A table that the caller has not
- * named is read only where it belongs to the caller or to a role of theirs, not
- * counting that a superuser is a member of every role.
+ * The caller reads somebody else's table, and reading it runs code of the table's owner:
+ * row security policies, casts, CHECKs of domains, index expressions. So all of that
+ * runs as the owner, restricted as in maintenance commands. The owner may see rows that
+ * the caller may not. So the caller's right to SELECT is checked first, and if row
+ * security applies to the caller, nothing is read. A table that the caller has not named
+ * is read only if it belongs to the caller or to one of the caller's roles; that a
+ * superuser is a member of every role does not count.
  *
- * The owner's code may take long, and raise errors. It runs within the caller's
- * statement: a cancel and statement_timeout reach it. User, search_path and
- * whatever else was set are as before when it ends; when an error ends it, the
- * server puts them back with the subtransaction.
+ * The owner's code may take long and may raise errors. It runs in the caller's
+ * statement, so a cancel and statement_timeout reach it. When it ends, the user,
+ * search_path and all other settings are restored. When an error ends it, the server
+ * restores them with the subtransaction.
  *
- * Runs in users' backends, in the middle of a statement; keeps nothing but the
- * share lock on the table, which the transaction keeps.
+ * Runs in users' backends, during a statement. Keeps nothing; the transaction keeps the
+ * share lock on the table.
  */
 #include "postgres.h"
 
@@ -53,14 +52,14 @@ PG_FUNCTION_INFO_V1(webhook_sample_row);
 #define ROWS_AT_ONCE 100
 #define DEEPEST_KEY 100 /* levels that a key's JSON may be nested */
 
-/* What is looked for: the newest row, the one of an entity, one of a tenant. */
+/* What to look for: the newest row, the row of an entity, or one of a tenant. */
 typedef struct Search
 {
 	Relation relation;
 	CaptureSource *source;
 	const char *entity_id; /* NULL: any */
 	const char *tenant;    /* NULL: any */
-	bool compare_id;       /* not all of it is in the query: compare what capture makes of each row */
+	bool compare_id;       /* the query has not all of it: compare the id of each row's event */
 	bool compare_tenant;
 	StringInfoData where;
 	int nvalues;
@@ -85,7 +84,7 @@ find_owner(Oid table, Oid *owner, Oid *schema)
 	return true;
 }
 
-/* An error only where the caller has named the table. */
+/* Raises an error only if the caller has named the table. */
 static bool
 caller_may_read(Oid table, bool named)
 {
@@ -125,7 +124,7 @@ caller_may_read(Oid table, bool named)
 typedef struct IdParts
 {
 	int depth;
-	List *parts; /* of char *; NULL for what is null, an array or an object */
+	List *parts; /* of char *; NULL for null, an array or an object */
 } IdParts;
 
 static WhJsonResult
@@ -155,7 +154,7 @@ take_scalar(void *state, char *token, JsonTokenType type)
 	return WH_JSON_GO_ON;
 }
 
-/* The id of several key columns: a JSON array. NIL: it is none. */
+/* Split the id of several key columns, a JSON array. NIL: it is no such array. */
 static List *
 split_id(const char *entity_id)
 {
@@ -178,7 +177,7 @@ split_id(const char *entity_id)
  * The query
  */
 
-/* An alias that is no column's name: it stands for the row as a whole. */
+/* An alias that is no column's name, so that it means the whole row. */
 static const char *
 row_alias(Relation relation)
 {
@@ -218,9 +217,9 @@ operator_namespace(Oid operator)
 }
 
 /*
- * "column = value", by the type's own equality whatever the search path.
- * Returns false where its type has none. An error of the type's input function
- * means that no row has this key.
+ * Add "column = value", with the type's own equality, whatever search_path is. Returns
+ * false if the type has none. An error of the type's input function means that no row
+ * has this key.
  */
 static bool
 add_condition(Search *search, const char *alias, KeyColumn *key, char *text)
@@ -238,7 +237,7 @@ add_condition(Search *search, const char *alias, KeyColumn *key, char *text)
 	return true;
 }
 
-/* Returns false where no row can have this id. */
+/* Returns false if no row can have this id. */
 static bool
 add_id(Search *search, const char *alias)
 {
@@ -259,7 +258,7 @@ add_id(Search *search, const char *alias)
 	{
 		KeyColumn *key = &source->keys[i];
 		char *part = list_nth(parts, i);
-		/* these are in the array as JSON, not as the text of their type */
+		/* the array holds these as JSON, not as their type's text */
 		const bool is_json = key->column.base_type == JSONOID || key->column.base_type == JSONBOID ||
 							 OidIsValid(key->column.cast);
 
@@ -269,7 +268,7 @@ add_id(Search *search, const char *alias)
 	return true;
 }
 
-/* The highest key stands for the newest row: it is found by the key's index. */
+/* The row with the highest key counts as the newest: the key's index finds it. */
 static void
 append_order(StringInfo sql, const Search *search, const char *alias)
 {
@@ -313,7 +312,7 @@ make_query(Search *search)
  * Rows
  */
 
-/* Fills in the event, in the current memory context; false where it is not what is looked for. */
+/* Fill in the event, in the current memory context; false: it is not the row looked for. */
 static bool
 is_found(Search *search, HeapTuple row, TupleDesc desc, OutboxEvent *event)
 {
@@ -331,7 +330,7 @@ is_found(Search *search, HeapTuple row, TupleDesc desc, OutboxEvent *event)
 	return !search->compare_tenant || (event->tenant != NULL && strcmp(event->tenant, search->tenant) == 0);
 }
 
-/* The first row that is what is looked for; the event's parts are in the given context. */
+/* Find the first row that is looked for; the event's parts are in the given context. */
 static bool
 find_row(Search *search, const char *sql, MemoryContext context, OutboxEvent *event)
 {
@@ -393,7 +392,7 @@ read_as_owner(Search *search, OutboxEvent *event)
 static const Trigger *
 find_trigger(Relation relation, const char *name)
 {
-	/* a copy, as the executor has one: any look into a catalogue may have the relcache rebuilt */
+	/* a copy, as the executor makes one: any catalogue look-up may rebuild the relcache */
 	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	Oid schema = get_namespace_oid("webhook", false);
 
@@ -416,7 +415,10 @@ text_arg(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
-/* source, trigger, entity_id, tenant, named -> entity_id, result, tenant; nulls: there is none, or none that may be read */
+/*
+ * source, trigger, entity_id, tenant, named -> entity_id, result, tenant. Nulls: there is
+ * no such row, or none that the caller may read.
+ */
 Datum
 webhook_sample_row(PG_FUNCTION_ARGS)
 {

@@ -1,11 +1,11 @@
 /*
  * secret_store.c
- *	  How secrets are kept: as they are, sealed under the key of
+ *	  How secrets are stored: as they are, sealed with the key of
  *	  webhook.key_file, or as the name of a file that holds them.
  *
- * The file is read when a secret is set, and once when the configuration is
- * loaded, so a key that was rotated counts from the next reload on. Keys are
- * wiped as soon as they were used.
+ * The key file is read when a secret is set, and once when the worker reads the
+ * configuration. So a rotated key takes effect at the next reload. Keys are wiped after
+ * use.
  */
 #include "postgres.h"
 
@@ -29,13 +29,13 @@
 struct WhKeys
 {
 	bool read;
-	const char *why; /* they cannot be had; NULL: they are in the ring */
+	const char *why; /* why they are not available; NULL: they are in the ring */
 	WhKeyring ring;
 };
 
 PG_FUNCTION_INFO_V1(webhook_seal_again);
 
-/* Of a file: 64 kB, which would add up. */
+/* Wipe and free a file's text: these are 64 kB each, which would add up. */
 static void
 forget(char *text)
 {
@@ -44,8 +44,8 @@ forget(char *text)
 }
 
 /*
- * The whole of a small file that others may not read; NULL where that cannot
- * be had, `why` (palloc'd or constant) says why. The caller forgets it.
+ * The text of a small file that others may not read. NULL: it is not available; `why`
+ * (palloc'd or constant) says why. The caller forgets the text.
  */
 static char *
 read_private_file(const char *path, const char **why)
@@ -111,11 +111,14 @@ wh_is_clear(const char *text)
 	return !wh_is_sealed(text) && !wh_is_reference(text);
 }
 
-/* Who says "file:..." makes the worker read that file with the server's rights. */
+/* "file:..." makes the worker read that file with the server's rights. */
 static void
 check_reference(const char *reference)
 {
-	/* restricted: what runs is somebody's index, policy or cast, in the session of a superuser who maintains or reads it */
+	/*
+	 * Not in a restricted operation either: that is somebody's index, policy or
+	 * cast, which runs because a superuser maintains or reads their table.
+	 */
 	if (!superuser_arg(GetOuterUserId()) || InSecurityRestrictedOperation())
 		ereport(ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("must be superuser to keep a secret in a file"),
@@ -174,7 +177,7 @@ from_file(const char *path, const char **why)
 		*why = psprintf("its file cannot be used: %s", *why);
 		return NULL;
 	}
-	/* an editor ends the last line */
+	/* editors end the last line with a newline */
 	for (size_t len = strlen(text); len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r');)
 		text[--len] = '\0';
 	secret = pstrdup(text);
@@ -205,7 +208,7 @@ wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **w
 	*why = NULL;
 	if (wh_is_reference(kept))
 	{
-		/* the row may have been written past check_reference: a table's owner can switch its triggers off */
+		/* the row may have bypassed check_reference: a table's owner can disable its triggers */
 		if (has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 			return from_file(kept + strlen(REFERENCE), why);
 		*why = psprintf("it is in a file, and role %s, the owner of the extension, is not a member of "
@@ -264,7 +267,7 @@ wh_secret_opened(const char *owner, const char *kept)
 	return secret;
 }
 
-/* The only way in SQL to open one: to seal it again. Nobody sees what was in it. */
+/* Open a secret and seal it again. SQL has no other way to open one. Nobody sees its value. */
 Datum
 webhook_seal_again(PG_FUNCTION_ARGS)
 {

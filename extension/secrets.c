@@ -1,12 +1,12 @@
 /*
  * secrets.c
- *	  Secrets and credentials in SQL: the functions that people give one to, and
- *	  the triggers of webhook.secret and webhook.credential.
+ *	  Secrets and credentials in SQL: the functions that take one, and the triggers
+ *	  of webhook.secret and webhook.credential.
  *
- * Run in users' backends. What is given is wrapped (wrap.h) before any
- * statement of ours runs, and stays so until a trigger, in C, writes the row
- * as it is kept (secret_store.h). No function returns a secret but to who made it,
- * none raises an error that quotes one, and copies are wiped.
+ * Runs in users' backends. A secret is wrapped (wrap.h) before any statement of ours
+ * runs. It stays wrapped until a trigger, in C, writes the row as it is stored
+ * (secret_store.h). A function returns a secret only to the caller that makes it. No
+ * error quotes one, and copies are wiped.
  */
 #include "postgres.h"
 
@@ -37,10 +37,10 @@ PG_FUNCTION_INFO_V1(webhook_check_credential_pair);
 PG_FUNCTION_INFO_V1(webhook_credential_owner);
 
 /*
- * The door: functions that are given a secret
+ * The door: functions that take a secret
  */
 
-/* The function behind this one: it has the same arguments, and takes the secret wrapped. */
+/* The function behind this one. It has the same arguments, but takes the secret wrapped. */
 static FmgrInfo *
 function_behind(FunctionCallInfo fcinfo, const char *name)
 {
@@ -59,7 +59,7 @@ function_behind(FunctionCallInfo fcinfo, const char *name)
 	return behind;
 }
 
-/* Have it done by the function of this name, with argument `n` wrapped. */
+/* Call the function of this name, with argument `n` wrapped. */
 static Datum
 pass_on(FunctionCallInfo fcinfo, const char *name, int n)
 {
@@ -77,7 +77,7 @@ pass_on(FunctionCallInfo fcinfo, const char *name, int n)
 	return wh_call(behind, PG_GET_COLLATION(), fcinfo->nargs, args, &fcinfo->isnull);
 }
 
-/* The same, where the result is the secret. */
+/* The same; the result is the secret. */
 static Datum
 pass_on_and_show(FunctionCallInfo fcinfo, const char *name, int n)
 {
@@ -96,7 +96,7 @@ pass_on_and_show(FunctionCallInfo fcinfo, const char *name, int n)
 Datum
 webhook_subscribe(PG_FUNCTION_ARGS)
 {
-	/* a URL with a password in it is refused before it is a statement's parameter */
+	/* refuse a URL with a password before it becomes a statement's parameter */
 	if (!PG_ARGISNULL(1))
 		wh_check_url(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	return pass_on_and_show(fcinfo, "subscribe_wrapped", 4);
@@ -123,7 +123,10 @@ webhook_verify(PG_FUNCTION_ARGS)
 	return pass_on(fcinfo, "verify_wrapped", 1);
 }
 
-/* For the functions behind the door: whoever calls one of them past it is refused before it runs a statement. */
+/*
+ * For the functions behind the door: a direct call of one is refused before it runs a
+ * statement.
+ */
 Datum
 webhook_wrapped(PG_FUNCTION_ARGS)
 {
@@ -176,7 +179,7 @@ webhook_check_secret(PG_FUNCTION_ARGS)
  * Rows of both tables
  */
 
-/* The row that a trigger makes of the one that it was called with. */
+/* Return the row that `make` makes of the one that the trigger was called with. */
 static Datum
 before_row(FunctionCallInfo fcinfo, const char *name,
 		   HeapTuple (*make)(FunctionCallInfo fcinfo, const TriggerData *trigger))
@@ -185,7 +188,7 @@ before_row(FunctionCallInfo fcinfo, const char *name,
 	ErrorContextCallback *context = error_context_stack;
 	HeapTuple row;
 
-	/* COPY would add the line that it reads to an error */
+	/* COPY would add the line that it reads, with the secret, to an error */
 	error_context_stack = NULL;
 	row = make(fcinfo, trigger);
 	error_context_stack = context;
@@ -208,14 +211,14 @@ webhook_secret_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(secret_owner(PG_GETARG_INT64(0), PG_GETARG_INT32(1))));
 }
 
-/* The row as it is kept: of a secret that is new, and of one that was kept in clear before there was a key. */
+/* The row as it is stored; for a new secret, and for one stored in clear before there was a key. */
 static HeapTuple
 row_to_keep(FunctionCallInfo fcinfo, Relation relation, HeapTuple row, const char *given,
 			NullableDatum subscription_id, const char *owner)
 {
 	char *secret = wh_given(given);
 
-	/* what is sealed (restored with a dump) or in a file was or will be looked at elsewhere */
+	/* a sealed secret (restored from a dump) was checked before; the worker checks one in a file */
 	if (wh_is_clear(secret))
 	{
 		FmgrInfo function;
@@ -224,7 +227,7 @@ row_to_keep(FunctionCallInfo fcinfo, Relation relation, HeapTuple row, const cha
 
 		fmgr_info(wh_internal_function("profile_of", 1, (Oid[]){INT8OID}), &function);
 		profile = wh_call(&function, InvalidOid, 1, &subscription_id, &isnull);
-		if (!isnull) /* else the foreign key says what is wrong */
+		if (!isnull) /* else the foreign key raises the error */
 			wh_check_secret(DatumGetHeapTupleHeader(profile), secret);
 	}
 	row = wh_with_text(relation, row, "secret", wh_secret_to_keep(owner, secret));
@@ -288,7 +291,7 @@ webhook_credential_owner(PG_FUNCTION_ARGS)
 		cstring_to_text(credential_owner(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)))));
 }
 
-/* Does what is kept mean this value? Not known where its key is gone. */
+/* Does the row store this value? If its key is gone, the answer is no. */
 static bool
 means(const char *owner, const char *kept, const char *value)
 {
@@ -302,7 +305,7 @@ means(const char *owner, const char *kept, const char *value)
 	return same;
 }
 
-/* Another ca or proxy might show credentials to whoever sets it. */
+/* A different ca or proxy might reveal credentials to whoever sets it. */
 static void
 guard(FunctionCallInfo fcinfo, Datum subscription_id, Datum kind)
 {
@@ -336,13 +339,13 @@ before_credential(FunctionCallInfo fcinfo, const TriggerData *trigger)
 	if (old && (DatumGetInt64(wh_column(relation, old, "subscription_id", &isnull)) !=
 					DatumGetInt64(subscription_id) ||
 				strcmp(TextDatumGetCString(wh_column(relation, old, "kind", &isnull)), kind) != 0))
-		old = NULL; /* this row is another one */
+		old = NULL; /* it has become another credential */
 	given = TextDatumGetCString(wh_column(relation, row, "value", &isnull));
 	if (old && !wh_is_clear(given) && wh_unchanged(relation, row, old, "value"))
 		return row;
 	value = wh_given(given);
 	wh_forget(given);
-	/* sealed again: it was checked when it was set, by the rules of that time */
+	/* the same value, sealed again, is not checked: it was when it was set, by the rules then */
 	if (old == NULL || !means(owner, TextDatumGetCString(wh_column(relation, old, "value", &isnull)), value))
 	{
 		if (strcmp(kind, "ca") == 0 || strcmp(kind, "proxy") == 0)
@@ -360,7 +363,10 @@ webhook_before_credential(PG_FUNCTION_ARGS)
 	return before_row(fcinfo, "before_credential", before_credential);
 }
 
-/* One that cannot be opened is not compared (as when a dump is restored before its key file): the worker says so. */
+/*
+ * A credential that cannot be opened is not compared, for example if a dump is restored
+ * before its key file. The worker reports it.
+ */
 Datum
 webhook_check_credential_pair(PG_FUNCTION_ARGS)
 {

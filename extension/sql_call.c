@@ -1,11 +1,10 @@
 /*
  * sql_call.c
- *	  Calling a function of the extension from C, and what its triggers share.
+ *	  Calling the extension's SQL functions from C, and what its triggers share.
  *
- * Functions are called through fmgr, without a statement and hence without
- * anything that could be logged of their arguments. They are found in the
- * catalog by name, in the schema of the function that asks; nobody's grants are
- * asked, as with a trigger. Keeps nothing.
+ * Functions are called through fmgr: without a statement, so that nothing can log their
+ * arguments. They are looked up by name in the schema webhook_internal. Privileges are
+ * not checked, as for a trigger. Keeps nothing.
  */
 #include "sql_call.h"
 

@@ -1,11 +1,11 @@
 /*
  * status.c
- *	  How this database's worker is, for people.
+ *	  The state of this database's worker, for people.
  *
- * Runs in users' backends. What a worker says of itself is in its slot
- * (wake.c); where there is no worker, the reason is looked for from what rules
- * delivery out altogether to what merely takes a moment. Whoever may not read
- * a segment may know how large it is. Keeps nothing.
+ * Runs in users' backends. What a worker reports about itself is in its slot
+ * (worker_slots.c). If there is no worker, the reasons are tried in order: first those
+ * that rule out delivery altogether, last those that only take a moment. A caller who
+ * may not read a segment may still know how large it is. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@ why_never(void)
 	{
 		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
 
-		/* a worker would be in the way of whoever copies it */
+		/* a connected worker would make copying it fail */
 		if (db->datistemplate)
 			why = "this database is a template: events are captured but not delivered";
 		else if (!db->datallowconn)
@@ -53,7 +53,7 @@ why_never(void)
 	return why;
 }
 
-/* Where no worker is attached: the state in one word, and the reason or NULL. */
+/* The state in one word while no worker is attached; and the reason, or NULL. */
 static const char *
 state_without_worker(const WhSlotView *slot, const char **reason)
 {
@@ -111,7 +111,10 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 	if (runs)
 	{
-		state = slot.suspended ? "suspended" : slot.failing ? "failing" : "running";
+		state = slot.suspended  ? "suspended"
+				: slot.failing  ? "failing"
+				: slot.reported ? "running"
+								: "starting";
 		reason = slot.reason[0] ? slot.reason : NULL;
 		values[2] = Int32GetDatum(slot.pid);
 		values[3] = TimestampTzGetDatum(slot.started_at);
@@ -137,7 +140,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	{
 		values[10] = Int64GetDatum(unread.events);
 		nulls[10] = false;
-		/* a clock that was set back makes nobody younger than now */
+		/* not negative, even if the clock was set back */
 		values[11] = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(GetCurrentTimestamp()),
 										 TimestampTzGetDatum(Min(unread.oldest, GetCurrentTimestamp())));
 		nulls[11] = unread.events == 0;

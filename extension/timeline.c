@@ -2,16 +2,16 @@
  * timeline.c
  *	  Is this cluster a promoted standby, or recovered from a backup?
  *
- * Both write a new timeline. A promoted standby goes on as the primary: it
- * delivers. A cluster recovered from a backup, into a staging area or to an
- * earlier point in time, must be suspended until somebody says that it is the one
- * to deliver. PostgreSQL tells them apart by two files in the data directory
- * (standby.signal, recovery.signal), which it removes when recovery has ended;
- * so they are looked at when the library is loaded into the postmaster, and
- * every process inherits the answer. After a further restart only the
- * timeline's history is left, which says whether recovery had a target.
+ * Both write a new timeline. A promoted standby continues as the primary: it delivers. A
+ * cluster recovered from a backup, as a staging system or to an earlier point in time,
+ * must be suspended until somebody confirms that it is the one to deliver. PostgreSQL
+ * distinguishes them by two files in the data directory (standby.signal,
+ * recovery.signal), and removes these when recovery has ended. So we look at them when
+ * the library is loaded into the postmaster, and every process inherits the answer.
+ * After another restart only the timeline's history is left. It says whether recovery
+ * had a target.
  *
- * Keeps nothing but the answer.
+ * Keeps only the answer.
  */
 #include "postgres.h"
 
@@ -26,12 +26,12 @@
 
 PG_FUNCTION_INFO_V1(webhook_timeline);
 
-/* what PostgreSQL writes into a history file for a promotion, or a recovery to the end of the archive */
+/* PostgreSQL writes this to a history file for a promotion or a recovery to the archive's end. */
 #define NO_TARGET "no recovery target specified"
 
 typedef enum Started
 {
-	AS_PRIMARY, /* or nobody has looked */
+	AS_PRIMARY, /* or wh_note_recovery was not called */
 	AS_STANDBY,
 	FROM_BACKUP
 } Started;
@@ -43,7 +43,7 @@ wh_note_recovery(void)
 {
 	struct stat st;
 
-	/* PostgreSQL, too, takes it for a standby where both are there */
+	/* if both exist, it is a standby, as for PostgreSQL */
 	if (stat("standby.signal", &st) == 0)
 		started = AS_STANDBY;
 	else if (stat("recovery.signal", &st) == 0)
@@ -78,7 +78,10 @@ webhook_timeline(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32((int32) wh_timeline());
 }
 
-/* Did every switch from `from` on end without a recovery target? A line: parent timeline, LSN, reason. */
+/*
+ * Did every switch from `from` on happen without a recovery target? A line of the history
+ * has the parent timeline, an LSN and the reason.
+ */
 static const char *
 look_at_history(TimeLineID from, TimeLineID to)
 {

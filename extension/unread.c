@@ -2,13 +2,12 @@
  * unread.c
  *	  How many committed events wait to be read, and since when.
  *
- * Runs in users' backends, for whoever may see the status: it tells numbers, so
- * it asks for no right to the tables. Its cost is bounded whatever the outbox
- * holds: from the newest checkpoint on it walks the index of event_number in each
- * segment, 10,000 rows in all. It is a scan by hand and not a statement, so that no
- * plan can be a worse one, no lock is waited for, and none is kept: somebody who
- * leaves a transaction open after a look at the status must not keep a segment
- * from being emptied. Keeps nothing.
+ * Runs in users' backends, for anyone who may see the status. It reveals only numbers,
+ * so no privilege on the tables is needed. Its cost is limited whatever the outbox holds:
+ * from the newest checkpoint on, it scans the index on event_number of each segment,
+ * 10,000 rows in total. It scans the indexes itself, without a statement. So there is no
+ * bad plan, it waits for no lock, and it keeps none: a transaction left open after a look
+ * at the status must not keep a segment from being emptied. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -31,9 +30,9 @@
 #include "settings.h"
 #include "unread.h"
 
-#define CHECKPOINTS_MAX 1000 /* the newest ones that are looked at */
+#define CHECKPOINTS_MAX 1000 /* only so many of the newest are looked at */
 
-/* A table, and an index by which its rows come in the order of a bigint column. */
+/* A table, and an index that returns its rows in the order of a bigint column. */
 typedef struct Ordered
 {
 	Relation table;
@@ -41,7 +40,7 @@ typedef struct Ordered
 	AttrNumber key;
 } Ordered;
 
-/* Without waiting; NULL: it is gone or locked. Closed with its lock. */
+/* Open without waiting; NULL: it is gone or locked. Close it with its lock. */
 static Relation
 open_at_once(Oid relid)
 {
@@ -55,7 +54,7 @@ open_at_once(Oid relid)
 	return relation;
 }
 
-/* A column's number; 0 where there is none of this name and type: owners alter tables. */
+/* A column's number; 0: no column has this name and type, because owners can alter tables. */
 static AttrNumber
 column(Relation table, const char *name, Oid type)
 {
@@ -112,7 +111,7 @@ ordered_open(Ordered *o, Oid schema, const char *table, const char *key)
 	return o->index != NULL;
 }
 
-/* Raise `hi` to where the newest checkpoints of both kinds are. */
+/* Raise `hi` to the newest checkpoints of both kinds. */
 static bool
 newest_checkpoints(Oid schema, int64 *hi)
 {
@@ -153,7 +152,7 @@ newest_checkpoints(Oid schema, int64 *hi)
 	return true;
 }
 
-/* Count a segment's events with numbers above `hi`; the first of them is looked at in any case. */
+/* Count a segment's events with numbers above `hi`; the first is always looked at. */
 static bool
 count_segment(Oid schema, int segment, int64 hi, WhUnread *out)
 {

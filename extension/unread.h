@@ -1,6 +1,6 @@
 /*
  * unread.h
- *	  Committed events that the worker has not read yet, for who looks at the status.
+ *	  Committed events that the worker has not read yet, for the status.
  */
 #ifndef WEBHOOK_UNREAD_H
 #define WEBHOOK_UNREAD_H
@@ -9,18 +9,18 @@
 
 #include "datatype/timestamp.h"
 
-#define WH_UNREAD_MAX 10000 /* events that are counted */
+#define WH_UNREAD_MAX 10000 /* no more events are counted */
 
 typedef struct WhUnread
 {
-	int64 events;       /* WH_UNREAD_MAX: so many or more */
-	TimestampTz oldest; /* when the oldest was captured; meaningless without events */
+	int64 events;       /* WH_UNREAD_MAX: that many or more */
+	TimestampTz oldest; /* when the oldest was captured; undefined without events */
 } WhUnread;
 
 /*
- * As the current snapshot shows it. `read_to`: read up to there, as the worker
- * says; 0: there is none to ask. False where it is unknown: somebody holds a
- * lock for which a look at the status is no reason to wait, or an index is gone.
+ * Count them under the current snapshot. `read_to`: the worker has read up to there, as
+ * it reports; 0: unknown. False: the count is unknown, because somebody holds a lock (a
+ * look at the status does not wait for one) or an index is missing.
  */
 extern bool wh_unread(int64 read_to, WhUnread *out);
 

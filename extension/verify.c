@@ -1,12 +1,12 @@
 /*
  * verify.c
- *	  Signatures in SQL: the C beneath webhook.verify, and the checks of secrets
+ *	  Signatures in SQL: the C function of webhook.verify, and the checks of secrets
  *	  and of what a profile says about signatures.
  *
- * Run in users' backends. Calls the engine's leaf sign, which is plain C over
- * bytes; what that holds of a key is wiped before each function returns, also
- * by an error. A profile comes as a row of webhook.profile, looked up by the
- * SQL that calls; text goes to the leaf in UTF-8, as it does in the worker.
+ * Runs in users' backends. It calls the engine's sign.h, which is plain C over bytes.
+ * What that holds of a key is wiped before each function returns or raises an error. A
+ * profile comes as a row of webhook.profile, which the calling SQL has looked up. Text
+ * is passed on in UTF-8, as in the worker.
  */
 #include "verify.h"
 
@@ -31,14 +31,14 @@ utf8_of(Datum datum)
 	return pg_server_to_any(string, strlen(string), PG_UTF8);
 }
 
-/* A text argument in UTF-8; NULL where it is null. */
+/* A text argument in UTF-8; NULL: it is null. */
 static char *
 text_arg(FunctionCallInfo fcinfo, int n)
 {
 	return PG_ARGISNULL(n) ? NULL : utf8_of(PG_GETARG_DATUM(n));
 }
 
-/* A text column of a profile; NULL where it is null. */
+/* A text column of a profile; NULL: it is null. */
 static char *
 column(HeapTupleHeader profile, const char *name)
 {
@@ -90,7 +90,10 @@ webhook_check_signing(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* A secret in UTF-8, palloc'd: not every encoding can be converted, and secrets are nearly always ASCII. */
+/*
+ * A secret in UTF-8, palloc'd. ASCII is not converted: not every encoding can be, and
+ * secrets are nearly always ASCII.
+ */
 static char *
 utf8_secret(const char *secret)
 {
@@ -114,7 +117,7 @@ wh_check_secret(HeapTupleHeader profile, const char *secret)
 		refuse_secret(profile, &signing, why);
 }
 
-/* The message as the headers tell of it; false where something that is signed is missing. */
+/* Read the message from the headers; false: something that is signed is missing. */
 static bool
 read_message(FunctionCallInfo fcinfo, const WhSigning *signing, const char *signature, WhMessage *message)
 {
@@ -158,7 +161,7 @@ webhook_signature_matches(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	profile = PG_GETARG_HEAPTUPLEHEADER(0);
 	signing = wh_profile_signing(profile);
-	/* nothing that may raise an error comes between decoding the key and wiping it */
+	/* between decoding the key and wiping it, nothing may raise an error */
 	whole = signature != NULL && read_message(fcinfo, &signing, signature, &message);
 	if (PG_ARGISNULL(1))
 		refuse_secret(profile, &signing, "it is null");

@@ -1,7 +1,7 @@
 /*
  * verify.h
  *	  What a row of webhook.profile says about signatures, for the files that
- *	  check and make secrets.
+ *	  check and generate secrets.
  */
 #ifndef WEBHOOK_VERIFY_H
 #define WEBHOOK_VERIFY_H
@@ -12,10 +12,13 @@
 
 #include "sign.h"
 
-/* What a profile says about signatures; an error where that makes no sense. */
+/* What a profile says about signatures; an error if that is invalid. */
 extern WhSigning wh_profile_signing(HeapTupleHeader profile);
 
-/* An error, which quotes no part of it, where a secret does not have the form that the profile asks for. */
+/*
+ * Raise an error if a secret does not have the form that the profile requires. It quotes
+ * no part of the secret.
+ */
 extern void wh_check_secret(HeapTupleHeader profile, const char *secret);
 
 #endif /* WEBHOOK_VERIFY_H */

@@ -2,9 +2,9 @@
  * webhook.c
  *	  The library's entry: declares settings, shared memory, hooks and the launcher.
  *
- * _PG_init only declares. It runs in the postmaster when the library is in
- * shared_preload_libraries, else in each backend that first uses it; so
- * nothing here may start a thread, open a descriptor or touch libcurl.
+ * _PG_init only declares. It runs in the postmaster if the library is in
+ * shared_preload_libraries, else in each backend at its first use. So nothing here may
+ * start a thread, open a file descriptor or call libcurl.
  */
 #include "postgres.h"
 
@@ -52,7 +52,7 @@ _PG_init(void)
 	wh_note_recovery();
 	previous_shmem_request = shmem_request_hook;
 	shmem_request_hook = request_shmem;
-	/* pg_upgrade's temporary servers must send nothing */
+	/* the temporary servers of pg_upgrade must send nothing */
 	if (IsBinaryUpgrade)
 		return;
 	wh_database_ddl_install();

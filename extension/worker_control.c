@@ -1,9 +1,9 @@
 /*
  * worker_control.c
- *	  What backends may have the worker do: be started, look around, read its
- *	  configuration again.
+ *	  What backends may ask of the worker: to start, to check everything, to read
+ *	  its configuration again.
  *
- * Keeps nothing; what is to happen at commit, wake.c remembers.
+ * Keeps nothing; wake.c remembers what must happen at commit.
  */
 #include "postgres.h"
 
@@ -38,9 +38,9 @@ wh_describe_launcher(BackgroundWorker *launcher)
 }
 
 /*
- * Configuration has changed: send a relcache invalidation of
- * webhook.subscription, which reaches the worker exactly when and only if
- * this transaction commits, and wake it then.
+ * The configuration has changed: send a relcache invalidation of webhook.subscription,
+ * and wake the worker at commit. The invalidation reaches it only if, and as soon as,
+ * this transaction commits.
  */
 static void
 wake_worker(void)
@@ -61,13 +61,13 @@ webhook_config_changed(PG_FUNCTION_ARGS)
 				errdetail("It notifies the worker of changes to its configuration."),
 				errhint("The extension has created its triggers; call no other."));
 	wake_worker();
-	/* a suspended database has no worker that could be told */
+	/* a suspended database has no worker to tell */
 	if (strcmp(RelationGetRelationName(((TriggerData *) fcinfo->context)->tg_relation), "identity") == 0)
 		wh_want_worker_at_commit();
 	return PointerGetDatum(NULL);
 }
 
-/* The same for what has been asked for in webhook.pending: the worker finds it with its subscriptions. */
+/* The same for requests in webhook.pending: the worker reads them with its subscriptions. */
 Datum
 webhook_wake_worker(PG_FUNCTION_ARGS)
 {

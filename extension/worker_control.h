@@ -1,6 +1,7 @@
 /*
  * worker_control.h
- *	  What backends may have the worker do. All but this is called in SQL.
+ *	  What backends may ask of the worker. Everything except this is called from
+ *	  SQL.
  */
 #ifndef WEBHOOK_WORKER_CONTROL_H
 #define WEBHOOK_WORKER_CONTROL_H
@@ -9,7 +10,7 @@
 
 #include "postmaster/bgworker.h"
 
-/* What the launcher is, for whoever registers it: the postmaster, or webhook.start_worker(). */
+/* Describe the launcher, to register it: in the postmaster, or in webhook.start_worker(). */
 extern void wh_describe_launcher(BackgroundWorker *launcher);
 
 #endif /* WEBHOOK_WORKER_CONTROL_H */

@@ -1,17 +1,16 @@
 /*
  * wrap.c
- *	  A secret on its way through SQL: encrypted under a key that only this
- *	  backend has, and only until its transaction ends.
+ *	  A secret on its way through SQL: encrypted with a key that only this backend
+ *	  has, and only until its transaction ends.
  *
- * What a statement gets as a parameter, a constant or a row may be written into
- * the server's log by settings (debug_print_plan) and libraries (auto_explain,
- * pgaudit) that we do not know. So no secret is ever one: the C functions that
- * people call wrap what they are given before any SQL of ours runs, and the
- * triggers of the tables of secrets, which are C too, unwrap it.
+ * Settings (debug_print_plan) and libraries (auto_explain, pgaudit) that we do not
+ * control may log a statement's parameters, constants and rows. So a secret is never one
+ * of these: the C functions that people call wrap it before any SQL of ours runs, and
+ * the triggers of the tables of secrets, which are C too, unwrap it.
  *
- * Owns the key: made when it is first needed in a transaction, wiped when that
- * ends, however it does. Nothing else is kept, so nothing has to be bounded,
- * found again or forgotten; what a log has of a wrapped secret opens nowhere.
+ * Owns the key. It is made when it is first needed in a transaction, and wiped when the
+ * transaction ends, in whatever way. Nothing else is kept, so nothing must be limited,
+ * looked up or freed. A wrapped secret in a log cannot be opened anywhere.
  */
 #include "wrap.h"
 
@@ -20,7 +19,7 @@
 #include "seal.h"
 
 #define WRAPPED "wrapped:"
-#define SEALED "sealed:way:" /* what seal.c makes of a key of that id */
+#define SEALED "sealed:way:" /* how seal.c begins a text, with a key of the id "way" */
 #define OWNER "wrapped"
 
 static WhKeyring ring; /* one key, or none */

@@ -115,6 +115,7 @@ wh_report(void)
 			row->in_flight = c.in_flight;
 			row->catching_up = c.catching_up;
 			strlcpy(row->breaker, breaker_names[c.breaker], sizeof(row->breaker));
+			row->next_probe_at = wh_table_time(wh_timestamp_of(c.next_probe_us));
 			row->delivered = c.delivered;
 			row->failed = c.failed;
 			row->last_success_at = wh_table_time(wh_timestamp_of(c.last_success_us));

@@ -2,17 +2,16 @@
  * event.c
  *	  Making and freeing events and deliveries.
  *
- * The one place that knows how they lie in memory: an event is a single
- * allocation with its strings behind it, shared by its deliveries through a
- * count of references. The store makes events; the engine and the worker let
- * them go. One thread, no locking.
+ * Only this file knows their layout in memory: an event is a single allocation, with its
+ * strings after the struct. Its deliveries share it through a reference count. The store
+ * makes events; the engine and the worker release them. One thread, no locking.
  */
 #include "types.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A string's place behind the struct, with its end written already. */
+/* A string's place after the struct, with its NUL already written. */
 static char *
 place(char **at, size_t len)
 {
@@ -97,7 +96,7 @@ wh_delivery_set_error(WhDelivery *d, const char *text, size_t len)
 	return len == 0 || d->error != NULL;
 }
 
-static size_t bodies = 0; /* bytes of those that deliveries hold */
+static size_t bodies = 0; /* bytes of all bodies that deliveries hold */
 
 void
 wh_delivery_set_body(WhDelivery *d, char *body, size_t len)

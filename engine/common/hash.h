@@ -14,7 +14,7 @@
 
 #define WH_HASH_START UINT64_C(0xcbf29ce484222325)
 
-/* FNV-1a: one more unit, which may be more than a byte to be unlike all bytes; and so many bytes. */
+/* FNV-1a: one more unit (a unit above 255 differs from all bytes); and so many bytes. */
 static inline uint64_t
 wh_hash_unit(uint64_t hash, uint64_t unit)
 {
@@ -31,7 +31,10 @@ wh_hash_bytes(uint64_t hash, const void *bytes, size_t len)
 	return hash;
 }
 
-/* The finalizer of splitmix64: one to one, and every bit goes into every other. So neighbours end up far apart. */
+/*
+ * The finalizer of splitmix64. It maps one to one, and each bit affects all others, so
+ * neighbours end up far apart.
+ */
 static inline uint64_t
 wh_hash_mix(uint64_t x)
 {

@@ -2,7 +2,7 @@
  * json_text.c
  *	  Reading and writing JSON text, without making a tree of it.
  *
- * Used by the leaves template and answer. Owns nothing; see json_text.h.
+ * Owns nothing; see json_text.h.
  */
 #include "json_text.h"
 
@@ -35,7 +35,7 @@ wh_json_inside_string(WhText *text)
 	return true;
 }
 
-/* From an opening quote to behind the closing one; NULL where there is none. */
+/* From an opening quote to the place after the closing one; NULL: there is none. */
 static const char *
 skip_string(const char *p, const char *end)
 {
@@ -49,7 +49,7 @@ skip_string(const char *p, const char *end)
 	return NULL;
 }
 
-/* To behind the value that begins at p; NULL where it does not end. */
+/* The place after the value that begins at p; NULL: it does not end. */
 static const char *
 skip_value(const char *p, const char *end)
 {
@@ -80,7 +80,7 @@ skip_value(const char *p, const char *end)
 	return depth == 0 && p > start ? p : NULL;
 }
 
-/* Begin to walk through an object's members; false where the text is no object. */
+/* Begin to iterate over an object's members; false: the text is no object. */
 bool
 wh_json_members(const char *at, size_t len, WhMembers *members)
 {
@@ -116,7 +116,7 @@ wh_json_next(WhMembers *members, WhMember *member)
 	return true;
 }
 
-/* JSON text as a value: null has its own kind, and so has what is not there. */
+/* JSON text as a value. The kind of null is WH_VALUE_NULL, and so is that of a missing text. */
 WhValue
 wh_json_value(const char *at, size_t len)
 {
@@ -130,7 +130,7 @@ wh_json_value(const char *at, size_t len)
 	return (WhValue){WH_VALUE_JSON, at, len};
 }
 
-/* The member of this name; of several the last one, as jsonb has it. */
+/* The member of this name; of several, the last one, as in jsonb. */
 WhValue
 wh_json_find(WhValue object, const char *key, size_t len)
 {
@@ -206,7 +206,7 @@ utf8(unsigned int c, char out[4])
 	return 4;
 }
 
-/* Decode the escape at *p, and move behind it. Half a surrogate pair is U+FFFD. */
+/* Decode the escape at *p, and move past it. Half a surrogate pair becomes U+FFFD. */
 static size_t
 decode_escape(const char **p, const char *end, char out[4])
 {
@@ -237,12 +237,12 @@ decode_escape(const char **p, const char *end, char out[4])
 	return 1;
 }
 
-/* A string read byte by byte, as it is meant. */
+/* Reads a string byte by byte, decoded. */
 typedef struct Cursor
 {
 	const char *p;
 	const char *end;
-	char held[4]; /* of an escape: bytes not read yet */
+	char held[4]; /* bytes of an escape that are not read yet */
 	size_t n;
 	size_t i;
 } Cursor;
@@ -262,7 +262,7 @@ cursor_next(Cursor *c)
 	return (unsigned char) c->held[c->i++];
 }
 
-/* Compare two strings as they are meant, however they are escaped: by bytes. */
+/* Compare two strings by their decoded bytes, however they are escaped. */
 int
 wh_json_compare(WhText a, WhText b)
 {
@@ -293,7 +293,7 @@ skip_digits(const char *p, const char *end)
 	return p;
 }
 
-/* RFC 8259, section 6; nothing around it. */
+/* Is it a number of RFC 8259, section 6, with nothing around it? */
 bool
 wh_json_is_number(const char *at, size_t len)
 {
@@ -333,7 +333,7 @@ must_escape(unsigned char c)
 	return c < 0x20 || c == '"' || c == '\\';
 }
 
-/* Append text as it stands between the quotes of a JSON string (RFC 8259, section 7). */
+/* Append text, escaped for the inside of a JSON string (RFC 8259, section 7). */
 void
 wh_json_escape(WhBuffer *b, const char *at, size_t len)
 {
@@ -364,7 +364,7 @@ wh_json_escape(WhBuffer *b, const char *at, size_t len)
 	}
 }
 
-/* Append what a string means; `at` is what stands between its quotes. */
+/* Append a decoded string; `at` is the text between its quotes. */
 void
 wh_json_unescape(WhBuffer *b, const char *at, size_t len)
 {

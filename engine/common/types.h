@@ -20,7 +20,7 @@
 #define WH_KEY_MAX 200                      /* bytes of a signing key */
 #define WH_SCHEDULE_MAX 32                  /* intervals of a retry schedule */
 #define WH_TRANSFORM_MAX (32 * 1024 * 1024) /* bytes that transforms make for one request */
-#define WH_INSTANCE_LEN 8                   /* hex digits that tell one database's events from another's */
+#define WH_INSTANCE_LEN 8                   /* hex digits; they distinguish one database's events */
 
 /*
  * One row of webhook.outbox. Immutable once made; shared by all its
@@ -48,9 +48,12 @@ typedef struct WhEvent
 	size_t size;         /* bytes of the whole allocation, for bounding memory */
 } WhEvent;
 
-/* Makes an event with a copy of everything `from` points to; the caller holds one reference. NULL: out of memory. */
+/*
+ * Makes an event with a copy of everything that `from` points to. The caller holds one
+ * reference. NULL: out of memory.
+ */
 extern WhEvent *wh_event_make(const WhEvent *from);
-/* The same with room for JSON of these lengths (0: null), which the caller fills in: it saves a copy. */
+/* The same, with room for JSON of these lengths (0: null). The caller fills it in: no copy. */
 extern WhEvent *wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len,
 							   size_t context_len);
 extern void wh_event_release(WhEvent *event);
@@ -58,10 +61,10 @@ extern void wh_event_release(WhEvent *event);
 /* Where a delivery comes from when it is given to the engine. */
 typedef enum WhPushFrom
 {
-	WH_FROM_LOG,      /* just read from the outbox; no row in pending */
-	WH_FROM_STORED,   /* taken from pending, where it was 'retry' or 'blocked': its lane counts it already */
-	WH_FROM_DEFERRED, /* taken from pending, where it was 'deferred' */
-	WH_FROM_INTERRUPTED, /* read from the outbox again: it may have been in flight when a worker died */
+	WH_FROM_LOG,         /* just read from the outbox; no row in pending */
+	WH_FROM_STORED,      /* from pending, 'retry' or 'blocked' there: its lane counts it already */
+	WH_FROM_DEFERRED,    /* taken from pending, where it was 'deferred' */
+	WH_FROM_INTERRUPTED, /* from the outbox again: a worker may have died while it was in flight */
 } WhPushFrom;
 
 /* Whether the endpoint is worth trying: see breaker.h. */
@@ -81,6 +84,7 @@ typedef struct WhCounts
 	int blocked;      /* lanes that wait for rows of pending */
 	bool catching_up;
 	WhBreakerState breaker;
+	int64_t next_probe_us; /* while the breaker is open: when its next probe is due; else 0 */
 	int64_t delivered;
 	int64_t failed;          /* attempts that failed */
 	int64_t last_success_us; /* 0: never */
@@ -161,9 +165,9 @@ typedef struct WhSubscription
 	int64_t timeout_us;
 	WhRetryPolicy retry;
 	int n_secrets;
-	char *secrets[WH_SECRETS_MAX];             /* as text, the newest first; whoever frees them wipes them */
+	char *secrets[WH_SECRETS_MAX];             /* as text, the newest first; wiped when freed */
 	int64_t secret_expires_us[WH_SECRETS_MAX]; /* until when each signs; 0: for good */
-	int n_headers;                             /* the operator's own request headers, "Name: value" */
+	int n_headers;                             /* the operator's own headers, "Name: value" */
 	char **headers;
 	int n_credentials;
 	WhCredential *credentials;
@@ -306,7 +310,7 @@ typedef struct WhDelivery
 	struct WhDelivery *bound_next; /* the queue's: in its lane */
 
 	WhTransformed transformed;
-	char *body; /* what its subscription's transform has made of the event: see wh_delivery_set_body */
+	char *body; /* what its subscription's transform has made; see wh_delivery_set_body */
 	size_t body_len;
 
 	/* how it ended */
@@ -321,15 +325,15 @@ typedef struct WhDelivery
 	int64_t started_us;
 	int64_t wall_us; /* the same, as people and receivers see it */
 	int64_t duration_us;
-	char *response; /* malloc'd, valid UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
+	char *response; /* malloc'd UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
 	char *error;    /* malloc'd, shorter than WH_ERROR_MAX: see wh_delivery_set_error; NULL: none */
 } WhDelivery;
 
 extern void wh_delivery_free(WhDelivery *d);
 
 /*
- * Keep a copy of an error text, of so many bytes; none of a text that is empty. False without memory:
- * then it has none. Few deliveries have one, so one that waits for its turn holds no room for it.
+ * Keep a copy of an error text of `len` bytes; of an empty text, none. False: out of
+ * memory, and it has none. Few deliveries have one, so there is no room reserved for it.
  */
 extern bool wh_delivery_set_error(WhDelivery *d, const char *text, size_t len);
 
@@ -340,7 +344,7 @@ wh_delivery_error(const WhDelivery *d)
 	return d->error ? d->error : "";
 }
 
-/* Its body is this one from now on, malloc'd, which is freed with it; NULL: none. */
+/* Set its body, which is malloc'd and freed with the delivery; NULL: none. */
 extern void wh_delivery_set_body(WhDelivery *d, char *body, size_t len);
 
 /* Bytes of all the bodies that deliveries of this process hold. */
@@ -374,7 +378,7 @@ wh_list_pop(WhList *list)
 	return d;
 }
 
-/* The next of a batch, in order, beginning with the lead; NULL: there are no more. Of a single delivery, itself alone. */
+/* The one after `d` in the batch of a lead, in order; NULL: there are no more. */
 static inline WhDelivery *
 wh_batch_next(const WhDelivery *lead, const WhDelivery *d)
 {

@@ -3,18 +3,16 @@
  *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and a
  *	  pool of transfers that are reused.
  *
- * All of it runs in one thread. libcurl tells us through callbacks which
- * sockets to watch and when its next timeout is; the sockets are members of one
- * epoll descriptor, which the worker's loop waits on among its other events.
- * Connections, name look-ups and the authorities' certificates are kept by the
- * multi handle and shared by all transfers; easy handles are made for one
- * request each (http_easy.c).
+ * All of it runs in one thread. libcurl's callbacks say which sockets to watch and when
+ * its next timeout is. The sockets are members of one epoll descriptor, and the worker's
+ * loop waits on that among its other events. The multi handle keeps connections, name
+ * look-ups and the authorities' certificates, and all transfers share them. An easy
+ * handle is made for one request (http_easy.c).
  *
- * Rules beneath libcurl: a callback allocates nothing that is not bounded,
- * never calls back into the server, and only notes what it saw (see also
- * http_easy.c). libcurl starts a thread per name look-up; all signals are
- * blocked around calls into it, so that such a thread inherits a full mask and
- * the process's handlers run in the main thread alone.
+ * Rules for code that libcurl calls: a callback allocates nothing without a limit, never
+ * calls back into the server, and only notes what it saw. libcurl starts a thread for
+ * each name look-up. All signals are blocked around calls into libcurl. So such a thread
+ * inherits a full mask, and the process's handlers run only in the main thread.
  */
 #include "http_internal.h"
 
@@ -65,7 +63,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
 	if (known == NULL)
-		curl_multi_assign(http->multi, fd, http); /* any pointer: "we know this one" */
+		curl_multi_assign(http->multi, fd, http); /* any pointer, to mark it as known */
 	return epoll_ctl(http->epoll_fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -1;
 }
 
@@ -132,7 +130,7 @@ failed:
 	return NULL;
 }
 
-/* What must not stay in memory. */
+/* Wipe what must not stay in memory. */
 static void
 forget(WhTransfer *transfer)
 {
@@ -253,7 +251,7 @@ wh_http_release(WhHttp *http, WhTransfer *transfer)
 	free(transfer->response);
 	transfer->response = NULL;
 	forget(transfer);
-	/* a body of unusual size is not kept for the next request */
+	/* do not keep an unusually large buffer for the next request */
 	if (transfer->body.cap > 64 * 1024)
 		wh_buffer_free(&transfer->body);
 	slot->next = http->free_list;
@@ -310,7 +308,7 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	return true;
 }
 
-/* libcurl is done with it: how did it end? */
+/* libcurl has finished the request: how did it end? */
 static void
 finish(WhHttp *http, Slot *slot, CURLcode rc)
 {
@@ -329,7 +327,7 @@ finish(WhHttp *http, Slot *slot, CURLcode rc)
  * Moving on
  */
 
-/* The deadline, from what libcurl last asked for. A clock that was set back does not put it off. */
+/* The deadline, from libcurl's last request. A clock that was set back does not delay it. */
 static void
 look_at_timer(WhHttp *http, int64_t now_us)
 {
@@ -342,10 +340,10 @@ look_at_timer(WhHttp *http, int64_t now_us)
 }
 
 /*
- * Requests that wait for a connection (PIPEWAIT) look again. libcurl 8.14 tells
- * them of a new connection only if it is HTTP/2; of another, they would learn
- * when a request ends: never, at an endpoint that hangs. It has all of them
- * look whenever a handle is removed, whichever that is.
+ * Make requests that wait for a connection (PIPEWAIT) look again. libcurl 8.14 tells them
+ * of a new connection only if that is HTTP/2. Of any other, they would learn only when a
+ * request ends: never, if the endpoint hangs. But libcurl lets all of them look whenever
+ * any handle is removed.
  */
 static void
 wake_waiting(WhHttp *http)
@@ -440,7 +438,7 @@ wh_http_fd(const WhHttp *http)
 int64_t
 wh_http_deadline(const WhHttp *http)
 {
-	/* a timer just set by wh_http_start is looked at by the next run, which is due at once */
+	/* wh_http_start has just set a timer: the next run, due at once, looks at it */
 	return http->timer_changed ? 0 : http->deadline_us;
 }
 

@@ -12,10 +12,10 @@
 struct sockaddr;
 
 #define WH_BODY_MAX (256 * 1024 * 1024)      /* bytes of a request body */
-#define WH_RESPONSE_BODY_MAX (1024 * 1024)   /* bytes of a response body; more is an outcome of its own */
+#define WH_RESPONSE_BODY_MAX (1024 * 1024)   /* bytes of a response body; more is an error */
 #define WH_RESPONSE_HEADER_MAX (64 * 1024)   /* bytes of all response headers */
-#define WH_PRIVATE_MAX (16 * 1024)           /* bytes of a private response; more is an outcome too */
-#define WH_RETRY_AFTER_MAX 64                /* bytes kept of that header; the longest date has 33 */
+#define WH_PRIVATE_MAX (16 * 1024)           /* bytes of a private response; more is an error */
+#define WH_RETRY_AFTER_MAX 64                /* bytes kept of it; the longest date has 33 */
 #define WH_CONNECT_TIMEOUT_US (10 * 1000000) /* or the request's timeout, if that is shorter */
 
 typedef struct WhHttp WhHttp;
@@ -24,7 +24,7 @@ typedef struct WhHttpConfig
 {
 	int max_transfers;   /* requests at once, and connections kept */
 	const char *ca_file; /* NULL or "": the system's; copied */
-	/* is this address allowed? Checked for every new connection, and as text for every reused one */
+	/* is this address allowed? Checked for each new connection; as text, for each reused one */
 	bool (*address_ok)(void *arg, const struct sockaddr *address);
 	bool (*ip_ok)(void *arg, const char *ip);
 	void *arg;
@@ -48,8 +48,11 @@ typedef struct WhTransfer
 	int http_status;
 	char retry_after[WH_RETRY_AFTER_MAX]; /* that header of the response, as it came; "": none */
 	int64_t duration_us;
-	char *response; /* the first WH_RESPONSE_KEPT bytes, made valid UTF-8 without NUL; NULL: none. The caller
-					 * may take it (and set NULL), else it is freed */
+	/*
+	 * The first WH_RESPONSE_KEPT bytes, made valid UTF-8 without NUL; NULL: none. The
+	 * caller may take it (and set NULL), else it is freed.
+	 */
+	char *response;
 	char error[WH_ERROR_MAX];
 } WhTransfer;
 
@@ -60,7 +63,7 @@ extern void wh_http_free(WhHttp *http); /* aborts what is in flight */
 /* Changes the settings for requests started from now on; max_transfers stays. */
 extern bool wh_http_configure(WhHttp *http, const char *ca_file);
 
-/* Sets the most bytes of a body, for requests acquired from now on; at most WH_BODY_MAX, the default. */
+/* Sets the largest body of requests acquired from now on; at most WH_BODY_MAX, the default. */
 extern void wh_http_body_max(WhHttp *http, size_t bytes);
 
 /* An unused transfer with an empty body and no headers; NULL: all are in use. */

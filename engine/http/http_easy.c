@@ -1,10 +1,10 @@
 /*
  * http_easy.c
- *	  The handle of one request: all that libcurl is told of it, and what its
- *	  callbacks note while it is under way.
+ *	  The handle of one request: its settings for libcurl, and what libcurl's
+ *	  callbacks note while it is in flight.
  *
- * A callback allocates nothing that is not bounded, never calls back into the
- * server, and only notes what it saw.
+ * A callback allocates nothing without a limit, never calls back into the server, and
+ * only notes what it saw.
  */
 #include "http_internal.h"
 
@@ -24,7 +24,7 @@
  * Callbacks
  */
 
-/* A new connection: this is the address that would be dialled, whatever the name resolved to before. */
+/* A new connection: check the address that is dialled, whatever the name resolved to before. */
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -39,7 +39,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* Just before a request is written, on new and reused connections alike. */
+/* Runs just before a request is written, on new and on reused connections. */
 static int
 on_prereq(void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
@@ -97,7 +97,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 		wh_http_keep_retry_after(slot, bytes + 12, len - 12);
 	else if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0)
 	{
-		/* a new response: what came before was interim */
+		/* a new response: the one before was interim */
 		slot->transfer.retry_after[0] = '\0';
 		slot->headers_ended = false;
 	}
@@ -108,7 +108,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
  * Settings
  */
 
-/* All settings that are the same for each request. */
+/* The settings that are the same for all requests. */
 static bool
 set_up_easy(Slot *slot)
 {
@@ -117,16 +117,16 @@ set_up_easy(Slot *slot)
 
 	SET(CURLOPT_PRIVATE, (void *) slot);
 	SET(CURLOPT_NOSIGNAL, 1L);
-	/* a name look-up that hangs in its thread is left behind, not waited for */
+	/* do not wait for the thread of a name look-up that hangs */
 	SET(CURLOPT_QUICK_EXIT, 1L);
 	SET(CURLOPT_POST, 1L);
 	SET(CURLOPT_USERAGENT, USER_AGENT);
 	SET(CURLOPT_ERRORBUFFER, slot->message);
-	/* only what we mean to speak, only to whom we mean to speak */
+	/* only our protocols, and only to the host of the URL */
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_NOPROXY, ""); /* nor what the environment says of them */
+	SET(CURLOPT_NOPROXY, ""); /* ignore the environment's settings of proxies */
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
@@ -137,12 +137,12 @@ set_up_easy(Slot *slot)
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	SET(CURLOPT_CAPATH, NULL); /* a directory would be read again for each connection; a file is cached */
-	/* a connection per host where HTTP/2 is offered, HTTP/1.1 with keep-alive where not */
+	SET(CURLOPT_CAPATH, NULL); /* libcurl caches a file, but not a directory */
+	/* one connection to a host that offers HTTP/2; else HTTP/1.1 with keep-alive */
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_TCP_NODELAY, 1L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
-	/* bounded responses */
+	/* responses of limited size */
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, (void *) slot);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
@@ -162,8 +162,8 @@ set_blob(CURL *e, CURLoption option, const char *pem)
 }
 
 /*
- * A connection is used again by requests with the same certificates only:
- * libcurl compares those of the client and of the authorities.
+ * Only requests with the same certificates reuse a connection: libcurl compares those of
+ * the client and of the authorities.
  */
 static bool
 set_up_access(Slot *slot, const WhHttpAccess *access)
@@ -177,16 +177,16 @@ set_up_access(Slot *slot, const WhHttpAccess *access)
 		rc = set_blob(e, CURLOPT_SSLCERT_BLOB, access->client_certificate);
 	if (rc == CURLE_OK && access->client_key)
 		rc = set_blob(e, CURLOPT_SSLKEY_BLOB, access->client_key);
-	SET(CURLOPT_KEYPASSWD, ""); /* an encrypted one fails: nobody is asked at a terminal */
+	SET(CURLOPT_KEYPASSWD, ""); /* an encrypted key fails; nothing asks at a terminal */
 	return rc == CURLE_OK;
 }
 
 /*
- * User and password are a header of ours: libcurl would decode them, and where
- * it cannot, dial the endpoint itself. So it does not know of them, and a tunnel
- * that one password has opened could be used by whoever has another, or none
- * (not all versions compare them even if they do: CVE-2026-3784). Hence such a
- * connection is not kept, and carries one request at a time, which HTTP/2 does not.
+ * We send user and password in a header of our own. libcurl would decode them itself and,
+ * if it cannot, dial the endpoint directly. So libcurl does not know them, and could reuse
+ * a tunnel that one password has opened for a request with another password, or none.
+ * (Not all versions compare passwords even if they know them: CVE-2026-3784.) Hence such a
+ * connection is not kept, and is HTTP/1.1, which carries one request at a time.
  */
 static bool
 set_up_proxy(Slot *slot)
@@ -224,9 +224,9 @@ set_up_request(Slot *slot, const char *url, int64_t timeout_us)
 	CURLcode rc = CURLE_OK;
 
 	/*
-	 * To wait for a connection under way pays where it may turn out to be
-	 * HTTP/2. Without TLS libcurl learns only from the first response that it
-	 * is not, and one that never comes would hold up all others to its host.
+	 * Waiting for a connection that is being opened pays if it may become HTTP/2.
+	 * Without TLS, libcurl learns that it is not from the first response only. If
+	 * that never comes, all other requests to the host would wait.
 	 */
 	SET(CURLOPT_PIPEWAIT, (long) (strncasecmp(url, "https:", 6) == 0));
 	SET(CURLOPT_URL, url);
@@ -239,10 +239,10 @@ set_up_request(Slot *slot, const char *url, int64_t timeout_us)
 }
 
 /*
- * A handle for one request. Not the last request's: libcurl before 8.1.1 keeps
- * a pointer to the last header of a handle's last response, freed when the
- * next request begins, and would use it if the next response began with a
- * folded line with a colon in it. A handle costs 3 us.
+ * Make a handle for one request. It does not reuse the last request's handle. libcurl
+ * before 8.1.1 keeps a pointer to the last header of a handle's last response. That header
+ * is freed when the next request begins, and libcurl would use it if the next response
+ * began with a folded line that contains a colon. A handle costs 3 us.
  */
 bool
 wh_http_easy(Slot *slot, const char *url, int64_t timeout_us, const WhHttpAccess *access)

@@ -23,7 +23,7 @@ typedef struct Slot
 	bool under_way;
 	bool address_refused;
 	bool too_large;
-	bool headers_ended;     /* of the response that is not interim, or else of the last interim one */
+	bool headers_ended;     /* of the final response, or else of the last interim one */
 	size_t received;        /* bytes of body so far */
 	size_t header_received; /* bytes of headers so far */
 	size_t kept;

@@ -3,22 +3,21 @@
  *	  How a request ended: libcurl's result -> outcome, status, error text, and
  *	  as much of the response as the log keeps.
  *
- * Texts that come from outside are made valid UTF-8 here, so that they can go
- * into a database.
+ * Texts from outside are made valid UTF-8 here, so that a database can store them. Owns
+ * nothing.
  */
 #include "http_internal.h"
 
 #include <stdio.h>
 
 /*
- * What OpenSSL found wrong with the certificate: X509_V_ERR_..., whose numbers
- * are part of its ABI. They stand here by value because only sign.c knows
- * OpenSSL.
+ * What OpenSSL found wrong with the certificate: X509_V_ERR_..., whose numbers are part of
+ * its ABI. They are copied, because only the files of engine/secret use OpenSSL.
  */
 enum
 {
 	VERIFY_OK = 0,
-	VERIFY_UNSPECIFIED = 1, /* what libcurl begins with: OpenSSL was not asked, or not yet */
+	VERIFY_UNSPECIFIED = 1, /* libcurl's initial value: OpenSSL has not checked it */
 	VERIFY_NO_ISSUER = 2,
 	VERIFY_NOT_YET_VALID = 9,
 	VERIFY_EXPIRED = 10,
@@ -65,23 +64,23 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 {
 	long connect = 0;
 	curl_off_t pretransfer = 0;   /* 0: nothing could be sent */
-	curl_off_t starttransfer = 0; /* 0: nothing came */
+	curl_off_t starttransfer = 0; /* 0: nothing was received */
 
 	curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
 	curl_easy_getinfo(slot->easy, CURLINFO_STARTTRANSFER_TIME_T, &starttransfer);
-	/* a name may have several addresses: what counts is that none was left to go to */
+	/* a name may have several addresses: it failed because no allowed one was left */
 	if (slot->address_refused && rc != CURLE_OK)
 		return WH_OUT_ADDRESS;
 	if (slot->too_large)
 		return WH_OUT_RESPONSE_TOO_LARGE;
-	/* of a tunnel: the proxy answered, and not with 2xx */
+	/* a tunnel: the proxy did not answer with 2xx */
 	curl_easy_getinfo(slot->easy, CURLINFO_HTTP_CONNECTCODE, &connect);
 	if (rc != CURLE_OK && connect != 0 && connect / 100 != 2)
 		return WH_OUT_PROXY;
 	switch (rc)
 	{
 		case CURLE_OK:
-			/* libcurl does not mind where the connection is closed, once there is a status */
+			/* once there is a status, libcurl accepts a connection closed anywhere */
 			if (!slot->headers_ended || status == 0)
 				return WH_OUT_RESET;
 			return status >= 200 && status <= 299 ? WH_OUT_DELIVERED : WH_OUT_HTTP_ERROR;
@@ -111,15 +110,15 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_WEIRD_SERVER_REPLY:
 		case CURLE_BAD_CONTENT_ENCODING: /* of the transfer: we ask for none */
 			return WH_OUT_RESET;
-		case CURLE_OUT_OF_MEMORY: /* what libcurl also calls a line of more than 100 kB within the headers */
+		case CURLE_OUT_OF_MEMORY: /* libcurl's code also for a header line of more than 100 kB */
 			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESPONSE_TOO_LARGE;
 #if LIBCURL_VERSION_NUM >= 0x080600
-		case CURLE_TOO_LARGE: /* its name since libcurl 8.6 */
+		case CURLE_TOO_LARGE: /* the code for such a line since libcurl 8.6 */
 			return WH_OUT_RESPONSE_TOO_LARGE;
 #endif
-		case CURLE_BAD_FUNCTION_ARGUMENT: /* and this a header without a name */
+		case CURLE_BAD_FUNCTION_ARGUMENT: /* libcurl's code also for a header without a name */
 			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
-		case CURLE_UNSUPPORTED_PROTOCOL: /* that of the URL, or of the answer */
+		case CURLE_UNSUPPORTED_PROTOCOL: /* of the URL, or of the answer */
 			return pretransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		default:
 			return WH_OUT_INTERNAL;
@@ -127,8 +126,8 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 }
 
 /*
- * Copy at most `max` bytes as valid UTF-8 without NUL: what is neither becomes
- * "?", and a character cut at the end is left out. RFC 3629.
+ * Copy at most `max` bytes as valid UTF-8 without NUL. Invalid bytes and NUL become "?"; a
+ * character that is cut at the end is left out. RFC 3629.
  */
 static char *
 clean_text(const char *bytes, size_t len, size_t max)
@@ -154,7 +153,7 @@ clean_text(const char *bytes, size_t len, size_t max)
 		{
 			unsigned char d = (unsigned char) bytes[i + 1];
 
-			/* overlong forms, surrogates, and what lies above U+10FFFF */
+			/* overlong forms, surrogates, and code points above U+10FFFF */
 			if ((c == 0xE0 && d < 0xA0) || (c == 0xED && d > 0x9F) || (c == 0xF0 && d < 0x90) ||
 				(c == 0xF4 && d > 0x8F))
 				good = false;
@@ -194,7 +193,7 @@ describe(const Slot *slot, CURLcode rc, WhTransfer *t)
 				 "the connection was closed during the response headers, or they have no status");
 	else if (t->kind == WH_OUT_HTTP_ERROR)
 		snprintf(t->error, sizeof(t->error), "the endpoint answered with status %d", t->http_status);
-	else if (rc == CURLE_COULDNT_RESOLVE_PROXY) /* libcurl's text may quote all that it was told of it */
+	else if (rc == CURLE_COULDNT_RESOLVE_PROXY) /* libcurl's text may quote the proxy's URL */
 		snprintf(t->error, sizeof(t->error), "the proxy's name does not resolve");
 	else if (rc != CURLE_OK)
 	{
@@ -228,7 +227,7 @@ wh_http_outcome(Slot *slot, CURLcode rc)
 
 	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(slot->easy, CURLINFO_TOTAL_TIME_T, &total);
-	/* of "HTTP/2" over HTTP/1 libcurl takes any number for a status */
+	/* for "HTTP/2" over HTTP/1, libcurl accepts any number as a status */
 	t->http_status = status >= 100 && status <= 999 ? (int) status : 0;
 	t->duration_us = total;
 	t->kind = outcome_of(slot, rc, t->http_status);

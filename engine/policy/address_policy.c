@@ -2,17 +2,17 @@
  * address_policy.c
  *	  Which URLs and addresses may be dialled.
  *
- * Whoever may subscribe could otherwise make the database's host talk to what
- * only that host can reach: itself, its neighbours, the cloud's metadata
- * service (server-side request forgery). It is asked when a subscription or
- * webhook.allowed_networks is set, which gives an early error, and for each
- * address before it is dialled, which is what counts.
+ * Without this, a role that may subscribe could make the database's host talk to what
+ * only that host can reach: itself, its neighbours, the cloud's metadata service
+ * (server-side request forgery). The policy is checked when a subscription or
+ * webhook.allowed_networks is set, which gives an early error. It is checked again for
+ * each address before it is dialled, and that check is the one that protects.
  *
- * One representation: every address is 16 bytes, IPv4 as v4-mapped IPv6, so
- * there is one table, one comparison, and no spelling that slips between two.
+ * There is one representation: every address is 16 bytes, IPv4 as v4-mapped IPv6. So
+ * there is one table and one comparison, and no spelling slips between two.
  *
- * Ownership: a parsed list is the caller's, to be freed with wh_networks_free;
- * nothing here is kept between calls.
+ * Ownership: a parsed list belongs to the caller, who frees it with wh_networks_free.
+ * Nothing is kept between calls.
  */
 #include "address_policy.h"
 
@@ -48,16 +48,16 @@ static const unsigned char nat64_prefix[12] = {0x00, 0x64, 0xff, 0x9b};
 	}
 
 /*
- * What is refused: IANA's special-purpose registries for IPv4 and IPv6
- * (RFC 6890, RFC 8190), also the blocks that those call globally reachable,
- * for none of them holds a webhook's endpoint; multicast; the cloud's own
- * addresses; and whatever of IPv6 is not global unicast. The last rows cover
- * all others outside 2000::/3, which are there to be found by whoever asks.
+ * These are refused: IANA's special-purpose registries for IPv4 and IPv6 (RFC 6890,
+ * RFC 8190), including the blocks that they call globally reachable, because no webhook's
+ * endpoint is in them; multicast; addresses of clouds' own services; and IPv6 that is not
+ * global unicast. The last rows cover all of IPv6 outside 2000::/3. Earlier rows that they
+ * include are listed for readers who look for them.
  */
 static const WhNetwork special[] = {
 	V4(0, 0, 0, 0, 8),        /* this network; 0.0.0.0 dials the host itself. RFC 791, RFC 1122 */
 	V4(10, 0, 0, 0, 8),       /* private. RFC 1918 */
-	V4(100, 64, 0, 0, 10),    /* shared by carriers; 100.100.100.200 is Alibaba's metadata. RFC 6598 */
+	V4(100, 64, 0, 0, 10),    /* carriers' NAT; 100.100.100.200 is Alibaba's metadata. RFC 6598 */
 	V4(127, 0, 0, 0, 8),      /* loopback. RFC 1122 */
 	V4(168, 63, 129, 16, 32), /* Azure's metadata and agent, though a public address. No RFC */
 	V4(169, 254, 0, 0, 16),   /* link-local; 169.254.169.254 is most clouds' metadata. RFC 3927 */
@@ -95,7 +95,7 @@ static const WhNetwork special[] = {
 	V6(0xfec0, 0, 0, 0, 10),         /* site-local, deprecated. RFC 3879 */
 	V6(0xff00, 0, 0, 0, 8),          /* multicast. RFC 4291 */
 
-	V6(0x0000, 0, 0, 0, 3), /* what is left outside 2000::/3, the only global unicast so far. RFC 4291 */
+	V6(0x0000, 0, 0, 0, 3), /* the rest outside 2000::/3, the only global unicast. RFC 4291 */
 	V6(0x4000, 0, 0, 0, 2),
 	V6(0x8000, 0, 0, 0, 1),
 };
@@ -112,7 +112,7 @@ network_holds(const WhNetwork *network, const unsigned char address[ADDRESS_LEN]
 	int whole = network->bits / 8;
 	int rest = network->bits % 8;
 
-	/* a short prefix is one of IPv6, and IPv4 no part of it */
+	/* a prefix this short is IPv6 and does not contain IPv4 */
 	if (network->bits < MAPPED_BITS && is_mapped(address))
 		return false;
 	if (memcmp(network->address, address, (size_t) whole) != 0)
@@ -137,7 +137,7 @@ address_ok(const unsigned char address[ADDRESS_LEN], const WhNetworks *allowed)
 	if (allowed != NULL && any_holds(allowed->items, (size_t) allowed->n, address))
 		return true;
 	memcpy(effective, address, ADDRESS_LEN);
-	/* what is dialled through NAT64 is the IPv4 address within */
+	/* through NAT64, the embedded IPv4 address is dialled */
 	if (memcmp(address, nat64_prefix, sizeof(nat64_prefix)) == 0)
 		memcpy(effective, mapped_prefix, sizeof(mapped_prefix));
 	return !any_holds(special, sizeof(special) / sizeof(special[0]), effective);
@@ -150,7 +150,7 @@ from_v4(const struct in_addr *in, unsigned char address[ADDRESS_LEN])
 	memcpy(address + sizeof(mapped_prefix), in, sizeof(*in));
 }
 
-/* Read `len` characters as an address, IPv4 as four decimal numbers, IPv6 without zone or brackets. */
+/* Read `len` characters as an address: four decimal numbers, or IPv6 without zone and brackets. */
 static bool
 from_text(const char *text, size_t len, unsigned char address[ADDRESS_LEN])
 {
@@ -169,7 +169,7 @@ from_text(const char *text, size_t len, unsigned char address[ADDRESS_LEN])
 	return inet_pton(AF_INET6, copy, address) == 1;
 }
 
-/* Read what resolvers also take for an IPv4 address: octal or hexadecimal numbers, or fewer of them. */
+/* Read what resolvers also take for IPv4: octal or hexadecimal numbers, or fewer than four. */
 static bool
 from_numbers(const char *text, unsigned char address[ADDRESS_LEN])
 {
@@ -186,7 +186,7 @@ wh_target_address_ok(const struct sockaddr *address, const WhNetworks *allowed)
 {
 	unsigned char bytes[ADDRESS_LEN];
 
-	/* copied, not cast: the caller's storage may be aligned for less */
+	/* copied, not cast: the caller's storage may be less strictly aligned */
 	if (address->sa_family == AF_INET)
 	{
 		struct sockaddr_in in;
@@ -253,7 +253,7 @@ parse_network(const char *text, size_t len, WhNetwork *network)
 	return true;
 }
 
-/* Quote `len` bytes of text, as many as there is room for without cutting a UTF-8 character. */
+/* Quote `len` bytes of text, or as many as fit without cutting a UTF-8 character. */
 static void
 quote(const char *text, size_t len, char *out, size_t out_size)
 {
@@ -319,9 +319,9 @@ wh_networks_free(WhNetworks *networks)
 }
 
 /*
- * Printable ASCII only (RFC 3986 has no other), of bearable length. No
- * backslash either, which some parsers take for a slash: what we call the host
- * must be what everybody calls the host.
+ * Is it printable ASCII (RFC 3986 has no other) of acceptable length? A backslash is not
+ * accepted, because some parsers take it for a slash: all parsers must find the same host
+ * in the URL.
  */
 static bool
 plain_text(const char *url)
@@ -336,7 +336,7 @@ plain_text(const char *url)
 	return true;
 }
 
-/* Does a resolver take this last label of a name for a number, and so the name for an address? */
+/* Does a resolver take this last label of a name for a number, and thus the name for an address? */
 static bool
 looks_numeric(const char *label, size_t len)
 {
@@ -356,7 +356,7 @@ host_name_ok(const char *host, bool *local)
 	const char *last;
 	size_t label = 0;
 
-	if (len > 0 && host[len - 1] == '.') /* the root, said aloud */
+	if (len > 0 && host[len - 1] == '.') /* the root, written explicitly */
 		len--;
 	if (len == 0 || len > HOST_MAX)
 		return false;
@@ -378,13 +378,13 @@ host_name_ok(const char *host, bool *local)
 	}
 	len = (size_t) (host + len - last);
 	*local = len == 9 && strncasecmp(last, "localhost", 9) == 0;
-	/* an address by its look, but none that anybody can dial: 256.0.0.1, 1.2.3.4.5, 127.0.0.1. */
+	/* it looks like an address but cannot be dialled: 256.0.0.1, 1.2.3.4.5, 127.0.0.1. */
 	return !looks_numeric(last, len);
 }
 
 /*
- * Check the host as libcurl understood it: IPv6 in brackets, IPv4 normalised.
- * Some spellings are left as they were; which ones, depends on its version.
+ * Check the host as libcurl understands it: IPv6 in brackets, IPv4 normalised. libcurl
+ * leaves some spellings unchanged; which ones depends on its version.
  */
 static WhTarget
 check_host(char *host, const WhNetworks *allowed)
@@ -407,7 +407,7 @@ check_host(char *host, const WhNetworks *allowed)
 	return WH_TARGET_OK;
 }
 
-/* Let libcurl, which will have to dial it, say what host and port the URL means. */
+/* Let libcurl say which host and port the URL means, because libcurl dials them. */
 static WhTarget
 check_parsed(const char *url, const WhNetworks *allowed)
 {
@@ -451,7 +451,7 @@ wh_target_check_url(const char *url, bool allow_http, const WhNetworks *allowed)
 	else
 		return WH_TARGET_SCHEME;
 
-	/* libcurl forgives one slash too few or too many, other parsers find another host then */
+	/* libcurl forgives one slash too few or too many; other parsers then find another host */
 	if (strncmp(rest, "//", 2) != 0 || rest[2] == '/')
 		return WH_TARGET_NO_URL;
 	rest += 2;

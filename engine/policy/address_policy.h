@@ -41,7 +41,7 @@ typedef struct WhNetworks
 typedef enum WhTarget
 {
 	WH_TARGET_OK,
-	WH_TARGET_NO_URL,      /* cannot be parsed, has no proper host or port, too long, not printable ASCII */
+	WH_TARGET_NO_URL,      /* not parsed, no valid host or port, too long, or not printable ASCII */
 	WH_TARGET_SCHEME,      /* neither https nor http */
 	WH_TARGET_HTTP,        /* http, and that is not allowed */
 	WH_TARGET_CREDENTIALS, /* has a user name or a password */

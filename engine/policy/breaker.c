@@ -8,7 +8,7 @@
  *		|					 (or came to nothing)		reset  |   |
  *		'-------------- probe answered ------------------------'---'
  *
- * Owns nothing, keeps nothing but what is in the struct, and knows no clock.
+ * Owns nothing, keeps nothing outside the struct, and reads no clock.
  */
 #include "breaker.h"
 
@@ -34,7 +34,7 @@ breaker_sane(const WhBreaker *b)
 	(void) b;
 }
 
-/* The one place that moves state. */
+/* Only this function changes the state. */
 static void
 move(WhBreaker *b, WhBreakerState to, int64_t probe_at_us)
 {
@@ -49,7 +49,10 @@ move(WhBreaker *b, WhBreakerState to, int64_t probe_at_us)
 	breaker_sane(b);
 }
 
-/* Each failure may ask for time: that of one must not be cut short because another opened the breaker. */
+/*
+ * Each failure may ask for time. What one asks for must not be cut short because
+ * another opened the breaker.
+ */
 static void
 note_asked(WhBreaker *b, int64_t now_us, int64_t asked_us)
 {

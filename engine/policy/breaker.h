@@ -10,8 +10,8 @@
 
 #include "types.h"
 
-#define WH_BREAKER_FAILURES 10                    /* in a row: it opens */
-#define WH_BREAKER_WAIT_US (INT64_C(5) * 1000000) /* until the first probe; doubles with each that fails */
+#define WH_BREAKER_FAILURES 10                          /* in a row: it opens */
+#define WH_BREAKER_WAIT_US (INT64_C(5) * 1000000)       /* before a probe; a failed one doubles it */
 #define WH_BREAKER_WAIT_MAX_US (INT64_C(600) * 1000000) /* except what Retry-After asks for */
 #define WH_BREAKER_ASKED_MAX_US (INT64_C(86400) * 1000000)
 
@@ -21,7 +21,7 @@ typedef struct WhBreaker
 	int failures;         /* while closed: those in a row */
 	int probes;           /* that have failed since it opened */
 	int64_t probe_at_us;  /* while open: when the next one is due */
-	int64_t asked_at_us;  /* the latest time that Retry-After asked for, since it last worked or was probed */
+	int64_t asked_at_us;  /* the latest that Retry-After asked for since a success or probe */
 } WhBreaker;
 
 /*
@@ -43,7 +43,10 @@ extern void wh_breaker_probe(WhBreaker *b);
 /* The probe was not sent and says nothing: half-open -> open, and the next one is due. */
 extern void wh_breaker_probe_unsent(WhBreaker *b, int64_t now_us);
 
-/* The configuration has changed in a way that may have repaired it: closed, as if new. True: it was not closed. */
+/*
+ * The configuration has changed in a way that may have fixed the endpoint: close it, as if
+ * new. True: it was not closed.
+ */
 extern bool wh_breaker_reset(WhBreaker *b);
 
 #endif /* WEBHOOK_BREAKER_H */

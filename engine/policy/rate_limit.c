@@ -3,11 +3,12 @@
  *	  How many requests per second a subscription may start: a token bucket, kept
  *	  as the time when the next start is due.
  *
- * Owns nothing, knows no clock.
+ * Owns nothing and reads no clock.
  *
  * Why the promise of rate_limit.h holds: with an interval I and a slack S, n starts
- * within less than a second need (n - 1) I < 1 s + S; with I = (1 s + S) / r
- * that is n - 1 < r. Nanoseconds, rounded up, so that it holds for every rate.
+ * within less than a second require (n - 1) I < 1 s + S. With I = (1 s + S) / r, that
+ * is n - 1 < r. The interval is in nanoseconds, rounded up, so that this holds for
+ * every rate.
  */
 #include "rate_limit.h"
 
@@ -32,7 +33,7 @@ wh_rate_take(WhRate *r, int64_t now_us)
 
 	if (r->per_second == 0)
 		return;
-	/* what was not used is lost; and a clock that was set back must not keep us waiting for it */
+	/* unused starts are lost; and a clock that was set back must not keep us waiting */
 	if (r->due_ns < now_ns || r->due_ns > now_ns + SLACK_NS + r->interval_ns)
 		r->due_ns = now_ns;
 	r->due_ns += r->interval_ns;

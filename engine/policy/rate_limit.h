@@ -26,7 +26,7 @@ typedef struct WhRate
 	int64_t interval_ns; /* the interval between two */
 } WhRate;
 
-/* Sets the limit, 0: none. After a change one request may start at once, and others at the new pace. */
+/* Sets the limit; 0: none. Then one request may start at once, and others at the new rate. */
 extern void wh_rate_set(WhRate *r, int per_second, int64_t now_us);
 
 /* One starts now. */

@@ -1,16 +1,16 @@
 /*
  * response_rule.c
- *	  What the body of a response says: the rule of a profile by which a 2xx is
- *	  a failure even so.
+ *	  What the body of a response says: the rule by which a profile counts some
+ *	  2xx responses as failures.
  *
- * Owns nothing; json_text.c reads, and bounds are those of the response.
+ * Owns nothing. json_text.c reads the body; its size is limited as responses are.
  */
 #include "response_rule.h"
 
 #include "json_text.h"
 #include "types.h"
 
-/* A member's value in the answer; of several the last. False: it is not there, or not whole. */
+/* A member's value in the answer; of several, the last. False: it is missing or incomplete. */
 static bool
 find(const char *answer, WhText key, WhText *value)
 {
@@ -22,7 +22,7 @@ find(const char *answer, WhText key, WhText *value)
 	if (!wh_json_members(answer, (size_t) (end - answer), &members))
 		return false;
 	while (wh_json_next(&members, &member))
-		/* something must follow: a number at the very end may have been cut */
+		/* something must follow it: a number at the very end may have been cut off */
 		if (wh_json_compare(member.key, key) == 0 && member.value.at + member.value.len < end)
 		{
 			*value = member.value;
@@ -59,7 +59,7 @@ wh_answer_matches(const char *rule, const char *answer)
 	return n > 0;
 }
 
-/* Append one value as text, behind ": " where something stands before it. */
+/* Append one value as text, after ": " if there is text already. */
 static void
 put_value(WhBuffer *text, WhText value)
 {
@@ -80,7 +80,7 @@ wh_answer_text(const char *names, const char *answer, char *out, size_t out_size
 	WhText value;
 	size_t len;
 
-	/* no more than the answer and what joins its members; what fails is left out */
+	/* enough for the answer and what joins its members; on failure there is no text */
 	wh_buffer_init(&text, WH_RESPONSE_KEPT * 4);
 	for (const char *name = names; *name != '\0'; name += len + (name[len] != '\0'))
 	{

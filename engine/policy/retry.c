@@ -2,27 +2,26 @@
  * retry.c
  *	  Outcome, attempt and time -> verdict.
  *
- * The table below is the one place that says what kinds of outcome there are,
- * what each is called in webhook.log and whose fault it is. Owns nothing, keeps
- * nothing, and knows no clock: the same arguments give the same verdict.
+ * Only the table below says which outcomes there are, what each is called in
+ * webhook.log, and whose fault it is. Owns nothing, keeps nothing and reads no clock:
+ * the same arguments give the same verdict.
  */
 #include "retry.h"
 
-#define JITTER 0.1 /* a delay is spread this far to both sides, so that a herd disperses */
+#define JITTER 0.1 /* spreads delays by this fraction to both sides, so that a herd disperses */
 
 #define RETRY_AFTER_MAX_US (INT64_C(24) * 3600 * 1000000)
 
 /*
- * kind, word, class, status (0: not that of one status alone).
+ * kind, word, class, status (0: it is not the outcome of a single status).
  *
- * Errors of transport and statuses that speak of overload say something about
- * the endpoint and count for its breaker. A refused address, an oversized
- * response and our own failures do not: a probe would meet them again. 413 and
- * a body that we do not send can only happen again, so they end the delivery.
- * A transform that takes too long counts for the breaker as well, although it
- * says nothing about the endpoint: it takes the worker's time each time.
- * 410 (RFC 9110: gone, and expected to stay so) ends all of them, for now.
- * People may fix everything else meanwhile, so it is tried again.
+ * Transport errors and statuses that mean overload say something about the endpoint
+ * and count for its breaker. A refused address, an oversized response and our own
+ * failures do not: a probe would meet them again. 413, and a body too large to send,
+ * can only happen again, so they end the delivery. A transform that takes too long
+ * says nothing about the endpoint, but counts for the breaker all the same: it costs
+ * the worker's time at each attempt. 410 (RFC 9110: gone, and likely to stay so)
+ * disables the subscription. People may fix everything else, so it is tried again.
  */
 #define OUTCOMES(ROW)                                                                                        \
 	ROW(WH_OUT_DELIVERED, "delivered", WH_CLASS_DELIVERED, 0)                                                \
@@ -78,7 +77,7 @@ typedef struct OutcomeRow
 
 static const OutcomeRow outcomes[WH_OUT_COUNT] = {OUTCOMES(AS_ROW)};
 
-/* as many rows as kinds, and every kind among them */
+/* there are as many rows as kinds, and each kind is among them */
 _Static_assert((0 OUTCOMES(AS_ONE)) == WH_OUT_COUNT, "an outcome has no row, or two");
 _Static_assert((0 OUTCOMES(AS_BIT)) == (UINT64_C(1) << WH_OUT_COUNT) - 1, "an outcome has no row");
 
@@ -139,7 +138,7 @@ wh_retry_delay(const WhRetryPolicy *policy, int attempts)
 	return policy->delay_us[attempts < n ? attempts - 1 : n - 1];
 }
 
-/* Spread a delay; one too long for the type stays as long as the type allows. */
+/* Spread a delay; it is at most as long as the type allows. */
 static int64_t
 jittered(int64_t delay_us, double rand)
 {
@@ -156,9 +155,9 @@ wh_retry_verdict(const WhRetryPolicy *policy, WhOutcomeKind kind, int attempts, 
 				 int64_t now_us, int64_t retry_after_us, double rand)
 {
 	WhVerdict verdict = {wh_outcome_class(kind), 0};
-	/* a clock set back must not make an attempt older than it is, nor younger than new */
+	/* not negative, even if the clock was set back */
 	int64_t elapsed = now_us > first_us ? now_us - first_us : 0;
-	int64_t left = policy->give_up_us - elapsed; /* as differences, since a sum could overflow */
+	int64_t left = policy->give_up_us - elapsed; /* a difference, because a sum could overflow */
 
 	if (verdict.class == WH_CLASS_DELIVERED || verdict.class == WH_CLASS_ABORTED ||
 		verdict.class == WH_CLASS_GIVE_UP)

@@ -2,9 +2,9 @@
  * retry_after.c
  *	  The header Retry-After: text of an endpoint -> microseconds.
  *
- * The text comes from outside: it is read strictly, and what is not exactly one
- * of the four forms asks for nothing. No locale, no time zone and no C library
- * clock plays a part. Owns nothing.
+ * The text comes from outside, so it is read strictly: what is not exactly one of the
+ * four forms asks for nothing. Locale, time zone and the C library's clock play no
+ * part. Owns nothing.
  */
 #include "retry.h"
 
@@ -12,13 +12,13 @@
 #include <string.h>
 
 #define SECOND INT64_C(1000000)
-#define SECONDS_MAX INT64_C(1000000000) /* larger numbers mean no more than this */
+#define SECONDS_MAX INT64_C(1000000000) /* larger numbers count as this */
 
 /* Days from 1970-01-01 to a day of the Gregorian calendar, for years after 0. */
 static int64_t
 days_to(int year, int month, int day)
 {
-	/* years begin with March here, so that a leap day is the last of its year */
+	/* years begin in March here, so that a leap day is the last day of its year */
 	int y = month > 2 ? year : year - 1;
 	int m = month > 2 ? month - 3 : month + 9;
 
@@ -46,7 +46,7 @@ is_weekday(const char *name, bool whole)
 	return false;
 }
 
-/* A year of two digits is the one of the 50 years behind us or the 50 before us. */
+/* A year of two digits is one of the past 50 years or the next 50. */
 static int
 whole_year(int two_digits, int64_t now_us)
 {
@@ -72,8 +72,8 @@ typedef struct Date
 } Date;
 
 /*
- * The three forms of RFC 9110, 5.6.7. sscanf is lenient about blanks and
- * signs, so what it has read is written out again and must be the same.
+ * The three forms of RFC 9110, 5.6.7. sscanf is lenient about blanks and signs, so
+ * what it has read is written again and must be the same text.
  */
 static bool
 read_date(const char *value, int64_t now_us, Date *d)

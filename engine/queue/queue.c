@@ -3,72 +3,73 @@
  *	  Which delivery goes next: order within a lane, limits of a subscription,
  *	  fairness between subscriptions.
  *
- * A lane holds what must go one after the other: the deliveries of one entity
- * for one subscription (or, by the subscription's ordering, a single delivery
- * or all of them). At most one of a lane is in flight, or several of it that go
- * in order with one request: a batch (queue_batch.c). A subscription keeps
- * its lanes that could start one in a FIFO, and the queue keeps the
- * subscriptions that could start one in a round-robin; so a step costs the
- * same whatever waits. Two things keep a subscription from its turn. One whose
- * rate limit is used up rests until it may start the next. And a subscription
- * may only have as many requests under way as there are places left free (one
- * it may have in any case): so one alone takes half of all places at most, two
- * that hang leave a third to all others, n of them 1 / (n + 1), and this
- * without anybody having to find out who hangs. One that has its share keeps
- * its place in the round-robin; it has f requests under way where f places are
- * free, so a step passes by fewer than (all places / f) such subscriptions.
- * The same holds of the bytes of what is under way (queue_flight.c).
+ * A lane holds deliveries that go one after the other: those of one entity for one
+ * subscription. (By the subscription's ordering, a lane may also be a single
+ * delivery, or all of them.) At most one delivery of a lane is in flight; or
+ * several, in order, with one request: a batch (queue_batch.c). A subscription
+ * keeps its lanes that could start one in a FIFO. The queue keeps the subscriptions
+ * that could start one in a round-robin. So a step costs the same whatever waits.
  *
- * What cannot stay in memory is given back to be kept in webhook.pending:
+ * Two things keep a subscription from its turn. If its rate limit is used up, it
+ * rests until it may start the next. And it may have only as many requests in
+ * flight as there are places left free (one it may always have). So one alone takes
+ * at most half of all places; two that hang leave a third to all others; n of them
+ * leave 1 / (n + 1); and nobody has to find out which ones hang. A subscription that
+ * has its share keeps its place in the round-robin. It then has at least f requests
+ * in flight, where f places are free, so a step passes fewer than (all places / f)
+ * such subscriptions. The same rule holds for the bytes in flight (queue_flight.c).
  *
- *	 retry	 it failed; its lane is blocked until it is delivered or dead
- *	 behind	 its lane is blocked by an earlier one, or its batch is to be sent
- *			 again, whose lead is 'retry'
- *	 deferred	 its subscription is catching up: paused, held by its breaker, full
- *			 and too slow, or with deferred deliveries that must go first
+ * What cannot stay in memory is given back, to be stored in webhook.pending as:
  *
- * Counts keep order across that border. Of a lane: `stored`, its rows in
- * pending that are not 'deferred'; `held`, those of them that are in memory now.
- * Of a subscription: `deferred`, its deferred rows; `fresh`, the deliveries in
- * memory that have no row, being straight from the log. The rules that follow:
+ *	 retry		 it failed; its lane is blocked until it is delivered or dead
+ *	 blocked	 its lane is blocked by an earlier one; or its batch must be sent
+ *				 again, and the batch's lead is 'retry'
+ *	 deferred	 its subscription is catching up: it is paused, held by its breaker,
+ *				 full and too slow, or has deferred deliveries that must go first
  *
- *	 - what may have been lost with a worker is deferred, so that all after it
- *	   queues up behind it;
- *	 - an event just read is deferred while its subscription is catching up,
- *	   else goes behind while its lane has stored rows, else waits here;
- *	 - so deferred rows are always younger than the stored rows of their lane,
- *	   and may enter memory only when all of those are in memory too;
- *	 - deferred rows are fetched only when nothing fresh is left in memory: they
- *	   become stored rows, and a crash defers the fresh ones as lost, which must
- *	   not be older than a stored row of their lane;
- *	 - a lane with stored rows but none in memory either has a row that is due
- *	   by itself or with its batch, or is asked for by wh_queue_lane_to_fetch, but while its
- *	   subscription is paused or held;
- *	 - the rows of a batch that failed come before all others of their lanes,
- *	   which are 'blocked' them: a lane has no more than one such batch, and no
- *	   other row of it is due;
- *	 - while it is held one delivery, or batch, at a time is let in, its oldest row
- *	   or, where it has none, the next event; and only when nothing else of it is
- *	   in memory, so that no earlier one of its lane can be.
+ * Counts keep the order of what is in memory and what is in pending. Of a lane:
+ * `stored`, its rows in pending that are not 'deferred'; `held`, those of them that
+ * are in memory now. Of a subscription: `deferred`, its deferred rows; `fresh`, the
+ * deliveries in memory that have no row, because they come straight from the log.
+ * The rules:
  *
- * What this relies on: whatever has been given back is in pending, and what
- * was delivered is in the log, before rows are fetched; and after a crash no
- * deferred rows are fetched until all that may have been lost has been pushed.
+ *	 - What may have been lost with a worker is deferred, so that everything after
+ *	   it queues up behind it.
+ *	 - An event just read is deferred while its subscription is catching up. Else it
+ *	   is 'blocked' while its lane has stored rows. Else it waits in memory.
+ *	 - So deferred rows are always younger than the stored rows of their lane. They
+ *	   may enter memory only when all of those are in memory too.
+ *	 - Deferred rows are fetched only when nothing fresh is left in memory. Fetching
+ *	   makes them stored rows. A crash would defer the fresh ones, as possibly lost,
+ *	   and a deferred row must not be older than a stored row of its lane.
+ *	 - A lane with stored rows but none in memory either has a row that is due, by
+ *	   itself or with its batch, or wh_queue_lane_to_fetch returns it; except while
+ *	   its subscription is paused or held.
+ *	 - The rows of a batch that failed come before all others of their lanes, which
+ *	   are 'blocked' behind them. So a lane has at most one such batch, and no other
+ *	   row of the lane is due.
+ *	 - While a subscription is held, one delivery or batch at a time is let in: its
+ *	   oldest row or, if it has none, the next event. It is let in only when nothing
+ *	   else of the subscription is in memory, so nothing earlier of its lane can be.
  *
- * Owns the deliveries it holds; nothing in here blocks, does I/O or looks at a
- * clock. How much may be in memory, and what is fetched when there is room, is
- * in queue_room.c; the lists, and the invariants in wh_lane_sane(), are in
- * queue_lanes.c.
+ * This relies on two things. Before rows are fetched, everything given back is in
+ * pending, and everything delivered is in the log. And after a crash, no deferred
+ * rows are fetched until all that may have been lost has been pushed.
+ *
+ * The queue owns the deliveries it holds. Nothing here blocks, does I/O or looks at
+ * a clock. queue_room.c decides how much may be in memory, and what is fetched when
+ * there is room. queue_lanes.c has the lists, and the invariants in wh_lane_sane().
  */
 #include "queue_internal.h"
 
 #include <assert.h>
 
 /*
- * Give back what waits in a lane, as pending must keep it. Where the lane has
- * stored rows, its first delivery stays due (unless it is not the `first`: one
- * is in flight or in a batch that waits, and will say how to go on) and the
- * others stay behind it; else all is deferred.
+ * Give back what waits in a lane, as pending must store it. If the lane has stored
+ * rows, its first delivery is due and the others are blocked behind it. Without
+ * `first` all are blocked: another of the lane is in flight or in a batch that
+ * waits, and its end decides how the lane goes on. If the lane has no stored rows,
+ * all are deferred.
  */
 static void
 give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
@@ -79,7 +80,7 @@ give_back_lane(WhQueue *q, Lane *lane, bool first, WhList *out)
 
 	while ((d = wh_lane_pop(q, lane)) != NULL)
 	{
-		d->attempts--; /* it was counted when it was put here, and has not been made */
+		d->attempts--; /* counted when it was pushed, but never made */
 		d->attempted = false;
 		if (d->stored)
 			lane->held--;
@@ -228,7 +229,7 @@ wh_queue_unsubscribe(WhQueue *q, int64_t id, WhList *given_back)
 		Lane *lane = LINKED(Lane, of_sub, link);
 
 		next = link->next;
-		/* its rows are gone, also those of what is in flight */
+		/* its rows are deleted, also those of deliveries in flight */
 		for (WhDelivery *d = lane->bound; d; d = d->bound_next)
 			if (d->stored)
 			{
@@ -269,7 +270,7 @@ wh_queue_restore_lane(WhQueue *q, int64_t id, uint64_t key, int rows)
 	return true;
 }
 
-/* Something of it waits now that did not before. */
+/* One more delivery of it waits: is it full now? */
 static void
 note_pushed(WhQueue *q, Sub *sub, int64_t now_us)
 {
@@ -289,7 +290,7 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 
 	if (sub == NULL || sub->gone)
 		return WH_PUSH_UNKNOWN;
-	/* what comes while it is held is what it has admitted */
+	/* what is pushed while it is held is what it has admitted */
 	admitted = sub->held && (from == WH_FROM_LOG || sub->queued + sub->in_flight == 0);
 	if (d->batch != 0)
 	{
@@ -333,12 +334,12 @@ wh_queue_push(WhQueue *q, WhDelivery *d, WhPushFrom from, int64_t now_us)
 	else
 	{
 		lane->held++;
-		if (lane->stored < lane->held) /* a row nobody told us of at start */
+		if (lane->stored < lane->held) /* a row that was not restored at start */
 			wh_lane_set_stored(q, lane, lane->held);
 	}
 	if (admitted)
 		sub->admit = ADMIT_ONE;
-	/* counted before it is appended, which looks whether all is sane */
+	/* counted before it is appended, because appending asserts the invariants */
 	d->queued_us = now_us;
 	wh_lane_append(q, lane, d);
 	note_pushed(q, sub, now_us);
@@ -353,10 +354,13 @@ wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us)
 	if (sub == NULL || sub->not_before_us == at_us)
 		return;
 	sub->not_before_us = at_us;
-	wh_sub_wake(q, sub); /* it rests again, until the right time, when it is its turn */
+	wh_sub_wake(q, sub); /* at its next turn it rests again, until the right time */
 }
 
-/* When may it start something, as far as waiting goes? A clock that was set back must not keep it waiting. */
+/*
+ * When may it start something, by its rate limit and by waiting for a larger batch?
+ * A clock that was set back must not keep it waiting.
+ */
 static int64_t
 start_at(const Sub *sub, int64_t now_us)
 {
@@ -364,7 +368,7 @@ start_at(const Sub *sub, int64_t now_us)
 
 	if (waits_for_more(sub))
 	{
-		/* the lane that has been ready for longest; those after it have not waited for more that long */
+		/* the lane that has been ready longest: no lane after it has waited that long */
 		Lane *lane = LINKED(Lane, ready, sub->ready.next);
 		int64_t more_until = lane->waiting.head->queued_us + WH_BATCH_WAIT_US;
 
@@ -374,7 +378,7 @@ start_at(const Sub *sub, int64_t now_us)
 	return at <= now_us + WH_QUEUE_REST_MAX_US ? at : now_us;
 }
 
-/* Its next request, now in flight. */
+/* Start its next request. NULL: there is none. */
 static WhDelivery *
 start(WhQueue *q, Sub *sub)
 {
@@ -392,8 +396,8 @@ start(WhQueue *q, Sub *sub)
 }
 
 /*
- * Those that wait for bytes: the first of each size, if there are enough now.
- * One that is kept from its turn by something else goes back to the others.
+ * Start the first that waits for bytes, of either size, if there are enough now. One
+ * that something else keeps from its turn goes back to the round-robin.
  */
 static WhDelivery *
 next_heavy(WhQueue *q, int64_t now_us, int free)
@@ -447,10 +451,10 @@ wh_queue_next(WhQueue *q, int64_t now_us, int free)
 			continue;
 		}
 		if ((bytes = wh_batch_bytes(q, sub)) == 0)
-			continue; /* a batch whose lane is not free: it comes back when that is */
+			continue; /* a batch that waits for its lanes: it comes back when they are free */
 		flight = wh_flight_may(q, sub, bytes);
 		if (flight == FLIGHT_HAS_ITS_SHARE)
-			link_before(next, link); /* it keeps its turn, too */
+			link_before(next, link); /* it keeps its turn as well */
 		else if (flight == FLIGHT_NO_ROOM || is_linked(&q->heavy[wh_flight_size(q, bytes)]))
 			link_last(&q->heavy[wh_flight_size(q, bytes)], link);
 		else if ((lead = start(q, sub)) != NULL)
@@ -459,7 +463,10 @@ wh_queue_next(WhQueue *q, int64_t now_us, int free)
 	return NULL;
 }
 
-/* One of those that went with a request has ended, as the lead did; the last one of its lane says how that goes on. */
+/*
+ * One delivery of a request has ended, in the same way as the lead. When the last of
+ * its lane has, the lane goes on or is given back.
+ */
 static void
 land(WhQueue *q, Sub *sub, WhDelivery *d, WhList *given_back)
 {

@@ -2,21 +2,19 @@
  * queue_batch.c
  *	  What goes with one request: a single delivery, or a batch of them.
  *
- * A batch has a lead, its delivery with the lowest event id, which holds the
- * others in order. All of them are bound: out of the list of their lane, which
- * starts nothing while one of it is bound. Of a lane several may go with one
- * batch, those that are first, in order.
+ * A batch has a lead: its delivery with the lowest event id. The lead holds the
+ * others, in order. All of them are bound: they are out of their lane's list, and a
+ * lane starts nothing while one of its deliveries is bound. Several deliveries of a
+ * lane may go with one batch: the first ones, in order.
  *
- * A batch comes about when it is started, of what is ready then; all share its
- * verdict. When it has failed it is kept: its rows in pending name their lead,
- * whose row alone is due, and it is sent again as it is, whatever the
- * subscription's batch size has become. Its rows come before all others of
- * their lanes, which are behind them: so there is no more than one batch in a
- * lane, and nothing of the lane is in memory before it. One that has not been
- * tried when it is given back is no batch any more.
+ * A batch is made when it is started, from what is ready then. All its deliveries
+ * share its verdict. A batch that failed is kept: its rows in pending name their
+ * lead, only the lead's row is due, and the same batch is sent again, even if the
+ * subscription's batch size has changed. Its rows come before all others of their
+ * lanes. So a lane has at most one batch, and nothing of the lane is in memory
+ * before it. A batch that is given back before it was tried is no batch any more.
  *
- * The third part of queue.c, whose top tells the rules of order; called by it
- * alone.
+ * The rules of order are at the top of queue.c.
  */
 #include "queue_internal.h"
 
@@ -28,7 +26,7 @@ its_lane(const WhQueue *q, const Sub *sub, const WhDelivery *d)
 	return wh_lane_find(q, sub, d->lane);
 }
 
-/* Lanes come in the order of their first events, more or less, so that most belong at the end. */
+/* Lanes come roughly in the order of their first events, so most deliveries belong at the end. */
 static void
 insert_by_event(WhList *list, WhDelivery *d)
 {
@@ -46,14 +44,14 @@ insert_by_event(WhList *list, WhDelivery *d)
 	list->n++;
 }
 
-/* One that cannot be sent goes by itself: its end is nobody else's. */
+/* One that cannot be sent goes by itself, so that no other shares its verdict. */
 static size_t
 weight(const WhDelivery *d)
 {
 	return d->event->problem ? SIZE_MAX / 2 : d->event->size;
 }
 
-/* Of the lanes that are ready, as many as fit: at least one. It is in flight then. */
+/* Make a batch of as many deliveries of ready lanes as fit, at least one. It is then in flight. */
 WhDelivery *
 wh_batch_gather(WhQueue *q, Sub *sub)
 {
@@ -97,7 +95,7 @@ lanes_are_free(const WhQueue *q, const Sub *sub, const WhDelivery *lead)
 	return true;
 }
 
-/* The same as wh_batch_take and wh_batch_gather would, without taking anything. */
+/* What wh_batch_take or wh_batch_gather would take, without taking it. */
 size_t
 wh_batch_bytes(const WhQueue *q, const Sub *sub)
 {
@@ -122,7 +120,7 @@ wh_batch_bytes(const WhQueue *q, const Sub *sub)
 	return bytes;
 }
 
-/* The first batch that waits, if nothing of its lanes is in flight; it is then. */
+/* Take the first batch that waits, if nothing of its lanes is in flight. It is then in flight. */
 WhDelivery *
 wh_batch_take(WhQueue *q, Sub *sub)
 {
@@ -169,7 +167,7 @@ wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us)
 		wh_lane_bind(lane, d);
 		wh_sub_count_in(q, sub, d);
 		d->queued_us = now_us;
-		if (lane->stored < ++lane->held) /* a row nobody told us of at start */
+		if (lane->stored < ++lane->held) /* a row that was not restored at start */
 			wh_lane_set_stored(q, lane, lane->held);
 		wh_lane_sane(lane);
 	}
@@ -228,7 +226,10 @@ wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead)
 		put_back_singly(q, sub, lead);
 }
 
-/* It no longer waits, and is kept in pending as the batch that it is. Whatever else waited in its lanes has gone before. */
+/*
+ * A batch that waits is stored in pending, as a batch. Whatever else waited in its
+ * lanes was given back before.
+ */
 void
 wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out)
 {

@@ -2,10 +2,9 @@
  * queue_delayed.c
  *	  Subscriptions that may start something, but only later.
  *
- * They are out of the round-robin, in a heap ordered by their time; whoever
- * comes back goes to the end of the round-robin. So one that rests costs
- * nothing while others start, however many rest. Nothing in here decides who
- * rests: see queue.c.
+ * They are out of the round-robin, in a heap ordered by time. One that comes back
+ * goes to the end of the round-robin. So those that rest cost nothing while others
+ * start, however many rest. queue.c decides which of them rest.
  */
 #include "queue_internal.h"
 
@@ -33,7 +32,7 @@ put(WhQueue *q, Sub *sub, int place)
 	sub->rests = place;
 }
 
-/* Put it where it belongs, at this place or beyond: towards the first, or the last. */
+/* Put it where it belongs in the heap, starting from this place: up first, then down. */
 static void
 sift(WhQueue *q, Sub *sub, int place)
 {

@@ -1,19 +1,18 @@
 /*
  * queue_flight.c
- *	  The memory of what is under way: may one more request start?
+ *	  The memory of requests in flight: may one more start?
  *
- * A request takes its events, a body that is about as large, and something for
- * libcurl and TLS. Were it bounded by the number of requests alone, a few
- * hundred of them with large events would be many gigabytes. So their bytes are
- * bounded as well, small and large requests each by themselves: a large one
- * that waits for its turn takes nothing from the small, and however many small
- * ones there are, its turn comes. Of each size one may always go, whatever it
- * takes. Among those of a size the rule is that of places (queue.c): a
- * subscription has no more under way than is left free, so that n that hang
- * leave 1 / (n + 1) of the bytes to all others; and who finds no room waits in
- * a FIFO, which nobody overtakes.
+ * A request takes memory for its events, for a body about as large, and for libcurl
+ * and TLS. If only the number of requests were limited, a few hundred with large
+ * events would take many gigabytes. So their bytes are limited as well, of small
+ * and of large requests separately: a large one that waits for its turn takes
+ * nothing from the small ones, and however many small ones there are, its turn
+ * comes. One request of each size may always go, whatever it takes.
  *
- * Part of queue.c, and called by it alone.
+ * Within a size the rule is that of places (queue.c): a subscription has no more
+ * bytes in flight than are left free, so n that hang leave 1 / (n + 1) of the bytes
+ * to all others. A subscription that finds no room waits in a FIFO, and none
+ * overtakes it.
  */
 #include "queue_internal.h"
 
@@ -53,7 +52,7 @@ wh_flight_may(const WhQueue *q, const Sub *sub, size_t bytes)
 	return counts_for(bytes) <= free ? FLIGHT_MAY : FLIGHT_NO_ROOM;
 }
 
-/* It is in flight. What it counts for is written down: the limits may be others when it ends. */
+/* It is in flight. Note what it was counted as: the limits may have changed when it ends. */
 void
 wh_flight_begin(WhQueue *q, Sub *sub, WhDelivery *lead)
 {

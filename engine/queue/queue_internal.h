@@ -1,27 +1,33 @@
 /*
  * queue_internal.h
- *	  What the parts of the queue share: queue_lanes.c keeps lanes,
- *	  subscriptions and the lists they are in, queue_delayed.c those that may start
- *	  only later; queue.c has the rules of order and turns, queue_batch.c those
- *	  of batches, queue_room.c those of memory, queue_flight.c those of the
- *	  memory of what is under way.
+ *	  What the files of the queue share.
  *
- * For nobody else. The rules, and what the counts mean, are told at the top of
- * queue.c.
+ *	queue_lanes.c	 lanes, subscriptions, and the lists they are in
+ *	queue_delayed.c	 subscriptions that may start only later
+ *	queue.c			 the rules of order and of turns
+ *	queue_batch.c	 the rules of batches
+ *	queue_room.c	 the rules of memory for what waits
+ *	queue_flight.c	 the rules of memory for what is in flight
+ *
+ * Only these files include it. The rules, and what the counts mean, are at the top
+ * of queue.c.
  */
 #ifndef WEBHOOK_QUEUE_INTERNAL_H
 #define WEBHOOK_QUEUE_INTERNAL_H
 
 #include "queue.h"
 
-/* A place in a list, or the list itself: a ring. What is in no list is linked to itself, as an empty list is. */
+/*
+ * A place in a list, or the list itself. A list is a ring. A place in no list is
+ * linked to itself, and so is an empty list.
+ */
 typedef struct Link
 {
 	struct Link *prev;
 	struct Link *next;
 } Link;
 
-/* The thing whose field `field` is this link. */
+/* The struct whose field `field` is this link. */
 #define LINKED(type, field, link) ((type *) ((char *) (link) -offsetof(type, field)))
 
 static inline void
@@ -45,7 +51,7 @@ link_last(Link *list, Link *link)
 	list->prev = link;
 }
 
-/* The same as link_last, for a place within a list. */
+/* Insert before a place in a list. In a ring that is the same as link_last. */
 static inline void
 link_before(Link *next, Link *link)
 {
@@ -60,7 +66,7 @@ link_remove(Link *link)
 	link_init(link);
 }
 
-/* The first of a list, taken out of it; NULL: it is empty. */
+/* Take the first out of a list; NULL: the list is empty. */
 static inline Link *
 link_take(Link *list)
 {
@@ -76,20 +82,20 @@ typedef struct Lane
 {
 	struct Lane *hash_next;
 	Link of_sub; /* in sub->lanes */
-	Link ready;  /* in sub->ready, if it could start one */
+	Link ready;  /* in sub->ready, if a delivery of it could start */
 	Link fetch;  /* in sub->fetch, if rows of it must be fetched */
 	struct Sub *sub;
 	uint64_t key;
 	WhList waiting;    /* in memory, to be started in this order */
-	WhDelivery *bound; /* in flight, or in a batch that waits: by bound_next, in order */
+	WhDelivery *bound; /* in flight, or in a batch that waits; linked by bound_next, in order */
 	WhDelivery *bound_last;
 	int n_bound;
-	int n_in_flight; /* of those, in flight */
+	int n_in_flight; /* those of the bound that are in flight */
 	int stored;
 	int held;
 } Lane;
 
-/* What is under way is counted by its size: the small do not wait for the large. */
+/* Requests in flight are counted by size, so that small ones never wait for large ones. */
 typedef enum Size
 {
 	WH_SMALL,
@@ -101,20 +107,21 @@ typedef enum Size
 typedef enum Admit
 {
 	ADMIT_NONE,
-	ADMIT_NEXT, /* the next event */
+	ADMIT_NEXT, /* the next event read */
 	ADMIT_ONE   /* the one delivery that waits */
 } Admit;
 
 typedef struct Sub
 {
 	struct Sub *hash_next;
-	Link runnable; /* in the queue's lists of the same names; or, instead of the first, in one of `heavy` */
+	/* Its places in the queue's lists. While it waits for bytes, `runnable` is in `heavy`. */
+	Link runnable;
 	Link full;
 	Link deferring;
 	Link fetching;
 	Link lanes; /* all its lanes */
-	Link ready; /* those that could start one: a FIFO */
-	Link fetch; /* those to be fetched: a FIFO */
+	Link ready; /* those of which a delivery could start: a FIFO */
+	Link fetch; /* those with rows to be fetched: a FIFO */
 	int64_t id;
 	void *owner; /* the caller's */
 	bool paused;
@@ -123,22 +130,22 @@ typedef struct Sub
 	bool gone; /* removed, but something of it is still in flight */
 	int max_in_flight;
 	int batch_size;
-	WhList batches;                /* leads of those that were tried and wait to be tried again */
+	WhList batches;                /* leads of batches that were tried and wait to be tried again */
 	int in_flight;                 /* requests */
 	int n_in_flight;               /* deliveries in them */
-	size_t flight_bytes[WH_SIZES]; /* which they count for */
+	size_t flight_bytes[WH_SIZES]; /* that these requests are counted as */
 	int queued;
-	int n_ready;  /* of the queued, those in lanes that could start one */
+	int n_ready;  /* those of the queued that are in a lane of `ready` */
 	size_t bytes; /* of the events that are queued */
-	int fresh;    /* of the queued and those in flight, the ones without a row in pending */
+	int fresh;    /* those of the queued and of those in flight that have no row in pending */
 	int blocked;  /* lanes with stored rows */
 	int64_t deferred;
 	int64_t full_since_us;
-	int64_t not_before_us; /* its rate limit: nothing may be started before */
+	int64_t not_before_us; /* its rate limit: start nothing before this */
 	int64_t rests_until_us;
 	int rests;     /* its place in the queue's heap, from 1; 0: it does not rest */
-	int hungry_at; /* it was said to have enough in memory, until it has no more than that; 0: it was not */
-	bool has_rows; /* in pending, that the queue knows of */
+	int hungry_at; /* it is saturated until it has only so many in memory; 0: it is not */
+	bool has_rows; /* in pending, as far as the queue knows */
 } Sub;
 
 #define SUB_BUCKETS 4096 /* a power of two */
@@ -151,37 +158,36 @@ struct WhQueue
 	size_t n_lane_buckets; /* a power of two */
 	size_t n_lanes;
 	int total;    /* deliveries waiting */
-	size_t bytes; /* of their events; one that several subscriptions want counts for each */
+	size_t bytes; /* of their events; an event counts once for each subscription it waits for */
 	size_t max_bytes;
 	size_t batch_bytes;
 	size_t max_flight_bytes; /* of each size */
 	size_t flight_bytes[WH_SIZES];
-	Link heavy
-		[WH_SIZES]; /* subscriptions that could start one if there were bytes for it: a FIFO of each size */
-	Link runnable;  /* subscriptions that could start one: the round-robin */
-	Link full;      /* those whose queue is full */
-	Link deferring; /* those with deferred rows; some that have none any more */
-	Link fetching;  /* those with lanes that may be fetched; some that no longer have or may */
-	Sub **resting;  /* those that rest: a heap, the first one's time first; room for all subscriptions */
+	Link heavy[WH_SIZES]; /* subscriptions that wait for bytes, by size of next request: FIFOs */
+	Link runnable;        /* subscriptions that could start a request: the round-robin */
+	Link full;            /* those whose queue is full */
+	Link deferring;       /* those with deferred rows; some may have none any more */
+	Link fetching;        /* those with lanes to be fetched; some may have none, or be held */
+	Sub **resting;        /* those that rest: a heap, the earliest first; room for all */
 	int n_resting;
 	int cap_resting;
 	int n_with_rows; /* subscriptions with rows in pending */
-	int n_large;     /* those with WH_FETCH_MAX deliveries waiting, or more */
-	bool hungry;     /* one that had enough has no longer */
+	int n_large;     /* those with at least WH_FETCH_MAX deliveries waiting */
+	bool hungry;     /* one that was saturated is no longer */
 	int64_t total_full_since_us;
 };
 
-/* The entry, or NULL; the new entry, or NULL without memory. */
+/* find: NULL: there is none. make: NULL: out of memory. */
 extern Sub *wh_sub_find(const WhQueue *q, int64_t id);
 extern Sub *wh_sub_make(WhQueue *q, int64_t id);
 extern Lane *wh_lane_find(const WhQueue *q, const Sub *sub, uint64_t key);
 extern Lane *wh_lane_make(WhQueue *q, Sub *sub, uint64_t key);
 
-/* Free it if nothing is left to be remembered of it. */
+/* Free it if nothing about it must be remembered. */
 extern void wh_sub_free_if_idle(WhQueue *q, Sub *sub);
 extern void wh_lane_free_if_idle(WhQueue *q, Lane *lane);
 
-/* May it start something, as far as people and its breaker say? */
+/* May it start something: neither paused nor held, or held with one delivery admitted? */
 static inline bool
 may_start(const Sub *sub)
 {
@@ -195,7 +201,7 @@ may_fetch(const Sub *sub)
 	return !sub->paused && !sub->held;
 }
 
-/* Could it start something, if it was its turn and there was a place? */
+/* Could it start something, if it were its turn and there were a place? */
 static inline bool
 could_start(const Sub *sub)
 {
@@ -203,14 +209,17 @@ could_start(const Sub *sub)
 		   sub->in_flight < sub->max_in_flight;
 }
 
-/* Is it worth waiting a moment for a batch to become larger? What is held gets no more. */
+/*
+ * Is it worth waiting a moment for a larger batch? A subscription that is held gets
+ * no further deliveries.
+ */
 static inline bool
 waits_for_more(const Sub *sub)
 {
 	return sub->n_ready < sub->batch_size && sub->batches.n == 0 && !sub->held;
 }
 
-/* Is it catching up? New events are deferred behind what is deferred already. */
+/* Is it catching up? If so, new events are deferred, behind those that already are. */
 static inline bool
 catching_up(const Sub *sub)
 {
@@ -225,51 +234,51 @@ has_room_for_more(const WhQueue *q)
 	return q->total < WH_QUEUE_TOTAL && q->bytes < q->max_bytes;
 }
 
-/* Put it into the lists it belongs in, if it does and is not there. */
+/* Put it into each list where it belongs and is not yet; leave_ready takes it out. */
 extern void wh_sub_note(WhQueue *q, Sub *sub);
 extern void wh_lane_note_ready(WhQueue *q, Lane *lane);
 extern void wh_lane_leave_ready(Lane *lane);
 extern void wh_lane_note_fetch(WhQueue *q, Lane *lane);
 
-/* One of it goes into a batch or into flight, and comes out again. */
+/* A delivery of the lane is now in flight or in a batch that waits; or no longer. */
 extern void wh_lane_bind(Lane *lane, WhDelivery *d);
 extern void wh_lane_unbind(Lane *lane, WhDelivery *d);
 extern bool wh_lane_has(const Lane *lane, int64_t event_number);
 
-/* Deliveries enter a lane at its end, or come back to its front. */
+/* Deliveries enter a lane at its end; put_back puts one at its front. */
 extern void wh_lane_append(WhQueue *q, Lane *lane, WhDelivery *d);
 extern void wh_lane_put_back(WhQueue *q, Lane *lane, WhDelivery *d);
-/* The same for those of a batch that waits, which are in no lane's list. */
+/* The counts alone, for the deliveries of a batch that waits: they are in no lane's list. */
 extern void wh_sub_count_in(WhQueue *q, Sub *sub, const WhDelivery *d);
 extern void wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d);
-/* The first that waits, NULL if none does. The caller says what becomes of it. */
+/* Take the first that waits; NULL: none does. The caller decides what happens to it. */
 extern WhDelivery *wh_lane_pop(WhQueue *q, Lane *lane);
 
 extern void wh_lane_set_stored(WhQueue *q, Lane *lane, int stored);
 extern void wh_sub_set_deferred(WhQueue *q, Sub *sub, int64_t deferred);
 extern void wh_lane_sane(const Lane *lane); /* asserts the invariants */
 
-/* queue_delayed.c: out of the round-robin until a time; back before it; back whose time has come. */
-extern bool wh_rest_reserve(WhQueue *q); /* room for one subscription more; false without memory */
+/* queue_delayed.c: take a subscription out of the round-robin until a time; put it back early. */
+extern bool wh_rest_reserve(WhQueue *q); /* room for one more subscription; false: out of memory */
 extern void wh_sub_rest(WhQueue *q, Sub *sub, int64_t until_us);
 extern void wh_sub_wake(WhQueue *q, Sub *sub);
 
-/* queue_batch.c: what goes with one request; a batch that waits */
+/* queue_batch.c: make a batch of ready lanes; take one that waits; push one taken from pending */
 extern WhDelivery *wh_batch_gather(WhQueue *q, Sub *sub);
 extern WhDelivery *wh_batch_take(WhQueue *q, Sub *sub);
 extern WhPushed wh_batch_push(WhQueue *q, Sub *sub, WhDelivery *lead, int64_t now_us);
-/* It was in flight, and waits again: as it is if it was kept, else in its lanes. */
+/* It was in flight and waits again: as the same batch if it was kept, else singly in its lanes. */
 extern void wh_batch_put_back(WhQueue *q, Sub *sub, WhDelivery *lead);
 extern void wh_batch_give_back(WhQueue *q, Sub *sub, WhDelivery *lead, WhList *out);
 
-/* What the next request of a subscription would be: the bytes of its events, 0: there is none. */
+/* The bytes of the events of a subscription's next request; 0: there is none. */
 extern size_t wh_batch_bytes(const WhQueue *q, const Sub *sub);
 
-/* queue_flight.c: are there bytes for the next request of a subscription? */
+/* queue_flight.c: are there bytes for a subscription's next request? */
 typedef enum Flight
 {
 	FLIGHT_MAY,
-	FLIGHT_HAS_ITS_SHARE, /* it has as much under way as is left to all others */
+	FLIGHT_HAS_ITS_SHARE, /* it has as many bytes in flight as are left free, or more */
 	FLIGHT_NO_ROOM        /* wait until something has ended */
 } Flight;
 extern Size wh_flight_size(const WhQueue *q, size_t bytes);

@@ -2,10 +2,9 @@
  * queue_lanes.c
  *	  The queue's memory: lanes, subscriptions, and the lists they are in.
  *
- * Lanes and subscriptions are found by hash tables. All lists are rings of
- * links that lie in their members, so that entering and leaving one costs the
- * same wherever in it that happens. Nothing in here decides anything; the
- * rules are in queue.c, the only caller.
+ * Hash tables find lanes and subscriptions. All lists are rings of links inside
+ * their members, so entering and leaving a list costs the same at any place.
+ * Nothing here decides anything; the rules are in queue.c.
  */
 #include "queue_internal.h"
 
@@ -141,7 +140,7 @@ wh_sub_free_if_idle(WhQueue *q, Sub *sub)
 void
 wh_sub_note(WhQueue *q, Sub *sub)
 {
-	/* it rests only so that its batch becomes larger, and that has come about */
+	/* it rests only to get a larger batch, and now has one */
 	if (sub->rests > 0 && sub->rests_until_us > sub->not_before_us && !waits_for_more(sub))
 		wh_sub_wake(q, sub);
 	if (!is_linked(&sub->runnable) && sub->rests == 0 && could_start(sub))
@@ -166,7 +165,7 @@ wh_lane_find(const WhQueue *q, const Sub *sub, uint64_t key)
 	return lane;
 }
 
-/* Double the buckets when lanes outnumber them; where memory fails, chains just grow longer. */
+/* Double the buckets when there are as many lanes. Without memory, chains just become longer. */
 static void
 grow(WhQueue *q)
 {
@@ -292,7 +291,7 @@ wh_lane_bind(Lane *lane, WhDelivery *d)
 	lane->n_bound++;
 }
 
-/* They mostly leave in the order in which they came: the first ones are found at once. */
+/* Deliveries mostly leave in the order in which they came, so the loop ends soon. */
 void
 wh_lane_unbind(Lane *lane, WhDelivery *d)
 {
@@ -358,7 +357,7 @@ wh_sub_count_out(WhQueue *q, Sub *sub, const WhDelivery *d)
 	q->bytes -= d->event->size;
 }
 
-/* One has come to those that wait in a lane. */
+/* One more delivery waits in a lane. */
 static void
 note_one_more(WhQueue *q, Lane *lane, const WhDelivery *d)
 {

@@ -4,19 +4,24 @@
  *	  back, and what is fetched from pending when there is room again.
  *
  * A subscription that is full keeps all others waiting, because reading the log
- * stops; so it is given a moment to make room, and else its queue is deferred.
- * One that is full and rests, its rate limit being used up, is given none: it
- * will not be quicker than that. What is in pending comes back in portions,
- * small enough that those of all subscriptions together leave half of the
- * memory to others: nothing is taken only to be given back. That goes for what
- * is deferred, and for what is due: a subscription that has a portion is saturated,
- * and says by wh_queue_wants_more when it is no longer.
+ * stops. It gets a moment to make room; then its queue is given back. One that is
+ * full and rests because its rate limit is used up gets no moment: it will not
+ * become faster.
+ *
+ * What is in pending comes back in portions. They are so small that those of all
+ * subscriptions together leave half of the memory to others: nothing is fetched
+ * only to be given back. This holds for deferred rows, and for rows that are due: a
+ * subscription that has a portion in memory is saturated, and wh_queue_wants_more
+ * tells when it no longer is.
  *
  * The rules of order are at the top of queue.c.
  */
 #include "queue_internal.h"
 
-/* Subscriptions that are full: wait a little, then give their queue back. False: one is still too full. */
+/*
+ * Give subscriptions that are full a moment, then give their queues back. False: one
+ * is still too full.
+ */
 static bool
 look_at_full(WhQueue *q, int64_t now_us, WhList *given_back)
 {
@@ -41,7 +46,10 @@ look_at_full(WhQueue *q, int64_t now_us, WhList *given_back)
 	return room;
 }
 
-/* All together are too many, or too large, although none is full: the same, for those that have their share of it or more. */
+/*
+ * All together have too many deliveries or bytes, although none is full: the same,
+ * for those that have at least their share.
+ */
 static void
 look_at_total(WhQueue *q, int64_t now_us, WhList *given_back)
 {
@@ -87,7 +95,7 @@ wh_queue_lane_to_fetch(WhQueue *q, int64_t *subscription_id, uint64_t *key)
 			continue;
 		lane = LINKED(Lane, fetch, link_take(&sub->fetch));
 		wh_sub_note(q, sub);
-		if (lane->stored == lane->held) /* all of it has come already, by a probe */
+		if (lane->stored == lane->held) /* all its rows are in memory already, through a probe */
 			continue;
 		*subscription_id = sub->id;
 		*key = lane->key;
@@ -106,7 +114,7 @@ wh_queue_lane_fetch_again(WhQueue *q, int64_t subscription_id, uint64_t key)
 		wh_lane_note_fetch(q, lane);
 }
 
-/* How many rows of one subscription to have in memory: such that those of all leave half of it to others. */
+/* How many rows of one subscription to have in memory. Those of all leave half of it free. */
 static int
 portion(const WhQueue *q)
 {
@@ -120,7 +128,7 @@ portion(const WhQueue *q)
 int64_t
 wh_queue_deferred_to_fetch(WhQueue *q, int *room)
 {
-	/* once round the list at most */
+	/* at most once round the list */
 	for (Link *last = q->deferring.prev, *link = NULL; link != last;)
 	{
 		Sub *sub;

@@ -1,12 +1,12 @@
 /*
  * credential.c
- *	  What endpoints with demands want besides a signature: which kinds of
- *	  credentials there are, and what a good one is.
+ *	  What an endpoint may need besides a signature: the kinds of credentials, and
+ *	  what a valid one is.
  *
- * Owns nothing and keeps nothing. The one file beside those of signatures and
- * sealing that knows OpenSSL: only it can say whether a certificate is one, and
- * whether a key is its key. OpenSSL's own messages are thrown away, for nobody
- * knows what they quote.
+ * Owns nothing and keeps nothing. Besides the files of signatures and sealing, only
+ * this one uses OpenSSL: OpenSSL alone can tell whether a text is a certificate, and
+ * whether a key belongs to it. Its own messages are discarded, because they may quote
+ * anything.
  */
 #include "credential.h"
 
@@ -54,7 +54,7 @@ wh_credential_kind(const char *kind)
  * Text
  */
 
-/* Are all its bytes from `first` on, and not DEL? */
+/* Is each byte at least `first`, and none DEL? */
 static bool
 all_from(const char *text, size_t len, unsigned char first)
 {
@@ -71,14 +71,14 @@ header_wrong(const char *name, const char *value)
 
 	if (len == 0 || len > 100 || strspn(name, NAME_CHARACTERS) != len)
 		return "the text after header: is not a header name of up to 100 letters, digits and hyphens";
-	/* blanks alone libcurl would leave out, name and all */
+	/* libcurl would leave out a header whose value is only blanks */
 	if (strspn(value, " ") == strlen(value) || strlen(value) > 8000 || !all_from(value, strlen(value), ' '))
 		return "the header value must have 1 to 8000 bytes without control characters, not all of them "
 			   "blanks";
 	return NULL;
 }
 
-/* The parts of a proxy's URL, in it. */
+/* The parts of a proxy's URL; they point into it. */
 typedef struct ProxyParts
 {
 	const char *user; /* "user:password", escaped; NULL: none */
@@ -96,7 +96,10 @@ hex(char c)
 	return at ? (int) (at - digits) : -1;
 }
 
-/* What "user:password" means, into `out` of at least its length + 1; false where it cannot be sent. */
+/*
+ * Decode "user:password" of a URL into `out`, of at least its length + 1. False: it
+ * cannot be sent.
+ */
 static bool
 decode_user(const char *text, size_t len, char *out)
 {
@@ -136,7 +139,7 @@ is_port(const char *digits, size_t len)
 	return port >= 1 && port <= 65535;
 }
 
-/* The parts of "http://[user:password@]host:port[/]". */
+/* Find the parts of "http://[user:password@]host:port[/]". NULL, or what is wrong with it. */
 static const char *
 proxy_wrong(const char *value, ProxyParts *parts)
 {
@@ -170,7 +173,7 @@ proxy_wrong(const char *value, ProxyParts *parts)
 			return "in the user and password of a proxy, % is written %25; they must not contain control "
 				   "characters, nor the user a colon";
 	}
-	/* its port has no default that people would agree on */
+	/* the port is required: proxies have no agreed default */
 	at = memchr(parts->host, ']', parts->host_len);
 	at = at ? at + 1 : memchr(parts->host, ':', parts->host_len);
 	if (at == NULL || at == parts->host || at >= end || *at != ':' ||
@@ -226,7 +229,7 @@ wh_proxy_authorization(const char *value, WhBuffer *out)
  * Certificates and keys
  */
 
-/* OpenSSL would ask at the terminal. */
+/* Without this, OpenSSL would ask for a password at the terminal. */
 static int
 no_password(char *buffer, int size, int writing, void *arg)
 {
@@ -248,7 +251,7 @@ read_key(const char *pem)
 	return key;
 }
 
-/* The first certificate of the text; NULL where there is none, or where one of them is damaged. */
+/* The first certificate of the text; NULL: there is none, or one of them is damaged. */
 static X509 *
 read_certificates(const char *pem)
 {
@@ -261,7 +264,7 @@ read_certificates(const char *pem)
 		another = PEM_read_bio_X509(bio, NULL, no_password, NULL);
 		X509_free(another);
 	}
-	/* the text must have come to an end, not to something that cannot be read */
+	/* reading must have stopped at the end, not at something unreadable */
 	if (first && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
 	{
 		X509_free(first);

@@ -1,12 +1,10 @@
 /*
  * seal.c
- *	  Secrets at rest: AES-256-GCM under a key that is kept outside the
- *	  database.
+ *	  Secrets at rest: AES-256-GCM with a key that is kept outside the database.
  *
- * Owns nothing and keeps nothing: keys and secrets are the caller's, and what
- * is copied of them here is wiped before each return. Every seal has a nonce of
- * its own, of random bytes: with a few secrets per key, 96 bits of them do not
- * meet again.
+ * Owns nothing and keeps nothing: keys and secrets belong to the caller, and copies of
+ * them are wiped before each return. Every seal has its own random nonce. A key seals
+ * only a few secrets, so 96 random bits do not repeat.
  */
 #include "seal.h"
 
@@ -31,7 +29,7 @@
  * Key files
  */
 
-/* The 32 bytes of a key; false where the text is anything else. */
+/* The 32 bytes of a key; false: the text is anything else. */
 static bool
 decode_key(const char *text, size_t len, unsigned char key[WH_SEAL_KEY_LEN])
 {
@@ -54,7 +52,7 @@ find_key(const WhKeyring *ring, const char *id, size_t len)
 	return NULL;
 }
 
-/* One line, without its end; NULL or what is wrong with it. */
+/* Read one line, without its end. NULL, or what is wrong with it. */
 static const char *
 parse_line(const char *text, size_t len, WhKeyring *ring)
 {
@@ -167,7 +165,7 @@ wh_seal(const WhKeyring *ring, const char *owner, const char *secret, char *out,
 	return ok;
 }
 
-/* Decrypt a box into `len` bytes; false where it does not prove to be whole and its owner's. */
+/* Decrypt a box into `len` bytes. False: it is damaged or not this owner's. */
 static bool
 decrypt(const WhSealKey *key, const char *owner, const unsigned char *box, size_t len, char *out)
 {
@@ -186,7 +184,10 @@ decrypt(const WhSealKey *key, const char *owner, const unsigned char *box, size_
 	return ok;
 }
 
-/* Bytes that base64 text of this length stands for, -1 where it cannot be such. OpenSSL counts padding as bytes. */
+/*
+ * How many bytes base64 text of this length encodes; -1: it cannot be base64. Counted
+ * here, because OpenSSL counts padding as bytes.
+ */
 static long
 decoded_len(const char *base64, size_t len)
 {

@@ -3,9 +3,8 @@
  *	  The header that carries signatures: written and read as a profile's
  *	  format says.
  *
- * The face of the leaf sign; see sign.h. It keeps nothing between calls and
- * allocates nothing: formats are short texts, read each time, which costs
- * far less than the digest.
+ * It keeps nothing between calls and allocates nothing. Formats are short texts; to
+ * read one each time costs far less than the digest.
  */
 #include "sign_internal.h"
 
@@ -22,7 +21,7 @@ const WhSigning wh_signing_standard = {.algorithm = WH_ALGORITHM_HMAC_SHA256,
 									   .separator = " "};
 
 /*
- * Entries: what stands between separators, of a format or of a header
+ * Entries: the parts between separators, of a format or of a header
  */
 
 typedef struct Entry
@@ -50,7 +49,7 @@ next_entry(const char **rest, const char *separator, Entry *entry)
 	return false;
 }
 
-/* Where in a format's entry is this variable? -1: nowhere. */
+/* Where this variable is in a format's entry; -1: nowhere. */
 static int
 find_variable(const Entry *entry, const char *name)
 {
@@ -69,8 +68,8 @@ find_variable(const Entry *entry, const char *name)
 }
 
 /*
- * Does an entry of a header look as one of the format that holds the variable?
- * Then `value` is what stands in the variable's place.
+ * Does a header's entry match the format's entry that holds the variable? Then `value`
+ * is the text in the variable's place.
  */
 static bool
 match_entry(const Entry *format, const char *name, const Entry *entry, Entry *value)
@@ -107,7 +106,7 @@ format_entry(const WhSigning *signing, const char *name, Entry *found)
  * Reading the description
  */
 
-/* Is every brace in the text that of a variable named? `counts`: how often each is there. */
+/* Does every brace belong to one of these variables? `counts`: how often each occurs. */
 static bool
 variables_known(const char *text, const char *const *names, int *counts, int n)
 {
@@ -126,7 +125,7 @@ variables_known(const char *text, const char *const *names, int *counts, int n)
 	return true;
 }
 
-/* Nothing but what may stand in a header: visible ASCII and blanks. */
+/* Is there nothing except what a header may hold: visible ASCII and blanks? */
 static bool
 is_printable(const char *text)
 {
@@ -136,7 +135,7 @@ is_printable(const char *text)
 	return true;
 }
 
-/* The number of a word among others; -1: it is none of them. */
+/* The index of a word in a list; -1: it is not there. */
 static int
 word(const char *text, const char *const *words, int n)
 {
@@ -228,7 +227,7 @@ wh_signing_parse(const char *algorithm, const char *encoding, const char *secret
  * Signing
  */
 
-/* The signature as text; returns its length, 0 where it could not be made. */
+/* The signature as text; returns its length, 0: it could not be made. */
 static size_t
 sign_once(const WhSigning *signing, const WhKey *key, const WhMessage *message, char out[WH_ENCODED_MAX + 1])
 {
@@ -250,7 +249,7 @@ sign_once(const WhSigning *signing, const WhKey *key, const WhMessage *message, 
 	return 2 * n;
 }
 
-/* Text of a size that is not to be exceeded. */
+/* Text with a limited size. */
 typedef struct Text
 {
 	char *at;
@@ -271,7 +270,7 @@ append(Text *text, const char *bytes, size_t len)
 	text->used += len;
 }
 
-/* An entry of the format, with values for its variables, behind those that are there. */
+/* Append an entry of the format, with values for its variables. */
 static void
 append_entry(Text *text, const WhSigning *signing, const Entry *format, int64_t timestamp,
 			 const char *signature)
@@ -317,7 +316,7 @@ wh_sign(const WhSigning *signing, const WhKey *const *keys, int n_keys, const Wh
 		return false;
 	while (!text.failed && next_entry(&rest, signing->separator, &entry))
 	{
-		/* where there is room for one signature, the oldest key makes it */
+		/* if there is room for one signature, the oldest key makes it */
 		int first = signing->separator[0] != '\0' ? 0 : n_keys - 1;
 		int last = n_keys - 1;
 
@@ -382,7 +381,7 @@ wh_signature_timestamp(const WhSigning *signing, const char *header, int64_t *ti
 				return false;
 			found++;
 		}
-	return found == 1; /* of several, which one would be signed? */
+	return found == 1; /* with several, it would be unknown which one is signed */
 }
 
 static int
@@ -435,7 +434,7 @@ wh_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message, 
 		if (public)
 			found = found ||
 					(decode_signature(signing, &value, raw) && wh_ed25519_verify(signing, key, message, raw));
-		/* compared as text: it has one spelling, and the length is no secret */
+		/* compared as text: a signature has one spelling, and its length is no secret */
 		else
 			found |= value.len == right_len && CRYPTO_memcmp(value.text, right, right_len) == 0;
 	}

@@ -1,16 +1,15 @@
 /*
  * sign.h
- *	  Signatures of requests, as data describes them: how to make one, how to
- *	  check one, and secrets as text.
+ *	  Signatures of requests: how to make one, how to check one, and secrets as
+ *	  text. A profile's columns describe what the signature looks like.
  *
- * All of it runs in one thread: keyed contexts are kept between calls.
+ * All of it runs in one thread, because keyed contexts are kept between calls.
  *
- * sign.c has the header's text, sign_digest.c the arithmetic (HMAC of RFC
- * 2104, SHA of FIPS 180-4, ed25519 of RFC 8032), sign_key.c the secrets.
- * Base64 is that of RFC 4648, section 4, padded, and accepted only as it would
- * be written; hex is in lower case.
+ * sign.c has the header's text; sign_digest.c the arithmetic (HMAC of RFC 2104, SHA of
+ * FIPS 180-4, ed25519 of RFC 8032); sign_key.c the secrets. Base64 is that of RFC 4648,
+ * section 4, padded, and accepted only as we would write it. Hex is in lower case.
  *
- * No reason given by these functions quotes any part of a secret.
+ * No reason that these functions return quotes any part of a secret.
  */
 #ifndef WEBHOOK_SIGN_H
 #define WEBHOOK_SIGN_H
@@ -32,8 +31,8 @@ typedef enum WhAlgorithm
 	WH_ALGORITHM_NONE, /* no signature */
 	WH_ALGORITHM_HMAC_SHA256,
 	WH_ALGORITHM_HMAC_SHA1,
-	WH_ALGORITHM_SHA1,   /* of the content and, behind it, the secret (Xsolla's) */
-	WH_ALGORITHM_ED25519 /* receivers hold the public half only */
+	WH_ALGORITHM_SHA1,   /* of the content followed by the secret (Xsolla's) */
+	WH_ALGORITHM_ED25519 /* receivers hold only the public half */
 } WhAlgorithm;
 
 typedef enum WhEncoding
@@ -44,20 +43,19 @@ typedef enum WhEncoding
 
 typedef enum WhSecretEncoding
 {
-	WH_SECRET_RAW,  /* the key is the secret's text, all of it */
-	WH_SECRET_WHSEC /* base64 after whsec_; with ed25519 after whsk_, or whpk_ for the public half */
+	WH_SECRET_RAW,  /* the key is the secret's whole text */
+	WH_SECRET_WHSEC /* base64 after whsec_; with ed25519 after whsk_, or whpk_ (the public half) */
 } WhSecretEncoding;
 
 /*
- * How requests are signed: the signature columns of a row of webhook.profile.
- * The strings are the caller's and must outlive the struct.
+ * How requests are signed: the signature columns of a row of webhook.profile. The
+ * strings are the caller's and must outlive the struct.
  *
- * `content` is what is signed, text with {id}, {timestamp} and {body}.
- * `format` is the header's value, text with {signature} and perhaps
- * {timestamp}. Where there is a separator, the format is a list divided by
- * it, and the entry with {signature} is repeated for each key; so
- * "t={timestamp},v1={signature}" with "," becomes "t=...,v1=...,v1=...".
- * Without one the header has room for a single signature.
+ * `content` is what is signed: text with {id}, {timestamp} and {body}. `format` is the
+ * header's value: text with {signature} and perhaps {timestamp}. With a separator, the
+ * format is a list, and its entry with {signature} is repeated for each key. So
+ * "t={timestamp},v1={signature}" with "," becomes "t=...,v1=...,v1=...". Without a
+ * separator, the header has room for a single signature.
  */
 typedef struct WhSigning
 {
@@ -69,7 +67,7 @@ typedef struct WhSigning
 	const char *separator; /* "": the header holds one signature */
 } WhSigning;
 
-/* What a signature is about. */
+/* What is signed. */
 typedef struct WhMessage
 {
 	const char *id;
@@ -82,63 +80,67 @@ typedef struct WhMessage
 extern const WhSigning wh_signing_standard;
 
 /*
- * Read the columns, all of them text; separator NULL counts as "". Returns
- * false and a reason (a constant string) where they describe no way to sign;
- * the algorithm is then 'none'. With algorithm 'none' the others are not
- * looked at and may be NULL.
+ * Read the columns, which are all text; a separator of NULL counts as "". False: they
+ * describe no way to sign, `why` is a constant string that says so, and the algorithm
+ * is 'none'. With algorithm 'none' the others are ignored and may be NULL.
  */
 extern bool wh_signing_parse(const char *algorithm, const char *encoding, const char *secret_encoding,
 							 const char *content, const char *format, const char *separator,
 							 WhSigning *signing, const char **why);
 
 /*
- * The value of the signature header. Keys are in order, the newest first. A
- * header with room for one signature only is signed with the *oldest*: while
- * secrets overlap, receivers that have not yet been given the new one must not
- * refuse everything, or the overlap would be of no use to them.
+ * The value of the signature header. Keys are in order, the newest first. If the
+ * header has room for only one signature, the *oldest* key makes it. While secrets
+ * overlap, some receivers do not have the new one yet. They must not refuse
+ * everything, or the overlap would be useless to them.
  *
- * Returns false, with an empty `out`, where there is no key or one is not as
- * wh_secret_decode makes them, OpenSSL or memory fails, or `out` is too small
- * (WH_SIGNATURE_MAX is enough). With algorithm 'none': true, and an empty `out`.
+ * False, with an empty `out`: there is no key, a key is not as wh_secret_decode makes
+ * them, OpenSSL or memory fails, or `out` is too small (WH_SIGNATURE_MAX is enough).
+ * With algorithm 'none' it returns true and an empty `out`.
  */
 extern bool wh_sign(const WhSigning *signing, const WhKey *const *keys, int n_keys, const WhMessage *message,
 					char *out, size_t out_size);
 
 /*
- * True if any signature in the header's value is right; entries that the
- * format does not know are passed over. How long it takes depends on lengths
- * and on what was sent, never on how near a wrong signature was.
+ * True if any signature in the header's value is right. Entries that the format does
+ * not know are skipped. The time it takes depends on lengths and on what was sent,
+ * never on how close a wrong signature was.
  */
 extern bool wh_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message,
 					  const char *header);
 
-/* Does the format hold the timestamp? And which one does this header's value hold; false: none, or several. */
+/*
+ * Does the format hold the timestamp? And the timestamp in this header's value; false:
+ * it holds none, or several.
+ */
 extern bool wh_signature_has_timestamp(const WhSigning *signing);
 extern bool wh_signature_timestamp(const WhSigning *signing, const char *header, int64_t *timestamp);
 
-/* Unix seconds as they would be written: digits, no sign, no blank, no leading zero. */
+/* Read Unix seconds exactly as we write them: digits, no sign, no blank, no leading zero. */
 extern bool wh_timestamp_parse(const char *text, size_t len, int64_t *timestamp);
 
 /*
- * Decode a secret for signing, or for verifying (which a public key whpk_ is
- * enough for). Returns false and a reason (a constant string that quotes no
- * part of the secret) where it is not of the form that is wanted; the key is
- * then empty.
+ * Decode a secret for signing; or for verifying, where a public key whpk_ is enough.
+ * False: it does not have the required form, `why` is a constant string that quotes no
+ * part of it, and the key is empty.
  */
 extern bool wh_secret_decode(const WhSigning *signing, const char *text, WhKey *key, const char **why);
 extern bool wh_verifier_decode(const WhSigning *signing, const char *text, WhKey *key, const char **why);
 
 /*
- * Write whsec_ and the base64 of `len` random bytes (24 to 64), or whsk_ and
- * the base64 of a seed and its public half; the caller brings the random
- * bytes. Return false, with an empty `out`, where the length is another,
- * OpenSSL fails or `out` is too small; WH_SECRET_TEXT_MAX is always enough.
+ * Write whsec_ and the base64 of `len` random bytes (24 to 64); or whsk_ and the base64
+ * of a seed and its public half. The caller supplies the random bytes. False, with an
+ * empty `out`: the length is out of range, OpenSSL fails, or `out` is too small.
+ * WH_SECRET_TEXT_MAX is always enough.
  */
 extern bool wh_secret_encode(const unsigned char *bytes, size_t len, char *out, size_t out_size);
 extern bool wh_secret_encode_ed25519(const unsigned char seed[WH_ED25519_SEED_LEN], char *out,
 									 size_t out_size);
 
-/* Overwrite a key, and what OpenSSL keeps of the last ones used, so that neither is left in freed memory. */
+/*
+ * Overwrite a key, and what OpenSSL keeps of the keys last used, so that neither stays
+ * in freed memory.
+ */
 extern void wh_key_wipe(WhKey *key);
 
 #endif /* WEBHOOK_SIGN_H */

@@ -2,15 +2,14 @@
  * sign_digest.c
  *	  The arithmetic of signatures: HMAC, SHA-1 and ed25519 over what is signed.
  *
- * Part of the leaf sign, called by sign.c. An HMAC is made for nearly every
- * request and must be cheap: the context of a digest is made once and given a
- * new key for each signature, because in OpenSSL 3 it is the look-up of an
- * algorithm, not the hashing, that costs. ed25519 is for few receivers and
- * dear in itself; it keeps nothing.
+ * Nearly every request needs an HMAC, so it must be cheap. In OpenSSL 3 the look-up of
+ * an algorithm costs more than the hashing. So the context of a digest is made once,
+ * and gets a new key for each signature. ed25519 is for few receivers and expensive
+ * in itself; it keeps nothing.
  *
- * Ownership: keys belong to the caller; nothing here keeps a pointer to one.
- * The HMAC contexts hold a schedule of the key last used until the next key
- * replaces it or wh_digest_forget frees it. One thread, hence no lock.
+ * Ownership: keys belong to the caller; nothing here keeps a pointer to one. An HMAC
+ * context holds a schedule of the key last used, until the next key replaces it or
+ * wh_digest_forget frees it. There is one thread, hence no lock.
  */
 #include "sign_internal.h"
 
@@ -34,7 +33,7 @@ wh_digest_forget(void)
 	hmac_sha256 = hmac_sha1 = NULL;
 }
 
-/* The context of a digest, kept in `kept`; NULL where OpenSSL has none to give. */
+/* The context of a digest, kept in `kept`; NULL: OpenSSL has none. */
 static EVP_MAC_CTX *
 hmac_context(EVP_MAC_CTX **kept, const char *name)
 {
@@ -133,7 +132,7 @@ next_piece(Pieces *p, const char **bytes, size_t *len)
 	return true;
 }
 
-/* Short pieces are put together first: a call into OpenSSL costs more than hashing what it brings. */
+/* Short pieces are joined first: a call into OpenSSL costs more than hashing a short piece. */
 static size_t
 hmac(EVP_MAC_CTX *ctx, const WhKey *key, Pieces *p, unsigned char out[WH_DIGEST_MAX])
 {
@@ -180,7 +179,7 @@ sha1_with_secret(const WhKey *key, Pieces *p, unsigned char out[WH_DIGEST_MAX])
 	return ok ? n : 0;
 }
 
-/* ed25519 reads what is signed twice and wants it in one piece. */
+/* ed25519 reads what is signed twice and needs it in one piece. */
 static bool
 in_one_piece(const WhSigning *signing, const WhMessage *message, WhBuffer *out)
 {
@@ -225,7 +224,7 @@ bool
 wh_ed25519_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message,
 				  const unsigned char signature[WH_DIGEST_MAX])
 {
-	/* the public half is all of a public key, and the end of a secret one */
+	/* a public key is only the public half; a secret key ends with it */
 	const size_t both = WH_ED25519_SEED_LEN + WH_ED25519_PUBLIC_LEN;
 	const unsigned char *public = key->len == both ? key->bytes + WH_ED25519_SEED_LEN : key->bytes;
 	EVP_PKEY *pkey = NULL;

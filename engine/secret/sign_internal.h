@@ -16,7 +16,7 @@
 #define WH_DECODED_MAX (WH_BASE64_MAX / 4 * 3)
 #define WH_ENCODED_MAX 128 /* characters of a signature: hex of 64 bytes */
 
-/* Does `text` begin with this variable in braces? Its length with them; 0: no. */
+/* Does `text` begin with this variable in braces? Its length with the braces; 0: no. */
 static inline size_t
 wh_variable(const char *text, const char *name)
 {
@@ -30,18 +30,21 @@ wh_variable(const char *text, const char *name)
 
 #define WH_STAMP_MAX 24 /* int64 as text, with NUL */
 
-/* sign_digest.c: write a timestamp; returns its length. snprintf would cost a tenth of a signature. */
+/*
+ * sign_digest.c: write a timestamp; returns its length. snprintf would cost a tenth of
+ * a signature.
+ */
 extern size_t wh_stamp(int64_t timestamp, char out[WH_STAMP_MAX]);
 
-/* The signature's bytes, and their number; 0: it could not be made. */
+/* Make a signature's bytes; returns their number, 0: it could not be made. */
 extern size_t wh_digest(const WhSigning *signing, const WhKey *key, const WhMessage *message,
 						unsigned char out[WH_DIGEST_MAX]);
 extern bool wh_ed25519_verify(const WhSigning *signing, const WhKey *key, const WhMessage *message,
 							  const unsigned char signature[WH_DIGEST_MAX]);
-/* Free the contexts, and with them what they hold of keys. */
+/* Free the contexts, together with what they hold of keys. */
 extern void wh_digest_forget(void);
 
-/* sign_key.c: the number of bytes that `len` characters of base64 stand for; -1: it is none, or too long. */
+/* sign_key.c: decode `len` characters of base64; returns the bytes, -1: invalid or too long. */
 extern int wh_base64_decode(const char *text, size_t len, unsigned char out[WH_DECODED_MAX]);
 
 #endif /* WEBHOOK_SIGN_INTERNAL_H */

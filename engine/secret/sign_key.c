@@ -2,9 +2,8 @@
  * sign_key.c
  *	  Secrets as text, and the keys they stand for.
  *
- * Part of the leaf sign. Called when subscriptions are read and from SQL,
- * never for a request. Keys belong to the caller; whatever is decoded on the
- * way is scrubbed.
+ * Used when subscriptions are read and from SQL, never for a request. Keys belong to
+ * the caller. Everything else that is decoded is wiped.
  */
 #include "sign_internal.h"
 
@@ -25,14 +24,14 @@ wh_base64_decode(const char *text, size_t len, unsigned char out[WH_DECODED_MAX]
 	n = EVP_DecodeBlock(out, (const unsigned char *) text, (int) len);
 	if (n < 0)
 		return -1;
-	/* it counts padding as bytes */
+	/* OpenSSL counts padding as bytes */
 	for (size_t i = len; i > len - 2 && text[i - 1] == '='; i--)
 		n--;
 
 	/*
-	 * OpenSSL's decoder forgives blanks, missing bits and misplaced padding;
-	 * we do not, since two texts of one secret are one too many. So what it
-	 * read is written again, and must be the same.
+	 * OpenSSL's decoder forgives blanks, missing bits and misplaced padding. We do
+	 * not: a secret must have exactly one text. So what it read is written again
+	 * and must be the same.
 	 */
 	EVP_EncodeBlock((unsigned char *) again, out, n);
 	same = strlen(again) == len && CRYPTO_memcmp(again, text, len) == 0;
@@ -40,7 +39,7 @@ wh_base64_decode(const char *text, size_t len, unsigned char out[WH_DECODED_MAX]
 	return same ? n : -1;
 }
 
-/* The form of a secret: a prefix and so many bytes in base64; what to say where it is not kept. */
+/* The form of a secret: a prefix, and so many bytes in base64; and the reasons if it differs. */
 typedef struct Form
 {
 	const char *prefix;
@@ -67,7 +66,7 @@ static const Form form_whpk = {"whpk_",
 							   "the text after whpk_ is not valid base64",
 							   "it does not encode 32 bytes"};
 
-/* Returns a reason, NULL when it is done. */
+/* Returns NULL, or a reason why the text does not have this form. */
 static const char *
 decode_form(const Form *form, const char *text, WhKey *key)
 {
@@ -135,7 +134,7 @@ decode_ed25519(const char *text, WhKey *key)
 
 	if (why != NULL)
 		return why;
-	/* a secret beside the wrong public half would sign what nobody can verify */
+	/* with the wrong public half, nobody could verify what the secret signs */
 	if (!public_half(key->bytes, public))
 		return "OpenSSL does not accept it as an ed25519 key";
 	if (CRYPTO_memcmp(public, key->bytes + WH_ED25519_SEED_LEN, sizeof(public)) != 0)

@@ -2,9 +2,9 @@
  * template.c
  *	  Compiling a template, and freeing it.
  *
- * The grammar is in template_parse.c and template_text.c; here is what both
- * write to: constant text waits in the pool until an op takes it. Memory that
- * runs out is noticed once, at the end.
+ * The grammar is in template_parse.c and template_text.c. This file has what both write
+ * to: constant text waits in the pool until an op takes it. That memory has run out is
+ * noticed once, at the end.
  */
 #include "template_internal.h"
 
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* More than what any template of WH_TEMPLATE_MAX bytes can compile to. */
+/* More than any template of WH_TEMPLATE_MAX bytes can compile to. */
 #define COMPILED_MAX ((size_t) 64 * WH_TEMPLATE_MAX)
 
 bool
@@ -33,7 +33,7 @@ wh_parser_text(WhParser *ps, const char *at, size_t len)
 	wh_buffer_append(&ps->t->pool, at, len);
 }
 
-/* Make an op that begins with the text that is waiting. */
+/* Make an op that begins with the text that waits. */
 void
 wh_parser_op(WhParser *ps, WhOpKind kind, const WhReference *ref)
 {

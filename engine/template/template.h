@@ -3,14 +3,14 @@
  *	  Templates of profiles: an event in a receiver's own shape.
  *
  * A profile's templates are compiled once and rendered for every attempt.
- * docs/profiles.md is the reference of the language. An envelope is JSON in
- * which a string "$name" stands for a variable's value; a text has {name} in it
- * and makes a header. Whatever the template: an envelope renders to JSON whose
- * objects have no key twice (except what a value brings within itself), a
- * header to text without control characters, and no variable holds a secret.
+ * docs/profiles.md is the reference of the language. An envelope is JSON in which a
+ * string "$name" stands for a variable's value. A text contains {name} and makes a
+ * header. Whatever the template says, an envelope renders to JSON whose objects have no
+ * duplicate keys (except inside a value), a header renders to text without control
+ * characters, and no variable holds a secret.
  *
- * A compiled template is not changed by rendering. All text is UTF-8, and
- * values that are JSON are valid JSON, as PostgreSQL's type json holds it.
+ * Rendering does not change a compiled template. All text is UTF-8. Values that are
+ * JSON are valid JSON, as PostgreSQL's type json holds it.
  */
 #ifndef WEBHOOK_TEMPLATE_H
 #define WEBHOOK_TEMPLATE_H
@@ -33,15 +33,15 @@ typedef enum WhTemplateKind
 /* Why a template does not compile. */
 typedef struct WhTemplateError
 {
-	size_t at;                     /* where, in bytes from the template's beginning */
+	size_t at;                     /* where, in bytes from the template's start */
 	char why[WH_TEMPLATE_WHY_MAX]; /* lower case, no full stop; ASCII whatever the template holds */
 	bool no_memory;                /* the template may be right */
 } WhTemplateError;
 
 /*
- * What variables take their values from. The caller's, all of it; what is
- * NULL is null to a template. `attempt` and `attempt_us` are not asked for by
- * an envelope: a repeat has the same body.
+ * What variables take their values from. All of it belongs to the caller; what is NULL
+ * is null in a template. Envelopes do not use `attempt` and `attempt_us`: a repeated
+ * attempt has the same body.
  */
 typedef struct WhTemplateValues
 {
@@ -59,7 +59,7 @@ typedef enum WhRendered
 {
 	WH_RENDERED,
 	WH_RENDER_ABSENT, /* a text with {name?} whose value is null: leave the header out */
-	WH_RENDER_FAILED  /* past the buffer's limit, or no memory: the buffer is marked failed */
+	WH_RENDER_FAILED  /* over the buffer's limit, or out of memory: the buffer is marked failed */
 } WhRendered;
 
 /* Compile `len` bytes. NULL: `error` says where and why. Freed with wh_template_free. */
@@ -67,11 +67,14 @@ extern WhTemplate *wh_template_compile(WhTemplateKind kind, const char *text, si
 									   WhTemplateError *error);
 extern void wh_template_free(WhTemplate *t);
 
-/* Append to `out`. Unless it returns WH_RENDERED, `out` is as long as it was. */
+/* Append to `out`. Unless it returns WH_RENDERED, `out` keeps its length. */
 extern WhRendered wh_template_render(const WhTemplate *t, const WhTemplateValues *values, WhBuffer *out)
 	__attribute__((warn_unused_result));
 
-/* The i-th variable's name, and in which kinds of template it may stand (bits 1 << kind). NULL: no more. */
+/*
+ * The i-th variable's name, and the kinds of template that may use it (bits 1 << kind).
+ * NULL: no more.
+ */
 extern const char *wh_template_variable(size_t i, unsigned int *kinds);
 
 #endif /* WEBHOOK_TEMPLATE_H */

@@ -2,21 +2,20 @@
  * template_parse.c
  *	  An envelope's JSON -> the ops of a template.
  *
- * A recursive descent over the JSON grammar, no deeper than WH_TEMPLATE_DEPTH:
- * constant text is copied to the pool without whitespace, and each reference
- * becomes an op. The keys of the objects that are open lie on one stack, so
- * that a key that stands twice is found when its object ends. The first error
- * ends it.
+ * A recursive descent over the JSON grammar, at most WH_TEMPLATE_DEPTH deep. Constant
+ * text is copied to the pool without whitespace, and each reference becomes an op. The
+ * keys of the open objects are on one stack; a duplicate key is found when its object
+ * ends. Parsing stops at the first error.
  */
 #include "template_internal.h"
 
 #include <stdlib.h>
 
-/* What is known of the object or array being written: is there anything in it yet? */
+/* Does the object or array that is being written contain anything yet? */
 typedef enum Filled
 {
 	NOTHING_YET,
-	PERHAPS, /* it depends on values */
+	PERHAPS, /* depends on values */
 	SOMETHING
 } Filled;
 
@@ -47,7 +46,7 @@ at_char(const WhParser *ps, char c)
 	return ps->p < ps->end && *ps->p == c;
 }
 
-/* Expect `c` after whitespace, and move behind it and the whitespace that follows. */
+/* Expect `c` after whitespace, and move past it and the whitespace that follows. */
 static bool
 expect(WhParser *ps, char c, const char *what)
 {
@@ -82,7 +81,7 @@ parse_escape(WhParser *ps)
 	return wh_refuse(ps, at, "not JSON: unknown escape in a string");
 }
 
-/* The string at ps->p, which is a quote; what stands between the quotes. */
+/* The string at ps->p, which is a quote; `string` is the text between the quotes. */
 static bool
 parse_string(WhParser *ps, WhText *string)
 {
@@ -123,7 +122,7 @@ parse_word(WhParser *ps)
 	return true;
 }
 
-/* Begin what stands next in its object or array: the comma, if there must be one, and the key. */
+/* Begin the next item of an object or array: the comma, if one is needed, and the key. */
 static void
 begin_item(WhParser *ps, const Container *in, const WhText *key)
 {
@@ -142,7 +141,7 @@ begin_item(WhParser *ps, const Container *in, const WhText *key)
 	}
 }
 
-/* The string at ps->p, where it begins with one "$". */
+/* The value is a string that begins with a single "$". */
 static bool
 parse_variable(WhParser *ps, Container *in, const WhText *key, const WhText *string)
 {
@@ -210,7 +209,7 @@ parse_member(WhParser *ps, Container *in)
 	return parse_item(ps, in, &key);
 }
 
-/* By what keys mean, then by where they stand. */
+/* By the meaning of keys, then by their place. */
 static int
 compare_keys(const void *a, const void *b)
 {
@@ -221,7 +220,7 @@ compare_keys(const void *a, const void *b)
 	return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
 }
 
-/* An object ends: none of its keys may stand twice, and its spread must know them. */
+/* An object ends: it may have no duplicate key, and its spread gets the list of its keys. */
 static bool
 end_keys(WhParser *ps, const Container *in)
 {
@@ -254,7 +253,7 @@ end_keys(WhParser *ps, const Container *in)
 	return true;
 }
 
-/* Is the member at ps->p "?": null? Moves behind it and its comma. */
+/* Is the member at ps->p "?": null? If so, moves past it and its comma. */
 static bool
 parse_question(WhParser *ps, bool *null_when_empty)
 {
@@ -327,7 +326,7 @@ parse_array(WhParser *ps)
 	return expect(ps, ']', "a comma or closing bracket");
 }
 
-/* A value, in an object under its key, in an array, or the whole envelope. */
+/* A value: of an object under its key, of an array, or the whole envelope. */
 static bool
 parse_item(WhParser *ps, Container *in, const WhText *key)
 {

@@ -1,17 +1,17 @@
 /*
  * template_render.c
- *	  Running through a compiled template.
+ *	  Rendering a compiled template.
  *
- * One pass over the ops: constant text is appended as it is, values are
- * fetched, converted and appended. The template and the values are only read.
- * What has to be put together lies in scratch buffers that live as long as the
- * call and hold one value at a time.
+ * One pass over the ops: constant text is appended as it is; values are fetched,
+ * converted and appended. The template and the values are only read. A value that must
+ * be composed is in a scratch buffer, which holds one value at a time and lives as long
+ * as the call.
  */
 #include "template_internal.h"
 
 #include <stdlib.h>
 
-/* Bytes that one composed value may have: more than an event that was captured. */
+/* The most bytes of a composed value: more than any captured event has. */
 #define SCRATCH_MAX ((size_t) 1 << 30)
 
 /* One call of wh_template_render. */
@@ -20,8 +20,8 @@ typedef struct Render
 	const WhTemplate *t;
 	const WhTemplateValues *values;
 	WhBuffer *out;
-	WhBuffer scratch; /* the value at hand, where it had to be put together */
-	WhBuffer decoded; /* its text, where it had escapes */
+	WhBuffer scratch; /* the current value, if it had to be composed */
+	WhBuffer decoded; /* its text, if it had escapes */
 	size_t given;     /* values written that were not null */
 	int n_open;
 	struct
@@ -88,7 +88,7 @@ fetch(Render *r, const WhTerm *term)
 	return value;
 }
 
-/* The first alternative that is not null once it is converted. */
+/* The first alternative that is not null after its conversion. */
 static WhValue
 resolve(Render *r, const WhOp *op)
 {
@@ -119,7 +119,7 @@ put_json(WhBuffer *out, WhValue value)
 	}
 }
 
-/* May this byte stand in a header as it is? */
+/* May a header contain this byte as it is? */
 static bool
 is_plain(unsigned char c, WhConversion conversion)
 {
@@ -151,7 +151,7 @@ put_percent(WhBuffer *out, WhText text, WhConversion conversion)
 	}
 }
 
-/* A value as text: a string without its quotes, other JSON as it is, null as nothing. */
+/* Append a value as text: a string without its quotes, other JSON as it is, null as nothing. */
 static void
 put_text(Render *r, WhValue value, WhConversion conversion)
 {
@@ -184,7 +184,7 @@ put_comma(WhBuffer *out)
 		wh_buffer_append(out, ",", 1);
 }
 
-/* By what keys mean, then by where they stand. */
+/* By the meaning of keys, then by their place. */
 static int
 compare_members(const void *a, const void *b)
 {
@@ -204,7 +204,7 @@ compare_places(const void *a, const void *b)
 	return (x->key.at > y->key.at) - (x->key.at < y->key.at);
 }
 
-/* Is it a key of the template's own? */
+/* Does the template's own object have this key? */
 static bool
 is_taken(const WhTemplate *t, const WhOp *op, WhText key)
 {
@@ -228,7 +228,7 @@ is_taken(const WhTemplate *t, const WhOp *op, WhText key)
 	return false;
 }
 
-/* Of members with one key keep the last; what is kept stays in order. Returns how many are left. */
+/* Keep the last of the members with the same key, in their order. Returns how many are left. */
 static size_t
 drop_repeated(WhMember *members, size_t n)
 {
@@ -242,7 +242,7 @@ drop_repeated(WhMember *members, size_t n)
 	return kept;
 }
 
-/* The members of an object, without the template's own keys and with no key twice. */
+/* Append the members of an object, without the template's own keys and without duplicates. */
 static void
 put_members(Render *r, const WhOp *op, WhValue value)
 {
@@ -274,7 +274,7 @@ put_members(Render *r, const WhOp *op, WhValue value)
 	wh_buffer_free(&list);
 }
 
-/* An object that holds no value is null instead. */
+/* An object that holds no value becomes null. */
 static void
 close_object(Render *r)
 {
@@ -346,7 +346,7 @@ wh_template_render(const WhTemplate *t, const WhTemplateValues *values, WhBuffer
 	rendered = run(&r);
 	if (out->failed)
 		rendered = WH_RENDER_FAILED;
-	/* half a body must not be taken for a whole one */
+	/* half a body must not pass for a whole one */
 	if (rendered != WH_RENDERED && out->data != NULL)
 	{
 		out->len = start;

@@ -3,8 +3,8 @@
  *	  References to variables, which envelopes and texts share; and texts with
  *	  {name} in them.
  *
- * What is parsed goes into the template that is being made; the first error
- * ends it.
+ * What is parsed goes into the template that is being compiled. Parsing stops at the
+ * first error.
  */
 #include "template_internal.h"
 
@@ -24,7 +24,7 @@ skip_name(const char *p, const char *end)
 	return p;
 }
 
-/* How much of a name is quoted in a reason. */
+/* How many bytes of a name a reason quotes. */
 static int
 shown(const char *at, const char *end)
 {
@@ -63,7 +63,7 @@ parse_term(WhParser *ps, const char **p, const char *end, WhReference *ref)
 		if (*p == name)
 			return wh_refuse(ps, name, "the name of a member is missing");
 	}
-	/* kept without the dot before it */
+	/* stored without the dot before it */
 	term.path.len = *p > stop ? (unsigned int) (*p - stop - 1) : 0;
 	term.path.at = (unsigned int) ps->t->paths.len;
 	wh_buffer_append(&ps->t->paths, stop + (*p > stop), term.path.len);
@@ -113,7 +113,7 @@ wh_parse_reference(WhParser *ps, const char *at, const char *end, WhReference *r
 	ref->terms = (unsigned int) (ps->t->terms.len / sizeof(WhTerm));
 	do
 	{
-		p += ref->n_terms > 0; /* behind the '|' */
+		p += ref->n_terms > 0; /* past the '|' */
 		if (ref->n_terms == WH_TERMS_MAX)
 			return wh_refuse(ps, p, "more than %d alternatives", WH_TERMS_MAX);
 		if (!parse_term(ps, &p, end, ref))
@@ -135,7 +135,7 @@ wh_parse_reference(WhParser *ps, const char *at, const char *end, WhReference *r
 	return true;
 }
 
-/* Text with {name}; {{ and }} stand for braces. */
+/* Text with {name}; {{ and }} are braces. */
 bool
 wh_parse_text(WhParser *ps)
 {

@@ -1,13 +1,13 @@
 /*
  * template_variables.c
- *	  The table of variables: a name, where it may stand, and its getter.
+ *	  The table of variables: a name, where it may be used, and its getter.
  *
- * Looked up by name when a template is compiled, called when it is rendered.
- * docs/profiles.md shows the same table to people; a test compares the two. A
- * getter reads the values it is given and nothing else; what it has to put
- * together it writes to the scratch buffer, and its value then points there.
- * No variable holds a secret, and those that differ between two attempts are
- * kept out of envelopes.
+ * A variable is looked up by name when a template is compiled; its getter is called
+ * when the template is rendered. docs/profiles.md has the same table for people, and a
+ * test compares the two. A getter reads the values it is given and nothing else. If it
+ * must compose a value, it writes it to the scratch buffer, and the value points there.
+ * No variable holds a secret. Variables that differ between attempts are not allowed in
+ * envelopes.
  */
 #include "template_internal.h"
 
@@ -27,7 +27,7 @@ text(const char *s)
 	return s ? (WhValue){WH_VALUE_TEXT, s, strlen(s)} : null_value();
 }
 
-/* Text from the database that says nothing when it is empty is null. */
+/* JSON from the database; null if it is empty. */
 static WhValue
 json(const char *at, size_t len)
 {
@@ -40,7 +40,7 @@ boolean(bool b)
 	return b ? (WhValue){WH_VALUE_JSON, "true", 4} : (WhValue){WH_VALUE_JSON, "false", 5};
 }
 
-/* What has been put together in the scratch buffer. Without memory it is null, and rendering fails. */
+/* The value composed in the scratch buffer. Out of memory: it is null, and rendering fails. */
 static WhValue
 scratched(const WhBuffer *scratch, WhValueKind kind)
 {
@@ -57,7 +57,7 @@ number(int64_t n, WhBuffer *scratch)
 	return scratched(scratch, WH_VALUE_JSON);
 }
 
-/* Up to three texts in a row; NULL is none. */
+/* Up to three texts joined; NULL counts as none. */
 static WhValue
 joined(WhBuffer *scratch, const char *a, const char *b, const char *c)
 {
@@ -161,7 +161,7 @@ GETTER(number)
 	return number(v->event->id, scratch);
 }
 
-/* As wide as the largest id, so that text sorts as numbers do. */
+/* As wide as the largest id, so that it sorts as text in the same order as a number. */
 GETTER(sequence)
 {
 	char digits[32];
@@ -219,7 +219,7 @@ GETTER(entity_action)
 	return joined(scratch, v->event->entity_type, ".", v->event->action_type);
 }
 
-/* The first member of an object whose key begins like this. */
+/* The value of an object's first member whose key begins with this. */
 static WhValue
 first_of(WhValue object, const char *prefix, size_t len)
 {
@@ -233,7 +233,7 @@ first_of(WhValue object, const char *prefix, size_t len)
 	return (WhValue){.kind = WH_VALUE_NULL};
 }
 
-/* The receiver's own word for the entity_action, from params' "event_types". */
+/* The receiver's own name for the event's type, from "event_types" in params. */
 GETTER(mapped_type)
 {
 	WhValue types = wh_json_find(json(v->params, v->params_len), "event_types", strlen("event_types"));
@@ -252,7 +252,7 @@ GETTER(mapped_type)
 	if (key.kind == WH_VALUE_NULL)
 		return key;
 	found = wh_json_find(types, key.at, key.len);
-	/* receivers know no type of a test: it is sent as something that they know */
+	/* receivers know no type for tests, so a test is sent as a type that they know */
 	if (found.kind == WH_VALUE_NULL && is_action(v, "test"))
 		found = first_of(types, key.at, key.len - strlen("test"));
 	return found;
@@ -273,13 +273,13 @@ GETTER(previous)
 	return json(v->event->previous, v->event->previous_len);
 }
 
-/* Where a result is, previous is what an update has changed; else it is the whole of what was deleted. */
+/* With a result, previous is what an update changed. Without one, it is the whole deleted row. */
 GETTER(changes)
 {
 	return has_result(v) ? json(v->event->previous, v->event->previous_len) : null_value();
 }
 
-/* The record: as it is, else as it was, else its id. */
+/* The row: as it is, else as it was, else only its id. */
 GETTER(object)
 {
 	if (has_result(v))

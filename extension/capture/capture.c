@@ -2,18 +2,16 @@
  * capture.c
  *	  The triggers: a row change, or a TRUNCATE, becomes an event.
  *
- * PostgreSQL calls webhook_capture() after each changed row of a source and
- * webhook_capture_truncate() after a TRUNCATE, in the application's backend
- * and transaction. What is told is decided by the source's description
- * (capture_source.c); here the change is classified, its JSON written, and the
- * event handed to outbox.c.
+ * PostgreSQL calls webhook_capture() after each changed row of a source, and
+ * webhook_capture_truncate() after a TRUNCATE, in the application's backend and
+ * transaction. The source's description (capture_source.c) decides what an event holds.
+ * This file classifies the change, writes its JSON, and passes the event to outbox.c.
  *
- * An error here would fail the application's statement, so there is none to
- * raise, except for a trigger of another kind than AFTER ROW, which cannot go on as
- * if it had not fired (an INSTEAD OF trigger that does nothing says it did
- * something). Everything is allocated in the
- * context the trigger is called in, which is reset after each row. No lock is
- * taken: the statement holds the one on the table.
+ * An error here would fail the application's statement, so this file raises none. The
+ * one exception is a trigger that is not AFTER ... FOR EACH ROW: it cannot go on as if
+ * it had not fired (an INSTEAD OF trigger that does nothing says that it did
+ * something). Everything is allocated in the context of the trigger's call, which is
+ * reset after each row. No lock is taken: the statement holds the table's.
  */
 #include "postgres.h"
 
@@ -32,7 +30,7 @@
 PG_FUNCTION_INFO_V1(webhook_capture);
 PG_FUNCTION_INFO_V1(webhook_capture_truncate);
 
-/* A result is given as much room as the one before it took, up to this. */
+/* A result gets as much room as the one before it took, up to this. */
 #define MAX_SIZE_HINT (64 * 1024)
 
 /*
@@ -40,9 +38,8 @@ PG_FUNCTION_INFO_V1(webhook_capture_truncate);
  */
 
 /*
- * Is all of the row stored as before? Most updates that change nothing are told
- * by this, without taking the rows apart. Two that differ may still be the same
- * in what is watched.
+ * Is the whole row stored as before? This recognizes most updates that change nothing,
+ * without deforming the rows. Rows that differ may still have the same watched columns.
  */
 static bool
 is_same_tuple(const HeapTupleData *before, const HeapTupleData *after)
@@ -57,9 +54,9 @@ is_same_tuple(const HeapTupleData *before, const HeapTupleData *after)
 }
 
 /*
- * Are two values, neither null, the same as stored? An UPDATE hands on the
- * TOAST pointer of a value it does not touch, so those are compared before
- * anything is fetched; the same goes for whatever else is equal byte by byte.
+ * Are two values, neither of them null, stored the same? An UPDATE keeps the TOAST
+ * pointer of a value that it does not change. So stored bytes are compared first, before
+ * anything is fetched.
  */
 static bool
 same_image(Datum a, Datum b, const WatchedColumn *column)
@@ -100,7 +97,7 @@ is_any_changed(TupleTableSlot *before, TupleTableSlot *after, const CaptureSourc
  * The parts of an event
  */
 
-/* JSON is written behind the header of the text it becomes, so that it need not be copied into one. */
+/* JSON is written after room for the header of a text, so that it need not be copied into one. */
 static void
 begin_text(StringInfo buffer, int size)
 {
@@ -117,7 +114,7 @@ end_text(StringInfo buffer)
 	return (text *) buffer->data;
 }
 
-/* The key as text, several columns as a JSON array; NULL when there is none. */
+/* The key as text; several columns as a JSON array; NULL: there is none. */
 static char *
 entity_id(CaptureSource *source, TupleTableSlot *row)
 {
@@ -149,7 +146,7 @@ row_text(CaptureSource *source, TupleTableSlot *row)
 	return end_text(&json);
 }
 
-/* The old values of those that changed. */
+/* The old values of the captured columns that changed. */
 static text *
 changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
 {
@@ -167,7 +164,7 @@ changed_text(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *afte
 	return end_text(&json);
 }
 
-/* What all events of a row have. */
+/* Fill in what all events of a row have. */
 static void
 begin_event(OutboxEvent *event, CaptureSource *source, TupleTableSlot *row, const char *action_type)
 {
@@ -225,8 +222,8 @@ capture_update(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *af
 }
 
 /*
- * Is it another entity after the update than before? What counts is the text:
- * a key may be stored otherwise and yet be the same.
+ * Has the update made it another entity? The text decides: the same key may be stored
+ * differently.
  */
 static bool
 is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot *after)
@@ -244,9 +241,8 @@ is_entity_changed(CaptureSource *source, TupleTableSlot *before, TupleTableSlot 
 }
 
 /*
- * Which events a source makes of a change. An update that gives the row another
- * key is, to whoever keeps a mirror of it, the end of one entity and the
- * beginning of another.
+ * Which events a source makes of a change. An update that gives the row another key is
+ * the end of one entity and the start of another, for anyone who keeps a copy.
  */
 static int
 actions_told(CaptureSource *source, const TriggerData *trigger)
@@ -272,9 +268,9 @@ actions_told(CaptureSource *source, const TriggerData *trigger)
 }
 
 /*
- * Which of these events the triggers of tables above this partition leave to
- * it: none, except where the row got another key and they watch only its end or
- * only its beginning.
+ * Which of these events the triggers of tables above this partition leave to it. If one
+ * of them makes an event, none; except if the row got another key, and that trigger
+ * watches only the delete or only the new.
  */
 static int
 actions_left(CaptureSource *source, const TriggerData *trigger, int actions)

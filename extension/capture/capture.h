@@ -1,9 +1,9 @@
 /*
  * capture.h
- *	  A row as capture would tell of it.
+ *	  The event of a row, without a change.
  *
- * The triggers themselves are called by PostgreSQL; this is for sample.c, which
- * shows a receiver a row that has not changed.
+ * PostgreSQL calls the triggers themselves. This is for sample.c, which shows a
+ * receiver a row that has not changed.
  */
 #ifndef WEBHOOK_CAPTURE_H
 #define WEBHOOK_CAPTURE_H
@@ -14,7 +14,7 @@
 #include "executor/tuptable.h"
 #include "outbox.h"
 
-/* Fill in everything of an event about this row but its action; with `previous` null. */
+/* Fill in an event about this row, except its action type; `previous` is null. */
 extern void wh_capture_row(CaptureSource *source, TupleTableSlot *row, OutboxEvent *event);
 
 #endif /* WEBHOOK_CAPTURE_H */

@@ -1,19 +1,19 @@
 /*
  * capture_options.c
- *	  The argument of a capture trigger: one JSON object, or none at all.
+ *	  The argument of a capture trigger: one JSON object, or none.
  *
- *	  {"entity_type": "user", "id_columns": ["id"], "columns": ["id", "email"], "exclude_columns": ["password"],
- *	   "tenant": "org_id", "keep_previous": true, "action_types": ["new", "update", "delete"]}
+ *	  {"entity_type": "user", "id_columns": ["id"], "columns": ["id", "email"],
+ *	   "exclude_columns": ["password"], "tenant": "org_id", "keep_previous": true,
+ *	   "action_types": ["new", "update", "delete"]}
  *
- * webhook.watch() writes this object, but triggers are written by hand too, and
- * what they hold is read in two places: by capture, in the middle of somebody's
- * statement, and by the view webhook.source, for everybody. Neither may fail
- * because of one trigger. So there is one parser, which raises no error: an
- * argument it cannot use has a `problem`, capture then makes no event and warns,
- * and the view shows the problem. All keys are optional, and null is the same
- * as absent. Whether the columns exist is capture_source.c's question.
+ * webhook.watch() writes this object, but people write triggers by hand too. Two places
+ * read it: capture, during somebody's statement; and the view webhook.source, for
+ * everybody. Neither may fail because of one trigger. So there is one parser, and it
+ * raises no error. An argument that it cannot use has a `problem`: capture then warns
+ * and makes no event, and the view shows the problem. All keys are optional; null is the
+ * same as absent. capture_source.c checks whether the columns exist.
  *
- * Nothing is kept: results live in the caller's memory context.
+ * Nothing is kept: results are in the caller's memory context.
  */
 #include "postgres.h"
 
@@ -75,14 +75,14 @@ static const struct
 typedef struct OptionValue
 {
 	bool given;
-	List *strings; /* of char *; one for a string */
+	List *strings; /* of char *; a string is a list of one */
 	bool boolean;
 } OptionValue;
 
 typedef struct OptionParse
 {
 	int depth;
-	int option; /* whose value is being read; OPTIONS: of an unknown key */
+	int option; /* its value is being read; OPTIONS: the key is unknown */
 	OptionValue values[OPTIONS];
 	const char *problem; /* the first one */
 } OptionParse;
@@ -151,7 +151,7 @@ close_container(void *state)
 	return WH_JSON_GO_ON;
 }
 
-/* A key that is there twice counts as the last one says, as in jsonb. */
+/* Of duplicate keys the last one counts, as in jsonb. */
 static WhJsonResult
 start_member(void *state, char *key, bool isnull)
 {
@@ -211,7 +211,7 @@ parse_object(OptionParse *parse, const char *text)
 								  .object_field_start = start_member,
 								  .scalar = take_scalar};
 
-	/* the server's parser raises an error where nesting is deeper than its stack */
+	/* the server's parser raises an error if the nesting is too deep for its stack */
 	if (wh_json_depth(text) > ARGUMENT_DEPTH)
 	{
 		parse->problem = "the argument is nested too deeply";
@@ -226,7 +226,7 @@ parse_object(OptionParse *parse, const char *text)
  * What the values mean
  */
 
-/* A longer one is no column's, and must not become the name of one where it is cut. */
+/* No column has a name that long. Truncated, it could become the name of one. */
 static void
 check_column_names(OptionParse *parse)
 {
@@ -262,14 +262,13 @@ parse_actions(OptionParse *parse)
 			action_types |= CAPTURE_UPDATE;
 		else if (strcmp(name, "delete") == 0)
 			action_types |= CAPTURE_DELETE;
-		else if (strcmp(name, "truncate") !=
-				 0) /* has its own trigger, which makes an event whenever it fires */
+		else if (strcmp(name, "truncate") != 0) /* TRUNCATE has a trigger of its own */
 			note_wrong_value(parse);
 	}
 	return action_types;
 }
 
-/* Without regard to case and to blanks around it: a receiver may not see the difference. */
+/* Case and surrounding blanks are ignored: a receiver may not see the difference. */
 bool
 wh_is_reserved_entity_type(const char *entity_type)
 {
@@ -358,7 +357,7 @@ actions_datum(int action_types)
 	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* pg_trigger's tgnargs and tgargs, the table's name -> the argument's values, or its problem alone */
+/* pg_trigger's tgnargs and tgargs, the table's name -> the argument's values, or its problem */
 Datum
 webhook_capture_argument(PG_FUNCTION_ARGS)
 {
@@ -370,7 +369,7 @@ webhook_capture_argument(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != lengthof(values))
 		elog(ERROR, "return type must be a row type");
-	/* each argument ends with a zero; text_to_cstring adds one where the caller left it out */
+	/* each argument ends with a zero byte; text_to_cstring adds one if the caller gave none */
 	wh_parse_capture_options(&options, PG_GETARG_INT16(0), text_to_cstring((text *) args),
 							 NameStr(*PG_GETARG_NAME(2)));
 	if (options.problem == NULL)

@@ -2,12 +2,12 @@
  * capture_origin.c
  *	  The capture triggers of a partition, and the tables they were made for.
  *
- * PostgreSQL clones a partitioned table's row triggers to each partition, level
- * by level. A partition that is watched too has its own trigger beside those.
- * capture_source.c decides by what is found here which of them tells of a
- * row, and what all of them leave out.
+ * PostgreSQL clones a partitioned table's row triggers to each partition, level by
+ * level. A partition that is watched itself has its own trigger in addition. From what
+ * is found here, capture_source.c decides which of them makes the event of a row, and
+ * which columns all of them leave out.
  *
- * Nothing is kept: results live in the caller's memory context.
+ * Nothing is kept: results are in the caller's memory context.
  */
 #include "postgres.h"
 
@@ -21,7 +21,7 @@
 #include "catalog/pg_trigger.h"
 #include "utils/fmgroids.h"
 
-/* The trigger it was cloned from, and the table that one is on; false: it was not cloned. */
+/* The trigger that it was cloned from; and its own table. False: it was not cloned. */
 static bool
 find_parent(Relation pg_trigger, Oid trigger, Oid *parent, Oid *table)
 {
@@ -42,7 +42,7 @@ find_parent(Relation pg_trigger, Oid trigger, Oid *parent, Oid *table)
 	return OidIsValid(*parent);
 }
 
-/* How many levels above the relation. */
+/* How many levels above the relation the trigger was made. */
 static int
 level_of(const Trigger *trigger)
 {
@@ -64,7 +64,7 @@ level_of(const Trigger *trigger)
 	return level;
 }
 
-/* From one relation: all of them, or those that were made for it. */
+/* Add a relation's triggers: all of them, or of a partition only those made for it. */
 static List *
 add_triggers(List *list, Relation relation, Oid function, bool is_partition)
 {

@@ -16,20 +16,23 @@
 typedef struct CaptureTrigger
 {
 	const Trigger *trigger;
-	int level; /* of the table it was made for: 0 the relation, 1 its parent, and so on; below 0: a partition */
+	int level; /* of the table it was made for: 0 this one, 1 its parent, ...; -1 a partition */
 } CaptureTrigger;
 
 /*
- * All triggers of the relation that call the same function, and, where it is
- * partitioned, those made for its partitions: a list of CaptureTrigger in the
- * current memory context, copied from the relcache.
+ * All triggers of the relation that call this function; and, if the relation is
+ * partitioned, those that were made for its partitions. A list of CaptureTrigger in
+ * the current memory context, copied from the relcache.
  */
 extern List *wh_capture_triggers(Relation relation, Oid function);
 
-/* Has it no condition, column list or time of its own? Then it fires for each row, at once. */
+/* Has it no condition, no column list and no deferral? Then it fires for each row, at once. */
 extern bool wh_is_plain_trigger(const Trigger *trigger);
 
-/* Does a plain trigger of this type (pg_trigger.tgtype) and state (tgenabled) fire for the event, in this session? */
+/*
+ * Does a plain trigger of this type (pg_trigger.tgtype) and state (tgenabled) fire for
+ * the event, in this session?
+ */
 extern bool wh_plain_trigger_fires(int16 type, char enabled, TriggerEvent event);
 
 #endif /* WEBHOOK_CAPTURE_ORIGIN_H */

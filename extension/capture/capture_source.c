@@ -2,28 +2,26 @@
  * capture_source.c
  *	  What capture needs to know of a source, cached per trigger.
  *
- * An entry is built from the trigger's argument and the table's columns, and
- * belongs to this backend alone. Invalidation callbacks only mark it stale: of
- * the table (or the partitioned table above it, whose name it bears), and of
- * any cast, because a type may get or lose its cast to json. The next use
- * builds a new one in a memory context of its own and puts it in place when it
- * is complete. The old one is handed to the transaction rather than freed: a
- * cast function that changes a watched table may have brought us here in the
- * midst of its use.
+ * An entry is built from the trigger's argument and the table's columns. It belongs to
+ * this backend alone. Invalidation callbacks only mark it stale: those of the table, of
+ * the topmost partitioned table above it (whose name is the entity type), and of any
+ * cast, because a type may get or lose its cast to json. The next use builds a new entry
+ * in its own memory context and puts it in place when it is complete. The old entry is
+ * not freed but given to the transaction: it may still be in use, because a cast
+ * function that changes a watched table may have led here.
  *
- * A partition may be watched by triggers of several tables: its own, and those
- * cloned from tables above it. Then a row change is told once, by the topmost
- * table that tells anything of it (superiors; triggers with a condition or the
- * like stand apart), and what the trigger of any other of these tables leaves
- * out, all of them leave out (leave_out_others).
+ * Triggers of several tables may watch a partition: its own, and those cloned from
+ * tables above it. Then a row change makes one event, by the topmost table whose trigger
+ * makes any (superiors; triggers with a condition, a column list or deferral do not take
+ * part). And a column that one of these tables leaves out is left out by all of them
+ * (leave_out_others).
  *
- * An argument that cannot be used makes no events, and a WARNING once per entry:
- * the trigger is whoever's who made it, the statement is somebody else's.
+ * An invalid argument makes no events, and a WARNING once per entry. It is no error,
+ * because one person made the trigger and another runs the statement.
  *
- * A table is changed by people who do not think of its webhooks. So a column
- * that is named in the argument and does not exist is no error but a WARNING,
- * and the entry is made of what is left, on the side of telling too little: see
- * resolve_captured().
+ * People change tables without thinking of webhooks. So a column that the argument
+ * names and that does not exist is no error but a WARNING. The entry is made of the
+ * other columns, and in doubt it tells too little: see resolve_captured().
  */
 #include "postgres.h"
 
@@ -48,7 +46,7 @@ typedef struct SourceEntry
 	CaptureSource *source;
 } SourceEntry;
 
-/* What is known while a source is being built, in the caller's memory context. */
+/* The state while a source is built, in the caller's memory context. */
 typedef struct SourceBuild
 {
 	CaptureSource *source;
@@ -56,7 +54,7 @@ typedef struct SourceBuild
 	TupleDesc tupdesc;
 	const Trigger *trigger;
 	List *triggers; /* of CaptureTrigger: all that fire for these rows */
-	bool quiet;     /* warnings are another build's */
+	bool quiet;     /* another build gives the warnings */
 	CaptureOptions options;
 	bool *captured; /* by attnum - 1 */
 	bool *watched;
@@ -64,7 +62,7 @@ typedef struct SourceBuild
 
 static HTAB *sources = NULL;
 
-/* Counts invalidations, so that one arriving during a build is noticed. */
+/* Counts invalidations, so that a build notices one that arrives meanwhile. */
 static uint64 invalidations = 0;
 
 /*
@@ -108,14 +106,17 @@ create_cache(void)
 	CacheRegisterSyscacheCallback(CASTSOURCETARGET, cast_changed, (Datum) 0);
 }
 
-/* The transaction may still be using it; it ends with that. */
+/* The transaction may still use it, so it is freed when that ends. */
 static void
 discard(CaptureSource *source)
 {
 	MemoryContextSetParent(source->context, TopTransactionContext);
 }
 
-/* Triggers that are gone would otherwise stay for good; those that are not are built again when used. */
+/*
+ * Without this, entries of dropped triggers would stay forever. Those of other triggers
+ * are built again when they are used.
+ */
 static void
 discard_stale(void)
 {
@@ -163,9 +164,9 @@ warn_missing_column(const SourceBuild *build, const char *name, const char *key,
 }
 
 /*
- * The columns of the primary key, in its order, as a list of attribute
- * numbers. Not through RelationGetPrimaryKeyIndex(): what it thinks of
- * deferrable keys depends on the version, and for us any will do.
+ * The columns of the primary key, in its order, as a list of attribute numbers. This
+ * does not use RelationGetPrimaryKeyIndex(): whether it returns deferrable keys depends
+ * on the server's version, and any key will do here.
  */
 static List *
 primary_key(Relation relation)
@@ -195,7 +196,7 @@ primary_key(Relation relation)
 	return key;
 }
 
-/* The columns named as the key; NIL if one of them does not exist. */
+/* The columns that id_columns names; NIL: one of them does not exist, or it names none. */
 static List *
 named_key(const SourceBuild *build)
 {
@@ -253,7 +254,7 @@ resolve_tenant(SourceBuild *build)
 	build->watched[attnum - 1] = true;
 }
 
-/* All columns there are, or those of them that are named. */
+/* All columns, or only those that are named. */
 static void
 include_columns(SourceBuild *build)
 {
@@ -277,7 +278,7 @@ include_columns(SourceBuild *build)
 	}
 }
 
-/* Returns false if a column that must not be told does not exist by that name. */
+/* Returns false if a column that must be left out does not exist by its name. */
 static bool
 exclude_columns(SourceBuild *build)
 {
@@ -316,8 +317,8 @@ level_of(const Trigger *trigger, List *triggers)
 }
 
 /*
- * What triggers of other tables, above and below, leave out of these rows.
- * Returns false where that cannot be known.
+ * Leave out what the triggers of other tables, above and below, leave out of these
+ * rows. Returns false if that is unknown.
  */
 static bool
 leave_out_others(SourceBuild *build)
@@ -352,9 +353,10 @@ leave_out_others(SourceBuild *build)
 }
 
 /*
- * Which columns are told, and which count as a change. When an excluded column
- * cannot be found, any of the others may be the one that must not leak: only
- * the key is told then, while a change of any of them still makes an event.
+ * Which columns events hold, and which columns count as a change. If an excluded column
+ * cannot be found, any of the others may be the one that must not leak. Events then
+ * hold only the key, but a change of any column that would have been captured still
+ * makes an event.
  */
 static void
 resolve_captured(SourceBuild *build)
@@ -410,7 +412,7 @@ store_columns(SourceBuild *build)
 }
 
 /*
- * The whole
+ * Building a source
  */
 
 static Oid
@@ -424,7 +426,7 @@ topmost_ancestor(Relation relation)
 	return ancestors == NIL ? RelationGetRelid(relation) : llast_oid(ancestors);
 }
 
-/* Without "action_types" in the argument, what fires the trigger is what makes events. */
+/* Without "action_types" in the argument, whatever fires the trigger makes an event. */
 static int
 actions_of_trigger(const Trigger *trigger)
 {
@@ -453,7 +455,10 @@ describe_source(SourceBuild *build)
 	MemoryContextCopyAndSetIdentifier(source->context, source->entity_type);
 }
 
-/* The argument; without an entity type in it, rows are called as the table is, or the one it is a partition of. */
+/*
+ * Read the argument. If it has no entity type, that is the name of the table, or of the
+ * topmost table that it is a partition of.
+ */
 static void
 read_argument(SourceBuild *build)
 {
@@ -502,7 +507,7 @@ build_one(Relation relation, const Trigger *trigger, List *triggers, MemoryConte
 	return build.source;
 }
 
-/* The triggers that may tell of a change before this one, those of the topmost table among them. */
+/* Add the triggers that take precedence over this one: those of all tables above. */
 static void
 add_superiors(CaptureSource *source, Relation relation, const Trigger *trigger, List *triggers)
 {
@@ -537,7 +542,7 @@ build_source(Relation relation, const Trigger *trigger)
 
 	if (!source->unusable)
 		add_superiors(source, relation, trigger, triggers);
-	/* what partitions leave out may change without a word to the table above them: that is looked at each time */
+	/* partitions may change what they leave out, unnoticed by this table: always build again */
 	source->stale =
 		invalidations != invalidations_before || relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 	return source;
@@ -559,7 +564,7 @@ wh_capture_source(Relation relation, const Trigger *trigger)
 
 	source = build_source(relation, trigger);
 
-	/* From here on nothing is looked up, and nothing fails, except for want of memory, before the entry is made. */
+	/* From here until the entry is made, nothing is looked up and only memory can fail. */
 	discard_stale();
 	entry = hash_search(sources, &key, HASH_ENTER, &found);
 	if (found)

@@ -1,6 +1,6 @@
 /*
  * capture_source.h
- *	  What capture needs to know of a source, worked out once.
+ *	  What capture needs to know of a source, determined once.
  */
 #ifndef WEBHOOK_CAPTURE_SOURCE_H
 #define WEBHOOK_CAPTURE_SOURCE_H
@@ -21,7 +21,7 @@ typedef struct WatchedColumn
 	bool byval;
 } WatchedColumn;
 
-/* A trigger of a table above this partition: where it tells of a change, this one does not. */
+/* A trigger of a table above this partition. If it makes an event, this trigger makes none. */
 typedef struct CaptureSuperior
 {
 	struct CaptureSource *source;
@@ -35,8 +35,8 @@ typedef struct CaptureSource
 	Oid trigger;
 	Oid relation;
 	Oid root;      /* topmost ancestor of a partition, else the relation itself */
-	bool stale;    /* something changed: build again before the next use */
-	bool unusable; /* its trigger's argument is: there are no events, and nothing below means anything */
+	bool stale;    /* something has changed: build it again before the next use */
+	bool unusable; /* the trigger's argument is invalid: no events, and the rest is undefined */
 
 	char *entity_type;
 	int action_types; /* CAPTURE_... that make events */
@@ -46,18 +46,21 @@ typedef struct CaptureSource
 	KeyColumn *keys;
 	KeyColumn *tenant; /* NULL: none */
 	int ncolumns;
-	JsonColumn *columns;            /* captured: what result and previous hold */
+	JsonColumn *columns;            /* captured: result and previous hold these */
 	WatchedColumn *captured_images; /* the same columns, for comparing */
 	int nwatched;
-	WatchedColumn *watched;    /* all whose change is an event */
-	AttrNumber last_attribute; /* the highest attribute number of any above */
+	WatchedColumn *watched;    /* all columns whose change makes an event */
+	AttrNumber last_attribute; /* the highest attribute number among all of these */
 	int nsuperiors;
 	CaptureSuperior *superiors;
 
-	int size_hint; /* bytes the last result took */
+	int size_hint; /* bytes to allocate for the next result */
 } CaptureSource;
 
-/* The description of the trigger's source. Valid to the end of the transaction, whatever happens meanwhile. */
+/*
+ * The description of the trigger's source. It is valid to the end of the transaction,
+ * whatever happens meanwhile.
+ */
 extern CaptureSource *wh_capture_source(Relation relation, const Trigger *trigger);
 
 #endif /* WEBHOOK_CAPTURE_SOURCE_H */

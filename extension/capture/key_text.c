@@ -2,19 +2,19 @@
  * key_text.c
  *	  A key as text, the same in every session.
  *
- * An entity's id decides what is delivered one after the other, and what a
- * receiver takes for the same thing. So it must not depend on who changed the
- * row: output functions of many types look at settings that each session has
- * its own of. What they are is found out once per column; a key of a frequent
- * type depends on none, and costs nothing more. Others are written under fixed
- * settings, put in place as a function with SET clauses has them, and taken
- * back behind it, also where an error ends the transaction.
+ * An entity's id decides which deliveries go one after the other, and what a receiver
+ * takes for the same thing. So it must not depend on who changed the row. But output
+ * functions of many types depend on settings, which differ between sessions. Which ones
+ * is determined once per column. A key of a frequent type depends on none and costs
+ * nothing more. Other keys are written under fixed settings. They are set as a function
+ * with SET clauses sets them, and reset afterwards, also if an error ends the
+ * transaction.
  *
- * The type decides: that of the column, or what its arrays, ranges and rows are
- * made of. Of a type that an extension brings it is assumed that its output
- * function looks at no settings but PostgreSQL's own.
+ * The type decides: the column's, or the type that its arrays or ranges are made of. The
+ * output function of an extension's type is assumed to depend on no settings except
+ * PostgreSQL's own.
  *
- * Nothing here is shared or locked; a KeyColumn belongs to whoever made it.
+ * Nothing here is shared or locked. A KeyColumn belongs to whoever made it.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 
-/* Room for any int8 with its sign and final zero. */
+/* Room for any int8, with its sign and its NUL. */
 #define INT_TEXT_SIZE 21
 
 /* What a key's text may depend on. */
@@ -57,7 +57,7 @@ static const struct
 	{ON_NAMES, "search_path", "pg_catalog, pg_temp"},
 };
 
-/* Output functions that look at no setting; types of extensions and enums use them too. */
+/* Output functions that depend on no setting. Types of extensions and enums use them too. */
 static const PGFunction independent[] = {
 	boolout,    charout,   nameout,    int2out,     int4out,  int8out,   oidout,   numeric_out,
 	textout,    bpcharout, varcharout, uuid_out,    json_out, jsonb_out, enum_out, bit_out,
@@ -68,7 +68,7 @@ static const PGFunction independent[] = {
  * Settings
  */
 
-/* Most sessions have all but the time zone as it is wanted, and some that too. */
+/* Most sessions have all of these settings, except the time zone; some have that too. */
 static bool
 session_is_as_fixed(void)
 {
@@ -76,7 +76,7 @@ session_is_as_fixed(void)
 		   IntervalStyle == INTSTYLE_POSTGRES && strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
 }
 
-/* Returns what leave_fixed() is to be given; 0: nothing had to be set. */
+/* Returns the argument for leave_fixed(); 0: nothing had to be set. */
 static int
 enter_fixed(int depends)
 {
@@ -122,7 +122,7 @@ is_independent(Oid type)
 	return false;
 }
 
-/* These are numbers that are written as names, which follow search_path and change. */
+/* These types are numbers written as names. Names change, and depend on search_path. */
 static bool
 is_object_id(Oid type)
 {
@@ -160,13 +160,13 @@ dependence_of(Oid type)
 		case TYPTYPE_MULTIRANGE:
 			return dependence_of(get_multirange_range(base));
 		case TYPTYPE_COMPOSITE:
-		case TYPTYPE_PSEUDO: /* record and its like */
-			return ON_ANY;   /* its columns may change without our being told */
+		case TYPTYPE_PSEUDO: /* record and the like */
+			return ON_ANY;   /* its columns may change without our notice */
 		default:
 			break;
 	}
 	if (OidIsValid(wh_json_cast(base)))
-		return ON_ANY; /* within an array of keys, somebody's function writes it */
+		return ON_ANY; /* in a key of several columns, somebody's function writes it */
 	if (base == MONEYOID)
 		return ON_MONEY;
 	if (is_object_id(base))

@@ -9,23 +9,26 @@
 
 #include "row_json.h"
 
-/* A column that is a key, or routes events. */
+/* A column of the key, or the tenant's. */
 typedef struct KeyColumn
 {
 	JsonColumn column;
-	int depends; /* which settings its text would depend on: bits of key_text.c; 0: on none */
+	int depends; /* the settings that its text would depend on: bits of key_text.c; 0: none */
 } KeyColumn;
 
-/* As wh_json_column_init(). */
+/* Like wh_json_column_init(). */
 extern void wh_key_init(KeyColumn *key, TupleDesc tupdesc, AttrNumber attnum, MemoryContext context);
 
-/* The column's value as plain text, palloc'd; NULL for null. Its attributes must have been deformed. */
+/* The column's value as plain text, palloc'd; NULL for null. The slot must be deformed so far. */
 extern char *wh_key_text(KeyColumn *key, TupleTableSlot *slot);
 
-/* The same as a member of a JSON array: numbers, booleans and null are such, and arrays and rows are JSON. */
+/*
+ * Append the value as a member of a JSON array. Numbers, booleans and null are written
+ * as such, arrays and rows as JSON.
+ */
 extern void wh_key_append(StringInfo out, KeyColumn *key, TupleTableSlot *slot);
 
-/* The way back: the value of the column's type that has this plain text. An error where none has. */
+/* The reverse: the value of this type that has this plain text. An error if there is none. */
 extern Datum wh_key_value(KeyColumn *key, Oid type, int32 typmod, char *text);
 
 #endif /* WEBHOOK_KEY_TEXT_H */

@@ -2,23 +2,22 @@
  * outbox.c
  *	  Append an event to the current segment of webhook.outbox.
  *
- * Runs in the application's backend, once per event. The row is put into the
- * segment's table and indexes directly (outbox_writer.c): SPI would cost more
- * than all the rest, and would bring in the caller's privileges, row security
- * and search_path, of which an event must not depend on any.
+ * Runs in the application's backend, once per event. The row goes directly into the
+ * segment's table and indexes (outbox_writer.c). SPI would cost more than all the rest.
+ * It would also bring in the caller's privileges, row security and search_path, and an
+ * event must not depend on any of these.
  *
- * The events of a statement are written together. While its AFTER triggers
- * run, which is in ExecutorFinish, a writer that lives as long keeps the segment
- * open and rows waiting; they are written when there are enough of them and
- * when a statement ends, also one within a trigger, so that whatever runs next
- * sees them. The id is taken when the event happens, whenever its row is
- * written.
+ * The events of a statement are written together. Its AFTER triggers run in
+ * ExecutorFinish. Meanwhile a writer keeps the segment open, and rows wait in it. They
+ * are written when there are enough of them; and when a statement ends, also one inside
+ * a trigger, so that whatever runs next sees them. An event takes its id when it
+ * happens, not when its row is written.
  *
- * A row must go when the subtransaction that made it is rolled back. So only
- * events of the subtransaction that the statement itself runs in wait, and are
- * written in it; all others, and those of COPY and deferred triggers, are
- * written at once. Where the statement fails, its subtransaction goes, and
- * rows that wait are forgotten with it.
+ * If the subtransaction that made a row is rolled back, the row must go too. So an event
+ * waits only if it happens in the subtransaction of the statement itself, and is written
+ * in it. All others are written at once, and so are those of COPY and of deferred
+ * triggers. If the statement fails, its subtransaction is rolled back, and rows that
+ * wait are forgotten.
  */
 #include "postgres.h"
 
@@ -38,10 +37,10 @@
 #include "utils/xid8.h"
 #include "wake.h"
 
-/* The writer of the statement whose AFTER triggers run; NULL: none do. */
+/* The writer of the statement whose AFTER triggers run; NULL: none run. */
 static OutboxWriter *statement = NULL;
 
-/* The subtransaction that statement runs in, and whose memory it may use. */
+/* The subtransaction of that statement, and the statement's memory. */
 static SubTransactionId statement_subid;
 static MemoryContext statement_context;
 
@@ -112,8 +111,8 @@ append(OutboxWriter *writer, const OutboxEvent *event, FullTransactionId xid, Ti
 }
 
 /*
- * May an event of now wait? Not where something must be evaluated when it is
- * written: that could be code which leads back here.
+ * May an event wait now? Not if something must be evaluated when it is written: that
+ * may be code which leads back here.
  */
 static bool
 may_wait(int segment)
@@ -131,11 +130,11 @@ may_wait(int segment)
 }
 
 /*
- * The transaction gets its xid before the event gets its id. The readers of
- * the outbox rely on it: an id that was taken belongs to a transaction that is
- * to be found among the running ones until it ends. And since whoever changes
- * a row holds its row lock until commit, one writer's id is taken after the
- * other's commit: per entity, id order is commit order.
+ * The transaction gets its xid before the event gets its id. Readers of the outbox rely
+ * on this: an id that was taken belongs to a transaction that is among the running ones
+ * until it ends. And whoever changes a row holds its row lock until commit. So the next
+ * writer of the row takes an id after that commit: per entity, the order of ids is the
+ * order of commits.
  */
 int64
 wh_outbox_append(const OutboxEvent *event)
@@ -173,7 +172,7 @@ run_finish(QueryDesc *query)
 		standard_ExecutorFinish(query);
 }
 
-/* The outermost statement whose AFTER triggers may capture. */
+/* Finish the outermost statement whose AFTER triggers may capture. */
 static void
 finish_with_writer(QueryDesc *query)
 {

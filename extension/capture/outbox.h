@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-/* One event about to be appended. Strings are in the database's encoding, NULL where the column is null. */
+/* An event to append. Strings are in the database's encoding; NULL: the column is null. */
 typedef struct OutboxEvent
 {
 	const char *entity_id;
@@ -20,15 +20,15 @@ typedef struct OutboxEvent
 } OutboxEvent;
 
 /*
- * Append with the extension owner's rights and without SPI: no privilege,
- * row security, trigger or search_path of the caller plays a part. Takes id,
- * xid, created_at, segment and webhook.context itself, and arranges for the
- * worker to be woken at commit. The row is in the outbox when the statement
- * that fired the trigger has ended, or before. Returns the id.
+ * Append an event with the extension owner's rights and without SPI: the caller's
+ * privileges, row security, triggers and search_path play no part. Determines id, xid,
+ * created_at, segment and webhook.context itself. The commit will wake the worker. The
+ * row is in the outbox when the statement that fired the trigger has ended, or earlier.
+ * Returns the id.
  */
 extern int64 wh_outbox_append(const OutboxEvent *event);
 
-/* From _PG_init: notice statements from now on, whose events are then written together. */
+/* For _PG_init: from now on the events of a statement are written together. */
 extern void wh_outbox_install(void);
 
 #endif /* WEBHOOK_OUTBOX_H */

@@ -2,18 +2,17 @@
  * outbox_id.c
  *	  The ids of events: values of the sequence webhook.event_number_seq.
  *
- * The obvious nextval() would become what lastval() returns in the
- * application's session, and there are libraries (PHP's PDO::lastInsertId(),
- * hence Doctrine) that insert a row and then ask lastval() for its key:
- * watching a table must not give them the number of an event instead.
- * PostgreSQL offers no way to take a value without being remembered for it, so
- * it is taken here, from the sequence's one row.
+ * With nextval(), lastval() in the application's session would return the event's
+ * number. Some libraries (PHP's PDO::lastInsertId(), hence Doctrine) insert a row and
+ * then ask lastval() for its key. Watching a table must not give them the number of an
+ * event instead. PostgreSQL has no way to take a value without changing lastval(). So
+ * this file takes it from the sequence's only row.
  *
- * The row keeps the meaning it has in sequence.c, so that setval(), ALTER
- * SEQUENCE and pg_dump do with it what they always do: a value is logged some
- * way ahead of those given out, and a crash skips the rest of them. The
- * buffer's exclusive lock makes values unique and ascending; it is held for
- * this alone, and nothing in between can fail but in a critical section.
+ * The row keeps the meaning that it has in sequence.c, so that setval(), ALTER SEQUENCE
+ * and pg_dump work as usual: the value in the WAL is ahead of those given out, and a
+ * crash skips the rest. The buffer's exclusive lock makes values unique and ascending.
+ * It is held only for this, and whatever could fail meanwhile does so before the row
+ * changes, or in a critical section.
  */
 #include "postgres.h"
 
@@ -27,7 +26,7 @@
 #include "outbox_id.h"
 #include "storage/bufmgr.h"
 
-/* Values logged ahead, one WAL record for as many events. */
+/* How many values are logged ahead: one WAL record for so many events. */
 #define IDS_AHEAD 32
 
 /* The sequence's row, in its exclusively locked buffer. */
@@ -73,8 +72,8 @@ wh_next_outbox_id(Relation sequence)
 	value = value_after(sequence, row);
 
 	/*
-	 * The first value after a checkpoint is logged too: replay starts there,
-	 * and the page on disk may lag behind.
+	 * The first value after a checkpoint is logged too: replay starts at the
+	 * checkpoint, and the page on disk may be older.
 	 */
 	log = !row->is_called || row->log_cnt < 1 || PageGetLSN(page) <= GetRedoRecPtr();
 

@@ -9,7 +9,10 @@
 
 #include "utils/rel.h"
 
-/* The next value of the sequence, opened and locked by the caller. Unlike nextval(), leaves lastval() alone. */
+/*
+ * The next value of the sequence, which the caller has opened and locked. Unlike
+ * nextval(), this does not change lastval().
+ */
 extern int64 wh_next_outbox_id(Relation sequence);
 
 #endif /* WEBHOOK_OUTBOX_ID_H */

@@ -1,17 +1,17 @@
 /*
  * outbox_writer.c
- *	  Rows that wait, and are written into a segment together.
+ *	  Rows that wait and are written into a segment together.
  *
- * A writer belongs to whoever made it. It keeps the segment and the sequence
- * open for its resource owner, who releases them where an error ends the
- * statement; everything else is memory, which goes the same way.
+ * A writer belongs to whoever made it. It keeps the segment and the sequence open in its
+ * resource owner, which releases them if an error ends the statement. Everything else is
+ * memory, and is freed in the same way.
  *
- * A segment to which nobody has added anything is filled by the table's and
- * btree's own insert functions. Otherwise the row goes the executor's way, and
+ * If nobody has added anything to the segment, the insert functions of the table and of
+ * btree are called directly. Otherwise the executor's functions insert the row, and
  * expressions run as the table's owner, restricted as in maintenance commands.
  *
- * Locks: RowExclusiveLock on the segment, its indexes and the sequence, kept to
- * the end of the transaction as an INSERT would.
+ * Locks: RowExclusiveLock on the segment, its indexes and the sequence, kept to the end
+ * of the transaction, as an INSERT does.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* Rows after which a btree that has lost its last leaf is helped to it again. */
+/* After so many rows, a btree that has forgotten its last leaf is told it again. */
 #define ROWS_PER_LEAF_SEARCH 16
 
 /*
@@ -48,7 +48,7 @@ is_last_leaf(Relation index, BlockNumber block)
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
-	/* new: somebody extends the index just now, or crashed when doing so */
+	/* a new page: somebody extends the index right now, or crashed while doing so */
 	if (!PageIsNew(page))
 	{
 		BTPageOpaque opaque = BTPageGetOpaque(page);
@@ -60,13 +60,12 @@ is_last_leaf(Relation index, BlockNumber block)
 }
 
 /*
- * btree remembers, per backend, the last leaf it inserted into, and while that
- * stays the last, has room and the key belongs there, it does not descend from
- * the root. It begins to remember in indexes of three levels; ids and xids
- * ascend, so here it pays in the smaller ones too, and it is told. The leaf is
- * the file's last page, or the last but one where a root was made after it.
- * btree relies on nothing it is told: it looks at the page as it does at one
- * that it remembered itself.
+ * Each backend's btree remembers the last leaf that it inserted into. While that is the
+ * last leaf, has room, and the key belongs there, btree does not descend from the root.
+ * By itself it remembers only in indexes of three levels or more. Ids and xids ascend,
+ * so here it pays in smaller indexes too, and btree is told the leaf. That is the file's
+ * last page; or the one before it, if a root was made after it. btree does not rely on
+ * what it is told: it checks the page like one that it remembered itself.
  */
 static void
 tell_last_leaf(Relation index)
@@ -99,14 +98,14 @@ insert_into_index(const PlainIndex *plain, OutboxWriter *writer)
 			tell_last_leaf(index);
 		for (int column = 0; column < plain->ncolumns; column++)
 			values[column] = slot_getattr(slot, plain->columns[column], &isnull[column]);
-		/* btree has no use for an IndexInfo */
+		/* btree needs no IndexInfo */
 		index_insert(index, values, isnull, &slot->tts_tid, writer->relation,
 					 plain->unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, NULL);
 	}
 	index_close(index, NoLock);
 }
 
-/* The rows that wait, many to a WAL record. */
+/* Insert the rows that wait, many in one WAL record. */
 static void
 insert_plain(OutboxWriter *writer)
 {
@@ -120,7 +119,7 @@ insert_plain(OutboxWriter *writer)
 		insert_into_index(&writer->shape->indexes[i], writer);
 }
 
-/* Columns that somebody added get their default. */
+/* Columns that somebody added get their defaults. */
 static void
 fill_defaults(Relation relation, const SegmentShape *shape, TupleTableSlot *slot, EState *estate)
 {
@@ -141,7 +140,7 @@ fill_defaults(Relation relation, const SegmentShape *shape, TupleTableSlot *slot
 	}
 }
 
-/* The executor's way, for a segment to which something was added that must be evaluated. */
+/* Insert with the executor, because something was added to the segment that must be evaluated. */
 static void
 insert_evaluating(OutboxWriter *writer)
 {
@@ -174,7 +173,10 @@ insert_evaluating(OutboxWriter *writer)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* The user is changed for code that may have been added to the table; what we do asks for no grant. */
+/*
+ * Insert as the table's owner, because of code that may have been added to the table.
+ * Our own inserts need no privilege.
+ */
 static void
 insert_as_owner(OutboxWriter *writer)
 {
@@ -224,7 +226,7 @@ wh_writer_add(OutboxWriter *writer)
 	caller = MemoryContextSwitchTo(writer->rows);
 	row = heap_form_tuple(RelationGetDescr(writer->relation), writer->values, writer->isnull);
 	MemoryContextSwitchTo(caller);
-	/* owned by the slot: else inserting would copy it */
+	/* the slot owns it: otherwise inserting would copy it */
 	ExecStoreHeapTuple(row, writer->slots[writer->nrows++], true);
 	writer->bytes += row->t_len;
 	if (writer->nrows == WH_WAITING_ROWS || writer->bytes >= WH_WAITING_BYTES)

@@ -1,6 +1,6 @@
 /*
  * outbox_writer.h
- *	  Rows that wait, and are written into a segment together.
+ *	  Rows that wait and are written into a segment together.
  */
 #ifndef WEBHOOK_OUTBOX_WRITER_H
 #define WEBHOOK_OUTBOX_WRITER_H
@@ -12,21 +12,21 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 
-/* Rows are written when so many wait, or so many bytes of them. */
+/* Rows are written when so many rows or bytes wait. */
 #define WH_WAITING_ROWS 64
 #define WH_WAITING_BYTES (256 * 1024)
 
-/* An open segment, and rows that wait to be written into it. */
+/* An open segment, and the rows that wait to be written into it. */
 typedef struct OutboxWriter
 {
 	MemoryContext context; /* holds arrays and slots */
-	MemoryContext rows;    /* holds the rows; reset once they are written, if it is not the same */
+	MemoryContext rows;    /* holds the rows; if it is not `context`, it is reset after writing */
 	ResourceOwner owner;   /* of the open tables */
 	Relation relation;     /* NULL: nothing is open */
 	Relation sequence;
 	int segment;
 	SegmentShape *shape;
-	Datum *values; /* of the row that is put together, by attribute */
+	Datum *values; /* of the row that is being composed, by attribute */
 	bool *isnull;
 	int nslots; /* made so far */
 	int nrows;  /* that wait, in the first slots */
@@ -34,10 +34,13 @@ typedef struct OutboxWriter
 	TupleTableSlot *slots[WH_WAITING_ROWS];
 } OutboxWriter;
 
-/* Open the segment and the sequence of ids, unless they are open; another segment's rows are written first. */
+/*
+ * Open the segment and the sequence of ids, unless they are open. If another segment is
+ * open, its rows are written first.
+ */
 extern void wh_writer_open(OutboxWriter *writer, int segment);
 
-/* Let the row in values wait; where something must be evaluated for it, it is inserted at once. */
+/* Let the row in `values` wait. If the table is not plain, the row is inserted at once. */
 extern void wh_writer_add(OutboxWriter *writer);
 
 /* Insert the rows that wait. */

@@ -2,16 +2,15 @@
  * row_json.c
  *	  A row as JSON text.
  *
- * The text is that of PostgreSQL's row_to_json(); a difference is a bug here.
- * What row_to_json() looks up in the catalogues for each value of each row is
- * looked up once per column instead: which writer, which output function, the
- * escaped name. Frequent types are written straight into the buffer, without a
- * function call through fmgr and without a copy.
+ * The text is that of PostgreSQL's row_to_json(); any difference is a bug here.
+ * row_to_json() looks up the writer, the output function and the escaped name in the
+ * catalogues for each value of each row. Here they are looked up once per column.
+ * Frequent types are written directly into the buffer, without a call through fmgr and
+ * without a copy.
  *
- * Nothing here is shared or locked: a JsonColumn, with the date or time it wrote
- * last, belongs to whoever made it (capture_source.c, which forgets it when the
- * table, a type or a cast changes), and everything else is allocated in the
- * current memory context.
+ * Nothing here is shared or locked. A JsonColumn, with the date or time it wrote last,
+ * belongs to whoever made it: capture_source.c, which discards it when the table or a
+ * cast changes. Everything else is allocated in the current memory context.
  */
 #include "postgres.h"
 
@@ -30,7 +29,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-/* Room for any int8 with its sign and final zero. */
+/* Room for any int8, with its sign and its NUL. */
 #define INT_TEXT_SIZE 21
 
 /* enlargeStringInfo(), inline: a row has dozens of pieces. */
@@ -55,7 +54,7 @@ append_bytes(StringInfo out, const char *bytes, int len)
  * Strings
  */
 
-/* Can this byte not stand for itself in a JSON string? */
+/* Must this byte be escaped in a JSON string? */
 static inline bool
 needs_escape(unsigned char c)
 {
@@ -63,9 +62,9 @@ needs_escape(unsigned char c)
 }
 
 /*
- * Is any of the eight bytes one that needs an escape? Exact, by the usual tests
- * for a zero or a lesser byte; what they have in common is done once, since
- * neither a quote nor a backslash has the highest bit.
+ * Does any of the eight bytes need an escape? The answer is exact. It uses the usual
+ * tests for a zero byte or a smaller byte. Their common part is computed once, which is
+ * right because neither a quote nor a backslash has the highest bit.
  */
 static inline bool
 any_needs_escape(const char *bytes)
@@ -92,7 +91,7 @@ plain_run(const char *string, int len)
 	{
 		while (run + step <= len && !any_needs_escape(string + run))
 			run += step;
-		/* what is left at the end, with some of what has been looked at */
+		/* the last eight bytes: the rest, and some that were tested before */
 		if (run + step > len && !any_needs_escape(string + len - step))
 			return len;
 	}
@@ -186,7 +185,10 @@ write_int8(StringInfo out, JsonColumn *column, Datum value)
 	out->len += pg_lltoa(DatumGetInt64(value), out->data + out->len);
 }
 
-/* numeric and floats: NaN and the infinities are no JSON numbers, and all that is one starts with a digit */
+/*
+ * numeric and floats. NaN and the infinities are not JSON numbers; all other values start
+ * with a digit.
+ */
 static void
 write_number(StringInfo out, JsonColumn *column, Datum value)
 {
@@ -211,7 +213,10 @@ write_text(StringInfo out, JsonColumn *column, Datum value)
 		pfree(text);
 }
 
-/* date, timestamp, timestamptz: no character of theirs needs an escape. Zones are kept for good, so their address tells them. */
+/*
+ * date, timestamp, timestamptz. None of their characters needs an escape. Zones are never
+ * freed, so their addresses identify them.
+ */
 static void
 write_datetime(StringInfo out, JsonColumn *column, Datum value)
 {
@@ -220,7 +225,7 @@ write_datetime(StringInfo out, JsonColumn *column, Datum value)
 
 	if (last->len == 0 || last->value != number || last->zone != session_timezone)
 	{
-		last->len = 0; /* until it is whole: there may be an error */
+		last->len = 0; /* until it is complete: an error may come first */
 		JsonEncodeDateTime(last->text, value, column->base_type, NULL);
 		last->value = number;
 		last->zone = session_timezone;
@@ -284,15 +289,15 @@ append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
 	}
 }
 
-/* As JsonbToCString(), which escapes strings one character at a time. */
+/* Like JsonbToCString(), which is slower: it escapes strings one character at a time. */
 static void
 append_jsonb(StringInfo out, Jsonb *jsonb)
 {
-	const bool is_scalar = JB_ROOT_IS_SCALAR(jsonb); /* kept as an array of one */
+	const bool is_scalar = JB_ROOT_IS_SCALAR(jsonb); /* stored as an array of one */
 	JsonbIterator *iterator = JsonbIteratorInit(&jsonb->root);
 	JsonbIteratorToken token;
 	JsonbValue value;
-	bool is_first = true; /* in its object or array, or a member's value */
+	bool is_first = true; /* the first of its object or array, or a member's value */
 
 	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
 	{
@@ -348,8 +353,8 @@ write_composite(StringInfo out, JsonColumn *column, Datum value)
 }
 
 /*
- * A cast function may be of any language and be replaced at any time, so it is looked up at each call, as
- * row_to_json() does. (Output functions are C and stay.)
+ * A cast function may be in any language and may be replaced at any time. So it is looked
+ * up at each call, as row_to_json() does. (Output functions are C and do not change.)
  */
 static void
 write_cast(StringInfo out, JsonColumn *column, Datum value)
@@ -370,7 +375,7 @@ write_other(StringInfo out, JsonColumn *column, Datum value)
  * Columns
  */
 
-/* The function that writes a type made by users as JSON; InvalidOid: it has none. */
+/* The function that writes a user-defined type as JSON; InvalidOid: it has none. */
 Oid
 wh_json_cast(Oid type)
 {
@@ -382,7 +387,7 @@ wh_json_cast(Oid type)
 	return InvalidOid;
 }
 
-/* Types beyond the frequent ones: arrays, composites, and types made by users that bring a cast to json. */
+/* For other types: arrays, composites, and user-defined types with a cast to json. */
 static JsonWriter
 choose_other_writer(Oid type, Oid *cast)
 {
@@ -466,7 +471,7 @@ wh_json_open(StringInfo out)
 	return out->len;
 }
 
-/* Every member begins with a comma; the first one's is made the brace that opens the object. */
+/* Each member begins with a comma. The first comma becomes the brace that opens the object. */
 void
 wh_json_close(StringInfo out, int start)
 {

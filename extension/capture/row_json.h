@@ -19,20 +19,20 @@ typedef struct JsonColumn JsonColumn;
 /* Appends one value that is not null. */
 typedef void (*JsonWriter)(StringInfo out, JsonColumn *column, Datum value);
 
-/* The date or time that was written last: the rows of a statement often have the same. */
+/* The date or time written last. The rows of a statement often have the same one. */
 typedef struct DatetimeText
 {
 	int64 value;
-	const pg_tz *zone; /* in which it was written */
-	int len;           /* 0: none was yet */
+	const pg_tz *zone; /* it was written in this zone */
+	int len;           /* 0: none yet */
 	char text[MAXDATELEN + 1];
 } DatetimeText;
 
-/* A column of a table and how it is written: chosen once, used for every row. */
+/* A column of a table, and how to write it: determined once, used for every row. */
 struct JsonColumn
 {
 	AttrNumber attnum;
-	Oid base_type; /* the type, domains looked through */
+	Oid base_type; /* the type below all domains */
 	JsonWriter write;
 	FmgrInfo output; /* the type's output function */
 	Oid cast;        /* the type's cast to json, for the writer that calls it */
@@ -41,22 +41,25 @@ struct JsonColumn
 	DatetimeText datetime;
 };
 
-/* Fill in a column; what it points to is allocated in context, and must live as long as the column is used. */
+/*
+ * Fill in a column. What it points to is allocated in `context`, which must live as long
+ * as the column is used.
+ */
 extern void wh_json_column_init(JsonColumn *column, TupleDesc tupdesc, AttrNumber attnum,
 								MemoryContext context);
 
-/* The function that is a cast of this type to json, and writes it; InvalidOid where row_to_json() asks for none. */
+/* The function that casts this type to json, as row_to_json() uses it; InvalidOid: none. */
 extern Oid wh_json_cast(Oid type);
 
-/* The same text as row_to_json() of a row of these columns. Their attributes must have been deformed. */
+/* Append the text of row_to_json() of a row of these columns. The slot must be deformed so far. */
 extern void wh_json_append_row(StringInfo out, JsonColumn *columns, int ncolumns, TupleTableSlot *slot);
 
-/* An object piece by piece: open, any number of members, close with what open returned. */
+/* Write an object in steps: open it, append any members, close it with the result of open. */
 extern int wh_json_open(StringInfo out);
 extern void wh_json_append_member(StringInfo out, JsonColumn *column, TupleTableSlot *slot);
 extern void wh_json_close(StringInfo out, int start);
 
-/* Append a string with quotes and escapes. */
+/* Append a string, with quotes and escapes. */
 extern void wh_json_append_string(StringInfo out, const char *string, int len);
 
 #endif /* WEBHOOK_ROW_JSON_H */

@@ -1,17 +1,16 @@
 /*
  * segment.c
- *	  The tables behind webhook.outbox, found and described.
+ *	  The tables of webhook.outbox: finding and describing them.
  *
- * The segments and the sequence are looked up by name once per backend; of each
- * segment its shape is cached: where our columns are, and which indexes it has.
- * People may add columns, indexes and constraints to it, so nothing is taken
- * for granted.
+ * A backend looks the segments and the sequence up by name once. It caches the shape of
+ * each segment: where our columns are, and which indexes there are. People may add
+ * columns, indexes and constraints, so nothing is taken for granted.
  *
- * Invalidation callbacks only mark a shape stale, and no relation is kept open
- * from one event to the next. A name's oid is trusted only if no invalidation
- * arrived with its lock; the lock, RowExclusiveLock, is kept to the end of the
- * transaction. A shape that is replaced goes with the transaction, since an
- * expression in the table may have brought us here while it was in use.
+ * Invalidation callbacks only mark a shape stale. No relation is kept open from one
+ * event to the next. A name's OID is trusted only if no invalidation arrived while
+ * waiting for the lock. The lock, RowExclusiveLock, is kept to the end of the
+ * transaction. A shape that is replaced is freed with the transaction: it may still be
+ * in use, because an expression in the table may have led here.
  */
 #include "postgres.h"
 
@@ -65,7 +64,7 @@ static SegmentShape *shapes[WH_SEGMENTS];
 static Oid sequence = InvalidOid;
 static bool callbacks_registered = false;
 
-/* Counts invalidations, so that one arriving while a segment is looked up is noticed. */
+/* Counts invalidations, so that a look-up notices one that arrives meanwhile. */
 static uint64 invalidations = 0;
 
 /*
@@ -85,7 +84,7 @@ relation_changed(Datum arg, Oid relid)
 		sequence = InvalidOid;
 }
 
-/* A schema was renamed, dropped or made: the names may now lead elsewhere. */
+/* A schema was renamed, dropped or created: the names may now mean other tables. */
 static void
 schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -183,7 +182,10 @@ wh_segment_column(const SegmentShape *shape, AttrNumber attnum)
 	return column;
 }
 
-/* Can a row be stored without looking at constraints and defaults? Our own columns' NOT NULLs always hold. */
+/*
+ * Can a row be stored without looking at constraints and defaults? The NOT NULLs of our
+ * own columns always hold.
+ */
 static bool
 has_plain_columns(const SegmentShape *shape, Relation relation)
 {
@@ -204,7 +206,7 @@ has_plain_columns(const SegmentShape *shape, Relation relation)
 	return tupdesc->constr == NULL || tupdesc->constr->num_check == 0;
 }
 
-/* Fill in a plain index; false if it is none. */
+/* Fill in a plain index; false: it is not plain. */
 static bool
 describe_index(PlainIndex *plain, Relation index)
 {
@@ -252,7 +254,7 @@ describe_indexes(SegmentShape *shape, Relation relation)
 	return plain;
 }
 
-/* Stale from the beginning if an invalidation arrived since that many were counted. */
+/* The shape is stale from the start if an invalidation has arrived since the count given. */
 static SegmentShape *
 build_shape(Relation relation, uint64 invalidations_before)
 {

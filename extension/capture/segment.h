@@ -1,6 +1,6 @@
 /*
  * segment.h
- *	  The tables behind webhook.outbox, found and described.
+ *	  The tables of webhook.outbox: finding and describing them.
  */
 #ifndef WEBHOOK_SEGMENT_H
 #define WEBHOOK_SEGMENT_H
@@ -43,18 +43,18 @@ typedef struct SegmentShape
 	Oid relation;
 	bool stale;
 	AttrNumber attnums[OUTBOX_COLUMNS];
-	bool plain; /* nothing in it has to be evaluated: no default, check, generated column or other index */
+	bool plain; /* nothing must be evaluated: no default, check, generated column, other index */
 	int nindexes;
 	PlainIndex *indexes; /* all indexes, if plain */
 } SegmentShape;
 
-/* Open and lock a segment (RowExclusiveLock). Its shape stays valid to the end of the transaction. */
+/* Open and lock a segment (RowExclusiveLock). Its shape is valid to the end of the transaction. */
 extern Relation wh_open_segment(int segment, SegmentShape **shape);
 
-/* Open and lock the sequence that numbers the events (RowExclusiveLock). */
+/* Open and lock the sequence of event numbers (RowExclusiveLock). */
 extern Relation wh_open_outbox_sequence(void);
 
-/* Which of our columns is it? OUTBOX_COLUMNS: none, somebody added it. */
+/* Which of our columns is it? OUTBOX_COLUMNS: none; somebody added it. */
 extern int wh_segment_column(const SegmentShape *shape, AttrNumber attnum);
 
 #endif /* WEBHOOK_SEGMENT_H */

@@ -25,7 +25,7 @@
 #include "varatt.h"
 #endif
 
-/* PostgreSQL 16 added the argument onlySummarizing to ExecInsertIndexTuples, 19 merged its flags. */
+/* PostgreSQL 16 added onlySummarizing to ExecInsertIndexTuples; 19 merged its flags. */
 #if PG_VERSION_NUM >= 190000
 #define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
 	ExecInsertIndexTuples(result_rel, estate, 0, slot, NIL, NULL)
@@ -37,7 +37,7 @@
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
 #endif
 
-/* PostgreSQL 17 replaced the memory context of a wait event set by a resource owner (NULL: none). */
+/* PostgreSQL 17 replaced a wait event set's memory context by a resource owner (NULL: none). */
 #if PG_VERSION_NUM >= 170000
 #define wh_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
 #else
@@ -83,7 +83,7 @@
 #define wh_is_virtual(attribute) false
 #endif
 
-/* PostgreSQL 17 lets the caller supply the JSON lexer's memory. unescape: return strings decoded. */
+/* PostgreSQL 17 lets the caller supply the JSON lexer's memory. unescape: decode strings. */
 #if PG_VERSION_NUM >= 170000
 #define wh_make_json_lex(json, len, encoding, unescape)                                                      \
 	makeJsonLexContextCstringLen(NULL, (json), (len), (encoding), (unescape))

@@ -2,10 +2,9 @@
  * json_depth.c
  *	  The nesting depth of a text that should be JSON.
  *
- * The server's JSON parser calls itself for each level, and raises an error
- * where its stack ends. Where there must be no error, or where what is parsed
- * now will be parsed by others with less stack, the text is looked at here
- * first. Keeps nothing, takes no lock.
+ * The server's JSON parser calls itself for each level, and raises an error if its stack
+ * is too small. The depth is checked first where there must be no error, or where others
+ * will parse the same text with less stack. Keeps nothing, takes no lock.
  */
 #include "postgres.h"
 

@@ -5,7 +5,7 @@
 #ifndef WEBHOOK_JSON_DEPTH_H
 #define WEBHOOK_JSON_DEPTH_H
 
-/* The most brackets and braces open at once, outside of strings. Works for any text, also invalid JSON. */
+/* The most brackets and braces open at once, outside strings. Works for any text. */
 extern int wh_json_depth(const char *text);
 
 #endif /* WEBHOOK_JSON_DEPTH_H */

@@ -21,7 +21,7 @@
 #define WH_MONOTONIC_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Microseconds; never 0. The type is that of a time, so that the same functions calculate with it. */
+/* Microseconds; never 0. It has the type of a time, so that the same functions work with it. */
 static inline TimestampTz
 wh_monotonic(void)
 {

@@ -30,10 +30,10 @@ char *wh_key_file = NULL;
 char *wh_context = NULL;
 
 /*
- * Of a ring of eight segments one is written and one is due to be emptied; the
- * six between them hold the retention. So when a segment's turn begins, all in
- * the next one is older than the retention, and the worker has the whole turn
- * to empty it; the width is rounded up for that. Negative times (a clock before 1970) still give a segment.
+ * Of the ring's eight segments, one is written and the next is due to be emptied. The six
+ * others hold the retention. So when a segment's turn begins, everything in the next one
+ * is older than the retention, and the worker has the whole turn to empty it. For this the
+ * width is rounded up. Negative times (a clock before 1970) still give a segment.
  */
 int64
 wh_segment_width(void)
@@ -69,7 +69,7 @@ check_allowed_networks(char **newval, void **extra, GucSource source)
 	return true;
 }
 
-/* It is kept with every event of the transaction, and read by whoever asks for it there. */
+/* The context is stored with each event of the transaction and read from there. */
 static bool
 check_context_bounds(const char *text)
 {
@@ -89,9 +89,9 @@ check_context_bounds(const char *text)
 }
 
 /*
- * What SET brings, the server has converted; what the startup packet or the
- * configuration file brings, nobody has looked at. Before a database is known,
- * and with it an encoding, only ASCII is right in all of them.
+ * The server has converted a value that comes with SET. It has not checked one from the
+ * startup packet or the configuration file. While no database, and so no encoding, is
+ * known, only ASCII is valid in all of them.
  */
 static bool
 check_context_encoding(const char *text)

@@ -23,12 +23,12 @@
 #define WH_CONTEXT_MAX (64 * 1024)
 #define WH_CONTEXT_DEPTH 100
 
-extern int wh_poll_interval;  /* webhook.poll_interval, milliseconds: the look for lost wake-ups */
-extern int wh_retention;      /* webhook.retention, seconds */
-extern int wh_max_in_flight;  /* webhook.max_in_flight, requests in flight at once, whole worker */
-extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds: of one event for one subscription */
-extern int wh_worker_memory;  /* webhook.worker_memory, megabytes */
-extern bool wh_allow_http;    /* webhook.allow_http */
+extern int wh_poll_interval;      /* webhook.poll_interval, milliseconds, for lost wake-ups */
+extern int wh_retention;          /* webhook.retention, seconds */
+extern int wh_max_in_flight;      /* webhook.max_in_flight, requests at once, of the whole worker */
+extern int wh_filter_timeout;     /* webhook.filter_timeout, milliseconds per event and filter */
+extern int wh_worker_memory;      /* webhook.worker_memory, megabytes */
+extern bool wh_allow_http;        /* webhook.allow_http */
 extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
 extern char *wh_key_file;         /* webhook.key_file, "": secrets are stored unsealed */

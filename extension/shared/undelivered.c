@@ -1,9 +1,8 @@
 /*
  * undelivered.c
- *	  Where nothing delivers: how much is kept, and telling of it.
+ *	  What is reported when nothing delivers, and how much the outbox takes.
  *
- * Runs in any process of the server. Keeps nothing but whether this session has
- * been warned.
+ * Runs in any process of the server. Keeps only whether this session has been warned.
  */
 #include "postgres.h"
 
@@ -26,7 +25,7 @@ PG_FUNCTION_INFO_V1(webhook_warn_undelivered);
 	"Add webhook to shared_preload_libraries and restart the server, or call webhook.start_worker() for "    \
 	"this server's lifetime."
 
-static bool warned = false; /* this session knows */
+static bool warned = false; /* this session has been warned */
 
 int64
 wh_outbox_bytes(void)
@@ -56,7 +55,7 @@ wh_outbox_bytes(void)
 	return sum;
 }
 
-/* "webhook.outbox takes 12 MB", or that nobody knows. */
+/* "webhook.outbox takes 12 MB", or that the size is not known. */
 static const char *
 outbox_takes(void)
 {

@@ -3,13 +3,13 @@
  *	  What the commit of a transaction does for this database's worker: it wakes
  *	  it, or requests one.
  *
- * A backend that captured an event raises its database's `woken` flag when it
- * commits, and sets the worker's latch if nobody had raised it before: no
- * NOTIFY, no lock shared between writers. A database that has no worker asks
- * the launcher for one in the same breath.
+ * When a backend that captured an event commits, it raises its database's `woken` flag.
+ * If the flag was not raised before, it also sets the worker's latch. There is no NOTIFY
+ * and no lock that writers share. If the database has no worker, the backend then asks the
+ * launcher for one.
  *
- * Keeps what this transaction has done that a worker is to be told of, until it
- * ends. The slots are those of worker_slots.c.
+ * Keeps what this transaction has done that a worker must learn, until the transaction
+ * ends. worker_slots.c has the slots.
  */
 #include "postgres.h"
 
@@ -23,28 +23,28 @@
 #include "worker_slots_internal.h"
 
 #define CLAIM_UNDELIVERED_MS                                                                                 \
-	60000 /* where nothing delivers, a session looks no more often whether that is to be logged */
+	60000 /* the least between a session's checks whether to log that nothing delivers */
 
 static WorkerSlots *shared = NULL;    /* once the callback is registered */
 static bool captured = false;         /* this transaction captured an event */
 static bool config_changed = false;   /* this transaction changed the configuration */
 static bool worker_missing = false;   /* this transaction has found no worker */
-static bool worker_requested = false; /* this transaction wants a worker to look around */
+static bool worker_requested = false; /* this transaction wants a worker to check everything */
 
 /*
- * After the commit of a transaction that captured: wake this database's
- * worker. Nothing in here may throw.
+ * After the commit of a transaction that captured: wake this database's worker. Nothing
+ * here may raise an error.
  */
 static void
 wake_worker(void)
 {
-	static int hint = 0; /* where this database's slot was last time */
+	static int hint = 0; /* the last index of this database's slot */
 	WorkerSlot *slot = &shared->slots[hint];
 
 	/*
-	 * The usual case under load takes no lock: the flag is up already. A slot
-	 * that changes hands at this very moment belongs to a worker that reads
-	 * everything when it starts.
+	 * The usual case under load takes no lock: the flag is raised already. If the
+	 * slot gets a new worker at this very moment, that worker reads everything when
+	 * it starts.
 	 */
 	if (!config_changed && slot->view.dboid == MyDatabaseId && slot->view.state == WH_SLOT_RUNNING &&
 		pg_atomic_exchange_u32(&slot->woken, 1) == 1)
@@ -76,13 +76,13 @@ ask_launcher(void)
 	slot = wh_want_slot(MyDatabaseId, 0);
 	if (slot && worker_requested && slot->view.state == WH_SLOT_RUNNING)
 	{
-		/* it may be about to leave */
+		/* it may be about to end */
 		pg_atomic_fetch_add_u32(&slot->generation, 1);
 		SetLatch(&slot->proc->procLatch);
 	}
 	else if (slot && worker_requested)
 		slot->view.not_before = 0;
-	/* where there is no slot the launcher can do nothing but say so: commits must not keep it busy */
+	/* without a slot the launcher can only log that: commits must not keep it busy */
 	if (shared->launcher && (slot || !overflowed))
 		SetLatch(&shared->launcher->procLatch);
 	LWLockRelease(&shared->lock);
@@ -100,7 +100,7 @@ at_xact_end(XactEvent event, void *arg)
 		if (worker_missing || worker_requested)
 			ask_launcher();
 	}
-	/* a prepared transaction wakes nobody: the safety look finds it once it is committed */
+	/* a prepared transaction wakes nobody: the worker's regular look finds it once committed */
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		captured = config_changed = worker_missing = worker_requested = false;
 }
@@ -117,7 +117,7 @@ register_callback(void)
 	shared = slots;
 }
 
-/* Nothing else would say so. Those who write must not be troubled, so it goes to the server's log. */
+/* Log that nothing delivers: nothing else reports it. A WARNING would disturb writers. */
 static void
 log_undelivered(void)
 {

@@ -1,17 +1,16 @@
 /*
  * worker_slots.c
- *	  The shared slots through which backends, launcher and workers meet; and a
- *	  worker's own.
+ *	  The slots in shared memory through which backends, launcher and workers
+ *	  communicate; and the worker's side of its own slot.
  *
- * One fixed array in shared memory, one slot per database that has or wants
- * a worker. What commits do to them is in wake.c, the launcher's view of all in
- * worker_slots_launcher.c, and how workers step aside in worker_slots_aside.c.
+ * One fixed array in shared memory, with a slot for each database that has or wants a
+ * worker. wake.c has what commits do, worker_slots_launcher.c the launcher's side,
+ * worker_slots_aside.c how workers step aside.
  *
- * Locking: everything but `woken` is read and written under `lock`. `woken`
- * is atomic, raised by committing backends after their transaction is visible
- * and cleared by the worker before it reads, so an event can never fall in
- * between. Nothing here is private to a process but the PGPROC references,
- * which are cleared by before_shmem_exit.
+ * Locking: everything except `woken` and `generation` is read and written under `lock`.
+ * These two are atomic. Committing backends raise `woken` after their transaction is
+ * visible, and the worker clears it before it reads, so no event can be missed. Only the
+ * PGPROC references belong to a process; before_shmem_exit clears them.
  */
 #include "postgres.h"
 
@@ -29,10 +28,9 @@
 #include "monotonic.h"
 #include "worker_slots_internal.h"
 
-#define RESTART_DELAY_MS 1000 /* a worker that ended for whatever reason starts again after this */
-#define RESTART_DELAY_MAX_MS                                                                                 \
-	60000                      /* doubled for each time that it ended with an error, but no more than this */
-#define HEALTHY_AFTER_MS 60000 /* one that has run for so long was well */
+#define RESTART_DELAY_MS 1000      /* until a worker that has ended for any reason is restarted */
+#define RESTART_DELAY_MAX_MS 60000 /* each error in a row doubles the delay, up to this */
+#define HEALTHY_AFTER_MS 60000     /* a worker that has run this long was healthy */
 
 bool wh_preloaded = false;
 
@@ -60,8 +58,8 @@ wh_worker_slots_shmem_size(void)
 }
 
 /*
- * Find or make the shared array. Without preload nobody has asked for the
- * memory beforehand; it is small enough for what the server keeps in reserve.
+ * Find or make the shared array. Without preload, the memory was not requested in advance;
+ * the array is then small enough for the server's spare memory.
  */
 static void
 attach_shared(void)
@@ -97,7 +95,7 @@ wh_worker_slots_shared(void)
 WorkerSlot *
 wh_find_slot(Oid dboid)
 {
-	static int hint = 0; /* where the last one was: it is nearly always the same */
+	static int hint = 0; /* the last index found: it is nearly always the same */
 
 	if (shared->slots[hint].view.state != WH_SLOT_FREE && shared->slots[hint].view.dboid == dboid)
 		return &shared->slots[hint];
@@ -114,7 +112,7 @@ wh_find_slot(Oid dboid)
 	return NULL;
 }
 
-/* A WANTED slot for the database, made if need be; NULL where all are taken. The caller holds the lock. */
+/* The database's slot; if it has none, a new WANTED one. NULL: all are taken. The caller locks. */
 WorkerSlot *
 wh_want_slot(Oid dboid, TimestampTz not_before)
 {
@@ -146,7 +144,10 @@ wh_want_slot(Oid dboid, TimestampTz not_before)
  * The worker's side
  */
 
-/* A FATAL error passes every PG_CATCH by: whoever ends with anything but 0 has failed, and said why if it could. */
+/*
+ * No PG_CATCH sees a FATAL error. A worker that ends with a code other than 0 has failed;
+ * if it could, it has noted why.
+ */
 static void
 worker_exit(int code, Datum arg)
 {
@@ -171,14 +172,14 @@ wh_worker_attach(void)
 		slot->view.pid = MyProcPid;
 		slot->view.started_at = GetCurrentTimestamp();
 		attached_at = wh_monotonic();
-		/* found suspended the last time, it is so in everybody's eyes until this worker has looked */
-		slot->view.failing = false;
+		/* if the last worker was suspended, that stays visible until this one has checked */
+		slot->view.reported = slot->view.failing = false;
 		if (!slot->view.suspended)
 			slot->view.reason[0] = '\0';
 		slot->proc = MyProc;
-		pg_atomic_write_u32(&slot->woken, 1); /* there may be anything to read */
+		pg_atomic_write_u32(&slot->woken, 1); /* there may be something to read */
 		my_slot = slot;
-		if (shared->launcher) /* it may have others to start */
+		if (shared->launcher) /* it may have other workers to start */
 			SetLatch(&shared->launcher->procLatch);
 	}
 	LWLockRelease(&shared->lock);
@@ -195,7 +196,7 @@ wh_worker_exit_error(const char *error)
 	strlcpy(exit_error, error ? error : "", len + 1);
 }
 
-/* How long is the next worker to wait? The caller holds the lock; the slot is still as it was. */
+/* How long must the next worker wait? The caller holds the lock and has not changed the slot. */
 static int
 restart_delay(WorkerSlot *slot)
 {
@@ -273,6 +274,7 @@ void
 wh_worker_report(const WhWorkerReport *report)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	my_slot->view.reported = true;
 	my_slot->view.suspended = report->suspended;
 	my_slot->view.failing = report->failing;
 	strlcpy(my_slot->view.reason, report->reason ? report->reason : "", WH_REASON_MAX);

@@ -14,7 +14,7 @@
 #include "storage/dsm.h"
 
 #define WH_MAX_DATABASES 1024    /* databases of one cluster that may have, or want, a worker */
-#define WH_MAX_DATABASES_BARE 64 /* without preload: it must fit into the server's spare shared memory */
+#define WH_MAX_DATABASES_BARE 64 /* without preload: must fit into the spare shared memory */
 #define WH_REASON_MAX 256        /* bytes of a worker's reason, with its NUL */
 
 typedef enum WhSlotState
@@ -31,9 +31,10 @@ typedef struct WhSlotView
 	WhSlotState state;
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
-	bool aside;     /* its worker has stepped aside for a command that needs exclusive use of the database */
-	bool suspended; /* events are captured but not delivered: see reason; while WANTED: as last found */
-	bool failing;   /* it meets errors, while WANTED: it has ended because of one; see reason */
+	bool aside;             /* its worker has stepped aside for a command */
+	bool reported;          /* while RUNNING: the worker has reported since it attached itself */
+	bool suspended;         /* events are not delivered: see reason; while WANTED: as last known */
+	bool failing;           /* it meets errors; while WANTED: one has ended it; see reason */
 	char reason[WH_REASON_MAX];
 	TimestampTz started_at;
 	TimestampTz last_read;

@@ -1,10 +1,10 @@
 /*
  * worker_slots_aside.c
- *	  Workers step aside for a command that needs their database to itself,
+ *	  Workers step aside for a command that needs exclusive use of their database,
  *	  until its transaction ends.
  *
- * Keeps the databases of which that is so in this transaction. worker_slots.c
- * has the locking rule.
+ * Keeps the databases whose workers have stepped aside for this transaction.
+ * worker_slots.c has the locking rule.
  */
 #include "postgres.h"
 
@@ -19,21 +19,23 @@
 #include "monotonic.h"
 #include "worker_slots_internal.h"
 
-#define ASIDE_WITHIN_MS                                                                                      \
-	2000 /* a worker asked to step aside is waited for no longer; a clean stop takes less */
+#define ASIDE_WITHIN_MS 2000 /* the longest wait for a worker to end; a clean stop takes less */
 
-/* Databases whose worker has stepped aside for this transaction. */
+/* A database whose worker has stepped aside for this transaction. */
 typedef struct Aside
 {
 	Oid dboid;
 	bool for_good;
 } Aside;
 
-static Aside aside[8]; /* more in one transaction than anybody has a use for */
+static Aside aside[8]; /* more than any transaction needs */
 static int n_aside = 0;
 static bool callback_registered = false;
 
-/* The transaction that made workers step aside has ended: they may come back, but where their database is gone. */
+/*
+ * The transaction that made workers step aside has ended. They may come back, unless their
+ * database is gone.
+ */
 static void
 step_back(bool committed)
 {
@@ -65,7 +67,7 @@ at_xact_end(XactEvent event, void *arg)
 		step_back(event == XACT_EVENT_COMMIT);
 }
 
-/* So that it is undone at the end of the transaction. False where that cannot be promised. */
+/* Remember it, to undo it at the end of the transaction. False: there is no room for that. */
 static bool
 remember_aside(Oid dboid, bool for_good)
 {

@@ -28,13 +28,13 @@ typedef struct WorkerSlots
 {
 	LWLock lock;
 	PGPROC *launcher; /* NULL: none is running */
-	bool overflowed;  /* a database wanted a slot and all were in use; until the launcher has seen it */
+	bool overflowed;  /* a database has found no free slot; never reset */
 	WorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } WorkerSlots;
 
 /* Attaches this process, if need be. */
 extern WorkerSlots *wh_worker_slots_shared(void);
-/* The slot of a database, or NULL; one that is made WANTED if need be. The caller holds the lock. */
+/* A database's slot, or NULL. want: makes a WANTED one if there is none. The caller locks. */
 extern WorkerSlot *wh_find_slot(Oid dboid);
 extern WorkerSlot *wh_want_slot(Oid dboid, TimestampTz not_before);
 

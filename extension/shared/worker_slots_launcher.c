@@ -1,10 +1,10 @@
 /*
  * worker_slots_launcher.c
- *	  The slots in shared memory, as the launcher sees all of them; and what is
- *	  to be said where there is no launcher, or no slot.
+ *	  The launcher's side of the slots in shared memory; and what to report if there
+ *	  is no launcher, or no slot.
  *
- * worker_slots.c has the locking rule. Nothing here is private to a process but
- * whether it has been told that the slots are all taken.
+ * worker_slots.c has the locking rule. A process keeps only whether it was told that all
+ * slots are taken.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 #include "monotonic.h"
 #include "worker_slots_internal.h"
 
-#define LOG_UNDELIVERED_MS 3600000 /* that nobody delivers is logged no more often, per database */
+#define LOG_UNDELIVERED_MS 3600000 /* the least between logs for a database that nothing delivers */
 
 static void
 launcher_exit(int code, Datum arg)
@@ -105,7 +105,7 @@ wh_slots_look_at_suspended(void)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < wh_max_databases(); i++)
 		if (shared->slots[i].view.suspended)
-			shared->slots[i].view.not_before = wh_monotonic(); /* 0: somebody has asked for it */
+			shared->slots[i].view.not_before = wh_monotonic(); /* not 0: that is a request */
 	LWLockRelease(&shared->lock);
 }
 

@@ -367,6 +367,30 @@ BEGIN
 					'event. On an empty event it failed: %s.', SQLERRM),
 				HINT = 'For example ''$.result.total > 100'' or ''exists($.previous.status)''.';
 		END;
+		-- as the server writes a path: each member's name in quotes
+		SELECT string_agg(DISTINCT format('"%s"', m[1]), ', ') INTO word
+			FROM regexp_matches(NEW.filter::text, '[$][.]"([^"]*)"', 'g') m
+			WHERE m[1] NOT IN ('result', 'previous', 'entity_type', 'action_type', 'tenant',
+				'context');
+		IF word IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = 'filter uses a member that no event has',
+				DETAIL = format('It uses %s. Events have result, previous, entity_type, '
+					'action_type, tenant and context.', word),
+				HINT = 'Columns of the row are members of result, as in $.result.total.';
+		END IF;
+		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word
+			FROM webhook.source s
+			WHERE NEW.filter::text ~ '[$][.]"previous"' AND NOT s.keep_previous
+				AND (webhook_internal.asks_for(NEW.events, s.entity_type, 'update')
+					OR webhook_internal.asks_for(NEW.events, s.entity_type, 'delete'));
+		IF word IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = 'filter uses $.previous, which not every source keeps',
+				DETAIL = format('These tables are watched without keep_previous: %s.', word),
+				HINT = 'Watch them with keep_previous => true. Until then the filter finds no '
+					'previous values.';
+		END IF;
 	END IF;
 	IF jsonb_typeof(NEW.params) <> 'object' OR jsonb_typeof(NEW.headers) <> 'object' THEN
 		RAISE invalid_parameter_value USING

@@ -31,7 +31,7 @@ COMMENT ON COLUMN webhook.log.event_number IS
 CREATE FUNCTION webhook_internal.counters(
 	OUT subscription_id bigint, OUT queued integer, OUT in_flight integer, OUT catching_up boolean,
 	OUT breaker text, OUT delivered bigint, OUT failed bigint, OUT last_success_at timestamptz,
-	OUT last_failure_at timestamptz, OUT last_error text
+	OUT last_failure_at timestamptz, OUT last_error text, OUT next_probe_at timestamptz
 ) RETURNS SETOF record
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'webhook_counters';
 COMMENT ON FUNCTION webhook_internal.counters() IS
@@ -58,7 +58,8 @@ CREATE VIEW webhook.status WITH (security_invoker = true) AS
 		coalesce(c.in_flight, 0) AS in_flight,
 		coalesce(p.pending, 0) AS pending,
 		p.oldest_pending_age,
-		p.next_attempt_at,
+		CASE coalesce(c.breaker, 'closed') WHEN 'closed' THEN p.next_attempt_at
+			WHEN 'open' THEN c.next_probe_at END AS next_attempt_at,
 		coalesce(d.dead_letters, 0) AS dead_letters,
 		coalesce(c.delivered, 0) AS delivered,
 		coalesce(c.failed, 0) AS failed,
@@ -87,8 +88,8 @@ COMMENT ON COLUMN webhook.status.in_flight IS 'Requests in flight.';
 COMMENT ON COLUMN webhook.status.pending IS 'Rows in webhook.pending.';
 COMMENT ON COLUMN webhook.status.oldest_pending_age IS 'Age of the oldest pending delivery.';
 COMMENT ON COLUMN webhook.status.next_attempt_at IS
-	'When the earliest retry is due; while the breaker is open, not before its next probe. Null: '
-	'none waits for a retry.';
+	'When the earliest retry is due; while the breaker is open, when its next probe is. Null: none '
+	'waits for a retry, or the probe is in flight.';
 COMMENT ON COLUMN webhook.status.dead_letters IS 'Rows in webhook.dead_letter.';
 COMMENT ON COLUMN webhook.status.delivered IS 'Deliveries since the worker started.';
 COMMENT ON COLUMN webhook.status.failed IS 'Failed attempts since the worker started.';

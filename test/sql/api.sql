@@ -352,6 +352,11 @@ SELECT webhook.watch('without_updates', 'three', action_types => '{new,delete}')
 INSERT INTO webhook.subscription (name, url, changed_columns, events) VALUES ('changed', 'https://hooks.example.com/', '{v}', '{one.*,three.*,two.delete}');
 UPDATE webhook.subscription SET events = NULL WHERE name = 'changed';
 UPDATE webhook.subscription SET timeout = '1s' WHERE name = 'changed';
+-- a filter that can find nothing: a warning as well
+INSERT INTO webhook.subscription (name, url, filter, events) VALUES ('filtered', 'https://hooks.example.com/', '$.previous.v == 1 || $.result.previous == 2', '{one.*,two.new}');
+UPDATE webhook.subscription SET events = '{two.delete}', filter = '$.previous.v == 1 && exists($.result)' WHERE name = 'filtered';
+UPDATE webhook.subscription SET filter = '$.reslt.v == 1 || $.context.actor == "$.resutl" || $."enttiy_type" == "two"' WHERE name = 'filtered';
+SELECT webhook.unsubscribe('filtered');
 SELECT webhook.watch('without_previous', 'two', keep_previous => true);
 UPDATE webhook.subscription SET changed_columns = '{v,w}' WHERE name = 'changed';
 SELECT webhook.unsubscribe('changed');

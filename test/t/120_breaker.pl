@@ -138,6 +138,17 @@ is($r->count('/ok/ill'), $before, 'and nothing more is sent while paused');
 $t->sql("SELECT webhook.resume('ill')");
 $t->wait_until_settled;
 
+# the status tells when the next request is made: the probe, and not the retries, which wait for longer; and
+# none while the probe is in flight
+$t->sql("UPDATE webhook.subscription SET retry_schedule = '{1h}' WHERE name = 'ill'");
+open_again();
+$t->poll_sql('the status tells when the probe is', "SELECT next_attempt_at < now() + interval '11 min' FROM webhook.status WHERE subscription = 'ill' AND breaker = 'open'", 't');
+$r->mode('/ok/ill', '/hold');
+$t->poll_sql('and nothing of the retries meanwhile', "SELECT next_attempt_at IS NULL FROM webhook.status WHERE subscription = 'ill' AND breaker = 'half-open'", 't');
+$r->mode('/ok/ill', undef);
+$r->release('/ok/ill', 1);
+$t->wait_until_settled;
+
 open_again();
 $t->sql("UPDATE webhook.subscription SET url = '${\$r->url('/ok/elsewhere')}' WHERE name = 'ill'");
 $t->wait_until_settled;

@@ -91,5 +91,27 @@ for my $line (split /\n/, $t->sql(qq{SELECT name, relkind, takes FROM ($catalog)
 }
 like($text, qr/CREATE TRIGGER webhook_capture /, 'the trigger of a watched table is in it');
 
+# Endpoints that are refused here and now were not where the dump was made: a superuser's restore keeps them, and
+# the others with them. Nobody else's COPY does.
+$t->sql(<<SQL);
+SET webhook.allow_http = on;
+SET webhook.allowed_networks = '127.0.0.0/8,10.0.0.0/8';
+SELECT webhook.subscribe('plain', 'http://127.0.0.1:1/');
+SELECT webhook.subscribe('private', 'https://10.1.2.3/');
+SQL
+my $refused = "$PostgreSQL::Test::Utils::tmp_check/refused.sql";
+$node->command_ok([ 'pg_dump', '-f', $refused, $WebhookTest::DB ], 'a dump with endpoints that depend on settings');
+$node->safe_psql($WebhookTest::DB, 'CREATE DATABASE restored');
+my ($rc, $out, $err) = $node->psql('restored', "SET webhook.allowed_networks = '';\n" . slurp_file($refused), on_error_stop => 1);
+is($rc, 0, 'it is restored without an error');
+is($node->safe_psql('restored', 'SELECT name, url FROM webhook.subscription ORDER BY id'), $t->sql('SELECT name, url FROM webhook.subscription ORDER BY id'), 'with every subscription');
+like($err, qr/WARNING:  URL of the endpoint is not https/, 'a WARNING for http');
+like($err, qr/WARNING:  address of the endpoint is not allowed\n.*\nHINT:  The row was restored as it was/, 'and one for a private address');
+($rc, $out, $err) = $node->psql('restored', "INSERT INTO webhook.subscription (name, url) VALUES ('typed', 'http://127.0.0.1:1/')");
+like($err, qr/ERROR:  URL of the endpoint is not https/, 'what is typed is refused as ever');
+$node->safe_psql('restored', 'CREATE ROLE op LOGIN; SELECT webhook.grant_operator(\'op\')');
+($rc, $out, $err) = $node->psql('restored', "SET ROLE op;\nCOPY webhook.subscription (name, url) FROM stdin;\ncopied\thttp://127.0.0.1:1/\n\\.\n");
+like($err, qr/ERROR:  COPY FROM not supported with row-level security/, 'and an operator has no COPY');
+
 $t->stop;
 done_testing();
