@@ -4,7 +4,7 @@
  *	  that became dead letters, a breaker that opens or closes.
  *
  * Whoever watches the log learns what needs a hand, and from an endpoint that
- * fails all day no more than a line a minute (log_lines.c). What happens within
+ * fails all day no more than a line a minute (log_throttle.c). What happens within
  * the minute is counted and said at its end; what is left when the worker ends
  * is said then. Noted is what is committed.
  *
@@ -20,18 +20,18 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
-#include "log_lines.h"
+#include "log_throttle.h"
 #include "worker.h"
 
-static WhLogLines *lines = NULL;
+static WhLogThrottle *lines = NULL;
 
 /* NULL without memory: the line is then missing, and the tables have it all the same. */
 static WhNews *
 news_of(int64 subscription_id)
 {
 	if (lines == NULL)
-		lines = wh_log_lines_new();
-	return lines ? wh_log_lines_news(lines, subscription_id) : NULL;
+		lines = wh_log_throttle_new();
+	return lines ? wh_log_throttle_news(lines, subscription_id) : NULL;
 }
 
 void
@@ -172,7 +172,7 @@ write_lines(int64 now_us)
 	int64 subscription_id;
 	WhNews news;
 
-	while (lines && wh_log_lines_take(lines, now_us, &subscription_id, &news))
+	while (lines && wh_log_throttle_take(lines, now_us, &subscription_id, &news))
 	{
 		const WhRoutes *routes = wh_config_routing();
 		const WhRoute *route = routes ? wh_route_find(routes, subscription_id) : NULL;
@@ -197,7 +197,7 @@ wh_log_write_rest(void)
 TimestampTz
 wh_log_due(void)
 {
-	int64 due = lines ? wh_log_lines_due(lines) : INT64_MAX;
+	int64 due = lines ? wh_log_throttle_due(lines) : INT64_MAX;
 
 	return due == INT64_MAX ? DT_NOEND : Max(due, 0);
 }

@@ -58,7 +58,7 @@
  *
  * The queue owns the deliveries it holds. Nothing here blocks, does I/O or looks at
  * a clock. queue_room.c decides how much may be in memory, and what is fetched when
- * there is room. queue_lanes.c has the lists, and the invariants in wh_lane_sane().
+ * there is room. queue_lists.c has the lists, and the invariants in wh_lane_sane().
  */
 #include "queue_internal.h"
 

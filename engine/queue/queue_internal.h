@@ -2,7 +2,7 @@
  * queue_internal.h
  *	  What the files of the queue share.
  *
- *	queue_lanes.c	 lanes, subscriptions, and the lists they are in
+ *	queue_lists.c	 lanes, subscriptions, and the lists they are in
  *	queue_delayed.c	 subscriptions that may start only later
  *	queue.c			 the rules of order and of turns
  *	queue_batch.c	 the rules of batches

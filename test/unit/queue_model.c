@@ -10,7 +10,7 @@
 #include "queue.c"
 #include "queue_batch.c"
 #include "queue_flight.c"
-#include "queue_lanes.c"
+#include "queue_lists.c"
 #include "queue_delayed.c"
 #include "queue_room.c"
 

@@ -1,6 +1,7 @@
 /*
  * store_pending.c
- *	  Deliveries in webhook.pending: fetched to be sent again, put back, deleted.
+ *	  Deliveries in webhook.pending: fetched to be sent again, or put back. Those
+ *	  that have ended are deleted in store_settle.c.
  *
  * A fetched row becomes 'in_flight'; its attempt is counted and its
  * next_attempt_at is set as if the attempt had failed, before the request is sent.

@@ -1,5 +1,5 @@
 /*
- * queue_lanes.c
+ * queue_lists.c
  *	  The queue's memory: lanes, subscriptions, and the lists they are in.
  *
  * Hash tables find lanes and subscriptions. All lists are rings of links inside

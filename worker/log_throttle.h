@@ -1,5 +1,5 @@
 /*
- * log_lines.h
+ * log_throttle.h
  *	  Which lines the server's log is to have of subscriptions: at most one a
  *	  minute of each.
  *
@@ -11,8 +11,8 @@
  * Plain C without PostgreSQL, and takes now as an argument: microseconds, of
  * a clock that nobody sets.
  */
-#ifndef WEBHOOK_LOG_LINES_H
-#define WEBHOOK_LOG_LINES_H
+#ifndef WEBHOOK_LOG_THROTTLE_H
+#define WEBHOOK_LOG_THROTTLE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,18 +37,19 @@ typedef struct WhNews
 	const char *failure; /* the word of the request that opened it; NULL: not known */
 } WhNews;
 
-typedef struct WhLogLines WhLogLines;
+typedef struct WhLogThrottle WhLogThrottle;
 
-extern WhLogLines *wh_log_lines_new(void); /* NULL: no memory */
-extern void wh_log_lines_free(WhLogLines *lines);
+extern WhLogThrottle *wh_log_throttle_new(void); /* NULL: no memory */
+extern void wh_log_throttle_free(WhLogThrottle *lines);
 
 /* Something has happened to a subscription: its news, to be added to. NULL: no memory. */
-extern WhNews *wh_log_lines_news(WhLogLines *lines, int64_t subscription_id);
+extern WhNews *wh_log_throttle_news(WhLogThrottle *lines, int64_t subscription_id);
 
 /* Take the news of which a line may be written now, each in its turn; false: there are no more. */
-extern bool wh_log_lines_take(WhLogLines *lines, int64_t now_us, int64_t *subscription_id, WhNews *news);
+extern bool wh_log_throttle_take(WhLogThrottle *lines, int64_t now_us, int64_t *subscription_id,
+								 WhNews *news);
 
 /* When to ask again at the latest; INT64_MAX: not until there is news. */
-extern int64_t wh_log_lines_due(const WhLogLines *lines);
+extern int64_t wh_log_throttle_due(const WhLogThrottle *lines);
 
-#endif /* WEBHOOK_LOG_LINES_H */
+#endif /* WEBHOOK_LOG_THROTTLE_H */

@@ -1,5 +1,5 @@
 /*
- * log_lines.c
+ * log_throttle.c
  *	  Which lines the server's log is to have of subscriptions: at most one a
  *	  minute of each.
  *
@@ -12,7 +12,7 @@
  *
  * Owns the entries. No PostgreSQL in here.
  */
-#include "log_lines.h"
+#include "log_throttle.h"
 
 #include <stdlib.h>
 
@@ -34,21 +34,21 @@ typedef struct Queue
 	Entry *tail;
 } Queue;
 
-struct WhLogLines
+struct WhLogThrottle
 {
 	Queue fresh;
 	Queue resting;
 	Entry *buckets[BUCKETS];
 };
 
-WhLogLines *
-wh_log_lines_new(void)
+WhLogThrottle *
+wh_log_throttle_new(void)
 {
-	return calloc(1, sizeof(WhLogLines));
+	return calloc(1, sizeof(WhLogThrottle));
 }
 
 void
-wh_log_lines_free(WhLogLines *lines)
+wh_log_throttle_free(WhLogThrottle *lines)
 {
 	for (int i = 0; i < BUCKETS; i++)
 		while (lines->buckets[i])
@@ -63,7 +63,7 @@ wh_log_lines_free(WhLogLines *lines)
 
 /* Ids are counted up: they lie side by side, each in a bucket of its own. */
 static Entry **
-bucket_of(WhLogLines *lines, int64_t subscription_id)
+bucket_of(WhLogThrottle *lines, int64_t subscription_id)
 {
 	return &lines->buckets[(uint64_t) subscription_id & (BUCKETS - 1)];
 }
@@ -94,7 +94,7 @@ pop(Queue *queue)
 }
 
 static void
-forget(WhLogLines *lines, Entry *e)
+forget(WhLogThrottle *lines, Entry *e)
 {
 	Entry **at = bucket_of(lines, e->subscription_id);
 
@@ -105,7 +105,7 @@ forget(WhLogLines *lines, Entry *e)
 }
 
 WhNews *
-wh_log_lines_news(WhLogLines *lines, int64_t subscription_id)
+wh_log_throttle_news(WhLogThrottle *lines, int64_t subscription_id)
 {
 	Entry **bucket = bucket_of(lines, subscription_id);
 	Entry *e = *bucket;
@@ -127,7 +127,7 @@ wh_log_lines_news(WhLogLines *lines, int64_t subscription_id)
 }
 
 bool
-wh_log_lines_take(WhLogLines *lines, int64_t now_us, int64_t *subscription_id, WhNews *news)
+wh_log_throttle_take(WhLogThrottle *lines, int64_t now_us, int64_t *subscription_id, WhNews *news)
 {
 	Entry *e = pop(&lines->fresh);
 
@@ -152,7 +152,7 @@ wh_log_lines_take(WhLogLines *lines, int64_t now_us, int64_t *subscription_id, W
 }
 
 int64_t
-wh_log_lines_due(const WhLogLines *lines)
+wh_log_throttle_due(const WhLogThrottle *lines)
 {
 	if (lines->fresh.head)
 		return INT64_MIN;

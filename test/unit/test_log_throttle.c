@@ -1,5 +1,5 @@
 /*
- * test_log_lines.c
+ * test_log_throttle.c
  *	  Lines of the log: at most one a minute of each subscription, and whatever
  *	  happens in between is in the next one, also where nothing more comes.
  */
@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#include "log_lines.h"
+#include "log_throttle.h"
 
 #define SECOND INT64_C(1000000)
 #define START (INT64_C(1700000000) * SECOND)
@@ -16,21 +16,21 @@
 static int
 set_up(void **state)
 {
-	*state = wh_log_lines_new();
+	*state = wh_log_throttle_new();
 	return *state ? 0 : -1;
 }
 
 static int
 tear_down(void **state)
 {
-	wh_log_lines_free(*state);
+	wh_log_throttle_free(*state);
 	return 0;
 }
 
 static void
-dead_letter(WhLogLines *lines, int64_t id, const char *outcome)
+dead_letter(WhLogThrottle *lines, int64_t id, const char *outcome)
 {
-	WhNews *news = wh_log_lines_news(lines, id);
+	WhNews *news = wh_log_throttle_news(lines, id);
 
 	assert_non_null(news);
 	news->dead_letters++;
@@ -38,37 +38,37 @@ dead_letter(WhLogLines *lines, int64_t id, const char *outcome)
 }
 
 static WhNews
-expect(WhLogLines *lines, int64_t now, int64_t id)
+expect(WhLogThrottle *lines, int64_t now, int64_t id)
 {
 	WhNews news;
 	int64_t got;
 
-	assert_true(wh_log_lines_take(lines, now, &got, &news));
+	assert_true(wh_log_throttle_take(lines, now, &got, &news));
 	assert_int_equal(got, id);
 	return news;
 }
 
 static void
-expect_none(WhLogLines *lines, int64_t now)
+expect_none(WhLogThrottle *lines, int64_t now)
 {
 	WhNews news;
 	int64_t got;
 
-	assert_false(wh_log_lines_take(lines, now, &got, &news));
+	assert_false(wh_log_throttle_take(lines, now, &got, &news));
 }
 
 static void
 test_at_once(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 	WhNews news;
 
 	expect_none(lines, START);
-	assert_int_equal(wh_log_lines_due(lines), INT64_MAX);
+	assert_int_equal(wh_log_throttle_due(lines), INT64_MAX);
 	dead_letter(lines, 7, "gone");
 	dead_letter(lines, 7, "timeout");
 	dead_letter(lines, 8, "refused");
-	assert_true(wh_log_lines_due(lines) <= START);
+	assert_true(wh_log_throttle_due(lines) <= START);
 	news = expect(lines, START, 7);
 	assert_int_equal(news.dead_letters, 2);
 	assert_string_equal(news.outcome, "timeout");
@@ -81,18 +81,18 @@ test_at_once(void **state)
 static void
 test_within_the_minute(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 	WhNews news;
 
 	dead_letter(lines, 7, "gone");
 	(void) expect(lines, START, 7);
 	for (int i = 0; i < 5; i++)
 		dead_letter(lines, 7, "timeout");
-	wh_log_lines_news(lines, 7)->opened++;
+	wh_log_throttle_news(lines, 7)->opened++;
 	expect_none(lines, START);
 	expect_none(lines, START + MINUTE - 1);
 	/* nothing more comes: there is a time to say what there is */
-	assert_int_equal(wh_log_lines_due(lines), START + MINUTE);
+	assert_int_equal(wh_log_throttle_due(lines), START + MINUTE);
 	news = expect(lines, START + MINUTE, 7);
 	assert_int_equal(news.dead_letters, 5);
 	assert_int_equal(news.opened, 1);
@@ -108,13 +108,13 @@ test_within_the_minute(void **state)
 static void
 test_quiet_for_a_minute(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 	WhNews news;
 
 	dead_letter(lines, 7, "gone");
 	(void) expect(lines, START, 7);
 	expect_none(lines, START + MINUTE);
-	assert_int_equal(wh_log_lines_due(lines), INT64_MAX); /* nothing is kept of it */
+	assert_int_equal(wh_log_throttle_due(lines), INT64_MAX); /* nothing is kept of it */
 	dead_letter(lines, 7, "gone");
 	news = expect(lines, START + MINUTE + 1, 7);
 	assert_false(news.again);
@@ -123,7 +123,7 @@ test_quiet_for_a_minute(void **state)
 static void
 test_others_do_not_wait(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 
 	dead_letter(lines, 7, "gone");
 	(void) expect(lines, START, 7);
@@ -139,7 +139,7 @@ test_others_do_not_wait(void **state)
 static void
 test_all_that_is_left(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 
 	for (int64_t id = 1; id <= 3; id++)
 	{
@@ -160,7 +160,7 @@ test_any_order(void **state)
 	{
 		SUBSCRIPTIONS = 3000
 	};
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 	int64_t *last = calloc(SUBSCRIPTIONS, sizeof(int64_t));
 	int64_t now = START;
 	int64_t noted = 0;
@@ -179,7 +179,7 @@ test_any_order(void **state)
 		dead_letter(lines, (int64_t) ((dice >> 8) % SUBSCRIPTIONS), "gone");
 		noted++;
 		if (i % 7 == 0)
-			while (wh_log_lines_take(lines, now, &id, &news))
+			while (wh_log_throttle_take(lines, now, &id, &news))
 			{
 				assert_true(last[id] == 0 || now - last[id] >= MINUTE);
 				assert_true(news.dead_letters > 0);
@@ -188,10 +188,10 @@ test_any_order(void **state)
 				said += news.dead_letters;
 			}
 	}
-	while (wh_log_lines_due(lines) != INT64_MAX)
+	while (wh_log_throttle_due(lines) != INT64_MAX)
 	{
-		now = wh_log_lines_due(lines) > now ? wh_log_lines_due(lines) : now;
-		while (wh_log_lines_take(lines, now, &id, &news))
+		now = wh_log_throttle_due(lines) > now ? wh_log_throttle_due(lines) : now;
+		while (wh_log_throttle_take(lines, now, &id, &news))
 			said += news.dead_letters;
 	}
 	assert_int_equal(said, noted);
@@ -201,15 +201,15 @@ test_any_order(void **state)
 static void
 test_no_memory(void **state)
 {
-	WhLogLines *lines = *state;
+	WhLogThrottle *lines = *state;
 
 	dead_letter(lines, 7, "gone");
 	fail_malloc_at(1);
-	assert_null(wh_log_lines_news(lines, 8));
+	assert_null(wh_log_throttle_news(lines, 8));
 	assert_true(malloc_has_failed());
 	fail_malloc_at(1);
-	assert_non_null(wh_log_lines_news(lines, 7)); /* needs none */
-	assert_null(wh_log_lines_new());
+	assert_non_null(wh_log_throttle_news(lines, 7)); /* needs none */
+	assert_null(wh_log_throttle_new());
 	fail_malloc_at(0);
 	(void) expect(lines, START, 7);
 	expect_none(lines, START);
