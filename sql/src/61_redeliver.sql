@@ -159,8 +159,8 @@ COMMENT ON FUNCTION webhook.redeliver(text, text) IS
 	'it or have received it. event_id: the id as the receiver got it, or the event number as text. '
 	'A dead letter is taken back, and its attempts and give_up_after start over; a delivery that '
 	'waits for a retry becomes due at once. Returns the number of deliveries queued. Error '
-	'undefined_object if the event or the subscription does not exist, invalid_parameter_value if the event is a '
-	'test or does not match the subscription.';
+	'undefined_object if the event or the subscription does not exist, invalid_parameter_value if '
+	'the event is a test or does not match the subscription.';
 
 CREATE FUNCTION webhook.replay(
 	subscription text, since timestamptz, until timestamptz DEFAULT now()
