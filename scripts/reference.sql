@@ -234,8 +234,8 @@ FROM pg_settings g WHERE g.name LIKE 'webhook.%' ORDER BY g.name COLLATE "C";
 \echo
 \echo '*Configuration*: in postgresql.conf, by ALTER SYSTEM, or for the whole server in another way.'
 \echo '*Reload*: a change counts after `pg_reload_conf()`, without a restart. *Superuser*: also by SET in'
-\echo 'a session, for what that session checks; the worker goes by the configuration and by ALTER DATABASE.'
-\echo '*Anybody*: by SET or SET LOCAL.'
+\echo 'a session, for what that session checks; the worker goes by the configuration alone, without settings'
+\echo 'of databases and roles. *Anybody*: by SET or SET LOCAL.'
 \echo
 \echo '## Processes'
 \echo

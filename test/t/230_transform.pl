@@ -327,7 +327,7 @@ is(last_body(), '{"is" : "test"}', 'and knows what it is');
 #
 # the recipe of docs/guide.md
 #
-my $recipe = WebhookDocs::block_text('docs/guide.md', 'A body that no template can say', 'sql');
+my $recipe = WebhookDocs::block_text('docs/guide.md', 'A body that a template cannot express', 'sql');
 $t->sql('CREATE TABLE users (id bigint PRIMARY KEY, email text); CREATE TABLE orders (user_id bigint); INSERT INTO orders VALUES (7), (7)');
 $t->watch('users');
 $t->subscribe('crm', $r->url('/ok/crm'), events => "'{users.*}'");
