@@ -147,7 +147,8 @@ BEGIN
 				'rotate secrets'),
 			('viewer', 'an operator or a watcher', 'see the log, the status and the sources'),
 			('watcher', 'an operator or a viewer',
-				'watch the tables that it owns or has the privilege TRIGGER on')) k(kind, others, may)
+				'watch the tables that it owns or has the privilege TRIGGER on'))
+		k(kind, others, may)
 		CROSS JOIN (VALUES ('grant', true), ('revoke', false)) g(verb, granted) LOOP
 		EXECUTE format($sql$
 			CREATE FUNCTION webhook.%1$I(role regrole) RETURNS void
