@@ -150,7 +150,7 @@ my %after = (
 		is($t->sql("SELECT string_agg(outcome, ' ' ORDER BY started_at) FROM webhook.log"), 'server_error delivered', 'and sent at once');
 	},
 	'docs/guide.md: Test a subscription' => sub {
-		is(scalar(() = $_[0] =~ /^200\|$/gm), 2, 'both tests are delivered');
+		is(scalar(() = $_[0] =~ /^200\|$/gm), 2, 'both tests are delivered') or diag($_[0]);
 	},
 	'docs/guide.md: Tell receivers who did it' => sub {
 		like($_[0], qr/"actor": "ada"/, 'the event has the context');
