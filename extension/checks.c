@@ -29,19 +29,36 @@
 PG_FUNCTION_INFO_V1(webhook_check_url);
 PG_FUNCTION_INFO_V1(webhook_check_template);
 
-/*
- * A row that a superuser brings by COPY comes from a dump. It was checked when it was made, under the
- * settings of that time, and one refused row would lose every row of that COPY. A superuser could
- * change these settings, so what depends on them is a warning there, not an error.
- */
+/* Is a COPY under way? Its context, a line of the log, has the row that it reads. */
 static bool
-restoring(void)
+copying(void)
 {
-	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY &&
-		   superuser_arg(GetOuterUserId()) && !InSecurityRestrictedOperation();
+	return ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY;
 }
 
-#define RESTORED_HINT "The row was restored as it was. Change the URL before this database delivers."
+/*
+ * How bad is a value that only settings refuse? A row that a superuser brings by COPY comes from a
+ * dump. It was checked when it was made, under the settings of that time, and one refused row would
+ * lose every row of that COPY. A superuser could change these settings, so there it is a warning.
+ */
+static int
+refused_by_settings(void)
+{
+	return copying() && superuser_arg(GetOuterUserId()) && !InSecurityRestrictedOperation() ? WARNING : ERROR;
+}
+
+static void
+refuse_url(int level, const char *message, const char *detail, const char *hint)
+{
+	ereport(level, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", message),
+			errdetail_internal("%s", detail), errhidecontext(copying()),
+			errhint("%s", level == WARNING ? "The row was restored as it was. Change the URL before this "
+											 "database delivers."
+										   : hint));
+}
+
+#define SPECIAL_ADDRESS                                                                                      \
+	"It is private, loopback, link-local or otherwise special, and not in webhook.allowed_networks."
 
 void
 wh_check_url(const char *url)
@@ -55,53 +72,41 @@ wh_check_url(const char *url)
 	verdict = wh_target_check_url(url, wh_allow_http, &allowed);
 	wh_networks_free(&allowed);
 
-	/* no message quotes the URL: it may contain a token */
+	/* what stands in the URL is not repeated in a message: it may hold a token */
 	switch (verdict)
 	{
 		case WH_TARGET_OK:
 			break;
 		case WH_TARGET_NO_URL:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid URL of the endpoint"),
-					errdetail("It must have a scheme and a valid host and port, no blanks, control or "
-							  "non-ASCII characters, and at most %d bytes.",
-							  WH_URL_MAX),
-					errhint("Specify the endpoint as https://host/path."));
+			refuse_url(ERROR, "invalid URL of the endpoint",
+					   psprintf("It must have a scheme and a valid host and port, no blanks, control or "
+								"non-ASCII characters, and at most %d bytes.",
+								WH_URL_MAX),
+					   "Specify the endpoint as https://host/path.");
 			break;
 		case WH_TARGET_SCHEME:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("URL of the endpoint has an unsupported scheme"),
-					errdetail("Only https and, if allowed, http are supported."),
-					errhint("Specify the endpoint as https://host/path."));
+			refuse_url(ERROR, "URL of the endpoint has an unsupported scheme",
+					   "Only https and, if allowed, http are supported.",
+					   "Specify the endpoint as https://host/path.");
 			break;
 		case WH_TARGET_HTTP:
-			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("URL of the endpoint is not https"),
-					errdetail("The URL is http, and webhook.allow_http is off."), errhidecontext(true),
-					restoring() ? errhint(RESTORED_HINT)
-								: errhint("Use https, or have a superuser set webhook.allow_http for a "
-										  "trusted network."));
+			refuse_url(refused_by_settings(), "URL of the endpoint is not https",
+					   "The URL is http, and webhook.allow_http is off.",
+					   "Use https, or have a superuser set webhook.allow_http for a trusted network.");
 			break;
 		case WH_TARGET_CREDENTIALS:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("URL of the endpoint contains credentials"),
-					errdetail("A user name or password would be shown wherever the URL is shown."),
-					errhint("Remove them, and set them with webhook.set_credential()."));
+			refuse_url(ERROR, "URL of the endpoint contains credentials",
+					   "A user name or password would be shown wherever the URL is shown.",
+					   "Remove them, and set them with webhook.set_credential().");
 			break;
 		case WH_TARGET_FRAGMENT:
-			ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("URL of the endpoint has a fragment"),
-					errdetail("The part after \"#\" is never sent to a server."),
-					errhint("Remove the fragment."));
+			refuse_url(ERROR, "URL of the endpoint has a fragment",
+					   "The part after \"#\" is never sent to a server.", "Remove the fragment.");
 			break;
 		case WH_TARGET_ADDRESS:
-			ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("address of the endpoint is not allowed"),
-					errdetail("It is private, loopback, link-local or otherwise special, and not in "
-							  "webhook.allowed_networks."),
-					errhidecontext(true),
-					restoring() ? errhint(RESTORED_HINT)
-								: errhint("Use a public address, or have a superuser add the network to "
-										  "webhook.allowed_networks."));
+			refuse_url(refused_by_settings(), "address of the endpoint is not allowed", SPECIAL_ADDRESS,
+					   "Use a public address, or have a superuser add the network to "
+					   "webhook.allowed_networks.");
 			break;
 		case WH_TARGET_NO_MEMORY:
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
@@ -191,11 +196,9 @@ check_proxy(const char *kind, const char *value)
 	verdict = wh_target_check_url(bare, true, &allowed);
 	wh_networks_free(&allowed);
 	if (verdict == WH_TARGET_ADDRESS)
-		ereport(restoring() ? WARNING : ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("address of the proxy is not allowed"),
-				errdetail("It is private, loopback, link-local or otherwise special, and not in "
-						  "webhook.allowed_networks."),
-				errhidecontext(true), errhint("Have a superuser add the proxy to webhook.allowed_networks."));
+		ereport(refused_by_settings(), errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("address of the proxy is not allowed"), errdetail(SPECIAL_ADDRESS),
+				errhint("Have a superuser add the proxy to webhook.allowed_networks."));
 	else if (verdict != WH_TARGET_OK)
 		wh_refuse_credential(kind, "its host or port is invalid");
 }

@@ -109,6 +109,9 @@ like($err, qr/WARNING:  URL of the endpoint is not https/, 'a WARNING for http')
 like($err, qr/WARNING:  address of the endpoint is not allowed\n.*\nHINT:  The row was restored as it was/, 'and one for a private address');
 ($rc, $out, $err) = $node->psql('restored', "INSERT INTO webhook.subscription (name, url) VALUES ('typed', 'http://127.0.0.1:1/')");
 like($err, qr/ERROR:  URL of the endpoint is not https/, 'what is typed is refused as ever');
+($rc, $out, $err) = $node->psql('restored', "COPY webhook.subscription (name, url) FROM stdin;\ncopied\thttps://user:geheim\@hooks.example.com/\n\\.\n");
+like($err, qr/ERROR:  URL of the endpoint contains credentials/, 'what no setting allows is refused to a COPY, too');
+unlike(slurp_file($node->logfile), qr/geheim/, 'and the line that COPY read is not in the log');
 $node->safe_psql('restored', 'CREATE ROLE op LOGIN; SELECT webhook.grant_operator(\'op\')');
 ($rc, $out, $err) = $node->psql('restored', "SET ROLE op;\nCOPY webhook.subscription (name, url) FROM stdin;\ncopied\thttp://127.0.0.1:1/\n\\.\n");
 like($err, qr/ERROR:  COPY FROM not supported with row-level security/, 'and an operator has no COPY');
