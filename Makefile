@@ -110,7 +110,7 @@ soak: ## load and random faults (MINUTES=2), then exact accounting
 	@ONLY=soak MINUTES='$(or $(MINUTES),2)' bash scripts/test.sh
 
 drawings: ## docs/images/*.svg, of docs/drawings/*.txt
-	@node scripts/drawings.mjs
+	@bash scripts/setup.sh demo && node scripts/drawings.mjs
 
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)

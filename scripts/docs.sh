@@ -29,7 +29,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-bash "$ROOT/scripts/setup.sh" test </dev/null
+bash "$ROOT/scripts/setup.sh" demo </dev/null
 prepare_work docs
 build_and_install
 step "writing docs/reference.md"

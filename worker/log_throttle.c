@@ -1,14 +1,13 @@
 /*
  * log_throttle.c
- *	  Which lines the server's log is to have of subscriptions: at most one a
- *	  minute of each.
+ *	  When a subscription's line may be written to the server's log: at most one
+ *	  a minute.
  *
- * A subscription of which there is news, or was a line within the last minute,
- * has an entry. It is in one of two lists, each in the order of time: `fresh`,
- * of which a line may be written at once, and `resting`, until their minute is
- * over. An entry whose minute ends without news goes away, so there are never
- * more than subscriptions that have something to tell. Each step costs the same
- * however many there are.
+ * A subscription that has news, or had a line within the last minute, has an entry.
+ * It is in one of two lists, each in the order of time: `fresh`, whose line may be
+ * written at once, and `resting`, until their minute is over. An entry whose minute
+ * ends without news is freed, so there are never more entries than subscriptions
+ * with something to say. Each step costs the same however many there are.
  *
  * Owns the entries. No PostgreSQL in here.
  */

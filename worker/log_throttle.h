@@ -1,15 +1,15 @@
 /*
  * log_throttle.h
- *	  Which lines the server's log is to have of subscriptions: at most one a
- *	  minute of each.
+ *	  When a subscription's line may be written to the server's log: at most one
+ *	  a minute.
  *
- * What happens to a subscription is collected. If nothing was said of it
- * within the last minute, it may be said at once; else when that minute is
- * over, with all that has come by then. So nothing is lost, and an endpoint
- * that refuses a million events is 60 lines an hour.
+ * What happens to a subscription is collected. If it had no line within the last
+ * minute, one may be written at once; else when that minute is over, with everything
+ * collected by then. So nothing is lost, and an endpoint that refuses a million events
+ * makes 60 lines an hour.
  *
- * Plain C without PostgreSQL, and takes now as an argument: microseconds, of
- * a clock that nobody sets.
+ * Plain C without PostgreSQL. The time is an argument: microseconds of a clock that
+ * nobody sets.
  */
 #ifndef WEBHOOK_LOG_THROTTLE_H
 #define WEBHOOK_LOG_THROTTLE_H

@@ -1,17 +1,17 @@
 /*
  * worker_log.c
- *	  What the server's log has of subscriptions: one that is disabled, events
+ *	  Lines of the server's log about subscriptions: one that is disabled, events
  *	  that became dead letters, a breaker that opens or closes.
  *
- * Whoever watches the log learns what needs a hand, and from an endpoint that
- * fails all day no more than a line a minute (log_throttle.c). What happens within
- * the minute is counted and said at its end; what is left when the worker ends
- * is said then. Noted is what is committed.
+ * There is at most one line a minute per subscription, however long an endpoint
+ * fails (log_throttle.c). What happens within the minute is counted and written
+ * when it is over; what is left when the worker ends is written then. Only what
+ * has been committed counts.
  *
- * A line tells the subscription's name, counts and the words of outcomes
- * (docs/outcomes.md), and nothing that an endpoint, a transform, a filter or a
- * library has said: that may hold what others are not to read, and is in
- * tables, with rights. Nothing is said of a subscription that is gone.
+ * A line holds the subscription's name, counts and the words of outcomes
+ * (docs/outcomes.md). It holds nothing that an endpoint, a transform, a filter or a
+ * library has said: that may be confidential, and is in tables, which need rights.
+ * A subscription that is gone gets no line.
  *
  * Owns the collected news.
  */
@@ -21,6 +21,7 @@
 #include "mb/pg_wchar.h"
 
 #include "log_throttle.h"
+#include "store.h"
 #include "worker.h"
 
 static WhLogThrottle *lines = NULL;
@@ -74,18 +75,6 @@ wh_log_breaker(int64 subscription_id, bool open, const char *failure)
 	}
 	else
 		news->closed++;
-}
-
-/* In the database's encoding as far as that goes without a look at its catalogs: else "?". */
-static char *
-shown_name(const char *utf8)
-{
-	char *name = pstrdup(utf8);
-
-	for (unsigned char *c = (unsigned char *) name; *c && GetDatabaseEncoding() != PG_UTF8; c++)
-		if (*c >= 0x80)
-			*c = '?';
-	return name;
 }
 
 static void
@@ -166,32 +155,31 @@ write_line(const char *name, const WhNews *news)
 	pfree(detail.data);
 }
 
-static void
-write_lines(int64 now_us)
+void
+wh_log_write(TimestampTz now)
 {
 	int64 subscription_id;
 	WhNews news;
 
-	while (lines && wh_log_throttle_take(lines, now_us, &subscription_id, &news))
+	while (lines && wh_log_throttle_take(lines, now, &subscription_id, &news))
 	{
 		const WhRoutes *routes = wh_config_routing();
 		const WhRoute *route = routes ? wh_route_find(routes, subscription_id) : NULL;
+		char *name;
 
-		if (route)
-			write_line(shown_name(route->sub.name), &news);
+		if (route == NULL)
+			continue;
+		/* outside of a transaction there is no conversion to another encoding */
+		name = pstrdup(route->sub.name);
+		write_line(GetDatabaseEncoding() == PG_UTF8 ? name : wh_only_ascii(name), &news);
+		pfree(name);
 	}
-}
-
-void
-wh_log_write(TimestampTz now)
-{
-	write_lines(now);
 }
 
 void
 wh_log_write_rest(void)
 {
-	write_lines(wh_now() + WH_LOG_LINE_EVERY_US);
+	wh_log_write(wh_now() + WH_LOG_LINE_EVERY_US);
 }
 
 TimestampTz

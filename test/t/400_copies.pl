@@ -87,6 +87,25 @@ for my $copy ($restored, $moved)
 	is($copy->safe_psql('postgres', "SELECT count(*) FROM webhook.pending"), 5, 'it keeps what was pending');
 }
 
+# The files started without recovery are the original's, by all that can be known, and would deliver; told, as
+# docs/operations.md says, before webhook is loaded, they are a copy
+my $snapshot = PostgreSQL::Test::Cluster->new('snapshot');
+$snapshot->init_from_backup($node, 'copy');
+$snapshot->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+$snapshot->start;
+$snapshot->safe_psql('postgres', 'DELETE FROM webhook.identity');
+my $until_told = $r->count('/ok/crm');
+$snapshot->append_conf('postgresql.conf', "shared_preload_libraries = 'webhook'\n");
+$snapshot->restart;
+wait_for_worker_of($snapshot, qr/^suspended/);
+$snapshot->safe_psql('postgres', 'INSERT INTO item VALUES (300)');
+$snapshot->safe_psql('postgres', 'SELECT webhook.enable_delivery()');
+$snapshot->safe_psql('postgres', 'INSERT INTO item VALUES (301)');
+poll_until('it delivers', sub { $snapshot->safe_psql('postgres', 'SELECT count(*) FROM webhook.attempt WHERE event_number = (SELECT max(event_number) FROM webhook.outbox)') eq 1 });
+is(scalar(grep { $_->{body} =~ /"entity_id":"30\d"/ } ($r->requests('/ok/crm'))[ $until_told .. $r->count('/ok/crm') - 1 ]), 1,
+	'a disk snapshot whose identity was deleted sends nothing until it is enabled, and then what is new');
+$snapshot->stop('fast');
+
 #
 # The primary fails, the standby is promoted
 #
@@ -141,7 +160,10 @@ $r->mode('/ok/crm', '/status/503/crm');
 $standby->safe_psql('postgres', 'INSERT INTO item VALUES (9)');
 poll_until('one delivery is pending', sub { $standby->safe_psql('postgres', 'SELECT count(*) FROM webhook.pending') eq 1 });
 $standby->safe_psql('template1', 'CREATE DATABASE twin TEMPLATE postgres');
-like(wait_for_worker_of($standby, qr/^suspended/, 'twin'), qr/copy of another/, 'a copy by TEMPLATE is suspended and says why');
+my %said;
+poll_until('the copy says what it is', sub { my $says = worker($standby, 'twin'); $said{$says} = 1; $says =~ /^suspended/ });
+like(join("\n", keys %said), qr/copy of another/, 'a copy by TEMPLATE is suspended and says why');
+is(scalar(grep { /^running/ } keys %said), 0, 'and never says that it is running, as a worker that has not looked yet might');
 poll_until('the worker of the copy has ended', sub { $standby->safe_psql('twin', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'webhook worker' AND datname = 'twin'") eq 0 });
 like(worker($standby, 'twin'), qr/^suspended.*copy of another/, 'its worker ends, and leaves word');
 $r->mode('/ok/crm', undef);
