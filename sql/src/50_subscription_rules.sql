@@ -258,6 +258,20 @@ COMMENT ON FUNCTION webhook_internal.check_profile_use(webhook.profile, webhook.
 	'Raises an error naming the field if a subscription''s url, batch_size, params, events or '
 	'headers do not meet the requirements of its profile.';
 
+CREATE FUNCTION webhook_internal.without_previous(events text[], action_types text[]) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN (SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) FROM webhook.source s
+		WHERE NOT s.keep_previous AND EXISTS (SELECT FROM unnest(without_previous.action_types) a
+			WHERE a = ANY (s.action_types)
+				AND webhook_internal.asks_for(without_previous.events, s.entity_type, a)));
+END
+$$;
+COMMENT ON FUNCTION webhook_internal.without_previous(text[], text[]) IS
+	'The tables that are watched for one of these action types without keep_previous, and whose '
+	'events of that type these patterns ask for. Null: none.';
+
 CREATE FUNCTION webhook_internal.check_subscription() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -341,10 +355,7 @@ BEGIN
 	IF NEW.changed_columns IS NOT NULL AND (TG_OP = 'INSERT'
 			OR NEW.changed_columns IS DISTINCT FROM OLD.changed_columns
 			OR NEW.events IS DISTINCT FROM OLD.events) THEN
-		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word
-			FROM webhook.source s
-			WHERE NOT s.keep_previous AND 'update' = ANY (s.action_types)
-				AND webhook_internal.asks_for(NEW.events, s.entity_type, 'update');
+		word := webhook_internal.without_previous(NEW.events, '{update}');
 		IF word IS NOT NULL THEN
 			RAISE WARNING USING
 				MESSAGE = 'changed_columns does not filter the updates of every source',
@@ -379,11 +390,11 @@ BEGIN
 					'action_type, tenant and context.', word),
 				HINT = 'Columns of the row are members of result, as in $.result.total.';
 		END IF;
-		SELECT string_agg(s.source::text, ', ' ORDER BY s.source::text) INTO word
-			FROM webhook.source s
-			WHERE NEW.filter::text ~ '[$][.]"previous"' AND NOT s.keep_previous
-				AND (webhook_internal.asks_for(NEW.events, s.entity_type, 'update')
-					OR webhook_internal.asks_for(NEW.events, s.entity_type, 'delete'));
+	END IF;
+	IF NEW.filter::text ~ '[$][.]"previous"' AND (TG_OP = 'INSERT'
+			OR NEW.filter::text IS DISTINCT FROM OLD.filter::text
+			OR NEW.events IS DISTINCT FROM OLD.events) THEN
+		word := webhook_internal.without_previous(NEW.events, '{update,delete}');
 		IF word IS NOT NULL THEN
 			RAISE WARNING USING
 				MESSAGE = 'filter uses $.previous, which not every source keeps',

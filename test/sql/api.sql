@@ -353,8 +353,9 @@ INSERT INTO webhook.subscription (name, url, changed_columns, events) VALUES ('c
 UPDATE webhook.subscription SET events = NULL WHERE name = 'changed';
 UPDATE webhook.subscription SET timeout = '1s' WHERE name = 'changed';
 -- a filter that can find nothing: a warning as well
-INSERT INTO webhook.subscription (name, url, filter, events) VALUES ('filtered', 'https://hooks.example.com/', '$.previous.v == 1 || $.result.previous == 2', '{one.*,two.new}');
-UPDATE webhook.subscription SET events = '{two.delete}', filter = '$.previous.v == 1 && exists($.result)' WHERE name = 'filtered';
+INSERT INTO webhook.subscription (name, url, filter, events) VALUES ('filtered', 'https://hooks.example.com/', '$.previous.v == 1 || $.result.previous == 2', '{one.*,two.new,three.*}');
+UPDATE webhook.subscription SET events = '{one.*,two.new,three.new}' WHERE name = 'filtered';
+UPDATE webhook.subscription SET events = '{two.delete}' WHERE name = 'filtered';
 UPDATE webhook.subscription SET filter = '$.reslt.v == 1 || $.context.actor == "$.resutl" || $."enttiy_type" == "two"' WHERE name = 'filtered';
 SELECT webhook.unsubscribe('filtered');
 SELECT webhook.watch('without_previous', 'two', keep_previous => true);
