@@ -26,6 +26,7 @@ esac
 export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-300}
 passed=0
 failed=0
+failures= # what failed, told once more at the end: who sees only the end of the output knows what to run
 WORK=
 
 finish() {
@@ -46,6 +47,7 @@ finish() {
     failed=$((failed + 1))
     [ "$status" -ne 0 ] || status=1
   fi
+  [ -z "$failures" ] || printf '==> what failed\n%s' "$failures"
   say "$passed passed, $failed failed"
   exit "$status"
 }
@@ -85,7 +87,13 @@ count() {
   fi
   passed=$((passed + ok))
   failed=$((failed + bad))
+  [ "$bad" = 0 ] || failures+="    $layer"$'\n'$(of_failures "$log" | head -n 60)$'\n'
   say "    $layer: $ok passed, $bad failed"
+}
+
+# The lines of a log that say what failed: a layer's own word for it, and what TAP says after it.
+of_failures() {
+  grep -E -A6 '^ *(not ok|test .* FAILED)|^# +Failed test|\(Wstat: ' "$1" | grep -vE '^ *ok |^--$' | cut -c1-300 || true
 }
 
 matches() { grep -cE "$1" "$log" || true; }

@@ -111,5 +111,16 @@ $t->watch('item');
 $t->wait_for_worker;
 $t->sql('INSERT INTO item SELECT g, 1 FROM generate_series(1, 1000) g');
 $t->poll_sql('what a worker has read does not wait, although nobody wants it', 'SELECT state, unread_events, oldest_unread_age FROM webhook.worker', 'running|0|');
+
+# one that has not got as far as to look whether it may deliver here
+my $pid    = $t->sql('SELECT pid FROM webhook.worker');
+my $locker = $t->node->background_psql($WebhookTest::DB, on_error_stop => 1);
+$locker->query_safe('BEGIN; LOCK TABLE webhook.identity IN ACCESS EXCLUSIVE MODE');
+$t->sql("SELECT pg_terminate_backend($pid)");
+my $state = poll_until('its successor is there', sub { $t->sql("SELECT state FROM webhook.worker WHERE pid <> $pid") });
+like($state, qr/^(starting|failing)$/, 'a worker that cannot look yet does not say that it is running');
+$locker->query_safe('ROLLBACK');
+$locker->quit;
+$t->poll_sql('it runs when it can', 'SELECT state FROM webhook.worker', 'running');
 $t->stop;
 done_testing();
