@@ -38,6 +38,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "monotonic.h"
 #include "settings.h"
 #include "worker_slots.h"
@@ -336,6 +337,7 @@ webhook_launcher_main(Datum arg)
 
 	for (;;)
 	{
+		static uint32 waiting;
 		TimestampTz again;
 		TimestampTz now;
 
@@ -355,7 +357,7 @@ webhook_launcher_main(Datum arg)
 		again = start_wanted();
 		now = wh_monotonic();
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-				  again <= now ? 0 : (again - now) / 1000 + 1, PG_WAIT_EXTENSION);
+				  again <= now ? 0 : (again - now) / 1000 + 1, wh_wait_event(&waiting, "WebhookLauncher"));
 		ResetLatch(MyLatch);
 	}
 }

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_attribute.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "webhook needs PostgreSQL 15 or newer"
@@ -121,6 +122,27 @@
 #else
 #define wh_transam_variables ShmemVariableCache
 #endif
+
+/* Since PostgreSQL 19 a row type made by hand must be finished before its first use. */
+#if PG_VERSION_NUM >= 190000
+#define wh_row_is_described(row) TupleDescFinalize(row)
+#else
+#define wh_row_is_described(row) ((void) 0)
+#endif
+
+/* Since PostgreSQL 17 extensions name what they wait for: pg_stat_activity.wait_event. */
+static inline uint32
+wh_wait_event(uint32 *known, const char *name)
+{
+	/* asked for once in a process: it takes a lock */
+	if (*known == 0)
+#if PG_VERSION_NUM >= 170000
+		*known = WaitEventExtensionNew(name);
+#else
+		*known = PG_WAIT_EXTENSION;
+#endif
+	return *known;
+}
 
 /* PostgreSQL 19 passes EXPLAIN's options to planners. */
 #if PG_VERSION_NUM >= 190000

@@ -326,7 +326,10 @@ wh_pool_end(void)
 	}
 	while (!all_gone(now) && now < until)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+		static uint32 waiting;
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 wh_wait_event(&waiting, "WebhookTransformEnd"));
 		ResetLatch(MyLatch);
 		now = wh_monotonic();
 	}
