@@ -74,7 +74,7 @@ poll_until(
 like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');
 
 # What they wait for has names since PostgreSQL 17.
-my $named = $t->sql("SELECT current_setting('server_version_num')::int >= 170000") eq 't';
+my $named = $t->major >= 17;
 my $waits = "SELECT string_agg(wait_event, ' ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'";
 is($t->sql($waits), $named ? 'WebhookLauncher WebhookEvents' : 'Extension Extension', 'the launcher waits, and the worker for events');
 
