@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Suites of Debian in directories of their own, for tests of other PostgreSQL
 # versions; sourced after lib.sh, never run.
 #

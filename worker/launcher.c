@@ -216,7 +216,7 @@ start_worker(Oid dboid, const char *name)
 
 	if (n_started == lengthof(started))
 		return false;
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | WH_INTERRUPTIBLE;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted, and we start it again */
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);

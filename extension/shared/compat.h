@@ -144,6 +144,17 @@ wh_wait_event(uint32 *known, const char *name)
 	return *known;
 }
 
+/*
+ * Since PostgreSQL 19 the server ends a worker that is in the way of CREATE, ALTER or
+ * DROP DATABASE. database_ddl.c is still needed: it keeps the launcher from starting
+ * another one meanwhile, and does so for commands that the server allows with workers.
+ */
+#if PG_VERSION_NUM >= 190000
+#define WH_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
+#else
+#define WH_INTERRUPTIBLE 0
+#endif
+
 /* PostgreSQL 19 passes EXPLAIN's options to planners. */
 #if PG_VERSION_NUM >= 190000
 #define WH_PLANNER_PARAMETERS                                                                                \
