@@ -38,6 +38,13 @@
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* PostgreSQL 19 takes hints about what a scan is for. */
+#if PG_VERSION_NUM >= 190000
+#define wh_table_beginscan(table, snapshot) table_beginscan((table), (snapshot), 0, NULL, SO_NONE)
+#else
+#define wh_table_beginscan(table, snapshot) table_beginscan((table), (snapshot), 0, NULL)
+#endif
+
 /* PostgreSQL 17 replaced a wait event set's memory context by a resource owner (NULL: none). */
 #if PG_VERSION_NUM >= 170000
 #define wh_create_wait_event_set(n) CreateWaitEventSet(NULL, (n))
