@@ -7,7 +7,7 @@
 # only if something is missing, as root or through sudo, and starts none of the
 # services that Debian's packages bring. Then fetches the receiver's npm packages
 # as locked.
-# PG_MAJOR chooses the PostgreSQL version, 15 unless set; PG_CONFIG one that is
+# PG_MAJOR chooses the PostgreSQL version, that of this Debian unless set; PG_CONFIG one that is
 # installed already. The tools of lint are left out if ONLY has other layers.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
