@@ -61,6 +61,10 @@ SQL
 cmp_ok($t->sql("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%webhook.attempt%'"),
 	'>', 0, 'statements of the worker are tracked');
 
+# What they wait for has names since PostgreSQL 17.
+my $named = $t->major >= 17;
+my $waits = "string_agg(wait_event, ' ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'";
+
 # At rest: what it did last made it look once more. From then on nothing.
 my ($executions, $activity) = (0, '');
 poll_until(
@@ -73,10 +77,7 @@ poll_until(
 	});
 like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');
 
-# What they wait for has names since PostgreSQL 17.
-my $named = $t->major >= 17;
-my $waits = "SELECT string_agg(wait_event, ' ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'";
-is($t->sql($waits), $named ? 'WebhookLauncher WebhookEvents' : 'Extension Extension', 'the launcher waits, and the worker for events');
+is(ask($waits), $named ? 'WebhookLauncher WebhookEvents' : 'Extension Extension', 'the launcher waits, and the worker for events');
 
 my $transactions = ask('pg_snapshot_xmax(pg_current_snapshot())');
 sleep 60;    # part of the scenario: an idle minute
@@ -96,7 +97,7 @@ cmp_ok($ms, '<', 2000, 'at once, not at some later look');
 $r->mode('/ok/crm', '/hold/crm');
 $t->sql("INSERT INTO item VALUES (102, 'held')");
 $r->wait_for_requests(102, '/ok/crm');
-$t->poll_sql('the worker waits for a response', $waits, $named ? 'WebhookLauncher WebhookResponses' : 'Extension Extension');
+$t->poll_sql('the worker waits for a response', "SELECT $waits", $named ? 'WebhookLauncher WebhookResponses' : 'Extension Extension');
 $r->release('/ok/crm', 1);
 $t->wait_until_settled;
 
