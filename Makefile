@@ -65,7 +65,7 @@ $(DATA_built): $(sort $(wildcard sql/src/*.sql))
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: demo docs test test-long unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
+.PHONY: demo docs test test-long test-versions unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running)
 	@KEEP='$(KEEP)' bash demo/demo.sh
@@ -78,6 +78,9 @@ test: ## set up, then run every test (ONLY="lint unit regress isolation tap faul
 
 test-long: ## all of the eight that follow after lint, in about 22 minutes
 	@ONLY=long bash scripts/test.sh
+
+test-versions: ## the same on PostgreSQL 17, 18 and 19, in chroots of Debian that are kept; as root (VERSIONS="17 18", ONLY, TAP)
+	@bash scripts/test_versions.sh
 
 unit: ## the engine's unit tests alone, without a server
 	@$(MAKE) --no-print-directory -C test/unit check

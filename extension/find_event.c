@@ -79,7 +79,7 @@ read_instance(Snapshot snapshot, Instance *instance)
 		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("webhook.identity has unexpected columns"),
 				errdetail("The table was altered."), errhint("Restore its original columns."));
 	instance->id[0] = '\0';
-	scan = table_beginscan(table, snapshot, 0, NULL);
+	scan = wh_table_beginscan(table, snapshot);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool isnull[2];

@@ -10,7 +10,18 @@
 # is an array and not a function so that in the background, $! is the command's
 # own pid: processes are ended by the pid we started, never by name.
 
-PG_MAJOR=${PG_MAJOR:-15}
+# The version that this Debian brings; 15, where it is there already or nobody knows better.
+default_major() {
+  local release
+  [ ! -x /usr/lib/postgresql/15/bin/postgres ] || { echo 15; return; }
+  release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
+  case $release in
+    trixie) echo 17 ;;
+    forky | sid) echo 18 ;;
+    *) echo 15 ;;
+  esac
+}
+PG_MAJOR=${PG_MAJOR:-$(default_major)}
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 if [ -t 1 ]; then

@@ -10,6 +10,7 @@
 #   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
 #   chaos       CHAOS_SECONDS (60) of everything at once for each of CHAOS_SEEDS (1): nothing lost, invented or out of order
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
+#   versions    unit, regress, isolation and ten TAP files on PostgreSQL 17 and 18, in chroots (scripts/test_versions.sh); not one of `long`
 #
 # coverage installs a library that counts, and the usual one again afterwards.
 
@@ -62,6 +63,16 @@ chaos() {
 
 soak() {
   perl_test test/long/soak.pl MINUTES="${MINUTES:-2}"
+}
+
+# Each version counts its own tests, so the sum of them is what counts here.
+versions() {
+  LIVE=1 run versions env VERSIONS="${VERSIONS:-17 18}" ONLY="unit regress isolation tap" \
+    TAP="$(printf 'test/t/%s.pl ' 010_exactly_the_committed 050_retry 060_databases 080_locks 090_readme 170_tools 230_transform 300_hostile_receiver \
+      664_by_index 665_plain_insert)" bash "$ROOT/scripts/test_versions.sh"
+  local ok bad
+  read -r ok _ bad _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
+  count "${ok:-0}" "${bad:-1}" 1
 }
 
 coverage() {

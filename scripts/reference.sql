@@ -247,7 +247,10 @@ FROM pg_settings g WHERE g.name LIKE 'webhook.%' ORDER BY g.name COLLATE "C";
 \echo '| `webhook worker` | one in each database that has the extension; reads, delivers and settles |'
 \echo '| `webhook transform` | calls the transforms of one owner, under the owner''s name; `query` has the function''s name |'
 \echo
-\echo 'At rest they wait with `wait_event` `Extension`. A worker is `active` while it is in a transaction;'
+\echo 'They wait with `wait_event` `Extension`. Since PostgreSQL 17 that of the launcher is `WebhookLauncher`,'
+\echo 'and that of a worker `WebhookResponses` while requests are under way, else `WebhookEvents`.'
+\echo
+\echo 'A worker is `active` while it is in a transaction;'
 \echo '`query` says what for, and keeps the last one while the worker is `idle` or sends requests:'
 \echo
 SELECT '- `' || l || '`' FROM regexp_split_to_table(trim(E'\n' FROM :'labels'), E'\n') l ORDER BY l COLLATE "C";

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long|bench]
+# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long|bench|versions]
 #
 # "demo" is what building, installing and the demo need; "test" (the default)
 # adds the tools of the tests, "long" those of the long ones, "bench" those of
-# the benchmarks. Runs apt-get only if something is missing, as root or through
-# sudo, and starts none of the services that Debian's packages bring. Then
-# fetches the receiver's npm packages as locked.
-# PG_MAJOR chooses the PostgreSQL version, 15 unless set; PG_CONFIG one that is
-# installed already.
+# the benchmarks; "versions" is what makes chroots, and nothing else. Runs apt-get
+# only if something is missing, as root or through sudo, and starts none of the
+# services that Debian's packages bring. Then fetches the receiver's npm packages
+# as locked.
+# PG_MAJOR chooses the PostgreSQL version, that of this Debian unless set; PG_CONFIG one that is
+# installed already. The tools of lint are left out if ONLY has other layers.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -22,18 +23,31 @@ need() {
 }
 installed() { dpkg-query -W -f '${Status}' "$1" | grep -q 'ok installed'; }
 
-need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
-if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings their own PostgreSQL
-  need "postgresql-$PG_MAJOR" test -x "/usr/lib/postgresql/$PG_MAJOR/bin/postgres"
-  need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/include/postgresql/$PG_MAJOR/server/postgres.h"
-fi
-need libcurl4-openssl-dev installed libcurl4-openssl-dev
-need libssl-dev installed libssl-dev
-need openssl command -v openssl
-need nodejs command -v node
-need npm command -v npm
+receiver=$ROOT/test/receiver
+fetched() {
+  [ -f "$receiver/node_modules/.package-lock.json" ] &&
+    [ ! "$receiver/package-lock.json" -nt "$receiver/node_modules/.package-lock.json" ]
+}
+
+build_and_demo() {
+  need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
+  if [ -z "${PG_CONFIG:-}" ]; then # else somebody brings their own PostgreSQL
+    need "postgresql-$PG_MAJOR" test -x "/usr/lib/postgresql/$PG_MAJOR/bin/postgres"
+    need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/include/postgresql/$PG_MAJOR/server/postgres.h"
+  fi
+  need libcurl4-openssl-dev installed libcurl4-openssl-dev
+  need libssl-dev installed libssl-dev
+  need openssl command -v openssl
+  need nodejs command -v node
+  fetched || need npm command -v npm
+}
+
 case $what in
-  demo) ;;
+  demo | test | long | bench) build_and_demo ;;
+  versions) need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap' ;;
+  *) die "usage: setup.sh [demo|test|long|bench|versions]" ;;
+esac
+case $what in
   test | long)
     need perl command -v prove
     need libipc-run-perl perl -MIPC::Run -e1
@@ -44,8 +58,10 @@ case $what in
     # README's receiver, and the programs of docs/receiving.md
     need python3 command -v python3
     [ -n "${NO_GO:-}" ] || need golang-go command -v go # 460 MB; without it those in Go are not run
-    need cppcheck command -v cppcheck
-    need clang-format command -v clang-format
+    if [[ " ${ONLY:-lint} " == *' lint '* ]]; then
+      need cppcheck command -v cppcheck
+      need clang-format command -v clang-format
+    fi
     ;;
   bench)
     need nginx-light test -x /usr/sbin/nginx -a -f /usr/lib/nginx/modules/ngx_http_echo_module.so
@@ -53,7 +69,6 @@ case $what in
     # optional: perf tells where a worker's time goes, and not every kernel lets it
     [ -n "${NO_PERF:-}" ] || need linux-perf command -v perf
     ;;
-  *) die "usage: setup.sh [demo|test|long|bench]" ;;
 esac
 if [ "$what" = long ]; then
   need clang command -v clang
@@ -92,9 +107,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   hash -r
 fi
 
-receiver=$ROOT/test/receiver
-if [ ! -f "$receiver/node_modules/.package-lock.json" ] ||
-  [ "$receiver/package-lock.json" -nt "$receiver/node_modules/.package-lock.json" ]; then
+if [ "$what" != versions ] && ! fetched; then
   step "fetching the receiver's npm packages"
   quietly "npm ci" npm ci --prefix "$receiver" --no-audit --no-fund
 fi

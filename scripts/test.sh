@@ -3,7 +3,8 @@
 #
 #   scripts/test.sh                          everything
 #   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap fault,
-#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million chaos soak
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million chaos soak,
+#                                            or versions, which only who asks for it gets: it makes chroots of other suites
 #   ONLY=long, ONLY=all                      all the long ones; everything
 #   ONLY=tap TAP=test/t/050_retry.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/010_killed.pl
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
@@ -208,14 +209,14 @@ fault() {
 
 setup=test
 for layer in $ONLY; do
-  case " $long " in *" $layer "*) setup=long ;; esac
+  case " $long versions " in *" $layer "*) setup=long ;; esac
 done
 bash "$ROOT/scripts/setup.sh" "$setup" </dev/null
 prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | chaos | soak) "$layer" ;;
+    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | chaos | soak | versions) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

@@ -38,6 +38,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "monotonic.h"
 #include "settings.h"
 #include "worker_slots.h"
@@ -215,7 +216,7 @@ start_worker(Oid dboid, const char *name)
 
 	if (n_started == lengthof(started))
 		return false;
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | WH_INTERRUPTIBLE;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART; /* its slot stays wanted, and we start it again */
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
@@ -336,6 +337,7 @@ webhook_launcher_main(Datum arg)
 
 	for (;;)
 	{
+		static uint32 waiting;
 		TimestampTz again;
 		TimestampTz now;
 
@@ -355,7 +357,7 @@ webhook_launcher_main(Datum arg)
 		again = start_wanted();
 		now = wh_monotonic();
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-				  again <= now ? 0 : (again - now) / 1000 + 1, PG_WAIT_EXTENSION);
+				  again <= now ? 0 : (again - now) / 1000 + 1, wh_wait_event(&waiting, "WebhookLauncher"));
 		ResetLatch(MyLatch);
 	}
 }

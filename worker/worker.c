@@ -214,10 +214,15 @@ start_step(void *arg)
 void
 wh_wait_until(TimestampTz now, TimestampTz deadline)
 {
+	static uint32 for_events;
+	static uint32 for_responses;
+	bool sending = wh_engine && wh_engine_in_flight(wh_engine) > 0;
 	WaitEvent event;
 	int64 ms = deadline <= now ? 0 : (deadline - now + 999) / 1000;
 
-	WaitEventSetWait(wait_set, (long) Min(ms, wh_poll_interval), &event, 1, PG_WAIT_EXTENSION);
+	WaitEventSetWait(wait_set, (long) Min(ms, wh_poll_interval), &event, 1,
+					 sending ? wh_wait_event(&for_responses, "WebhookResponses")
+							 : wh_wait_event(&for_events, "WebhookEvents"));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ShutdownRequestPending)

@@ -63,11 +63,16 @@ static WhOutcomeKind
 outcome_of(const Slot *slot, CURLcode rc, int status)
 {
 	long connect = 0;
-	curl_off_t pretransfer = 0;   /* 0: nothing could be sent */
+	long sent = 0;
+	bool nothing_sent;
+	curl_off_t pretransfer = 0;
 	curl_off_t starttransfer = 0; /* 0: nothing was received */
 
 	curl_easy_getinfo(slot->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+	curl_easy_getinfo(slot->easy, CURLINFO_REQUEST_SIZE, &sent);
 	curl_easy_getinfo(slot->easy, CURLINFO_STARTTRANSFER_TIME_T, &starttransfer);
+	/* libcurl 8.23 sets the time already during the handshake */
+	nothing_sent = pretransfer == 0 || sent == 0;
 	/* a name may have several addresses: it failed because no allowed one was left */
 	if (slot->address_refused && rc != CURLE_OK)
 		return WH_OUT_ADDRESS;
@@ -92,7 +97,7 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_COULDNT_CONNECT:
 			return WH_OUT_REFUSED;
 		case CURLE_OPERATION_TIMEDOUT:
-			return pretransfer == 0 ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
+			return nothing_sent ? WH_OUT_CONNECT_TIMEOUT : WH_OUT_TIMEOUT;
 		case CURLE_PEER_FAILED_VERIFICATION:
 			return certificate_outcome(slot);
 		case CURLE_SSL_CONNECT_ERROR:
@@ -119,7 +124,7 @@ outcome_of(const Slot *slot, CURLcode rc, int status)
 		case CURLE_BAD_FUNCTION_ARGUMENT: /* libcurl's code also for a header without a name */
 			return starttransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		case CURLE_UNSUPPORTED_PROTOCOL: /* of the URL, or of the answer */
-			return pretransfer == 0 ? WH_OUT_INTERNAL : WH_OUT_RESET;
+			return nothing_sent ? WH_OUT_INTERNAL : WH_OUT_RESET;
 		default:
 			return WH_OUT_INTERNAL;
 	}

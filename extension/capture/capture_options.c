@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "capture_options.h"
 #include "catalog/pg_type.h"
 #include "common/jsonapi.h"

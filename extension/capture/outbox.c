@@ -126,7 +126,7 @@ may_wait(int segment)
 			AllocSetContextCreate(statement->context, "webhook events' rows", ALLOCSET_DEFAULT_SIZES);
 	}
 	wh_writer_open(statement, segment);
-	return statement->shape->plain;
+	return statement->direct;
 }
 
 /*

@@ -7,8 +7,9 @@
  * memory, and is freed in the same way.
  *
  * If nobody has added anything to the segment, the insert functions of the table and of
- * btree are called directly. Otherwise the executor's functions insert the row, and
- * expressions run as the table's owner, restricted as in maintenance commands.
+ * btree are called directly. Otherwise, and with webhook.debug_plain_insert, the
+ * executor's functions insert each row, and expressions run as the table's owner,
+ * restricted as in maintenance commands.
  *
  * Locks: RowExclusiveLock on the segment, its indexes and the sequence, kept to the end
  * of the transaction, as an INSERT does.
@@ -28,6 +29,7 @@
 #include "miscadmin.h"
 #include "outbox_writer.h"
 #include "rewrite/rewriteHandler.h"
+#include "settings.h"
 #include "storage/bufmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -186,7 +188,7 @@ insert_as_owner(OutboxWriter *writer)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(writer->relation->rd_rel->relowner,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	if (writer->shape->plain)
+	if (writer->direct)
 		insert_plain(writer);
 	else
 		insert_evaluating(writer);
@@ -216,7 +218,7 @@ wh_writer_add(OutboxWriter *writer)
 	MemoryContext caller;
 	HeapTuple row;
 
-	if (!writer->shape->plain)
+	if (!writer->direct)
 	{
 		insert_as_owner(writer);
 		return;
@@ -269,6 +271,7 @@ wh_writer_open(OutboxWriter *writer, int segment)
 	writer->sequence = wh_open_outbox_sequence();
 	CurrentResourceOwner = owner;
 	writer->segment = segment;
+	writer->direct = writer->shape->plain && !wh_debug_plain_insert;
 	natts = RelationGetNumberOfAttributes(writer->relation);
 	writer->values = MemoryContextAlloc(writer->context, sizeof(Datum) * natts);
 	writer->isnull = MemoryContextAlloc(writer->context, sizeof(bool) * natts);

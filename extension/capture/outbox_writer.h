@@ -26,6 +26,7 @@ typedef struct OutboxWriter
 	Relation sequence;
 	int segment;
 	SegmentShape *shape;
+	bool direct;   /* rows may wait, and need not go through the executor */
 	Datum *values; /* of the row that is being composed, by attribute */
 	bool *isnull;
 	int nslots; /* made so far */
@@ -40,7 +41,7 @@ typedef struct OutboxWriter
  */
 extern void wh_writer_open(OutboxWriter *writer, int segment);
 
-/* Let the row in `values` wait. If the table is not plain, the row is inserted at once. */
+/* Let the row in `values` wait. Unless `direct`, the row is inserted at once. */
 extern void wh_writer_add(OutboxWriter *writer);
 
 /* Insert the rows that wait. */

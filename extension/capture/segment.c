@@ -7,10 +7,14 @@
  * columns, indexes and constraints, so nothing is taken for granted.
  *
  * Invalidation callbacks only mark a shape stale. No relation is kept open from one
- * event to the next. A name's OID is trusted only if no invalidation arrived while
- * waiting for the lock. The lock, RowExclusiveLock, is kept to the end of the
- * transaction. A shape that is replaced is freed with the transaction: it may still be
- * in use, because an expression in the table may have led here.
+ * event to the next. A name's OID is trusted only if no message of other backends
+ * arrived while waiting for the lock; otherwise the name is looked up again, as
+ * RangeVarGetRelidExtended() does. The lock, RowExclusiveLock, is kept to the end of the
+ * transaction, and nobody can take away or change a column meanwhile. So a shape that is
+ * built under it is good for its caller, whatever arrives while it is built; it is only
+ * built again the next time. Under debug_discard_caches something arrives with every
+ * look-up. A shape that is replaced is freed with the transaction: it may still be in
+ * use, because an expression in the table may have led here.
  */
 #include "postgres.h"
 
@@ -26,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "segment.h"
 #include "settings.h"
+#include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -64,7 +69,7 @@ static SegmentShape *shapes[WH_SEGMENTS];
 static Oid sequence = InvalidOid;
 static bool callbacks_registered = false;
 
-/* Counts invalidations, so that a look-up notices one that arrives meanwhile. */
+/* Counts invalidations, so that a build notices one that arrives meanwhile. */
 static uint64 invalidations = 0;
 
 /*
@@ -131,13 +136,14 @@ wh_open_outbox_sequence(void)
 		register_callbacks();
 	for (;;)
 	{
+		uint64 messages_before = SharedInvalidMessageCounter;
 		Oid oid = sequence;
 		Relation relation;
 
 		if (!OidIsValid(oid))
 			sequence = oid = find_relation("sequence", name);
 		relation = try_relation_open(oid, RowExclusiveLock);
-		if (relation != NULL && sequence == oid)
+		if (relation != NULL && (sequence == oid || SharedInvalidMessageCounter == messages_before))
 			return relation;
 		if (relation != NULL)
 			relation_close(relation, RowExclusiveLock);
@@ -254,10 +260,11 @@ describe_indexes(SegmentShape *shape, Relation relation)
 	return plain;
 }
 
-/* The shape is stale from the start if an invalidation has arrived since the count given. */
+/* The caller has the relation locked. The shape is stale from the start if an invalidation arrives meanwhile. */
 static SegmentShape *
-build_shape(Relation relation, uint64 invalidations_before)
+build_shape(Relation relation)
 {
+	uint64 invalidations_before = invalidations;
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "webhook segment", ALLOCSET_SMALL_SIZES);
 	SegmentShape *shape = MemoryContextAllocZero(context, sizeof(SegmentShape));
@@ -293,10 +300,10 @@ wh_open_segment(int segment, SegmentShape **shape)
 		register_callbacks();
 	for (;;)
 	{
+		uint64 messages_before;
 		char name[NAMEDATALEN];
 		Relation relation;
 		SegmentShape *cached = shapes[segment];
-		uint64 invalidations_before = invalidations;
 
 		if (cached != NULL && !cached->stale)
 		{
@@ -310,10 +317,17 @@ wh_open_segment(int segment, SegmentShape **shape)
 				table_close(relation, RowExclusiveLock);
 		}
 		snprintf(name, sizeof(name), "outbox_%d", segment);
+		messages_before = SharedInvalidMessageCounter;
 		relation = try_table_open(find_relation("table", name), RowExclusiveLock);
 		if (relation == NULL)
 			continue;
-		replace_shape(segment, build_shape(relation, invalidations_before));
-		table_close(relation, NoLock);
+		if (SharedInvalidMessageCounter != messages_before)
+		{
+			table_close(relation, RowExclusiveLock);
+			continue;
+		}
+		*shape = build_shape(relation);
+		replace_shape(segment, *shape);
+		return relation;
 	}
 }

@@ -6,8 +6,9 @@
  * what a release renamed, moved or gave another argument is handled here.
  * Include it after postgres.h.
  *
- * The branches of 15, 17 and 18 have been compiled, without a warning; those of
- * 16 and 19 are written after their sources.
+ * Each branch has been compiled without a warning, with gcc 12 (15), 14 (17) and 16
+ * (18, 19), and is tested by `make test-versions`; those of 16 only against its headers
+ * (16.2), since Debian does not have it.
  */
 #ifndef WEBHOOK_COMPAT_H
 #define WEBHOOK_COMPAT_H
@@ -15,6 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_attribute.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "webhook needs PostgreSQL 15 or newer"
@@ -35,6 +37,13 @@
 #else
 #define wh_insert_index_tuples(result_rel, slot, estate)                                                     \
 	ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL)
+#endif
+
+/* PostgreSQL 19 takes hints about what a scan is for. */
+#if PG_VERSION_NUM >= 190000
+#define wh_table_beginscan(table, snapshot) table_beginscan((table), (snapshot), 0, NULL, SO_NONE)
+#else
+#define wh_table_beginscan(table, snapshot) table_beginscan((table), (snapshot), 0, NULL)
 #endif
 
 /* PostgreSQL 17 replaced a wait event set's memory context by a resource owner (NULL: none). */
@@ -120,6 +129,38 @@
 #define wh_transam_variables TransamVariables
 #else
 #define wh_transam_variables ShmemVariableCache
+#endif
+
+/* Since PostgreSQL 19 a row type made by hand must be finished before its first use. */
+#if PG_VERSION_NUM >= 190000
+#define wh_row_is_described(row) TupleDescFinalize(row)
+#else
+#define wh_row_is_described(row) ((void) 0)
+#endif
+
+/* Since PostgreSQL 17 extensions name what they wait for: pg_stat_activity.wait_event. */
+static inline uint32
+wh_wait_event(uint32 *known, const char *name)
+{
+	/* asked for once in a process: it takes a lock */
+	if (*known == 0)
+#if PG_VERSION_NUM >= 170000
+		*known = WaitEventExtensionNew(name);
+#else
+		*known = PG_WAIT_EXTENSION;
+#endif
+	return *known;
+}
+
+/*
+ * Since PostgreSQL 19 the server ends a worker that is in the way of CREATE, ALTER or
+ * DROP DATABASE. database_ddl.c is still needed: it keeps the launcher from starting
+ * another one meanwhile, and does so for commands that the server allows with workers.
+ */
+#if PG_VERSION_NUM >= 190000
+#define WH_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
+#else
+#define WH_INTERRUPTIBLE 0
 #endif
 
 /* PostgreSQL 19 passes EXPLAIN's options to planners. */

@@ -28,6 +28,7 @@ char *wh_allowed_networks = NULL;
 char *wh_ca_file = NULL;
 char *wh_key_file = NULL;
 char *wh_context = NULL;
+bool wh_debug_plain_insert = false;
 
 /*
  * Of the ring's eight segments, one is written and the next is due to be emptied. The six
@@ -184,5 +185,10 @@ wh_define_settings(void)
 		"webhook.context", "A JSON object stored with each event of the transaction.",
 		"SET LOCAL it to what receivers need to know: a request id, an actor, an origin.", &wh_context, "",
 		PGC_USERSET, 0, check_context, NULL, NULL);
+	DefineCustomBoolVariable("webhook.debug_plain_insert",
+							 "Stores events by the server's nextval() and executor alone.",
+							 "For tests, and for whoever suspects our faster way: slower, and lastval() then "
+							 "returns event numbers.",
+							 &wh_debug_plain_insert, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("webhook");
 }

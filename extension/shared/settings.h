@@ -33,6 +33,8 @@ extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR bloc
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
 extern char *wh_key_file;         /* webhook.key_file, "": secrets are stored unsealed */
 extern char *wh_context;          /* webhook.context, a JSON object or "" */
+extern bool
+	wh_debug_plain_insert; /* webhook.debug_plain_insert: events are stored by the server's own functions */
 
 /* Seconds for which one segment is written before the next one. */
 extern int64 wh_segment_width(void);

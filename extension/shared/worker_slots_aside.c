@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "compat.h"
 #include "monotonic.h"
 #include "worker_slots_internal.h"
 
@@ -97,6 +98,7 @@ wh_worker_step_aside(Oid dboid, bool for_good)
 		return;
 	for (;;)
 	{
+		static uint32 waiting;
 		WorkerSlot *slot;
 		int pid = 0;
 
@@ -111,7 +113,8 @@ wh_worker_step_aside(Oid dboid, bool for_good)
 		if (pid == 0 || wh_monotonic() >= deadline)
 			return;
 		kill(pid, SIGTERM);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 wh_wait_event(&waiting, "WebhookWorkerEnd"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -19,6 +19,7 @@
 # Nothing stays mounted, and the receiver runs outside, on the loopback interface.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/chroot.sh"
 
 SUITE=${SUITE:-stable}
 WORK=
@@ -97,20 +98,6 @@ behave() { # behave JSON
 # The suite, the newer server with webhook, and the older one with webhook
 #
 
-# The first of apt's mirrors that has the suite; those of other people's packages and of security updates have none of Debian's.
-find_mirror() {
-  local site
-  for site in ${MIRROR:-$(apt-get --print-uris update | sed -nE "s|^'(.*)/dists/[^/]+/(In)?Release'.*|\1|p" | uniq)}; do
-    if /usr/lib/apt/apt-helper -o Acquire::Retries=3 download-file "$site/dists/$SUITE/InRelease" "$WORK/InRelease" >>"$WORK/mirrors.log" 2>&1 &&
-      grep -qx 'Label: Debian' "$WORK/InRelease"; then
-      mirror=$site
-      return 0
-    fi
-  done
-  sed 's/^/# /' "$WORK/mirrors.log" 2>/dev/null || true
-  bail "no mirror of Debian that apt uses can be reached and has a suite $SUITE (MIRROR=URL names another)"
-}
-
 install_in_suite() { quietly "apt-get install" in_suite apt-get -q -y -o Acquire::Retries=3 --no-install-recommends install "$@"; }
 
 make_suite() {
@@ -174,7 +161,7 @@ trap 'exit 143' TERM
 prepare_work upgrade
 old=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
 [ -e "$("$PG_CONFIG" --pkglibdir)/webhook.so" ] || bail "webhook is not installed in PostgreSQL $old; run make install"
-find_mirror
+mirror=$(debian_mirror "$SUITE") || bail "no mirror of Debian that apt uses can be reached and has a suite $SUITE (MIRROR=URL names another)"
 make_suite
 build_for_newer
 ok 0 "webhook builds for PostgreSQL $new without a warning"

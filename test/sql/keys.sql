@@ -29,7 +29,7 @@ INSERT INTO type_of VALUES
 	('other.row_of[]', '{"(,\"2024-06-01 12:00:00+00\",,,,)"}'), ('other.mood', 'a'), ('other.mood[]', '{a,b}'), ('regclass', 'other."Thing"'), ('regtype', 'other.mood'),
 	('regclass[]', '{other.\"Thing\"}'), ('int', '1'), ('bigint', '1'), ('text', 'ä'), ('uuid', '00000000-0000-0000-0000-000000000001'), ('jsonb', '{"a": 1.0}'), ('json', '{"a":1}'), ('boolean', 't'),
 	('point', '(0.30000000000000004,1)'), ('box', '(2,2),(1,1)'), ('inet', '10.0.0.1'), ('macaddr', '08:00:2b:01:02:03'), ('bit(3)', '101'), ('"char"', 'c'), ('name', 'n'), ('xml', '<a>ä</a>'),
-	('tsvector', '''a'':1'), ('pg_lsn', '0/1'), ('xid8', '5'), ('char(3)', 'a');
+	('tsvector', '''a'':1'), ('pg_lsn', '0/ABCDEF01'), ('xid8', '5'), ('char(3)', 'a');
 
 CREATE TABLE seen (id bigint, type text, settings int, kind text, action text, entity_id text, tenant text);
 CREATE PROCEDURE change(settings int) LANGUAGE plpgsql AS $$

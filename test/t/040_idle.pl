@@ -73,6 +73,11 @@ poll_until(
 	});
 like($activity, qr/webhook launcher\|.*\nwebhook worker\|/, 'launcher and worker are there');
 
+# What they wait for has names since PostgreSQL 17.
+my $named = $t->major >= 17;
+my $waits = "SELECT string_agg(wait_event, ' ' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type LIKE 'webhook%'";
+is($t->sql($waits), $named ? 'WebhookLauncher WebhookEvents' : 'Extension Extension', 'the launcher waits, and the worker for events');
+
 my $transactions = ask('pg_snapshot_xmax(pg_current_snapshot())');
 sleep 60;    # part of the scenario: an idle minute
 is(executions() - $executions, 0, 'no statement was executed in an idle minute');
@@ -87,6 +92,13 @@ ok($request, 'then a change is committed, and its event arrives');
 my $ms = $request->{at} - (split /\n/, $committed)[0];
 note sprintf 'it arrived %.2f ms after its INSERT', $ms;
 cmp_ok($ms, '<', 2000, 'at once, not at some later look');
+
+$r->mode('/ok/crm', '/hold/crm');
+$t->sql("INSERT INTO item VALUES (102, 'held')");
+$r->wait_for_requests(102, '/ok/crm');
+$t->poll_sql('the worker waits for a response', $waits, $named ? 'WebhookLauncher WebhookResponses' : 'Extension Extension');
+$r->release('/ok/crm', 1);
+$t->wait_until_settled;
 
 $t->stop;
 done_testing();

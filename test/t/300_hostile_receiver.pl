@@ -19,6 +19,11 @@ use WebhookTest;
 my $TIMEOUT   = 5;     # seconds
 my $GROWTH_MB = 48;    # of the worker, for all of them at once and the bulk after that
 
+# What libcurl makes of bytes that are not HTTP has changed: since() has first what one
+# of at least that version says (7.88, 8.14 and 8.23 were looked at), then what older ones do.
+my $libcurl = WebhookTest::libcurl();
+sub since { my ($version, $newer, $older) = @_; return $libcurl >= $version ? @$newer : @$older }
+
 # name of the endpoint, its listener (http unless given), what docs/outcomes.md calls it, the status that is told
 my @endpoints = (
 	# without end, or nearly so: cut off at 1 MB of body, 64 kB of headers
@@ -32,7 +37,8 @@ my @endpoints = (
 	[ 'endless-chunks',     'http', 'response_too_large', 200 ],
 	[ 'chunk-extension',    'http', 'timeout',            200 ],    # never stored, so there is nothing to bound but time
 	[ 'endless-trailers',   'http', 'response_too_large', 200 ],
-	[ 'gzip-transfer',      'http', 'response_too_large', 200 ],    # libcurl unpacks it; what comes out counts
+	# libcurl unpacks it, and what comes out counts; newer ones refuse what nobody asked for
+	[ 'gzip-transfer', 'http', since(8014, [ 'reset', 200 ], [ 'response_too_large', 200 ]) ],
 	[ 'h2-endless-body',    'h2',   'response_too_large', 200 ],
 	# slow
 	[ 'drip-status',  'http',     'timeout',         '' ],
@@ -69,7 +75,7 @@ my @endpoints = (
 	# lengths: what follows the promised bytes is no answer to anything; of two lengths the last counts
 	[ 'length-too-small',  'http', 'delivered', 200 ],
 	[ 'length-differs',    'http', 'reset',     200 ],
-	[ 'length-differs-too', 'http', 'delivered', 200 ],
+	[ 'length-differs-too', 'http', since(8023, [ 'reset', 200 ], [ 'delivered', 200 ]) ],
 	[ 'length-negative',   'http', 'reset',     200 ],
 	[ 'length-no-number',  'http', 'reset',     200 ],
 	[ 'length-and-chunks', 'http', 'delivered', 200 ],    # chunks win, RFC 9112
@@ -85,9 +91,10 @@ my @endpoints = (
 	# no text
 	[ 'dirty',      'http', 'delivered', 200 ],
 	[ 'h2-dirty',   'h2',   'delivered', 200 ],
-	[ 'folded',     'http', 'reset',     200 ],             # a first line that continues the one before
-	[ 'status-too-large', 'http', 'reset', '' ],
-	[ 'status-negative',  'http', 'reset', '' ],
+	[ 'folded', 'http', since(8014, [ 'delivered', 200 ], [ 'reset', 200 ]) ],    # a first line that continues the one before
+	# newer ones take a status that is none in an answer of "HTTP/2", in clear text, for 200
+	[ 'status-too-large', 'http', since(8014, [ 'delivered', 200 ], [ 'reset', '' ]) ],
+	[ 'status-negative',  'http', since(8014, [ 'delivered', 200 ], [ 'reset', '' ]) ],
 	[ 'nul-header', 'http', 'reset',     200 ],
 	[ 'gzip-bomb',  'http', 'delivered', 200 ],             # kept as it came
 	# elsewhere

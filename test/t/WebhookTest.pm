@@ -84,6 +84,15 @@ CONF
 
 sub node { return $_[0]->{node} }
 
+# The server's major version, and libcurl's: 7088 is 7.88. What they judge otherwise than others is asserted by version.
+sub major { return int($_[0]->sql('SHOW server_version_num') / 10000) }
+
+sub libcurl
+{
+	my ($major, $minor) = `curl-config --version` =~ /^libcurl (\d+)\.(\d+)/ or die 'curl-config does not tell the version of libcurl';
+	return 1000 * $major + $minor;
+}
+
 # Output of a statement, as psql -At gives it. Dies when it fails.
 sub sql
 {

@@ -122,7 +122,7 @@ test_wait(void **state)
 	since = now_us();
 	submit(1, 1, "a");
 	wh_engine_run(e);
-	assert_in_range(wh_engine_deadline(e), since + 50000, clock_last + 50000);
+	assert_int_in_range(wh_engine_deadline(e), since + 50000, clock_last + 50000);
 	if (clock_last < since + 50000)
 		assert_int_equal(wh_engine_in_flight(e), 0);
 	skew += 50000;

@@ -110,9 +110,9 @@ test_jitter(void **state)
 
 	(void) state;
 	assert_true(wh_breaker_ended(&b, WH_CLASS_ENDPOINT, false, NOW, -1, 0.0));
-	assert_in_range(b.probe_at_us - NOW, 45 * SECOND / 10 - 1, 45 * SECOND / 10);
+	assert_int_in_range(b.probe_at_us - NOW, 45 * SECOND / 10 - 1, 45 * SECOND / 10);
 	assert_true(wh_breaker_ended(&c, WH_CLASS_ENDPOINT, false, NOW, -1, 0.9999999));
-	assert_in_range(c.probe_at_us - NOW, 55 * SECOND / 10 - 10, 55 * SECOND / 10);
+	assert_int_in_range(c.probe_at_us - NOW, 55 * SECOND / 10 - 10, 55 * SECOND / 10);
 }
 
 /* A probe may come later than Retry-After asks for, not sooner. */
@@ -226,7 +226,7 @@ test_any_sequence(void **state)
 		if (random() % 1000 == 0)
 			moves += wh_breaker_reset(&b);
 		if (b.state == WH_BREAKER_OPEN)
-			assert_in_range(b.probe_at_us, NOW, now + 660 * SECOND + RAND_MAX);
+			assert_int_in_range(b.probe_at_us, NOW, now + 660 * SECOND + RAND_MAX);
 	}
 	assert_true(moves > 1000);
 }

@@ -50,7 +50,7 @@ open_it(void)
 	}
 	run_until(outcomes_are, ENTITIES);
 	failed = server_requests();
-	assert_in_range(failed, WH_BREAKER_FAILURES, WH_BREAKER_FAILURES + 8);
+	assert_int_in_range(failed, WH_BREAKER_FAILURES, WH_BREAKER_FAILURES + 8);
 	while ((d = wh_engine_take(e)) != NULL)
 	{
 		assert_int_equal(d->disposal, d->attempted ? WH_DO_RETRY : WH_DO_DEFER);

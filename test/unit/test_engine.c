@@ -51,7 +51,7 @@ test_request(void **state)
 	value = request_header(&r, "webhook-timestamp");
 	assert_non_null(value);
 	timestamp = atoll(value);
-	assert_in_range(timestamp, START / SECOND, clock_last / SECOND);
+	assert_int_in_range(timestamp, START / SECOND, clock_last / SECOND);
 	value = request_header(&r, "webhook-signature");
 	assert_non_null(value);
 	assert_true(wh_secret_decode(&wh_signing_standard, SECRET, &key, &why));
@@ -182,7 +182,7 @@ test_rate_limit(void **state)
 	wh_engine_run(e);
 	assert_int_equal(wh_engine_in_flight(e), 0);
 	assert_int_equal(wh_engine_queued(e), 59);
-	assert_in_range(wh_engine_deadline(e), clock_last, clock_last + SECOND + SECOND / 50);
+	assert_int_in_range(wh_engine_deadline(e), clock_last, clock_last + SECOND + SECOND / 50);
 	submit(2, 100, "a"); /* nobody else waits */
 	delivered(100);
 	assert_true(wh_engine_subscribe(e, &sub)); /* no change, no request */
@@ -195,7 +195,7 @@ test_rate_limit(void **state)
 	delivered(3);
 	skew += 3600 * SECOND; /* what was not used is lost */
 	wh_engine_run(e);
-	assert_in_range(wh_engine_in_flight(e) + wh_engine_outcomes(e), 1, 3);
+	assert_int_in_range(wh_engine_in_flight(e) + wh_engine_outcomes(e), 1, 3);
 	sub.rate_limit = 0;
 	assert_true(wh_engine_subscribe(e, &sub));
 	run_until(outcomes_are, 57);

@@ -189,7 +189,7 @@ test_hanging(void **state)
 	{
 		WhDelivery *d = outcome();
 
-		assert_in_range(d->event->id, 1, n);
+		assert_int_in_range(d->event->id, 1, n);
 		assert_int_equal(d->class, WH_CLASS_ENDPOINT);
 		assert_int_equal(d->disposal, WH_DO_RETRY);
 		assert_string_equal(d->word, "connect_timeout");

@@ -218,7 +218,7 @@ test_rate_read_anew(void **state)
 	assert_int_equal(wh_engine_in_flight(e), 2);
 	made("1");
 	assert_null(to_transform());
-	assert_in_range(transform_due() - clock_last, SECOND / 2, SECOND + SECOND / 20);
+	assert_int_in_range(transform_due() - clock_last, SECOND / 2, SECOND + SECOND / 20);
 	delivered(1);
 	skew += SECOND + SECOND / 20;
 	handed_out(2);

@@ -27,7 +27,7 @@ test_refused_once(void **state)
 	}
 	/* however many of them had been sent with the first token, one asked for the next */
 	assert_int_equal(requests_to("/token"), 2);
-	assert_in_range(requests_to("/from"), 8 + 1, 8 + 8);
+	assert_int_in_range(requests_to("/from"), 8 + 1, 8 + 8);
 	assert_true(wh_engine_counts(e, 0, &id, &counts));
 	assert_int_equal(counts.failed, 0);
 	assert_int_equal(counts.in_flight, 0);

@@ -77,7 +77,7 @@ test_nearly_all(void **state)
 		{
 			int n = run(rates[i], late, 0);
 
-			assert_in_range(n, rates[i] * SECONDS * 0.975, rates[i] * SECONDS);
+			assert_int_in_range(n, rates[i] * SECONDS * 0.975, rates[i] * SECONDS);
 		}
 }
 
@@ -109,7 +109,7 @@ test_change(void **state)
 	assert_true(wh_rate_next(&r) <= START);
 	wh_rate_take(&r, START);
 	next = wh_rate_next(&r);
-	assert_in_range(next, START + SECOND, START + SECOND + WH_RATE_SLACK_US);
+	assert_int_in_range(next, START + SECOND, START + SECOND + WH_RATE_SLACK_US);
 	wh_rate_set(&r, 1, START + 10);
 	assert_int_equal(wh_rate_next(&r), next);
 	wh_rate_set(&r, 1000, START + 10);
@@ -118,7 +118,7 @@ test_change(void **state)
 		wh_rate_take(&r, START + 10);
 	wh_rate_set(&r, 2, START + 20);
 	wh_rate_take(&r, START + 20);
-	assert_in_range(wh_rate_next(&r), START + 20 + SECOND / 2 - WH_RATE_SLACK_US, START + 20 + SECOND);
+	assert_int_in_range(wh_rate_next(&r), START + 20 + SECOND / 2 - WH_RATE_SLACK_US, START + 20 + SECOND);
 }
 
 static void
@@ -130,7 +130,7 @@ test_clock_set_back(void **state)
 	wh_rate_set(&r, 10, START);
 	wh_rate_take(&r, START);
 	wh_rate_take(&r, START - 3600 * SECOND);
-	assert_in_range(wh_rate_next(&r), START - 3600 * SECOND, START - 3599 * SECOND);
+	assert_int_in_range(wh_rate_next(&r), START - 3600 * SECOND, START - 3599 * SECOND);
 }
 
 int

@@ -244,13 +244,13 @@ test_jitter(void **state)
 	int64_t before = 0;
 
 	(void) state;
-	assert_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
-	assert_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, RAND_MOST).delay_us, HOUR * 11 / 10 - 2, HOUR * 11 / 10);
+	assert_int_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
+	assert_int_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, RAND_MOST).delay_us, HOUR * 11 / 10 - 2, HOUR * 11 / 10);
 	for (int i = 0; i < 1000; i++)
 	{
 		WhVerdict v = verdict(WH_OUT_TIMEOUT, 3, 0, i / 1000.0);
 
-		assert_in_range(v.delay_us, HOUR * 9 / 10 - 1, HOUR * 11 / 10);
+		assert_int_in_range(v.delay_us, HOUR * 9 / 10 - 1, HOUR * 11 / 10);
 		assert_true(v.delay_us > before);
 		before = v.delay_us;
 	}
@@ -261,7 +261,7 @@ static void
 test_jitter_at_the_edge(void **state)
 {
 	(void) state;
-	assert_in_range(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
+	assert_int_in_range(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
 	assert_int_equal(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, RAND_MOST).delay_us, HOUR);
 }
 
@@ -378,9 +378,9 @@ test_hourly_schedule(void **state)
 
 	/* with the most of jitter: each wait an hour give or take six minutes, except the last */
 	n = walk(&schedule, to_and_fro, at_us, lengthof(at_us));
-	assert_in_range(n, 73, 74);
+	assert_int_in_range(n, 73, 74);
 	for (int i = 1; i < n - 1; i++)
-		assert_in_range(at_us[i] - at_us[i - 1], HOUR * 9 / 10 - 1, HOUR * 11 / 10);
+		assert_int_in_range(at_us[i] - at_us[i - 1], HOUR * 9 / 10 - 1, HOUR * 11 / 10);
 	assert_int_equal(at_us[n - 1], 3 * DAY);
 }
 

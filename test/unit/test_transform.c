@@ -71,7 +71,7 @@ test_failed(void **state)
 	assert_string_equal(wh_delivery_error(d), "division by zero");
 	assert_int_equal(d->attempts, 1);
 	assert_true(d->first_us > 0);
-	assert_in_range(d->due_us - d->started_us, SECOND, 2 * SECOND - 1); /* by the schedule */
+	assert_int_in_range(d->due_us - d->started_us, SECOND, 2 * SECOND - 1); /* by the schedule */
 	wh_delivery_free(d);
 	came_back(2, WH_DO_BLOCK, 0); /* what is behind it waits */
 	handed_out(3);                /* others do not */

@@ -189,11 +189,10 @@ foreign_code(Oid trigger, WhRightsSeen *seen)
 				break;
 			case ProcedureRelationId:
 				if (is_owners_function(on->refobjid, &hash))
-				{
 					wh_rights_see(seen, hash);
-					break;
-				}
-				/* FALLTHROUGH */
+				else
+					found = (Foreign){on->refclassid, on->refobjid};
+				break;
 			default:
 				found = (Foreign){on->refclassid, on->refobjid};
 		}

@@ -28,6 +28,7 @@
 #include "utils/tuplestore.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "settings.h"
 #include "schema_check.h"
 #include "store.h"
@@ -135,6 +136,7 @@ attempt_row(void)
 	for (int i = 0; i < (int) ATTEMPT_COLUMNS; i++)
 		TupleDescInitEntry(row, (AttrNumber) (i + 1), attempt_columns[i].name, attempt_columns[i].type, -1,
 						   0);
+	wh_row_is_described(row);
 	return row;
 }
 

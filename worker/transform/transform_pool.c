@@ -73,7 +73,7 @@ start_step(void *arg)
 	bool ok;
 
 	wh_link_create(&p->link);
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | WH_INTERRUPTIBLE;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(p->link.segment));
@@ -326,7 +326,10 @@ wh_pool_end(void)
 	}
 	while (!all_gone(now) && now < until)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10, PG_WAIT_EXTENSION);
+		static uint32 waiting;
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 wh_wait_event(&waiting, "WebhookTransformEnd"));
 		ResetLatch(MyLatch);
 		now = wh_monotonic();
 	}
