@@ -68,7 +68,7 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 		return "not_running";
 	}
 	*reason = why_never();
-	if (*reason == NULL && slot && slot->suspended)
+	if (*reason == NULL && slot && slot->suspended && slot->reported)
 	{
 		*reason =
 			psprintf("%s; webhook.enable_delivery_preview() shows what either would send", slot->reason);
@@ -88,7 +88,7 @@ state_without_worker(const WhSlotView *slot, const char **reason)
 		return "not_running";
 	if (slot && slot->aside)
 		*reason = "it has stepped aside for a command that needs exclusive use of the database";
-	else if (slot && slot->reason[0])
+	else if (slot && slot->reason[0] && !slot->suspended)
 		*reason = slot->reason;
 	return slot && slot->failing && !slot->aside ? "failing" : "starting";
 }
@@ -111,11 +111,11 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 	memset(nulls, true, sizeof(nulls));
 	if (runs)
 	{
-		state = slot.suspended  ? "suspended"
-				: slot.failing  ? "failing"
-				: slot.reported ? "running"
-								: "starting";
-		reason = slot.reason[0] ? slot.reason : NULL;
+		state = !slot.reported   ? "starting"
+				: slot.suspended ? "suspended"
+				: slot.failing   ? "failing"
+								 : "running";
+		reason = slot.reported && slot.reason[0] ? slot.reason : NULL;
 		values[2] = Int32GetDatum(slot.pid);
 		values[3] = TimestampTzGetDatum(slot.started_at);
 		values[4] = TimestampTzGetDatum(slot.last_read);

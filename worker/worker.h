@@ -15,6 +15,7 @@
  *	  worker_notices.c		which breakers were announced as open
  *	  worker_log.c			what the log is still to have of subscriptions
  *	  worker_requeue.c		rows of redeliver and replay that are not deferred yet
+ *	  worker_forget.c		removed subscriptions whose rows have not been looked for
  *	  worker_transform.c	the deliveries that wait for a transform
  *	  worker_suspended.c	why nothing is delivered here
  *
@@ -244,6 +245,14 @@ extern TimestampTz wh_log_due(void); /* DT_NOEND: nothing */
 extern void wh_requeue_note(int64 subscription_id);
 extern bool wh_requeue_defer(void);                 /* defer some; true: there were some */
 extern bool wh_requeue_left(int64 subscription_id); /* has it rows that are not deferred yet? */
+
+/*
+ * worker_forget.c
+ */
+
+/* A subscription was removed; delete what still waits for those that were. */
+extern void wh_forget_note(int64 subscription_id);
+extern void wh_forget_removed(void);
 
 /*
  * worker_transform.c

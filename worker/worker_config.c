@@ -142,7 +142,10 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 		while (lf && ((WhRoute *) lfirst(lf))->sub.id < id)
 			lf = lnext(fresh->all, lf);
 		if (lf == NULL || ((WhRoute *) lfirst(lf))->sub.id != id)
+		{
 			wh_engine_unsubscribe(wh_engine, id);
+			wh_forget_note(id);
+		}
 	}
 	if (config_context)
 		MemoryContextDelete(config_context);

@@ -331,6 +331,7 @@ wh_fetch_pending(TimestampTz now)
 	int room;
 	bool any = false;
 
+	wh_forget_removed();
 	if (wh_engine_wants_more(wh_engine))
 		wh_fetch_look_at(now);
 	if (next_due <= now && wh_read_may())

@@ -54,7 +54,6 @@ log_reason(const char *reason)
 	strlcpy(why, reason, sizeof(why));
 	logged = wh_my_slot(&slot) && slot.suspended && strcmp(slot.reason, why) == 0;
 	ereport(logged ? DEBUG1 : LOG, errmsg("webhook worker does not deliver: %s", reason));
-	wh_report();
 }
 
 /*
@@ -88,6 +87,9 @@ wh_suspended_rest(const char *reason, uint32 generation)
 	int64 rest = (wh_segment_width() - epoch % wh_segment_width()) * 1000;
 
 	log_reason(reason);
+	/* else the reason may be gone: the next worker looks */
+	if (wh_worker_generation() == generation)
+		wh_report();
 	/* all segments except the current one: however long ago the last look was, what is old goes */
 	for (int further = 0; further < WH_SEGMENTS - 1; further++)
 	{
@@ -129,6 +131,7 @@ wh_wait_suspended(const char *reason)
 		/* commits wake this worker; it ignores them */
 		while (now < until)
 		{
+			wh_report();
 			wh_wait_until(now, until);
 			now = wh_now();
 		}

@@ -169,8 +169,10 @@ wh_retry_verdict(const WhRetryPolicy *policy, WhOutcomeKind kind, int attempts, 
 
 	if (verdict.delay_us > left)
 	{
-		verdict.class = WH_CLASS_GIVE_UP;
-		verdict.delay_us = 0;
+		/* the last attempt is made when that time ends: with long waits much of it would go unused */
+		if (left <= 0)
+			verdict.class = WH_CLASS_GIVE_UP;
+		verdict.delay_us = left > 0 ? left : 0;
 		return verdict;
 	}
 	if (wh_outcome_may_ask(kind))

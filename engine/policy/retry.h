@@ -26,8 +26,8 @@ extern bool wh_outcome_may_ask(WhOutcomeKind kind); /* is its Retry-After obeyed
  * `first_us` is when the first was made. `rand` is uniform in [0, 1): it spreads the
  * delay evenly over 90 % to 110 % of the schedule's.
  *
- * If the next attempt would be later than give_up_us after the first, the verdict is
- * to give up. A verdict to disable has a delay as well and never becomes giving up:
+ * No attempt is planned later than give_up_us after the first: the last one is made
+ * then, and when it fails the verdict is to give up. A verdict to disable has a delay as well and never becomes giving up:
  * the delivery stays pending until the subscription is resumed. Delivered, given up
  * and aborted have no delay.
  *

@@ -78,10 +78,12 @@ ask_launcher(void)
 	{
 		/* it may be about to end */
 		pg_atomic_fetch_add_u32(&slot->generation, 1);
+		if (slot->view.suspended)
+			wh_slot_request(slot);
 		SetLatch(&slot->proc->procLatch);
 	}
 	else if (slot && worker_requested)
-		slot->view.not_before = 0;
+		wh_slot_request(slot);
 	/* without a slot the launcher can only log that: commits must not keep it busy */
 	if (shared->launcher && (slot || !overflowed))
 		SetLatch(&shared->launcher->procLatch);

@@ -141,6 +141,13 @@ wh_want_slot(Oid dboid, TimestampTz not_before)
 	return NULL;
 }
 
+void
+wh_slot_request(WorkerSlot *slot)
+{
+	slot->view.not_before = 0;
+	slot->view.reported = false;
+}
+
 /*
  * The worker's side
  */
@@ -174,9 +181,12 @@ wh_worker_attach(void)
 		slot->view.started_at = GetCurrentTimestamp();
 		attached_at = wh_monotonic();
 		/* if the last worker was suspended, that stays visible until this one has checked */
-		slot->view.reported = slot->view.failing = false;
 		if (!slot->view.suspended)
+		{
+			slot->view.reported = false;
 			slot->view.reason[0] = '\0';
+		}
+		slot->view.failing = false;
 		slot->proc = MyProc;
 		pg_atomic_write_u32(&slot->woken, 1); /* there may be something to read */
 		my_slot = slot;
@@ -248,9 +258,9 @@ wh_worker_rest(int64 ms, uint32 generation)
 	view->state = WH_SLOT_WANTED;
 	view->pid = 0;
 	view->counters = DSM_HANDLE_INVALID;
-	view->not_before = pg_atomic_read_u32(&my_slot->generation) == generation
-						   ? TimestampTzPlusMilliseconds(wh_monotonic(), ms)
-						   : 0;
+	view->not_before = TimestampTzPlusMilliseconds(wh_monotonic(), ms);
+	if (pg_atomic_read_u32(&my_slot->generation) != generation)
+		wh_slot_request(my_slot);
 	my_slot->proc = NULL;
 	my_slot->failures = 0;
 	if (shared->launcher)

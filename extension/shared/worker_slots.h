@@ -32,7 +32,7 @@ typedef struct WhSlotView
 	int pid;                /* of the worker, while RUNNING */
 	TimestampTz not_before; /* while WANTED: no start earlier than this, by wh_monotonic() */
 	bool aside;             /* its worker has stepped aside for a command */
-	bool reported;          /* while RUNNING: the worker has reported since it attached itself */
+	bool reported;          /* what follows is what its worker found, and nobody has asked to look again */
 	bool suspended;         /* events are not delivered: see reason; while WANTED: as last known */
 	bool failing;           /* it meets errors; while WANTED: one has ended it; see reason */
 	char reason[WH_REASON_MAX];

@@ -37,5 +37,7 @@ extern WorkerSlots *wh_worker_slots_shared(void);
 /* A database's slot, or NULL. want: makes a WANTED one if there is none. The caller locks. */
 extern WorkerSlot *wh_find_slot(Oid dboid);
 extern WorkerSlot *wh_want_slot(Oid dboid, TimestampTz not_before);
+/* Somebody wants to know whether it delivers now: what its last worker found holds no longer. The caller locks. */
+extern void wh_slot_request(WorkerSlot *slot);
 
 #endif /* WEBHOOK_WORKER_SLOTS_INTERNAL_H */

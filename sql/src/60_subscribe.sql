@@ -270,5 +270,5 @@ END
 $$;
 COMMENT ON FUNCTION webhook.resume(text) IS
 	'Makes a paused, disabled or inactive subscription active again and closes its breaker. '
-	'Deliveries kept while it was paused or disabled are sent in order. Changes nothing if it is '
-	'active. Error undefined_object if the subscription does not exist.';
+	'Deliveries kept meanwhile are sent in order. Changes nothing if it is active. Error '
+	'undefined_object if the subscription does not exist.';

@@ -156,7 +156,8 @@ END
 $$;
 COMMENT ON FUNCTION webhook.redeliver(text, text) IS
 	'Sends an event again with the same id and content, to one subscription or to all that match '
-	'it or have received it. event_id: the id as the receiver got it, or the event number as text. '
+	'it or have received it. event_id: the id as the receiver got it, or the event number as text; '
+	'in a batch the id of the element, not of the request. '
 	'A dead letter is taken back, and its attempts and give_up_after start over; a delivery that '
 	'waits for a retry becomes due at once. Returns the number of deliveries queued. Error '
 	'undefined_object if the event or the subscription does not exist, invalid_parameter_value if '

@@ -140,7 +140,8 @@ BEGIN
 			AND (s.id = ANY (dead) OR webhook_internal.matches(s, event)
 				OR EXISTS (SELECT FROM webhook.attempt a
 					WHERE a.event_number = number AND a.subscription_id = s.id))
-		ORDER BY s.id);
+		-- whoever removes one waits, and then deletes what is queued here
+		ORDER BY s.id FOR KEY SHARE);
 	IF redeliver_as_owner.subscription IS NOT NULL AND wanted = '{}' THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('event "%s" does not match subscription "%s"',
@@ -180,8 +181,14 @@ DECLARE
 	queued bigint;
 	unmatchable bigint[]; -- what they contain cannot be evaluated
 BEGIN
-	SELECT b.* INTO STRICT s FROM webhook.subscription b
-		WHERE b.id = replay_as_owner.subscription_id;
+	SELECT b.* INTO s FROM webhook.subscription b
+		WHERE b.id = replay_as_owner.subscription_id FOR KEY SHARE;
+	IF NOT FOUND THEN
+		RAISE undefined_object USING
+			MESSAGE = 'subscription was removed',
+			DETAIL = 'Another transaction has removed it meanwhile.',
+			HINT = 'SELECT name FROM webhook.subscription shows those that there are.';
+	END IF;
 	IF replay_as_owner.since IS NULL OR replay_as_owner.until IS NULL
 		OR replay_as_owner.since >= replay_as_owner.until THEN
 		RAISE invalid_parameter_value USING

@@ -131,36 +131,76 @@ COMMENT ON FUNCTION webhook_internal.change_role_privileges(regrole, text, boole
 	'Grants or revokes the privileges of an operator, viewer or watcher. Privileges that the role '
 	'also has as another of these are kept.';
 
--- One pair per kind: webhook.grant_operator and revoke_operator, grant_viewer and revoke_viewer,
--- grant_watcher and revoke_watcher.
-DO $do$
-DECLARE
-	c record;
+CREATE FUNCTION webhook.grant_operator(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
-	FOR c IN SELECT k.kind, k.may, g.verb, g.granted, CASE WHEN g.granted
-			THEN format('Lets a role %s. docs/security.md lists what it can reach.', k.may)
-			ELSE format('Revokes what webhook.grant_%s() granted. What the role also has as %s, it '
-				'keeps.', k.kind, k.others) END AS comment
-		FROM (VALUES
-			('operator', 'a viewer or a watcher',
-				'create, change, test, pause and remove subscriptions, send events again and '
-				'rotate secrets'),
-			('viewer', 'an operator or a watcher', 'see the log, the status and the sources'),
-			('watcher', 'an operator or a viewer',
-				'watch the tables that it owns or has the privilege TRIGGER on'))
-		k(kind, others, may)
-		CROSS JOIN (VALUES ('grant', true), ('revoke', false)) g(verb, granted) LOOP
-		EXECUTE format($sql$
-			CREATE FUNCTION webhook.%1$I(role regrole) RETURNS void
-				LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-			AS $$
-			BEGIN
-				PERFORM webhook_internal.change_role_privileges(role, %2$L, %3$L);
-			END
-			$$$sql$, c.verb || '_' || c.kind, c.kind, c.granted);
-		EXECUTE format('COMMENT ON FUNCTION webhook.%I(regrole) IS %L', c.verb || '_' || c.kind,
-			c.comment || ' Only the owner of the extension may call it. Error undefined_object if '
-			'the role does not exist, object_not_in_prerequisite_state if it owns the extension.');
-	END LOOP;
+	PERFORM webhook_internal.change_role_privileges(role, 'operator', true);
 END
-$do$;
+$$;
+COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
+	'Lets a role create, change, test, pause and remove subscriptions, send events again and '
+	'rotate secrets. docs/security.md lists what it can reach. Only the owner of the '
+	'extension may call it. Error undefined_object if the role does not exist, '
+	'object_not_in_prerequisite_state if it owns the extension.';
+
+CREATE FUNCTION webhook.revoke_operator(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(role, 'operator', false);
+END
+$$;
+COMMENT ON FUNCTION webhook.revoke_operator(regrole) IS
+	'Revokes what webhook.grant_operator() granted. What the role also has as a viewer or a '
+	'watcher, it keeps. Only the owner of the extension may call it. Error undefined_object '
+	'if the role does not exist, object_not_in_prerequisite_state if it owns the extension.';
+
+CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(role, 'viewer', true);
+END
+$$;
+COMMENT ON FUNCTION webhook.grant_viewer(regrole) IS
+	'Lets a role see the log, the status and the sources. docs/security.md lists what it can '
+	'reach. Only the owner of the extension may call it. Error undefined_object if the role '
+	'does not exist, object_not_in_prerequisite_state if it owns the extension.';
+
+CREATE FUNCTION webhook.revoke_viewer(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(role, 'viewer', false);
+END
+$$;
+COMMENT ON FUNCTION webhook.revoke_viewer(regrole) IS
+	'Revokes what webhook.grant_viewer() granted. What the role also has as an operator or a '
+	'watcher, it keeps. Only the owner of the extension may call it. Error undefined_object '
+	'if the role does not exist, object_not_in_prerequisite_state if it owns the extension.';
+
+CREATE FUNCTION webhook.grant_watcher(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(role, 'watcher', true);
+END
+$$;
+COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
+	'Lets a role watch the tables that it owns or has the privilege TRIGGER on. '
+	'docs/security.md lists what it can reach. Only the owner of the extension may call it. '
+	'Error undefined_object if the role does not exist, object_not_in_prerequisite_state if '
+	'it owns the extension.';
+
+CREATE FUNCTION webhook.revoke_watcher(role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM webhook_internal.change_role_privileges(role, 'watcher', false);
+END
+$$;
+COMMENT ON FUNCTION webhook.revoke_watcher(regrole) IS
+	'Revokes what webhook.grant_watcher() granted. What the role also has as an operator or a '
+	'viewer, it keeps. Only the owner of the extension may call it. Error undefined_object if '
+	'the role does not exist, object_not_in_prerequisite_state if it owns the extension.';

@@ -132,9 +132,9 @@ SELECT d.event_number - (SELECT min(event_number) FROM webhook.outbox WHERE enti
 	replace(substring(d.reason FROM 'status 404'), 'status', 'http'), d.context ->> 'actor', d.previous ->> 'v'
 FROM webhook.dead_letter d JOIN webhook.outbox o ON o.event_number = d.event_number
 SQL
-	is( $t->sql(<<SQL), 't|t', 'as many attempts as the log has rows, over no more than give_up_after');
+	is( $t->sql(<<SQL), 't|t', 'as many attempts as the log has rows, over give_up_after');
 SELECT count(*) = min(d.attempts) AND array_agg(a.attempt_number ORDER BY a.started_at) = array_agg(a.attempt_number ORDER BY a.attempt_number),
-	max(a.started_at) - min(a.started_at) <= interval '3 s' + interval '1 s' -- a busy machine begins the last one late
+	max(a.started_at) - min(a.started_at) >= interval '3 s' -- the last one is made when that time ends
 FROM webhook.attempt a JOIN webhook.dead_letter d USING (event_number, subscription_id)
 SQL
 	is(arrivals('/ok/dead', 1), '1 1, 1 3, 1 4, 1 5', 'later events of that entity are delivered in order');

@@ -165,7 +165,9 @@ poll_until('the worker of the copy has ended', sub { $standby->safe_psql('twin',
 like(worker($standby, 'twin'), qr/^suspended.*copy of another/, 'its worker ends, and leaves word');
 $r->mode('/ok/crm', undef);
 $before = $r->count('/ok/crm');
-$standby->safe_psql('twin', 'SELECT webhook.enable_delivery()');
+# in one script, as people do it: webhook.test looks at this state, and would not send
+my ($state) = $standby->safe_psql('twin', 'SELECT webhook.enable_delivery(); SELECT state FROM webhook.worker') =~ /(\w+)\z/;
+like($state, qr/^(starting|running)$/, 'enabled, it is not suspended from then on');
 wait_for_worker_of($standby, qr/^running$/, 'twin');
 $standby->safe_psql('twin', 'INSERT INTO item VALUES (200)');
 poll_until('the twin has sent its event', sub { grep { $_->{body} =~ /"entity_id":"200"/ } $r->requests('/ok/crm') });

@@ -1,6 +1,7 @@
 # The promise: whoever removes a subscription is told what goes with it: how many
 # deliveries wait in webhook.pending, and how many the worker holds in memory.
-# Where there is none, nothing is told; rolled back, all of it is delivered.
+# Where there is none, nothing is told; rolled back, all of it is delivered. Nothing is
+# left in webhook.pending without its subscription.
 use strict;
 use warnings;
 
@@ -57,6 +58,35 @@ is($r->count('/ok/waits') . ' ' . $r->count('/ok/queued'), '12 5', 'what was rol
 # nothing is left, nothing is told
 is(told('waits', 'COMMIT'), '', 'where nothing waits nothing is told');
 is($t->sql("SELECT count(*) FROM webhook.subscription WHERE name = 'waits'"), 0, 'and the subscription is gone');
+
+# Removed while the worker writes that a delivery is to be tried again: the removing transaction cannot see that
+# row yet, and nothing of it is left all the same. A trigger keeps that transaction of the worker open at a gate.
+$t->sql(<<'SQL');
+CREATE TABLE gate ();
+CREATE FUNCTION wait_there() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	LOOP
+		BEGIN
+			LOCK TABLE public.gate IN ACCESS SHARE MODE;
+			RETURN NULL;
+		EXCEPTION WHEN lock_not_available THEN -- the worker waits half a second for a lock
+		END;
+	END LOOP;
+END $$;
+CREATE TRIGGER wait_there AFTER INSERT ON webhook.pending EXECUTE FUNCTION wait_there();
+SQL
+my $closed = $node->background_psql($WebhookTest::DB, on_error_stop => 1);
+$closed->query_safe('BEGIN; LOCK TABLE gate');
+$r->mode('/ok/fails', '/status/500');
+subscribe('fails', retry_schedule => "'{1h}'");
+$t->sql('INSERT INTO item DEFAULT VALUES');
+$t->poll_sql('the worker is about to write it', q(SELECT count(*) FROM pg_locks l WHERE l.relation = 'gate'::regclass AND NOT l.granted), 1);
+is(told('fails', 'COMMIT'), '', 'nothing of it can be seen when the subscription is removed');
+$closed->query_safe('COMMIT');
+$closed->quit;
+$t->poll_sql('it is written', q(SELECT count(*) FROM webhook.attempt WHERE outcome = 'server_error'), 1);
+$t->poll_sql('and nothing is left without a subscription', 'SELECT count(*) FROM webhook.pending', 0);
+$t->sql('DROP TRIGGER wait_there ON webhook.pending; DROP FUNCTION wait_there; DROP TABLE gate');
 
 # no worker: pending is told all the same
 $t->sql("SELECT webhook.pause('queued')");

@@ -1,7 +1,7 @@
 /*
  * test_retry.c
  *	  Outcome -> word and class, every kind and every status; the schedule, its
- *	  jitter, and the edge where giving up begins.
+ *	  jitter, and the last attempt, which is made when its time ends.
  */
 #include "unit.h"
 
@@ -218,7 +218,8 @@ test_verdicts(void **state)
 		{"404 too late", WH_OUT_NOT_FOUND, 80, 3 * DAY, WH_CLASS_GIVE_UP, 0},
 		{"503 too late", WH_OUT_UNAVAILABLE, 80, 3 * DAY, WH_CLASS_GIVE_UP, 0},
 		{"last one just in time", WH_OUT_DNS, 80, 3 * DAY - HOUR, WH_CLASS_ENDPOINT, HOUR},
-		{"a microsecond later", WH_OUT_DNS, 80, 3 * DAY - HOUR + 1, WH_CLASS_GIVE_UP, 0},
+		{"a microsecond later", WH_OUT_DNS, 80, 3 * DAY - HOUR + 1, WH_CLASS_ENDPOINT, HOUR - 1},
+		{"a microsecond left", WH_OUT_DNS, 80, 3 * DAY - 1, WH_CLASS_ENDPOINT, 1},
 		{"410", WH_OUT_GONE, 1, 0, WH_CLASS_DISABLE, 10 * SECOND},
 		{"410 too late", WH_OUT_GONE, 80, 9 * DAY, WH_CLASS_DISABLE, HOUR},
 		{"413", WH_OUT_PAYLOAD_TOO_LARGE, 1, 0, WH_CLASS_GIVE_UP, 0},
@@ -255,13 +256,13 @@ test_jitter(void **state)
 	}
 }
 
-/* It is the jittered delay that has to end in time. */
+/* It is the jittered delay that ends in time. */
 static void
 test_jitter_at_the_edge(void **state)
 {
 	(void) state;
-	assert_int_equal(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).class, WH_CLASS_ENDPOINT);
-	assert_int_equal(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, RAND_MOST).class, WH_CLASS_GIVE_UP);
+	assert_int_in_range(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
+	assert_int_equal(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, RAND_MOST).delay_us, HOUR);
 }
 
 /* Retry-After: from the schedule's own delay to a day, and not beyond giving up. */
@@ -349,14 +350,15 @@ test_default_schedule(void **state)
 		6, {5 * SECOND, 300 * SECOND, 1800 * SECOND, 2 * HOUR, 5 * HOUR, 10 * HOUR}, 3 * DAY};
 	int64_t at_us[20];
 	/* the first four waits make 35 min 5 s and 2 h; then 7 h 35 min 5 s, and 10 h more each time */
-	int64_t expected[12] = {0, 5 * SECOND, 305 * SECOND, 2105 * SECOND, 2105 * SECOND + 2 * HOUR};
+	int64_t expected[13] = {0, 5 * SECOND, 305 * SECOND, 2105 * SECOND, 2105 * SECOND + 2 * HOUR};
 	int n = walk(&schedule, in_the_middle, at_us, lengthof(at_us));
 
 	(void) state;
 	for (int i = 5; i < 12; i++)
 		expected[i] = 2105 * SECOND + 7 * HOUR + (i - 5) * 10 * HOUR;
-	/* the 12th is at 67 h 35 min; a 13th would be after the third day */
-	assert_int_equal(n, 12);
+	/* the 12th is at 67 h 35 min; a whole wait would end after the third day, so the 13th is at its end */
+	expected[12] = 3 * DAY;
+	assert_int_equal(n, 13);
 	for (int i = 0; i < n; i++)
 		assert_int_equal(at_us[i], expected[i]);
 }
@@ -374,12 +376,12 @@ test_hourly_schedule(void **state)
 	for (int i = 0; i < n; i++)
 		assert_int_equal(at_us[i], i * HOUR);
 
-	/* with the most of jitter: each wait an hour give or take six minutes, none after three days */
+	/* with the most of jitter: each wait an hour give or take six minutes, except the last */
 	n = walk(&schedule, to_and_fro, at_us, lengthof(at_us));
-	assert_int_in_range(n, 72, 73);
-	for (int i = 1; i < n; i++)
+	assert_int_in_range(n, 73, 74);
+	for (int i = 1; i < n - 1; i++)
 		assert_int_in_range(at_us[i] - at_us[i - 1], HOUR * 9 / 10 - 1, HOUR * 11 / 10);
-	assert_true(at_us[n - 1] <= 3 * DAY && at_us[n - 1] > 3 * DAY - 2 * HOUR);
+	assert_int_equal(at_us[n - 1], 3 * DAY);
 }
 
 /* Nonsense in a policy must not overflow. */
@@ -396,7 +398,8 @@ test_extremes(void **state)
 	assert_int_equal(v.class, WH_CLASS_ENDPOINT);
 	assert_int_equal(v.delay_us, INT64_MAX);
 	v = wh_retry_verdict(&endless, WH_OUT_DNS, 1, 0, 1, -1, RAND_MOST);
-	assert_int_equal(v.class, WH_CLASS_GIVE_UP);
+	assert_int_equal(v.class, WH_CLASS_ENDPOINT);
+	assert_int_equal(v.delay_us, INT64_MAX - 1);
 	v = wh_retry_verdict(&endless, WH_OUT_DNS, 1, 0, INT64_MAX, -1, 0.0);
 	assert_int_equal(v.class, WH_CLASS_GIVE_UP);
 

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#define WH_STRIKES_OUT 3 /* in a row; documented in README */
+#define WH_STRIKES_OUT 3 /* in a row; documented in docs/guide.md */
 
 /* This subscription's filter exceeded its limits for this event; or it judged one within them. */
 extern void wh_strike(int64 subscription_id, int64 event_number, const char *why);

@@ -424,6 +424,23 @@ wh_store_forget_pending(int64 subscription_id, int64 event_number)
 }
 
 void
+wh_store_forget_subscriptions(const int64 *ids, int n)
+{
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"DELETE FROM webhook.pending p"
+		" WHERE p.subscription_id = ANY ($1)"
+		"   AND NOT EXISTS (SELECT FROM webhook.subscription s WHERE s.id = p.subscription_id)",
+		1,
+		{INT8ARRAYOID}};
+	/* clang-format on */
+	Datum value = wh_int8_array(ids, n);
+
+	wh_plan_run(&plan, &value, NULL, SPI_OK_DELETE);
+}
+
+void
 wh_store_pending_judged(int64 subscription_id, int64 event_number)
 {
 	/* clang-format off */

@@ -63,6 +63,8 @@ extern void wh_store_make_due(int64 subscription_id);
 
 /* Delete a row: its event is gone, or is not for the subscription. */
 extern void wh_store_forget_pending(int64 subscription_id, int64 event_number);
+/* Delete the rows of those of these subscriptions that are gone. */
+extern void wh_store_forget_subscriptions(const int64 *ids, int n);
 /* A fetched row has been judged; or it could not be now, and is put back. */
 extern void wh_store_pending_judged(int64 subscription_id, int64 event_number);
 extern void wh_store_defer_again(int64 subscription_id, int64 event_number);
