@@ -245,7 +245,8 @@ test_jitter(void **state)
 
 	(void) state;
 	assert_int_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
-	assert_int_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, RAND_MOST).delay_us, HOUR * 11 / 10 - 2, HOUR * 11 / 10);
+	assert_int_in_range(verdict(WH_OUT_TIMEOUT, 3, 0, RAND_MOST).delay_us, HOUR * 11 / 10 - 2,
+						HOUR * 11 / 10);
 	for (int i = 0; i < 1000; i++)
 	{
 		WhVerdict v = verdict(WH_OUT_TIMEOUT, 3, 0, i / 1000.0);
@@ -261,7 +262,8 @@ static void
 test_jitter_at_the_edge(void **state)
 {
 	(void) state;
-	assert_int_in_range(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).delay_us, HOUR * 9 / 10 - 1, HOUR * 9 / 10);
+	assert_int_in_range(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, 0.0).delay_us, HOUR * 9 / 10 - 1,
+						HOUR * 9 / 10);
 	assert_int_equal(verdict(WH_OUT_TLS, 80, 3 * DAY - HOUR, RAND_MOST).delay_us, HOUR);
 }
 
