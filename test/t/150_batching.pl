@@ -92,7 +92,7 @@ SQL
 subtest 'a failed batch is sent again whole' => sub {
 	source('whole');
 	subscribe('whole', 'whole', '/ok/whole', batch_size => 20, retry_schedule => "'{1s}'", max_in_flight => 1);
-	$r->mode('/ok/whole', '/status/503/whole');
+	$r->mode('/ok/whole', '/status/400/whole'); # no failure that the breaker counts
 	$t->sql('INSERT INTO whole SELECT g FROM generate_series(1, 50) g');
 	$t->poll_sql('all have failed once', "SELECT count(*) FROM webhook.pending WHERE state IN ('retry', 'blocked') AND attempts >= 1", 50);
 	is( $t->sql('SELECT string_agg(n::text, $$,$$ ORDER BY batch) FROM (SELECT batch, count(*) AS n FROM webhook.pending GROUP BY batch) x'),
@@ -110,12 +110,12 @@ subtest 'a failed batch is sent again whole' => sub {
 	load('/ok/whole');
 	all_in_order('whole', 'entity');
 	is( $t->sql(<<SQL), '20,20,10', 'the batches that failed arrived as they were');
-SELECT string_agg(size::text, ',' ORDER BY id) FROM batch b WHERE status = 200 AND EXISTS (SELECT FROM batch f WHERE f.id = b.id AND f.status = 503)
+SELECT string_agg(size::text, ',' ORDER BY id) FROM batch b WHERE status = 200 AND EXISTS (SELECT FROM batch f WHERE f.id = b.id AND f.status = 400)
 SQL
-	is($t->sql('SELECT count(*) FROM batch f WHERE status = 503 AND NOT EXISTS (SELECT FROM batch b WHERE b.id = f.id AND b.status = 200)'),
+	is($t->sql('SELECT count(*) FROM batch f WHERE status = 400 AND NOT EXISTS (SELECT FROM batch b WHERE b.id = f.id AND b.status = 200)'),
 		0, 'each under the id under which it had failed');
 	is($t->sql('SELECT count(*) FROM (SELECT id FROM batch GROUP BY id HAVING count(DISTINCT body) > 1) x'), 0, 'and with the same body');
-	is($t->sql('SELECT max(size) FROM batch b WHERE NOT EXISTS (SELECT FROM batch f WHERE f.id = b.id AND f.status = 503)'),
+	is($t->sql('SELECT max(size) FROM batch b WHERE NOT EXISTS (SELECT FROM batch f WHERE f.id = b.id AND f.status = 400)'),
 		7, 'those after them have the new size');
 };
 

@@ -387,7 +387,7 @@ test_schedule(void **state)
 		{2, 10 * SECOND, WH_DO_RETRY, 2 * SECOND},
 		{3, 10 * SECOND, WH_DO_RETRY, 5 * SECOND},
 		{50, 3590 * SECOND, WH_DO_RETRY, 5 * SECOND},
-		{51, 3597 * SECOND, WH_DO_DEAD_LETTER, 0},
+		{51, 3601 * SECOND, WH_DO_DEAD_LETTER, 0},
 	};
 
 	(void) state;
