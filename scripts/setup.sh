@@ -38,6 +38,7 @@ build_and_demo() {
   need libcurl4-openssl-dev installed libcurl4-openssl-dev
   need libssl-dev installed libssl-dev
   need openssl command -v openssl
+  need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt # the authorities that libcurl asks where nobody names others
   need nodejs command -v node
   fetched || need npm command -v npm
 }
