@@ -132,8 +132,8 @@ COMMENT ON FUNCTION webhook_internal.change_role_privileges(regrole, text, boole
 	'also has as another of these are kept.';
 
 CREATE FUNCTION webhook.grant_operator(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'operator', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'operator', true); END $$;
 COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
 	'Lets a role create, change, test, pause and remove subscriptions, send events again and '
 	'rotate secrets. docs/security.md lists what it can reach. Only the owner of the '
@@ -141,32 +141,32 @@ COMMENT ON FUNCTION webhook.grant_operator(regrole) IS
 	'object_not_in_prerequisite_state if it owns the extension.';
 
 CREATE FUNCTION webhook.revoke_operator(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'operator', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'operator', false); END $$;
 COMMENT ON FUNCTION webhook.revoke_operator(regrole) IS
 	'Revokes what webhook.grant_operator() granted. What the role also has as a viewer or a '
 	'watcher, it keeps. Only the owner of the extension may call it. Error undefined_object '
 	'if the role does not exist, object_not_in_prerequisite_state if it owns the extension.';
 
 CREATE FUNCTION webhook.grant_viewer(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'viewer', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'viewer', true); END $$;
 COMMENT ON FUNCTION webhook.grant_viewer(regrole) IS
 	'Lets a role see the log, the status and the sources. docs/security.md lists what it can '
 	'reach. Only the owner of the extension may call it. Error undefined_object if the role '
 	'does not exist, object_not_in_prerequisite_state if it owns the extension.';
 
 CREATE FUNCTION webhook.revoke_viewer(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'viewer', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'viewer', false); END $$;
 COMMENT ON FUNCTION webhook.revoke_viewer(regrole) IS
 	'Revokes what webhook.grant_viewer() granted. What the role also has as an operator or a '
 	'watcher, it keeps. Only the owner of the extension may call it. Error undefined_object '
 	'if the role does not exist, object_not_in_prerequisite_state if it owns the extension.';
 
 CREATE FUNCTION webhook.grant_watcher(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'watcher', true) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'watcher', true); END $$;
 COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
 	'Lets a role watch the tables that it owns or has the privilege TRIGGER on. '
 	'docs/security.md lists what it can reach. Only the owner of the extension may call it. '
@@ -174,8 +174,8 @@ COMMENT ON FUNCTION webhook.grant_watcher(regrole) IS
 	'it owns the extension.';
 
 CREATE FUNCTION webhook.revoke_watcher(role regrole) RETURNS void
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-	AS $$ SELECT webhook_internal.change_role_privileges(role, 'watcher', false) $$;
+	LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+	AS $$ BEGIN PERFORM webhook_internal.change_role_privileges(role, 'watcher', false); END $$;
 COMMENT ON FUNCTION webhook.revoke_watcher(regrole) IS
 	'Revokes what webhook.grant_watcher() granted. What the role also has as an operator or a '
 	'viewer, it keeps. Only the owner of the extension may call it. Error undefined_object if '
