@@ -13,6 +13,7 @@
  *
  *	  the process answers with an error or a timeout		that
  *	  it ends (FATAL, or somebody terminated it)			failed, with its error
+ *	  it is terminated, and so is this process soon			none: the delivery is put back
  *	  it does not answer within GRACE after the timeout		timeout; it is terminated
  *	  it has been stuck since an earlier call				timeout, at once
  *
@@ -36,9 +37,10 @@
 #include "transform_pool.h"
 #include "worker.h"
 
-#define TURN (1000 * MS)     /* of an owner, while others wait for a place */
-#define EVENT_BYTES_PER_US 2 /* at least, of an event that is made a row on a busy machine */
-#define PIECES_AT_ONCE 64    /* of an answer in one turn of the loop */
+#define TURN (1000 * MS)        /* of an owner, while others wait for a place */
+#define TOLD_WITHIN (1000 * MS) /* this process, of a stop of which others have been told */
+#define EVENT_BYTES_PER_US 2    /* at least, of an event that is made a row on a busy machine */
+#define PIECES_AT_ONCE 64       /* of an answer in one turn of the loop */
 
 /* Can a delivery of this subscription go to a process, or be answered, now? */
 static bool
@@ -148,29 +150,47 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	p->until = patience(p, now);
 }
 
+/* The process has ended, in its call: an outcome of the delivery, unless this process stops too, which puts it back. */
+static void
+judge(Process *p, bool in_time, int64 now)
+{
+	uint64 token = take_back(p);
+
+	wh_pool_let_go(p, now);
+	if (ShutdownRequestPending)
+		return;
+	if (in_time)
+		report(token, WH_OUT_TRANSFORM, p->error);
+	else
+		report_timeout(token);
+}
+
 /* The process has ended. */
 static void
 ended(Process *p, int64 now)
 {
-	char error[WH_EXIT_ERROR_MAX + 64];
-	ProcessState state = p->state;
-	int64 took = now - p->since;
+	const WhLastWords *last = wh_link_last_words(&p->link);
+	bool told_to_end = last->told_to_end;
 
-	snprintf(error, sizeof(error), "the process of the transform has ended%s%s",
-			 wh_link_exit_error(&p->link)[0] ? ": " : "", wh_link_exit_error(&p->link));
+	snprintf(p->error, sizeof(p->error), "the process of the transform has ended%s%s",
+			 last->error[0] ? ": " : "", last->error);
 	if (GetDatabaseEncoding() != PG_UTF8)
-		(void) wh_only_ascii(error);
-	wh_pool_let_go(p, now);
-	if (state == STARTING)
-		wh_pool_cannot_start(error, now);
-	if (state != CALLING)
+		(void) wh_only_ascii(p->error);
+	wh_link_let_go(&p->link);
+	if (p->state == CALLING && told_to_end)
+	{
+		p->state = ENDED;
+		p->until = now + TOLD_WITHIN;
 		return;
-	if (ShutdownRequestPending) /* the worker is stopping too, which puts the delivery back */
-		(void) take_back(p);
-	else if (took >= WH_TRANSFORM_MS * MS)
-		report_timeout(take_back(p));
-	else
-		report(take_back(p), WH_OUT_TRANSFORM, error);
+	}
+	if (p->state == CALLING)
+	{
+		judge(p, now - p->since < WH_TRANSFORM_MS * MS, now);
+		return;
+	}
+	if (p->state == STARTING)
+		wh_pool_cannot_start(p->error, now);
+	wh_pool_let_go(p, now);
 }
 
 /* The answer is complete. */
@@ -301,6 +321,11 @@ look_at_all(void)
 		{
 			report_timeout(take_back(p));
 			wh_pool_terminate(p, now);
+			any = true;
+		}
+		if (p->state == ENDED && (ShutdownRequestPending || now >= p->until))
+		{
+			judge(p, true, now);
 			any = true;
 		}
 		wh_pool_look(p, now);

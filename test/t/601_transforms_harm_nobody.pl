@@ -256,22 +256,19 @@ SQL
 
 $name = bad(q(BEGIN PERFORM pg_sleep(0.45); RETURN '1'; END));    # part of the scenario
 $t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'bad%' AND name <> '$name'");    # what waits for its retry there would not settle
-for my $how ('terminated', 'stopped')
+for my $case (
+	[ 'a worker that is ended during a call' => sub { "PERFORM pg_terminate_backend($worker);" } ],
+	# as an operator does it who ends all sessions of a database, and a server that stops: the worker may be told last
+	[ 'a process that is ended during a call, and then the worker' => sub { "PERFORM pg_terminate_backend(pid, 10000) $processes; PERFORM pg_terminate_backend($worker);" } ],
+	[ 'a server that stops during a call' ])
 {
+	my ($how, $end) = @$case;
 	my $before = $t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'");
-	$t->sql(in_a_call('INSERT INTO bad (note) VALUES (NULL)', $how eq 'terminated' ? "PERFORM pg_terminate_backend($worker);" : ''));
-	if ($how eq 'terminated')
-	{
-		$worker = $t->wait_for_worker($worker);
-	}
-	else
-	{
-		$t->node->stop('fast');
-		$t->node->start;
-		$worker = $t->wait_for_worker;
-	}
+	$t->sql(in_a_call('INSERT INTO bad (note) VALUES (NULL)', $end ? $end->() : ''));
+	$t->node->restart unless $end;
+	$worker = $t->wait_for_worker($worker);
 	$t->wait_until_settled;
-	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'"), $before + 1, "$how during a call: no attempt is counted except the one that ends");
+	is($t->sql("SELECT count(*) FROM webhook.attempt WHERE subscription = '$name'"), $before + 1, "$how: no attempt is counted except the one that ends");
 	is($t->sql("SELECT attempt_number FROM webhook.attempt WHERE subscription = '$name' ORDER BY event_number DESC, attempt_number DESC LIMIT 1"), 1, '... and that is its first');
 }
 

@@ -23,7 +23,7 @@
 
 typedef struct Segment
 {
-	char exit_error[WH_EXIT_ERROR_MAX];
+	WhLastWords last_words;
 } Segment;
 
 #define REQUESTS MAXALIGN(sizeof(Segment))
@@ -148,8 +148,8 @@ wh_link_receive(WhLink *link, const char **data, Size *len, bool nowait)
 	return result;
 }
 
-char *
-wh_link_exit_error(WhLink *link)
+WhLastWords *
+wh_link_last_words(WhLink *link)
 {
-	return ((Segment *) dsm_segment_address(link->segment))->exit_error;
+	return &((Segment *) dsm_segment_address(link->segment))->last_words;
 }

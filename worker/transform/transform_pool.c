@@ -251,6 +251,7 @@ process_due(const Process *p)
 	{
 		case STARTING:
 		case CALLING:
+		case ENDED:
 		case ENDING:
 			return p->until;
 		case READY:
@@ -319,7 +320,7 @@ wh_pool_end(void)
 
 	for (Process *p = wh_processes; p < wh_processes + SLOTS; p++)
 	{
-		if (p->state == STARTING || p->state == CALLING)
+		if (p->state == STARTING || p->state == CALLING || p->state == ENDED)
 			wh_pool_terminate(p, now);
 		else if (p->state == READY)
 			wh_pool_let_go(p, now);

@@ -22,6 +22,7 @@ typedef enum ProcessState
 	STARTING, /* not ready yet */
 	READY,    /* idle */
 	CALLING,  /* it has a delivery */
+	ENDED,    /* it had one when it was told to end: a server that stops tells all, this process soon too */
 	ENDING,   /* let go of, about to end */
 	STUCK     /* should have ended, and has not */
 } ProcessState;
@@ -35,9 +36,9 @@ typedef struct Process
 	int64 started_at;
 	int64 since;    /* when it entered this state; of READY: when it last had a delivery */
 	int64 fed_from; /* when the owner's turn began */
-	int64 until;    /* STARTING, CALLING, ENDING: when that has taken too long */
+	int64 until;    /* STARTING, CALLING, ENDING: when that has taken too long; ENDED: when it is judged */
 
-	/* of CALLING: */
+	/* of CALLING, and `error` of ENDED: */
 	uint64 token;
 	WhEvent *event; /* a reference */
 	char function[2 * (2 * NAMEDATALEN + 3)];
@@ -47,6 +48,7 @@ typedef struct Process
 	WhAnswer answer;
 	char *text;  /* malloc'd, with room for answer.len */
 	Size filled; /* of it */
+	char error[sizeof(((WhLastWords *) NULL)->error) + 64];
 } Process;
 
 extern Process wh_processes[SLOTS];

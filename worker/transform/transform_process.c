@@ -46,7 +46,12 @@ static void
 note_exit_error(ErrorData *error)
 {
 	if (error->elevel >= FATAL && error->message && to_worker.segment)
-		wh_clip(wh_link_exit_error(&to_worker), WH_EXIT_ERROR_MAX, error->message);
+	{
+		WhLastWords *last = wh_link_last_words(&to_worker);
+
+		wh_clip(last->error, sizeof(last->error), error->message);
+		last->told_to_end = error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN;
+	}
 	if (previous_log_hook)
 		previous_log_hook(error);
 }

@@ -115,9 +115,14 @@ extern shm_mq_result wh_link_send(WhLink *link, WhOutgoing *out, bool nowait);
 /* A piece of a message, valid until the next call. The first piece has the whole header. */
 extern shm_mq_result wh_link_receive(WhLink *link, const char **data, Size *len, bool nowait);
 
-/* The error that the process ended with, for the worker's log; "": none. In the database's encoding. */
-extern char *wh_link_exit_error(WhLink *link);
-#define WH_EXIT_ERROR_MAX 256
+/* What a process leaves behind when it ends with an error. */
+typedef struct WhLastWords
+{
+	char error[256];  /* in the database's encoding; "": none */
+	bool told_to_end; /* by SIGTERM: an administrator, the function itself, or a server that stops */
+} WhLastWords;
+
+extern WhLastWords *wh_link_last_words(WhLink *link);
 
 /*
  * transform_call.c
