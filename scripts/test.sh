@@ -97,6 +97,11 @@ of_failures() {
   grep -E -A6 '^ *(not ok|test .* FAILED)|^# +Failed test|\(Wstat: ' "$1" | grep -vE '^ *ok |^--$' | cut -c1-300 || true
 }
 
+# What a TAP program said last, of which it died: in its log, before the server's end.
+of_last_words() {
+  grep -vE '\] ok |^ok |^###|^# (Running|Postmaster|No postmaster)|^waiting for|^server stopped|^$' "$1" 2>/dev/null | tail -n 6 | cut -c1-300 || true
+}
+
 matches() { grep -cE "$1" "$log" || true; }
 files() { find "$WORK/src/$1" -maxdepth 1 -name "$2" 2>/dev/null | wc -l; }
 
@@ -155,7 +160,7 @@ tap() { tap_with tap test/t; }
 
 # tap_with LAYER DIRECTORY [VARIABLE=VALUE...]
 tap_with() {
-  local layer=$1 dir=$2 tests=() ran bad died ok
+  local layer=$1 dir=$2 tests=() ran bad died ok last_words=
   shift 2
   if [ -n "${TAP:-}" ]; then
     read -r -a tests <<<"$TAP"
@@ -184,9 +189,11 @@ tap_with() {
       for l in "$WORK/tap/tmp_check/log/regress_log_$name" "$WORK/tap/tmp_check/log/${name}"_*.log; do
         [ ! -f "$l" ] || { say "--- end of $(basename "$l")"; tail -n 60 "$l"; }
       done
+      last_words+="    $t"$'\n'$(of_last_words "$WORK/tap/tmp_check/log/regress_log_$name")$'\n'
     done
   fi
   count "$ok" "$((bad + died))" "${#tests[@]}"
+  [ "$status" = 0 ] || failures+=$last_words
 }
 
 # A PostgreSQL of its own, with a library that has the fault points of worker/process/fault.c: what people install has none of
