@@ -112,6 +112,14 @@ wh_http_create(const WhHttpConfig *config)
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) config->max_transfers);
 	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_transfers);
+#if LIBCURL_VERSION_NUM >= 0x081400
+	/*
+	 * Before 8.20 each look-up has a thread of its own, and CURLOPT_QUICK_EXIT leaves those that hang behind. Since then
+	 * a pool serves them all, 20 at a time: names that hang would hold up others. A look-up is two, one for each family.
+	 */
+	curl_multi_setopt(http->multi, CURLMOPT_RESOLVE_THREADS_MAX, 2 * (long) config->max_transfers);
+	curl_multi_setopt(http->multi, CURLMOPT_QUICK_EXIT, 1L);
+#endif
 
 	for (int i = config->max_transfers - 1; i >= 0; i--)
 	{

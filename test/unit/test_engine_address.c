@@ -20,7 +20,21 @@
 /* What a look-up of any name that is no address answers: the n-th look-up the n-th row, the last for ever. */
 static char answers[ANSWERS_MAX][ANSWERS_MAX][64];
 static int n_answers;
-static atomic_int lookups;
+/*
+ * How often was asked. Since 8.20 libcurl asks for each family by itself, at the
+ * same time: each is half of a look-up, and the first may be all that it takes.
+ */
+static atomic_int asked;
+static atomic_int asked_v6;
+
+static int
+lookups(void)
+{
+	int n = atomic_load(&asked);
+	int n_v6 = atomic_load(&asked_v6);
+
+	return n > n_v6 ? n : n_v6;
+}
 
 /* One list node with its address behind it, as our freeaddrinfo expects. */
 static struct addrinfo *
@@ -52,18 +66,21 @@ node_of(const char *ip, in_port_t service)
 int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
 {
-	int n = atomic_fetch_add(&lookups, 1);
+	bool half = hints && hints->ai_family == AF_INET6;
+	int n = atomic_fetch_add(half ? &asked_v6 : &asked, 1);
 	char(*answer)[64] = answers[n < n_answers ? n : n_answers - 1];
 	struct addrinfo **end = found;
 
 	(void) name;
-	(void) hints;
+	*found = NULL;
 	for (int i = 0; i < ANSWERS_MAX && answer[i][0]; i++)
 	{
-		*end = node_of(answer[i], htons((in_port_t) atoi(service)));
+		if (half && !strchr(answer[i], ':'))
+			continue;
+		*end = node_of(answer[i], htons((in_port_t) (service ? atoi(service) : 0)));
 		end = &(*end)->ai_next;
 	}
-	return 0;
+	return *found ? 0 : EAI_NONAME;
 }
 
 void
@@ -86,7 +103,8 @@ resolve_to(int n, const char *const *rows)
 	for (int i = 0; i < n; i++)
 		sscanf(rows[i], "%63s %63s %63s", answers[i][0], answers[i][1], answers[i][2]);
 	n_answers = n;
-	atomic_store(&lookups, 0);
+	atomic_store(&asked, 0);
+	atomic_store(&asked_v6, 0);
 }
 
 static void
@@ -153,7 +171,7 @@ test_names_of_internal_addresses(void **state)
 		snprintf(host, sizeof(host), "n%zu.example", i);
 		named(host);
 		expect(WH_OUT_ADDRESS);
-		check_row(rows[i], atomic_load(&lookups) == 1 && server_connections() == 0);
+		check_row(rows[i], lookups() == 1 && server_connections() == 0);
 	}
 }
 
@@ -171,7 +189,7 @@ test_rebinding(void **state)
 	snprintf(url, sizeof(url), "http://rebind.example:%d/status/200", port == 65535 ? 1 : port + 1);
 	subscribe(1, url);
 	expect(WH_OUT_ADDRESS);
-	assert_int_equal(atomic_load(&lookups), 2);
+	assert_int_equal(lookups(), 2);
 	assert_int_equal(server_requests(), 1);
 }
 
@@ -230,7 +248,7 @@ test_new_connection(void **state)
 	allow("");
 	named("remembered.example");
 	expect(WH_OUT_ADDRESS);
-	assert_int_equal(atomic_load(&lookups), 1);
+	assert_int_equal(lookups(), 1);
 	assert_int_equal(server_connections(), 0);
 }
 

@@ -81,7 +81,9 @@ resolve(const char *name, const char *service, struct addrinfo **list)
 int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **list)
 {
-	(void) hints;
+	/* since 8.20 libcurl asks for each family by itself; these names have none of the other one */
+	if (hints && hints->ai_family == AF_INET6)
+		return EAI_NONAME;
 	pthread_mutex_lock(&lock);
 	n_look_ups++;
 	if (strcmp(name, "hang.test") == 0)
