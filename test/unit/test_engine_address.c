@@ -7,13 +7,13 @@
  *
  * Names are resolved by a getaddrinfo of this program's, which libcurl finds
  * before the C library's; it is called in a thread of libcurl's, so that what
- * it shares with the test is atomic.
+ * it shares with the test has a lock.
  */
 #include "engine_unit.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <stdatomic.h>
+#include <pthread.h>
 
 #define ANSWERS_MAX 3
 
@@ -21,19 +21,39 @@
 static char answers[ANSWERS_MAX][ANSWERS_MAX][64];
 static int n_answers;
 /*
- * How often was asked. Since 8.20 libcurl asks for each family by itself, at the
- * same time: each is half of a look-up, and the first may be all that it takes.
+ * How often was asked for the name that is subscribed. Since 8.20 libcurl asks for
+ * each family by itself, at the same time: each is half of a look-up, and as the
+ * first may be all that it takes, the other may come late.
  */
-static atomic_int asked;
-static atomic_int asked_v6;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char subscribed[64];
+static int asked;
+static int asked_v6;
 
 static int
 lookups(void)
 {
-	int n = atomic_load(&asked);
-	int n_v6 = atomic_load(&asked_v6);
+	int n;
 
-	return n > n_v6 ? n : n_v6;
+	pthread_mutex_lock(&lock);
+	n = asked > asked_v6 ? asked : asked_v6;
+	pthread_mutex_unlock(&lock);
+	return n;
+}
+
+/* One more of it; how many there were before. */
+static int
+note_question(const char *name, bool v6)
+{
+	int *n = v6 ? &asked_v6 : &asked;
+	int before;
+
+	pthread_mutex_lock(&lock);
+	before = *n;
+	if (strcmp(name, subscribed) == 0)
+		(*n)++;
+	pthread_mutex_unlock(&lock);
+	return before;
 }
 
 /* One list node with its address behind it, as our freeaddrinfo expects. */
@@ -67,11 +87,10 @@ int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
 {
 	bool half = hints && hints->ai_family == AF_INET6;
-	int n = atomic_fetch_add(half ? &asked_v6 : &asked, 1);
+	int n = note_question(name, half);
 	char(*answer)[64] = answers[n < n_answers ? n : n_answers - 1];
 	struct addrinfo **end = found;
 
-	(void) name;
 	*found = NULL;
 	for (int i = 0; i < ANSWERS_MAX && answer[i][0]; i++)
 	{
@@ -103,8 +122,9 @@ resolve_to(int n, const char *const *rows)
 	for (int i = 0; i < n; i++)
 		sscanf(rows[i], "%63s %63s %63s", answers[i][0], answers[i][1], answers[i][2]);
 	n_answers = n;
-	atomic_store(&asked, 0);
-	atomic_store(&asked_v6, 0);
+	pthread_mutex_lock(&lock);
+	asked = asked_v6 = 0;
+	pthread_mutex_unlock(&lock);
 }
 
 static void
@@ -119,6 +139,9 @@ allow(const char *networks)
 static void
 named(const char *host)
 {
+	pthread_mutex_lock(&lock);
+	snprintf(subscribed, sizeof(subscribed), "%s", host);
+	pthread_mutex_unlock(&lock);
 	snprintf(url, sizeof(url), "http://%s:%d/status/200", host, port);
 	subscribe(1, url);
 }
