@@ -194,7 +194,8 @@ test_names_of_internal_addresses(void **state)
 		snprintf(host, sizeof(host), "n%zu.example", i);
 		named(host);
 		expect(WH_OUT_ADDRESS);
-		check_row(rows[i], lookups() == 1 && server_connections() == 0);
+		/* libcurl may ask again: since 8.20 for a link-local address without a scope */
+		check_row(rows[i], lookups() >= 1 && server_connections() == 0);
 	}
 }
 
