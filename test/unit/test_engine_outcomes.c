@@ -89,7 +89,8 @@ test_outcomes(void **state)
 		before = now_us();
 		d = outcome();
 		check_row(name, d->attempted && d->attempts == 1 && d->event->id == 5 && d->page == 1);
-		check_row(name, d->kind == rows[i].kind);
+		if (d->kind != rows[i].kind)
+			fail_msg("%s: %s: %s", name, d->word, wh_delivery_error(d));
 		check_row(name, strcmp(d->word, rows[i].word) == 0);
 		check_row(name, d->http_status == rows[i].status);
 		check_row(name, d->class == rows[i].class);
