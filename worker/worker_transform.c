@@ -150,19 +150,19 @@ give(Process *p, const WhRoute *route, const WhDelivery *d, uint64 token, int64 
 	p->until = patience(p, now);
 }
 
-/* The process has ended, in its call: an outcome of the delivery, unless this process stops too, which puts it back. */
+/* The outcome of the delivery that a process had when it died; if this process stops too, the delivery is put back. */
 static void
-judge(Process *p, bool in_time, int64 now)
+conclude(Process *p, int64 now)
 {
 	uint64 token = take_back(p);
 
 	wh_pool_let_go(p, now);
 	if (ShutdownRequestPending)
 		return;
-	if (in_time)
-		report(token, WH_OUT_TRANSFORM, p->error);
-	else
+	if (p->late)
 		report_timeout(token);
+	else
+		report(token, WH_OUT_TRANSFORM, p->error);
 }
 
 /* The process has ended. */
@@ -177,15 +177,12 @@ ended(Process *p, int64 now)
 	if (GetDatabaseEncoding() != PG_UTF8)
 		(void) wh_only_ascii(p->error);
 	wh_link_let_go(&p->link);
-	if (p->state == CALLING && told_to_end)
-	{
-		p->state = ENDED;
-		p->until = now + TOLD_WITHIN;
-		return;
-	}
 	if (p->state == CALLING)
 	{
-		judge(p, now - p->since < WH_TRANSFORM_MS * MS, now);
+		p->state = DIED;
+		p->late = now - p->since >= WH_TRANSFORM_MS * MS;
+		/* a server that stops tells this process too, perhaps later */
+		p->until = told_to_end ? now + TOLD_WITHIN : now;
 		return;
 	}
 	if (p->state == STARTING)
@@ -323,9 +320,9 @@ look_at_all(void)
 			wh_pool_terminate(p, now);
 			any = true;
 		}
-		if (p->state == ENDED && (ShutdownRequestPending || now >= p->until))
+		if (p->state == DIED && (ShutdownRequestPending || now >= p->until))
 		{
-			judge(p, true, now);
+			conclude(p, now);
 			any = true;
 		}
 		wh_pool_look(p, now);

@@ -177,7 +177,9 @@ $t->wait_until_settled;
 #
 $node->append_conf('postgresql.conf', "webhook.filter_timeout = '10s'\n");
 $t->sql("ALTER SYSTEM RESET webhook.filter_timeout; SELECT pg_reload_conf()");
-my $huge = "json_build_object('j', $numbers{200_000}, 'k', (SELECT json_agg(-g) FROM generate_series(1, 200000) g))";
+# 40,000 times 40,000 values: for a child more than the ten seconds that it may take; the worker's takes a second, and then
+# more than the memory that it may have
+my $long = "json_build_object('j', (SELECT json_agg(g) FROM generate_series(1, 40000) g), 'k', (SELECT json_agg(-g) FROM generate_series(1, 40000) g))";
 
 # Its filter is being evaluated: by the worker, or by a child of it.
 sub is_evaluating
@@ -187,28 +189,34 @@ sub is_evaluating
 	return $children =~ /\d/ || slurp_file("/proc/$worker/stat") =~ /^\S+ \(.*\) R/;
 }
 
-for my $way (['a child of the worker', '$.result.j.j[*] == $.result.j.k[*]'], ['the worker', '$' . '.**' x 8 . ' == "zz" || $.result.s == 1'])
+my @ways = (['a child of the worker', '$.result.j.j[*] == $.result.j.k[*]'], ['the worker', 'exists($.result.j.j[*] ? (exists($.result.j.k[*] ? (@ == 0.5))))']);
+my $missed = 0;
+while (my $way = shift @ways)
 {
 	my ($who, $filter) = @$way;
 	$t->subscribe('endless', $r->url('/ok/endless'), events => "'{bad.*}'", filter => "\$f\$$filter\$f\$");
 	my $last = $t->sql('SELECT max(event_number) FROM webhook.outbox');
 	my $worker = $t->wait_for_worker;
-	$t->sql("INSERT INTO bad (j) VALUES ($huge)");
-	poll_until("$who evaluates", sub { is_evaluating($worker) });
+	$t->sql("INSERT INTO bad (j) VALUES ($long)");
+	# on a busy machine it may end by itself, before anybody has seen or stopped it
+	my $ended = sub { return $t->sql("SELECT count(*) FROM webhook.dead_letter WHERE event_number > $last AND reason ~ '(needs|took) more than'") };
+	poll_until("$who evaluates", sub { is_evaluating($worker) || $ended->() });
 	$t->sql("SELECT pg_terminate_backend($worker)");
 	poll_until("$who: the worker that was terminated is gone", sub { !-e "/proc/$worker" });
 	pass("$who evaluates: the worker that was terminated is gone");
 	# the next one says that it runs after its first turn, of which the filter is part
 	$worker = poll_until("$who: the next one has begun", sub { $t->sql("SELECT pid FROM webhook_internal.worker_status() WHERE pid <> $worker") });
-	poll_until("$who evaluates again", sub { is_evaluating($worker) });
+	poll_until("$who evaluates again", sub { is_evaluating($worker) || $ended->() });
 	$node->stop('fast');
 	pass("$who evaluates: pg_ctl stop -m fast");
 	# a start without a worker, to see what it has left
 	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 	$node->start;
-	is($t->sql("SELECT (SELECT count(*) FROM webhook.dead_letter WHERE event_number > $last), (SELECT count(*) FROM webhook.pending WHERE event_number > $last),"
-			. " (SELECT count(*) FROM webhook.attempt WHERE event_number > $last)"),
-		'0|0|0', "$who: nothing is counted for what was broken off");
+	my $counted = $t->sql("SELECT (SELECT count(*) FROM webhook.dead_letter WHERE event_number > $last), (SELECT count(*) FROM webhook.pending WHERE event_number > $last),"
+			. " (SELECT count(*) FROM webhook.attempt WHERE event_number > $last)");
+	# then this has shown nothing, and is done once more
+	if   ($ended->() && $missed++ < 10) { unshift @ways, $way }
+	else                                { is($counted, '0|0|0', "$who: nothing is counted for what was broken off") }
 	$t->sql("SELECT webhook.unsubscribe('endless')");
 	$node->stop('fast');
 	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', 'webhook');

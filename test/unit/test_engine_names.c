@@ -168,9 +168,14 @@ look_ups_hang(int n)
 static void
 test_hanging(void **state)
 {
-	const int n = 3;
+	const int n = 25; /* more than libcurl's own threads, since 8.20 */
+	const int good = n + 1;
 
 	(void) state;
+	wh_engine_free(e);
+	config.max_in_flight = config.max_transfers = 2 * n;
+	e = wh_engine_create(&config);
+	assert_non_null(e);
 	hanging = true;
 	for (int i = 1; i <= n; i++)
 	{
@@ -181,11 +186,11 @@ test_hanging(void **state)
 		submit(i, i, "a");
 	}
 	run_until(look_ups_hang, n);
-	subscribe(9, url_of("good.test"));
+	subscribe(good, url_of("good.test"));
 	for (int i = 0; i < 5; i++)
 	{
-		submit(9, 10 + i, "a");
-		delivered(10 + i);
+		submit(good, 100 + i, "a");
+		delivered(100 + i);
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -199,11 +204,11 @@ test_hanging(void **state)
 		wh_delivery_free(d);
 	}
 	/* and again, under way when the engine ends: it leaves them behind */
-	submit(9, 20, "a");
-	delivered(20);
+	submit(good, 200, "a");
+	delivered(200);
 	wh_engine_unsubscribe(e, 1);
 	subscribe(1, url_of("hang.test"));
-	submit(1, 21, "a");
+	submit(1, 201, "a");
 	run_until(look_ups_hang, n + 1);
 	wh_engine_free(e);
 	e = NULL;

@@ -370,6 +370,9 @@ after_error(Walk *walk, int code, const char *why)
 		wh_row_unread(&walk->page->rows[walk->event], psprintf("the event could not be read: %s", why));
 		return true;
 	}
+	if (!walk->routes->by_content)
+		/* neither reading nor judging: the step has failed, and is repeated */
+		ereport(ERROR, errcode(code), errmsg_internal("%s", why));
 	why = wh_content_failed(&walk->content, code, why);
 	note_verdict(walk->route, false, why);
 	take_verdict(walk, &so_far.list[walk->n_verdicts++]);

@@ -251,7 +251,7 @@ process_due(const Process *p)
 	{
 		case STARTING:
 		case CALLING:
-		case ENDED:
+		case DIED:
 		case ENDING:
 			return p->until;
 		case READY:
@@ -320,9 +320,9 @@ wh_pool_end(void)
 
 	for (Process *p = wh_processes; p < wh_processes + SLOTS; p++)
 	{
-		if (p->state == STARTING || p->state == CALLING || p->state == ENDED)
+		if (p->state == STARTING || p->state == CALLING)
 			wh_pool_terminate(p, now);
-		else if (p->state == READY)
+		else if (p->state == READY || p->state == DIED)
 			wh_pool_let_go(p, now);
 	}
 	while (!all_gone(now) && now < until)

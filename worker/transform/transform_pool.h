@@ -22,7 +22,7 @@ typedef enum ProcessState
 	STARTING, /* not ready yet */
 	READY,    /* idle */
 	CALLING,  /* it has a delivery */
-	ENDED,    /* it had one when it was told to end: a server that stops tells all, this process soon too */
+	DIED,     /* it has ended in a call; the delivery has no outcome yet */
 	ENDING,   /* let go of, about to end */
 	STUCK     /* should have ended, and has not */
 } ProcessState;
@@ -36,9 +36,10 @@ typedef struct Process
 	int64 started_at;
 	int64 since;    /* when it entered this state; of READY: when it last had a delivery */
 	int64 fed_from; /* when the owner's turn began */
-	int64 until;    /* STARTING, CALLING, ENDING: when that has taken too long; ENDED: when it is judged */
+	int64
+		until; /* STARTING, CALLING, ENDING: when that has taken too long; DIED: when the delivery gets its outcome */
 
-	/* of CALLING, and `error` of ENDED: */
+	/* of CALLING and DIED: */
 	uint64 token;
 	WhEvent *event; /* a reference */
 	char function[2 * (2 * NAMEDATALEN + 3)];
@@ -46,9 +47,10 @@ typedef struct Process
 	WhOutgoing out;
 	bool answering; /* `answer` has come */
 	WhAnswer answer;
-	char *text;  /* malloc'd, with room for answer.len */
-	Size filled; /* of it */
-	char error[sizeof(((WhLastWords *) NULL)->error) + 64];
+	char *text;                                             /* malloc'd, with room for answer.len */
+	Size filled;                                            /* of it */
+	char error[sizeof(((WhLastWords *) NULL)->error) + 64]; /* why it died */
+	bool late;                                              /* and that was after the call's time */
 } Process;
 
 extern Process wh_processes[SLOTS];
