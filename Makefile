@@ -10,9 +10,11 @@ PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_confi
 
 # The control file lives in extension/; PGXS installs it by its base name.
 EXTENSION = extension/webhook
-# the install script is made of its parts; upgrade scripts are written
+# The install script is made of its parts until it is frozen; upgrade scripts are written.
+BASE = sql/webhook--1.0.sql
+SQL_PARTS = $(sort $(wildcard sql/src/*.sql))
+DATA_built = $(if $(SQL_PARTS),$(BASE))
 DATA = $(filter-out $(DATA_built),$(wildcard sql/webhook--*.sql))
-DATA_built = sql/webhook--1.0.sql
 MODULE_big = webhook
 # every folder of the sources; base names of files are unique, so that includes need no paths
 FOLDERS = engine $(addprefix engine/,common policy queue template http secret) \
@@ -20,7 +22,7 @@ FOLDERS = engine $(addprefix engine/,common policy queue template http secret) \
 	worker $(addprefix worker/,process store route transform)
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard $(addsuffix /*.c,$(FOLDERS)))))
 
-C_FILES = $(sort $(wildcard $(addsuffix /*.[ch],$(FOLDERS) test/unit test/fuzz test/bench)))
+C_FILES = $(sort $(wildcard $(addsuffix /*.[ch],$(FOLDERS) console test/unit test/fuzz test/bench)))
 
 # PostgreSQL's own headers count as system headers, so that the warnings below
 # judge this project's code and nobody else's.
@@ -45,7 +47,7 @@ REGRESS_OPTS = --inputdir=test --outputdir=test/results
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=test/results
 
-EXTRA_CLEAN = test/results tmp_check $(addsuffix /*.o,$(FOLDERS))
+EXTRA_CLEAN = test/results tmp_check console/pgwebhook console/assets.c $(addsuffix /*.o,$(FOLDERS) console)
 
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
@@ -58,29 +60,52 @@ all install clean:
 	@exit 1
 endif
 
-$(DATA_built): $(sort $(wildcard sql/src/*.sql))
+ifneq ($(SQL_PARTS),)
+$(BASE): $(SQL_PARTS)
 	@awk 'FNR == 1 && NR > 1 { print "" } { print }' $^ >$@
+endif
 
 # A header changed: rebuild everything. A whole build takes seconds, so nothing
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: demo docs test test-long test-versions unit lint drawings asan fuzz valgrind coverage pg_upgrade million chaos soak format bench bench-long help
+.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak format bench bench-long help
 
-demo: ## show the main job on real input (KEEP=1 leaves it running)
-	@KEEP='$(KEEP)' bash demo/demo.sh
+demo: ## show the main job on real input (KEEP=1 leaves it running, CONSOLE=1 with the console)
+	@KEEP='$(KEEP)' CONSOLE='$(CONSOLE)' bash demo/demo.sh
+
+console: ## the program pgwebhook: an HTTP API (needs libmicrohttpd-dev and libpq-dev)
+	@$(MAKE) --no-print-directory -C console
+
+install-console: ## put it, and its manual page, into PREFIX (/usr/local)
+	@$(MAKE) --no-print-directory -C console install
 
 docs: ## write docs/reference.md from the catalogue
 	@bash scripts/docs.sh
 
-test: ## set up, then run every test (ONLY="lint unit regress isolation tap fault", TAP=test/t/FILE.pl, KEEP=1)
+test: ## set up, then run every test (ONLY="lint unit regress isolation tap console fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
-test-long: ## all of the eight that follow after lint, in about 22 minutes
+test-long: ## all of the nine that follow after lint, in about 22 minutes
 	@ONLY=long bash scripts/test.sh
 
 test-versions: ## the same on PostgreSQL 17, 18 and 19, in chroots of Debian that are kept; as root (VERSIONS="17 18", ONLY, TAP)
 	@bash scripts/test_versions.sh
+
+test-packages: ## the packages: built, installed on bare Debians, delivering; as root (VERSIONS="15 17")
+	@bash scripts/test_packages.sh
+
+deb: ## the Debian package, judged by lintian (VERSIONS="15 17 18": each in a chroot, as root)
+	@bash scripts/deb.sh
+
+dist: ## the archive for PGXN, of the commit that is checked out
+	@bash scripts/dist.sh
+
+freeze: ## SQL that is released changes no more: SQL_VERSION=1.0
+	@bash scripts/freeze.sh '$(SQL_VERSION)'
+
+release: ## the checklist of a release; scripts/release.sh tag then tags it
+	@bash scripts/release.sh
 
 unit: ## the engine's unit tests alone, without a server
 	@$(MAKE) --no-print-directory -C test/unit check
@@ -97,7 +122,7 @@ fuzz: ## every fuzzer of test/fuzz (SECONDS=60 for each)
 valgrind: ## a server under memcheck, delivering
 	@ONLY=valgrind bash scripts/test.sh
 
-coverage: ## gcov over unit and some TAP tests (COVERED="050 062 080 120 300 510 650")
+coverage: ## gcov over unit and some TAP tests (COVERED="050 062 ...")
 	@ONLY=coverage bash scripts/test.sh
 
 pg_upgrade: ## to the newer server of Debian's stable (SUITE=sid), with deliveries pending; as root
@@ -105,6 +130,9 @@ pg_upgrade: ## to the newer server of Debian's stable (SUITE=sid), with deliveri
 
 million: ## 1,000,000 deliveries for a dead endpoint: rows, not memory, and all arrive
 	@ONLY=million bash scripts/test.sh
+
+monitoring: ## what monitoring/ ships, scraped by Prometheus: every query, alert and panel
+	@ONLY=monitoring bash scripts/test.sh
 
 chaos: ## commits, kills, a receiver and an operator at random, against a table of truth (SECONDS=60, SEEDS="1 2 3")
 	@ONLY=chaos CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_SEEDS='$(or $(SEEDS),1)' bash scripts/test.sh
@@ -118,7 +146,7 @@ drawings: ## docs/images/*.svg, of docs/drawings/*.txt
 format: ## lay out all C files by .clang-format
 	@clang-format -i $(C_FILES)
 
-bench: ## measure capture, delivery, transforms, latency and rest (ONLY="capture delivery transform latency idle fresh")
+bench: ## measure capture, delivery, transforms, latency and rest (ONLY="capture delivery flight stream log transform latency idle fresh")
 	@bash test/bench/run.sh
 
 bench-long: ## the same and flatness: huge backlogs, long transactions, old logs

@@ -110,10 +110,24 @@ function judge(file, expectedFile, outboxFile, secret) {
   return wrong === 0;
 }
 
+// Logs in to the console as people do, and shows what it says.
+async function tryConsole(url, user, password) {
+  const headers = { 'Content-Type': 'application/json', Origin: url };
+  const login = await fetch(`${url}/api/session`, { method: 'POST', headers, body: JSON.stringify({ user, password, database: 'shop' }) });
+  if (!login.ok) throw new Error(`the login was refused: ${await login.text()}`);
+  const cookie = login.headers.get('set-cookie').split(';')[0];
+  const { items } = await (await fetch(`${url}/api/subscriptions`, { headers: { Cookie: cookie } })).json();
+  for (const s of items) {
+    console.log(`    ${s.name.padEnd(14)} ${s.state.padEnd(8)} delivered ${s.delivered}, pending ${s.pending}, dead letters ${s.dead_letters}`);
+  }
+  if (items.length === 0) throw new Error('it has no subscriptions');
+}
+
 const [what, ...args] = process.argv.slice(2);
 if (what === 'show') show(readRequests(args[0]).slice(Number(args[1]) - 1, Number(args[2])));
+else if (what === 'console') await tryConsole(...args);
 else if (what === 'judge') process.exit(judge(...args) ? 0 : 1);
 else {
-  console.error('usage: check.mjs show FILE FROM TO | judge FILE EXPECTED OUTBOX SECRET');
+  console.error('usage: check.mjs show FILE FROM TO | console URL USER PASSWORD | judge FILE EXPECTED OUTBOX SECRET');
   process.exit(2);
 }

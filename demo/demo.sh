@@ -9,13 +9,17 @@
 # is 0 only if exactly the committed changes came, once each, verified.
 #
 # KEEP=1 leaves the cluster and the receiver running and prints how to connect.
+# CONSOLE=1 builds the console, too, starts it on a free port of this machine, and logs in;
+# with KEEP=1 it stays, full of the demo's data, and its address and login are printed.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 KEEP=${KEEP:-}
+CONSOLE=${CONSOLE:-}
 PATIENCE=30 # seconds to wait for anything that must happen
 WORK=
 receiver_pid=
+console_pid=
 succeeded=
 kept=
 
@@ -33,6 +37,10 @@ finish() {
     if [ -n "$receiver_pid" ]; then
       kill "$receiver_pid" 2>/dev/null || true
       wait "$receiver_pid" 2>/dev/null || true
+    fi
+    if [ -n "$console_pid" ]; then
+      kill "$console_pid" 2>/dev/null || true
+      wait "$console_pid" 2>/dev/null || true
     fi
     rm -rf "$WORK"
   fi
@@ -92,7 +100,40 @@ chapter() {
   "${as_user[@]}" node demo/check.mjs show "$WORK/receiver/requests.jsonl" "$from" "$requests"
 }
 
-bash "$ROOT/scripts/setup.sh" demo </dev/null
+has_dead_letter() { [ "$(query 'SELECT count(*) > 0 FROM webhook.dead_letter')" = t ]; }
+
+# An operator with a password, a service role, a server that asks for passwords, and the program.
+# What is there to be seen: a delivery that fails, a dead letter, a subscription that is paused.
+serve_console() {
+  local password
+  password=$("${as_user[@]}" node -p 'require("crypto").randomBytes(9).toString("base64url")')
+  step "the console"
+  quietly "the build of the console" "${as_user[@]}" make -s -C console OUT="$WORK/console"
+  query "CREATE ROLE operator LOGIN PASSWORD '$password'" >"$WORK/console.out"
+  query "CREATE ROLE service LOGIN NOINHERIT PASSWORD '$password' IN ROLE operator" >>"$WORK/console.out"
+  query "SELECT webhook.grant_operator('operator'), webhook.grant_watcher('operator'), webhook.grant_service('service')" >>"$WORK/console.out"
+  query "GRANT SELECT, TRIGGER ON users, companies TO operator" >>"$WORK/console.out"
+  query "SELECT webhook.subscribe('billing', 'https://localhost:$port/status/503/billing', '{company.*}')" >>"$WORK/console.out"
+  query "SELECT webhook.subscribe('search index', 'https://localhost:$port/status/413/search', '{user.*}', 'standard')" >>"$WORK/console.out"
+  query "SELECT webhook.subscribe('newsletter', 'https://localhost:$port/ok/newsletter', '{user.new}', filter => '$.result.is_active == true')" >>"$WORK/console.out"
+  query "SELECT webhook.pause('newsletter')" >>"$WORK/console.out"
+  query "UPDATE companies SET employees = employees + 1" >>"$WORK/console.out"
+  query "INSERT INTO users (email, name) VALUES ('barbara@acme.example', 'Barbara Liskov')" >>"$WORK/console.out"
+  wait_until "$PATIENCE" "a dead letter is there to be seen" has_dead_letter
+  printf 'local all postgres trust\nlocal all all scram-sha-256\n' | "${as_user[@]}" tee "$WORK/data/pg_hba.conf" >/dev/null
+  query 'SELECT pg_reload_conf()' >>"$WORK/console.out"
+  printf '%s\n' "$password" | "${as_user[@]}" tee "$WORK/service" >/dev/null
+  chmod 600 "$WORK/service"
+  setsid "${as_user[@]}" "$WORK/console/pgwebhook" serve --listen=127.0.0.1:0 --database=shop --db-host="$WORK/socket" \
+    --service-role=service --service-password-file="$WORK/service" </dev/null >"$WORK/console.log" 2>&1 9>&- &
+  console_pid=$!
+  wait_until "$PATIENCE" "the console listens" grep -q listening "$WORK/console.log"
+  console_url=$(sed -n 's/.*listening on //p' "$WORK/console.log")
+  "${as_user[@]}" node demo/check.mjs console "$console_url" operator "$password"
+  console_login="operator, password $password"
+}
+
+ONLY=${CONSOLE:+console} bash "$ROOT/scripts/setup.sh" demo </dev/null
 prepare_work demo
 build_and_install
 receive
@@ -221,6 +262,10 @@ echo
 step "Judgement"
 chmod a+r "$WORK"/*.jsonl
 "${as_user[@]}" node demo/check.mjs judge "$WORK/receiver/requests.jsonl" "$WORK/expected.jsonl" "$WORK/outbox.jsonl" "$secret"
+if [ -n "$CONSOLE" ]; then
+  echo
+  serve_console
+fi
 succeeded=1
 
 echo
@@ -231,9 +276,10 @@ if [ -n "$KEEP" ]; then
   say "  connect      $BINDIR/psql -h $WORK/socket -U postgres shop"
   say "  requests     tail -f $WORK/receiver/requests.jsonl"
   say "  server log   tail -f $WORK/server.log"
+  [ -z "$CONSOLE" ] || say "  API          $console_url/api/openapi.json   $console_login"
   stop="$BINDIR/pg_ctl stop -D $WORK/data"
   [ "$(id -u)" != 0 ] || stop="setpriv --reuid=postgres --regid=postgres --init-groups $stop"
-  say "  stop         $stop; kill $receiver_pid; rm -rf $WORK"
+  say "  stop         $stop; kill $receiver_pid${console_pid:+ $console_pid}; rm -rf $WORK"
 else
   say "  make demo KEEP=1     the same, left running to play with"
   say "  README.md            a quick start for a database of your own"

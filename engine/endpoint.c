@@ -42,8 +42,9 @@ copy_credentials(WhSubscription *to, const WhSubscription *from)
 	bool ok;
 
 	to->n_credentials = 0;
-	to->credentials = calloc((size_t) from->n_credentials + 1, sizeof(WhCredential));
-	ok = to->credentials != NULL;
+	to->credentials =
+		from->n_credentials > 0 ? calloc((size_t) from->n_credentials, sizeof(WhCredential)) : NULL;
+	ok = to->credentials || from->n_credentials == 0;
 	for (int i = 0; ok && i < from->n_credentials; i++)
 	{
 		const WhCredential *c = &from->credentials[i];
@@ -89,9 +90,9 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 	memset(to->secrets, 0, sizeof(to->secrets));
 	to->name = strdup(from->name);
 	to->url = strdup(from->url);
-	to->headers = calloc((size_t) from->n_headers + 1, sizeof(char *));
+	to->headers = from->n_headers > 0 ? calloc((size_t) from->n_headers, sizeof(char *)) : NULL;
 	to->params = from->params ? strdup(from->params) : NULL;
-	ok = copy_credentials(to, from) && to->name && to->url && to->headers &&
+	ok = copy_credentials(to, from) && to->name && to->url && (to->headers || from->n_headers == 0) &&
 		 (to->params || from->params == NULL);
 	for (int i = 0; ok && i < from->n_headers; i++)
 	{
@@ -104,32 +105,40 @@ wh_endpoint_copy(WhSubscription *to, const WhSubscription *from)
 	return ok;
 }
 
+EndpointKey *
+wh_endpoint_key_room(const WhSubscription *from)
+{
+	return calloc(from->n_secrets > 0 ? (size_t) from->n_secrets : 1, sizeof(EndpointKey));
+}
+
 bool
-wh_endpoint_discard(WhSubscription *copy, Profile *profile)
+wh_endpoint_discard(WhSubscription *copy, Profile *profile, EndpointKey *room)
 {
 	wh_endpoint_free_copy(copy);
 	wh_profile_let_go(profile);
+	free(room);
 	return false;
 }
 
 static void
-wipe_keys(Endpoint *endpoint)
+free_keys(EndpointKey *keys, int n)
 {
-	for (int i = 0; i < endpoint->n_keys; i++)
-		wh_key_wipe(&endpoint->keys[i]);
-	endpoint->n_keys = 0;
+	for (int i = 0; i < n; i++)
+		wh_key_wipe(&keys[i].key);
+	free(keys);
 }
 
 /* Is there a key among these that is not among those? */
 static bool
-has_new_key(const WhKey *keys, int n_keys, const WhKey *known, int n_known)
+has_new_key(const EndpointKey *keys, int n_keys, const EndpointKey *known, int n_known)
 {
 	for (int i = 0; i < n_keys; i++)
 	{
+		const WhKey *key = &keys[i].key;
 		int k = 0;
 
 		while (k < n_known &&
-			   (known[k].len != keys[i].len || memcmp(known[k].bytes, keys[i].bytes, keys[i].len) != 0))
+			   (known[k].key.len != key->len || memcmp(known[k].key.bytes, key->bytes, key->len) != 0))
 			k++;
 		if (k == n_known)
 			return true;
@@ -138,15 +147,13 @@ has_new_key(const WhKey *keys, int n_keys, const WhKey *known, int n_known)
 }
 
 bool
-wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, const WhSubscription *from)
+wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, EndpointKey *room,
+				const WhSubscription *from)
 {
-	WhKey known[WH_SECRETS_MAX];
+	EndpointKey *known = endpoint->keys;
 	int n_known = endpoint->n_keys;
 	bool is_new;
 	const char *why;
-
-	for (int i = 0; i < n_known; i++)
-		known[i] = endpoint->keys[i];
 
 	if (!same_credentials(&endpoint->sub, copy))
 	{
@@ -158,13 +165,13 @@ wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, cons
 	memset(copy, 0, sizeof(*copy));
 	wh_profile_let_go(endpoint->profile);
 	endpoint->profile = profile;
-	wipe_keys(endpoint);
+	endpoint->keys = room;
+	endpoint->n_keys = 0;
 	for (int i = 0; i < from->n_secrets; i++)
-		if (wh_secret_decode(&profile->signing, from->secrets[i], &endpoint->keys[endpoint->n_keys], &why))
-			endpoint->key_expires_us[endpoint->n_keys++] = from->secret_expires_us[i];
-	is_new = has_new_key(endpoint->keys, endpoint->n_keys, known, n_known);
-	for (int i = 0; i < n_known; i++)
-		wh_key_wipe(&known[i]);
+		if (wh_secret_decode(&profile->signing, from->secrets[i], &room[endpoint->n_keys].key, &why))
+			room[endpoint->n_keys++].expires_us = from->secret_expires_us[i];
+	is_new = has_new_key(room, endpoint->n_keys, known, n_known);
+	free_keys(known, n_known);
 	return is_new;
 }
 
@@ -174,8 +181,8 @@ wh_endpoint_keys(const Endpoint *endpoint, int64_t now_us, const WhKey *live[WH_
 	int n = 0;
 
 	for (int i = 0; i < endpoint->n_keys; i++)
-		if (endpoint->key_expires_us[i] == 0 || endpoint->key_expires_us[i] > now_us)
-			live[n++] = &endpoint->keys[i];
+		if (endpoint->keys[i].expires_us == 0 || endpoint->keys[i].expires_us > now_us)
+			live[n++] = &endpoint->keys[i].key;
 	return n;
 }
 
@@ -185,7 +192,7 @@ wh_endpoint_free(Endpoint *endpoint)
 	wh_endpoint_free_copy(&endpoint->sub);
 	wh_profile_let_go(endpoint->profile);
 	wh_token_let_go(endpoint->token);
-	wipe_keys(endpoint);
+	free_keys(endpoint->keys, endpoint->n_keys);
 	free(endpoint);
 }
 

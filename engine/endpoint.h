@@ -13,13 +13,19 @@
 
 struct Token;
 
+/* One of its secrets, decoded. */
+typedef struct EndpointKey
+{
+	WhKey key;
+	int64_t expires_us; /* 0: never */
+} EndpointKey;
+
 typedef struct Endpoint
 {
 	WhSubscription sub; /* deep copy, except the secrets and the profile */
 	Profile *profile;   /* held */
 	int n_keys;
-	WhKey keys[WH_SECRETS_MAX]; /* its secrets, decoded, the newest first */
-	int64_t key_expires_us[WH_SECRETS_MAX];
+	EndpointKey *keys;   /* the newest first; owned */
 	struct Token *token; /* its token, with a reference; NULL: none, or it has new credentials */
 	int index;           /* in the engine's array */
 	WhBreaker breaker;
@@ -40,16 +46,19 @@ extern void wh_endpoint_free_copy(WhSubscription *copy);
 /* Has anything changed that may have made it fail: its URL, its credentials, its pause? */
 extern bool wh_endpoint_repaired(const WhSubscription *was, const WhSubscription *is);
 
-/* Frees both, unused. Always returns false, for a caller that is out of memory. */
-extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile);
+/* Memory for the keys of a subscription, however few; NULL: out of memory. */
+extern EndpointKey *wh_endpoint_key_room(const WhSubscription *from);
+
+/* Frees all three, unused. Always returns false, for a caller that is out of memory. */
+extern bool wh_endpoint_discard(WhSubscription *copy, Profile *profile, EndpointKey *room);
 
 /*
- * Replaces its configuration by `copy` and the profile, both of which it then
- * owns, and the secrets of `from`. Secrets that cannot be decoded as the profile
+ * Replaces its configuration by `copy` and the profile, and its keys by the secrets of
+ * `from`, which go into `room`; it then owns all three. Secrets that cannot be decoded as the profile
  * requires are left out; without any, requests fail as "internal" and are
  * retried. True: it has a key that it did not have before.
  */
-extern bool wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile,
+extern bool wh_endpoint_set(Endpoint *endpoint, WhSubscription *copy, Profile *profile, EndpointKey *room,
 							const WhSubscription *from);
 extern void wh_endpoint_free(Endpoint *endpoint);
 

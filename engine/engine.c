@@ -48,11 +48,7 @@ WhEngine *
 wh_engine_create(const WhEngineConfig *config)
 {
 	WhEngine *e = calloc(1, sizeof(WhEngine));
-	WhHttpConfig http = {.max_transfers = config->max_transfers,
-						 .ca_file = config->ca_file,
-						 .address_ok = address_ok,
-						 .ip_ok = ip_ok,
-						 .arg = e};
+	WhHttpConfig http = {.ca_file = config->ca_file, .address_ok = address_ok, .ip_ok = ip_ok, .arg = e};
 
 	if (e == NULL)
 		return NULL;
@@ -70,6 +66,9 @@ wh_engine_create(const WhEngineConfig *config)
 bool
 wh_engine_configure(WhEngine *e, const WhEngineConfig *config)
 {
+	/* none of those that are under way, or will be, waits for another one's connection */
+	int requests =
+		config->max_in_flight > wh_engine_in_flight(e) ? config->max_in_flight : wh_engine_in_flight(e);
 	WhNetworks allowed;
 	char bad[64];
 
@@ -83,7 +82,9 @@ wh_engine_configure(WhEngine *e, const WhEngineConfig *config)
 	}
 	wh_queue_limits(e->queue, config->waiting_max ? config->waiting_max : WH_QUEUE_BYTES,
 					config->flight_max ? config->flight_max : WH_FLIGHT_BYTES,
+					config->large_max ? config->large_max : WH_FLIGHT_BYTES,
 					config->batch_max ? config->batch_max : WH_BATCH_BYTES);
+	wh_http_limit(e->http, config->max_connections > requests ? config->max_connections : requests);
 	wh_http_body_max(e->http, config->body_max ? config->body_max : WH_BODY_MAX);
 	wh_networks_free(&e->allowed);
 	e->allowed = allowed;
@@ -102,13 +103,14 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, subscription->id);
 	Profile *profile = wh_profile_hold(&e->profiles, subscription->profile);
+	EndpointKey *keys = wh_endpoint_key_room(subscription);
 	WhSubscription copy = {0};
 	WhList given_back = {0};
 	bool known;
 	bool changed;
 
-	if (profile == NULL || !wh_endpoint_copy(&copy, subscription))
-		return wh_endpoint_discard(&copy, profile);
+	if (profile == NULL || keys == NULL || !wh_endpoint_copy(&copy, subscription))
+		return wh_endpoint_discard(&copy, profile, keys);
 	if (endpoint == NULL)
 	{
 		endpoint = calloc(1, sizeof(Endpoint));
@@ -116,7 +118,7 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 			!wh_endpoints_add(&e->endpoints, &e->n_endpoints, &e->cap_endpoints, endpoint))
 		{
 			free(endpoint);
-			return wh_endpoint_discard(&copy, profile);
+			return wh_endpoint_discard(&copy, profile, keys);
 		}
 	}
 	if (!wh_queue_subscribe(e->queue, copy.id, endpoint, copy.paused, copy.max_in_flight, copy.batch_size,
@@ -125,12 +127,12 @@ wh_engine_subscribe(WhEngine *e, const WhSubscription *subscription)
 		/* only a new one can fail, and a new one is the array's last */
 		e->n_endpoints--;
 		free(endpoint);
-		return wh_endpoint_discard(&copy, profile);
+		return wh_endpoint_discard(&copy, profile, keys);
 	}
 	known = endpoint->sub.url != NULL;
 	changed = known && wh_endpoint_repaired(&endpoint->sub, &copy);
 	/* the failures may also have been due to the old secret */
-	changed = (wh_endpoint_set(endpoint, &copy, profile, subscription) && known) || changed;
+	changed = (wh_endpoint_set(endpoint, &copy, profile, keys, subscription) && known) || changed;
 	wh_rate_set(&endpoint->rate, endpoint->sub.rate_limit, e->config.now_us());
 	wh_queue_not_before(e->queue, endpoint->sub.id, wh_rate_next(&endpoint->rate));
 	wh_pipeline_take_back(e, &given_back);
@@ -430,6 +432,18 @@ wh_engine_in_flight(const WhEngine *e)
 {
 	/* while draining, no delivery waits for a token, so requests for tokens do not count */
 	return wh_http_in_use(e->http) + e->transforming.n - (e->draining ? e->asking : 0);
+}
+
+int
+wh_engine_in_turns(const WhEngine *e)
+{
+	return wh_http_in_turns(e->http);
+}
+
+int
+wh_engine_beyond(const WhEngine *e)
+{
+	return wh_queue_beyond(e->queue);
 }
 
 int

@@ -111,6 +111,10 @@ extern int wh_engine_fd(const WhEngine *e);           /* readable: call wh_engin
 extern int64_t wh_engine_deadline(const WhEngine *e); /* latest time of it; INT64_MAX: none */
 
 extern int wh_engine_in_flight(const WhEngine *e);
+/* Requests that need several turns, so that a host that waits before each makes them slow. */
+extern int wh_engine_in_turns(const WhEngine *e);
+/* Those of them beyond what their subscriptions may have now: some were paused, removed, or limited. */
+extern int wh_engine_beyond(const WhEngine *e);
 extern int wh_engine_queued(const WhEngine *e);
 /* Counters of the i-th subscription (any order, stable between changes); false: no more. */
 extern bool wh_engine_counts(const WhEngine *e, int i, int64_t *subscription_id, WhCounts *out);

@@ -12,11 +12,12 @@ typedef struct WhEngine WhEngine;
 typedef struct WhEngineConfig
 {
 	char instance[WH_INSTANCE_LEN + 1];
-	int max_in_flight; /* requests at once; at most max_transfers */
-	int max_transfers; /* what wh_engine_create makes room for; later ignored */
+	int max_in_flight;   /* requests at once */
+	int max_connections; /* open at once, those kept for the next requests included; at least max_in_flight */
 	/* bytes; 0: the engine's own limits */
 	size_t waiting_max;           /* of the events that wait */
-	size_t flight_max;            /* of small requests in flight, and of large ones */
+	size_t flight_max;            /* of small requests in flight */
+	size_t large_max;             /* of large ones */
 	size_t batch_max;             /* of the events of one batch; a single one always fits */
 	size_t body_max;              /* of a request's body */
 	const char *ca_file;          /* NULL or "": the system's */

@@ -47,13 +47,16 @@ append_event(const char *instance, const Endpoint *endpoint, const WhDelivery *d
 	WhTemplateValues values;
 
 	if (d->transformed == WH_TRANSFORMED)
-		return wh_buffer_append(body, d->body, d->body_len);
+		return wh_buffer_lend(body, d->body, d->body_len);
 	values = values_of(instance, endpoint, d);
 	return wh_template_render(d->batch == 0 ? endpoint->profile->envelope : endpoint->profile->batch_envelope,
 							  &values, body) == WH_RENDERED;
 }
 
-/* A body is about as large as its event. For a small one the difference does not matter. */
+/*
+ * A body is about as large as its events, and as much as is lent of large ones need not be
+ * copied. For a small body the difference does not matter.
+ */
 #define BESIDE_THE_EVENT 1024
 
 static void
@@ -62,7 +65,11 @@ reserve(const WhDelivery *lead, WhBuffer *body)
 	size_t bytes = 0;
 
 	for (const WhDelivery *d = lead; d; d = wh_batch_next(lead, d))
-		bytes += BESIDE_THE_EVENT + (d->transformed == WH_TRANSFORMED ? d->body_len : d->event->size);
+	{
+		size_t size = d->transformed == WH_TRANSFORMED ? d->body_len : d->event->size;
+
+		bytes += BESIDE_THE_EVENT + (size < WH_LENT_MIN ? size : 0);
+	}
 	if (bytes > WH_BUFFER_LARGE)
 		wh_buffer_reserve(body, bytes);
 }
@@ -146,8 +153,8 @@ add_headers(WhTransfer *t, const char *instance, const Endpoint *endpoint, const
 	snprintf(timestamp, sizeof(timestamp), "%" PRId64, d->wall_us / 1000000);
 	ok = add_header(t, "Content-Type", batch ? row->batch_content_type : row->content_type) &&
 		 /* no extra round trip for a large body */
-		 (t->body.len < ASKS_NEVER || wh_http_header(t, "Expect:")) && add_header(t, row->id_header, id) &&
-		 add_header(t, row->timestamp_header, timestamp) &&
+		 (wh_buffer_total(&t->body) < ASKS_NEVER || wh_http_header(t, "Expect:")) &&
+		 add_header(t, row->id_header, id) && add_header(t, row->timestamp_header, timestamp) &&
 		 (*signature == '\0' || add_header(t, row->signature_header, signature)) &&
 		 add_rendered(t, profile, &values);
 	for (int i = 0; ok && i < sub->n_headers; i++)
@@ -203,8 +210,7 @@ wh_request_start(WhHttp *http, WhTransfer *t, const char *instance, const Endpoi
 				 d->event->id);
 	else
 		wh_batch_id(instance, d, id);
-	message.body = t->body.data;
-	message.body_len = t->body.len;
+	message.pieces = &t->body;
 	if (!wh_sign(&profile->signing, keys, n_keys, &message, signature, sizeof(signature)))
 		return fails(t, WH_OUT_INTERNAL,
 					 "the request could not be signed: the subscription has no valid secret");

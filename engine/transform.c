@@ -239,17 +239,20 @@ leaves(WhEngine *e, WhDelivery *lead)
 {
 	Endpoint *endpoint = wh_queue_owner(e->queue, lead->subscription_id);
 	bool held = endpoint && wh_pipeline_must_stay(endpoint, lead);
+	WhTransfer *t;
 
 	if (endpoint && endpoint->sub.transform && !held)
 		return false;
 	take_out(e, lead);
 	wh_batch_forget_bodies(lead);
-	if (held) /* perhaps because of one before it: store it, like all others */
-		wh_pipeline_put_back(e, endpoint, lead);
-	else if (endpoint)
-		wh_pipeline_send(e, endpoint, lead, wh_http_acquire(e->http));
-	else
+	if (endpoint == NULL)
 		drop(e, lead);
+	else if (!held && (t = wh_http_acquire(e->http)) != NULL)
+		wh_pipeline_send(e, endpoint, lead, t);
+	else if (lead->test) /* there is no memory: it begins once more */
+		wh_list_push(&e->tests, lead);
+	else /* the same; or held, perhaps because of one before it: store it, like all others */
+		wh_pipeline_put_back(e, endpoint, lead);
 	return true;
 }
 
@@ -287,7 +290,7 @@ wh_transform_answered(WhEngine *e, uint64_t token, WhOutcomeKind kind, char *tex
 {
 	Ask *ask = ask_of(e, token);
 	WhDelivery *lead = ask ? ask->lead : NULL;
-	/* acquire finds a place: one is kept for it */
+	/* without memory for a transfer, the host must make it again */
 	WhTransfer *t = lead && kind != WH_OUT_ABORTED ? wh_http_acquire(e->http) : NULL;
 	Endpoint *endpoint;
 	bool ok;

@@ -15,6 +15,16 @@
 #include "datatype/timestamp.h"
 #include "storage/dsm.h"
 
+/* How far something long has come. */
+typedef struct WhProgress
+{
+	char command[12]; /* as webhook.progress has it; "": nothing is under way */
+	TimestampTz started_at;
+	int64 done;
+	int64 total;
+} WhProgress;
+
+/* The row of subscription 0 is the worker's own: it has a progress, and nothing else. */
 typedef struct WhCounter
 {
 	int64 subscription_id;
@@ -28,6 +38,7 @@ typedef struct WhCounter
 	TimestampTz last_success_at; /* 0: never */
 	TimestampTz last_failure_at; /* 0: never */
 	char last_error[64];
+	WhProgress progress;
 } WhCounter;
 
 /* The worker's side: publish these rows, and return the segment's handle for the slot. */

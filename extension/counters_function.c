@@ -1,7 +1,7 @@
 /*
  * counters_function.c
- *	  webhook_internal.counters(): what the worker has counted, one row for each
- *	  subscription that the caller may see. Keeps nothing.
+ *	  webhook_internal.counters() and progress(): what the worker has counted, and how far
+ *	  long work has come, of the subscriptions that the caller may see. Keeps nothing.
  */
 #include "postgres.h"
 
@@ -13,9 +13,11 @@
 #include "utils/tuplestore.h"
 
 #include "counters.h"
+#include "result_row.h"
 #include "worker_slots.h"
 
 PG_FUNCTION_INFO_V1(webhook_counters);
+PG_FUNCTION_INFO_V1(webhook_progress);
 
 /* The ids of the subscriptions that the current user may see, row security included; ascending. */
 static int64 *
@@ -47,25 +49,43 @@ compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* What the worker reports now, of those that the current user may see, and of the worker itself. */
+static int
+visible_rows(WhCounter **rows)
+{
+	WhSlotView slot;
+	uint64 n_visible;
+	int64 *visible = visible_subscriptions(&n_visible);
+	int n = 0;
+	int kept = 0;
+
+	*rows = NULL;
+	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
+		n = wh_counters_copy(slot.counters, rows);
+	for (int i = 0; i < n; i++)
+	{
+		int64 id = (*rows)[i].subscription_id;
+
+		if (id == 0 || bsearch(&id, visible, n_visible, sizeof(int64), compare_ids) != NULL)
+			(*rows)[kept++] = (*rows)[i];
+	}
+	return kept;
+}
+
 Datum
 webhook_counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	WhSlotView slot;
-	WhCounter *rows = NULL;
-	int n = 0;
-	uint64 n_visible;
-	int64 *visible = visible_subscriptions(&n_visible);
+	WhCounter *rows;
+	int n = visible_rows(&rows);
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (wh_my_slot(&slot) && slot.state == WH_SLOT_RUNNING)
-		n = wh_counters_copy(slot.counters, &rows);
 	for (int i = 0; i < n; i++)
 	{
 		Datum values[11];
-		bool nulls[11] = {0};
+		bool nulls[lengthof(values)] = {0};
 
-		if (bsearch(&rows[i].subscription_id, visible, n_visible, sizeof(int64), compare_ids) == NULL)
+		if (rows[i].subscription_id == 0)
 			continue;
 		values[0] = Int64GetDatum(rows[i].subscription_id);
 		values[1] = Int32GetDatum(rows[i].queued);
@@ -82,6 +102,34 @@ webhook_counters(PG_FUNCTION_ARGS)
 		nulls[9] = rows[i].last_error[0] == '\0';
 		values[10] = TimestampTzGetDatum(rows[i].next_probe_at);
 		nulls[10] = rows[i].next_probe_at == 0;
+		tuplestore_puttuple(rsinfo->setResult,
+							wh_result_row(rsinfo->setDesc, values, nulls, lengthof(values)));
+	}
+	return (Datum) 0;
+}
+
+Datum
+webhook_progress(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	WhCounter *rows;
+	int n = visible_rows(&rows);
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < n; i++)
+	{
+		const WhProgress *p = &rows[i].progress;
+		Datum values[5];
+		bool nulls[5] = {0};
+
+		if (p->command[0] == '\0')
+			continue;
+		values[0] = CStringGetTextDatum(p->command);
+		values[1] = Int64GetDatum(rows[i].subscription_id);
+		nulls[1] = rows[i].subscription_id == 0;
+		values[2] = Int64GetDatum(p->done);
+		values[3] = Int64GetDatum(p->total);
+		values[4] = TimestampTzGetDatum(p->started_at);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;

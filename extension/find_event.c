@@ -256,15 +256,11 @@ implied(Expr *clause, Index relid)
 }
 
 static void
-find_by_number(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+add_by_number(PlannerInfo *root, RelOptInfo *rel)
 {
 	List *added = NIL;
 	ListCell *lc;
 
-	if (previous_set_rel_pathlist)
-		previous_set_rel_pathlist(root, rel, rti, rte);
-	if (rte->rtekind != RTE_RELATION || rte->inh || rel->indexlist == NIL)
-		return;
 	foreach (lc, rel->baserestrictinfo)
 	{
 		RestrictInfo *given = lfirst(lc);
@@ -283,6 +279,16 @@ find_by_number(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte
 		return;
 	rel->baserestrictinfo = list_concat(rel->baserestrictinfo, added);
 	create_index_paths(root, rel);
+}
+
+/* These are paths as the server makes them. So they come before what others make of those. */
+static void
+find_by_number(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	if (rte->rtekind == RTE_RELATION && !rte->inh && rel->indexlist != NIL && !IS_DUMMY_REL(rel))
+		add_by_number(root, rel);
+	if (previous_set_rel_pathlist)
+		previous_set_rel_pathlist(root, rel, rti, rte);
 }
 
 void

@@ -37,6 +37,7 @@
 #include "json_depth.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "result_row.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -426,7 +427,7 @@ webhook_sample_row(PG_FUNCTION_ARGS)
 	OutboxEvent event = {0};
 	TupleDesc desc;
 	Datum values[3] = {0};
-	bool nulls[3] = {true, true, true};
+	bool nulls[lengthof(values)] = {true, true, true};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -449,5 +450,5 @@ webhook_sample_row(PG_FUNCTION_ARGS)
 		}
 		relation_close(search.relation, NoLock);
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(wh_result_row(desc, values, nulls, lengthof(values))));
 }

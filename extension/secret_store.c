@@ -17,6 +17,7 @@
 #include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #include "secret_store.h"
 #include "seal.h"
@@ -29,7 +30,7 @@
 struct WhKeys
 {
 	bool read;
-	const char *why; /* why they are not available; NULL: they are in the ring */
+	const char *why; /* why they are not available, in the memory of this; NULL: they are in the ring */
 	WhKeyring ring;
 };
 
@@ -224,7 +225,12 @@ wh_secret_kept(WhKeys *keys, const char *owner, const char *kept, const char **w
 		return NULL;
 	}
 	if (!keys->read && !read_keyring(&keys->ring, &keys->why))
-		keys->why = psprintf("it is sealed, and webhook.key_file cannot be used: %s", keys->why);
+	{
+		char *why_not = psprintf("it is sealed, and webhook.key_file cannot be used: %s", keys->why);
+
+		/* for all further secrets, whatever memory this one is read in */
+		keys->why = MemoryContextStrdup(GetMemoryChunkContext(keys), why_not);
+	}
 	keys->read = true;
 	if (keys->why)
 	{

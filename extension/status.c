@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "timeline.h"
+#include "result_row.h"
 #include "settings.h"
 #include "undelivered.h"
 #include "unread.h"
@@ -98,7 +99,7 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
 	Datum values[12] = {0};
-	bool nulls[12];
+	bool nulls[lengthof(values)];
 	WhSlotView slot;
 	bool have_slot = wh_my_slot(&slot);
 	bool runs = have_slot && slot.state == WH_SLOT_RUNNING;
@@ -152,5 +153,5 @@ webhook_worker_status(PG_FUNCTION_ARGS)
 		values[1] = CStringGetTextDatum(reason);
 		nulls[1] = false;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(wh_result_row(BlessTupleDesc(desc), values, nulls, lengthof(values))));
 }

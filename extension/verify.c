@@ -150,7 +150,7 @@ webhook_signature_matches(PG_FUNCTION_ARGS)
 	char *secret;
 	char *utf8;
 	char *signature = text_arg(fcinfo, 4);
-	WhMessage message;
+	WhMessage message = {0};
 	WhKey key;
 	const char *why;
 	bool whole;

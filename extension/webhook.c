@@ -14,8 +14,10 @@
 #include "storage/ipc.h"
 #include "storage/shmem.h"
 
+#include "commit_prepared.h"
 #include "database_ddl.h"
 #include "error_context.h"
+#include "find_entity.h"
 #include "find_event.h"
 #include "outbox.h"
 #include "timeline.h"
@@ -44,7 +46,9 @@ _PG_init(void)
 
 	wh_define_settings();
 	wh_outbox_install();
+	wh_commit_prepared_install();
 	wh_error_context_install();
+	wh_find_entity_install();
 	wh_find_event_install();
 	if (!process_shared_preload_libraries_in_progress)
 		return;

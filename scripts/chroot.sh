@@ -7,13 +7,13 @@
 # mounted in a mount namespace of its own, which ends with its last process, and
 # in_chroot also gives it a process namespace, so no server outlives the call.
 
-# debian_mirror SUITE: prints its URL. What other people's mirrors and those of security updates have is not labelled so.
+# debian_mirror SUITE [LABEL]: prints its URL. What other people's mirrors and those of security updates have is not labelled so.
 debian_mirror() {
-  local site tmp
+  local site tmp label=${2:-Debian}
   tmp=$(mktemp -d)
   for site in ${MIRROR:-$(apt-get --print-uris update | sed -nE "s|^'(.*)/dists/[^/]+/(In)?Release'.*|\1|p" | uniq)}; do
     if /usr/lib/apt/apt-helper -o Acquire::Retries=3 download-file "$site/dists/$1/InRelease" "$tmp/InRelease" >>"$tmp/log" 2>&1 &&
-      grep -qx 'Label: Debian' "$tmp/InRelease"; then
+      grep -qx "Label: $label" "$tmp/InRelease"; then
       rm -rf "$tmp"
       say "$site"
       return 0
@@ -49,6 +49,22 @@ make_chroot() {
   mv "$new" "$dir"
 }
 
+# bare_chroot DIRECTORY SUITE: a Debian with nothing added, and with its security updates as every Debian has them; kept as
+# DIRECTORY/bare-SUITE, whose name is printed.
+bare_chroot() {
+  local dir=$1/bare-$2 mirror
+  if [ ! -e "$dir" ]; then
+    mirror=$(debian_mirror "$2") || return 1
+    make_chroot "$dir.made" "$2" "$mirror" "$1/packages" >&2 || return 1
+    if [ "$2" != sid ]; then # which gets them itself
+      mirror=$(MIRROR=${SECURITY_MIRROR:-} debian_mirror "$2-security" Debian-Security) || return 1
+      say "deb $mirror $2-security main" >>"$dir.made/etc/apt/sources.list"
+    fi
+    mv "$dir.made" "$dir"
+  fi
+  say "$dir"
+}
+
 # in_chroot DIRECTORY PACKAGES COMMAND...: as root, with /proc, /dev and shared memory, and the environment of the
 # command alone. When it ends, or this process does, everything that it has started ends.
 in_chroot() {
@@ -64,4 +80,12 @@ in_chroot() {
     chroot "$dir" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
       DEBIAN_FRONTEND=noninteractive "$@"
     exit $?' - "$dir" "$packages" "$@"
+}
+
+# remove_work DIRECTORY: what an interrupted debootstrap left mounted there is not ours to delete
+remove_work() {
+  local mounted
+  awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | LC_ALL=C sort -r |
+    while IFS= read -r mounted; do umount "$mounted"; done
+  rm -rf --one-file-system "$1"
 }

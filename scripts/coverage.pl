@@ -30,6 +30,7 @@ my %must = (
 	'engine/http/http_outcome.c'  => qr/\breturn\b.*WH_OUT_/,
 	'engine/policy/retry.c'       => qr/\breturn\b/,
 	'engine/engine.c'             => qr/= WH_DO_/,
+	'worker/store/store_attempts.c' => qr/./,
 	'worker/store/store_settle.c' => qr/./,
 	'worker/worker_settle.c'      => qr/./);
 # outcomes of which libcurl knows nothing

@@ -14,7 +14,10 @@ mkdir -p "$out/unit"
 # the unit tests fail elsewhere if they fail
 make -s -C test/unit check OUT="$out/unit" SANITIZE=--coverage CFLAGS="-g -O0" || echo "# some unit tests failed"
 for number in $COVERED; do
-  prove -I "$library" -I test/t test/t/"$number"_*.pl || echo "# $number failed"
+  prove -I "$library" -I test/t test/t/"$number"_*.pl || {
+    echo "# $number failed, and said last:"
+    tail -n 10 "$TESTLOGDIR/regress_log_$number"_* | cut -c1-300 | sed 's/^/#   /'
+  }
 done
 
 for dir in "$tree" "$out/unit"; do

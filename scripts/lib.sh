@@ -87,7 +87,7 @@ copy_tree() {
         tar --null --files-from=- -cf -
     ) | tar -xf - -C "$1"
   else
-    tar -C "$ROOT" --exclude=./.git --exclude='*.o' --exclude='*.so' --exclude=node_modules -cf - . | tar -xf - -C "$1"
+    tar -C "$ROOT" --exclude=./.git --exclude=./packages --exclude='*.o' --exclude='*.so' --exclude=node_modules -cf - . | tar -xf - -C "$1"
   fi
   if [ -d "$ROOT/test/receiver/node_modules" ]; then
     cp -R "$ROOT/test/receiver/node_modules" "$1/test/receiver/"

@@ -68,10 +68,11 @@ folders=(
   'worker/route: worker/store worker/process extension/shared engine/common'
   'worker/transform: worker/store worker/process extension/shared engine/common'
   'worker: worker/process worker/store worker/route worker/transform extension extension/shared engine engine/common'
+  'console: engine/common'
 )
 folder_names=("${folders[@]%%:*}")
 engine=(engine/*.[ch] engine/*/*.[ch])
-sources=("${engine[@]}" extension/*.[ch] extension/*/*.[ch] worker/*.[ch] worker/*/*.[ch])
+sources=("${engine[@]}" extension/*.[ch] extension/*/*.[ch] worker/*.[ch] worker/*/*.[ch] console/*.[ch])
 c_files=("${sources[@]}" test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
 # without NAME... -- FILE...: the files whose base names are not among the names
@@ -115,7 +116,7 @@ folders_have_lists() {
   local folder
   while IFS= read -r folder; do
     [[ " ${folder_names[*]} " == *" $folder "* ]] || echo "$folder: not in the list of folders in scripts/lint.sh"
-  done < <(find engine extension worker -name '*.[ch]' -printf '%h\n' | sort -u)
+  done < <(find engine extension worker console -name '*.[ch]' -printf '%h\n' | sort -u)
 }
 
 # Each list names only folders that come before: so there is no way round in a circle.
@@ -174,7 +175,7 @@ drawn() {
   done
 }
 
-names_are_unique() { find engine extension worker -name '*.[ch]' -printf '%f\n' | sort | uniq -d; }
+names_are_unique() { find engine extension worker console -name '*.[ch]' -printf '%f\n' | sort | uniq -d; }
 
 engine_knows_no_postgres() {
   search "$include<(postgres|fmgr|miscadmin|pgstat|libpq|c\.h|(utils|storage|executor|access|catalog|postmaster|commands|lib|nodes|port|common|mb)/)" "${engine[@]}"
@@ -196,6 +197,7 @@ rule 'engine/ includes no header of PostgreSQL' engine_knows_no_postgres
 rule '<curl/...> only in engine/http/ and engine/policy/address_policy.c' outside "${include}[<\"]curl/" 'http*.c' http_internal.h address_policy.c
 # credential.c: nobody else can tell whether a certificate is one, and whether a key is its key
 rule '<openssl/...> only in engine/secret/' outside "${include}[<\"]openssl/" 'sign*.c' seal.c credential.c
+rule '<microhttpd.h> only in console/httpd.c' outside "${include}[<\"]microhttpd" httpd.c
 rule 'SPI only in worker/store/, extension/counters_function.c and extension/sample.c' spi_in_its_places
 rule 'PG_VERSION_NUM only in extension/shared/compat.h' outside '\bPG_VERSION_NUM\b' compat.h
 
@@ -274,10 +276,18 @@ cppcheck_clean() {
     "${c[@]}"
 }
 
+# Scripts that people have installed from: what they make must stay what it was.
+frozen_sql() {
+  local hashes=test/upgrade/frozen.sha256
+  [ -e "$hashes" ] || return 0
+  sha256sum --check --quiet --strict "$hashes"
+  [ ! -e sql/src ] || echo "sql/src: the install script is frozen; changes are upgrade scripts"
+}
+
 # A tab counts 4, as in .clang-format.
 narrow_sql() {
   local f
-  for f in sql/src/*.sql; do expand -t 4 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " length }'; done
+  for f in sql/src/*.sql sql/webhook--*--*.sql; do expand -t 4 "$f" | awk -v f="$f" 'length > 100 { print f ":" NR ": " length }'; done
 }
 
 rule 'paths, files and tests that pages and comments name exist' perl scripts/lint_prose.pl paths
@@ -294,7 +304,10 @@ rule 'shell scripts parse' bash_parses
 rule 'Node files parse' node_parses
 rule 'cppcheck finds nothing' cppcheck_clean
 rule 'docs/images/*.svg are what docs/drawings/*.txt make' node scripts/drawings.mjs --check
-rule 'lines of sql/src have at most 100 columns' narrow_sql
+rule 'META.json is what PGXN asks for' node scripts/meta.mjs
+rule 'version numbers agree: META.json, control file, library, changelogs' bash scripts/release.sh versions
+rule 'frozen SQL scripts are as they were frozen' frozen_sql
+rule 'lines of SQL scripts have at most 100 columns' narrow_sql
 
 echo "1..$n"
 [ "$broken" = 0 ]

@@ -8,9 +8,11 @@
 #   coverage    gcov over unit tests and some TAP tests; every outcome and settle branch is to be reached
 #   pg_upgrade  to the newer server of a SUITE (stable) of Debian, with deliveries pending; as root, from the mirror of apt
 #   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
+#   monitoring  what monitoring/ ships, scraped by Prometheus and its exporter for PostgreSQL (a TAP test, which is skipped there)
 #   chaos       CHAOS_SECONDS (60) of everything at once for each of CHAOS_SEEDS (1): nothing lost, invented or out of order
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #   versions    unit, regress, isolation and ten TAP files on PostgreSQL 17 and 18, in chroots (scripts/test_versions.sh); not one of `long`
+#   packages    the packages for PostgreSQL 15 and 17, in chroots (scripts/test_packages.sh); not one of `long`
 #
 # coverage installs a library that counts, and the usual one again afterwards.
 
@@ -57,6 +59,10 @@ million() {
   perl_test test/t/900_million_deferred.pl PGWEBHOOK_LONG=1
 }
 
+monitoring() {
+  perl_test test/t/672_scraped.pl PGWEBHOOK_MONITORING=1
+}
+
 chaos() {
   perl_test test/long/chaos.pl CHAOS_SECONDS="${CHAOS_SECONDS:-60}" CHAOS_SEEDS="${CHAOS_SEEDS:-1}" DROP_ONE="${DROP_ONE:-}"
 }
@@ -75,13 +81,21 @@ versions() {
   count "${ok:-0}" "${bad:-1}" 1
 }
 
+# Likewise.
+packages() {
+  LIVE=1 run packages env ONLY= bash "$ROOT/scripts/test_packages.sh"
+  local ok bad
+  read -r ok _ bad _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1) || true
+  count "${ok:-0}" "${bad:-1}" 1
+}
+
 coverage() {
   "${as_user[@]}" cp -R "$WORK/src" "$WORK/counting"
   quietly "the build that counts" "${as_user[@]}" make -s -C "$WORK/counting" clean
   quietly "the build that counts" "${as_user[@]}" make -s -j"$(nproc)" -C "$WORK/counting" COPT="--coverage -O0 -Wno-cpp"
   install_from "$WORK/counting"
   run coverage "${as_user[@]}" TESTDIR="$WORK/counted" TESTDATADIR="$WORK/counted/tmp_check" TESTLOGDIR="$WORK/counted/tmp_check/log" \
-    top_builddir="$WORK/counted" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" COVERED="${COVERED:-050 062 080 120 300 510 650}" \
+    top_builddir="$WORK/counted" PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" COVERED="${COVERED:-050 062 080 120 300 510 650 658 668}" \
     bash scripts/coverage.sh "$WORK/counting" "$WORK/counted" "$PGXS_DIR/src/test/perl"
   install_from "$WORK/src"
   sed -n '/^file /,$p' "$log"

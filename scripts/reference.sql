@@ -21,14 +21,16 @@ CREATE TEMP TABLE section (n serial, kind text, title text, names text[]);
 INSERT INTO section (kind, title, names) VALUES
 	('function', 'Watching tables', '{watch, unwatch, capture, capture_truncate}'),
 	('function', 'Subscribing', '{subscribe, unsubscribe, pause, resume, test, copy_profile}'),
+	('function', 'Looking before and after', '{preview, match_preview, replay_preview, explain, search_log}'),
 	('function', 'Secrets and credentials', '{rotate_secret, set_credential, reseal, verify}'),
 	('function', 'Sending again', '{redeliver, replay, purge_dead_letters, event_id, event_number}'),
+	('function', 'Monitoring', '{metrics, stat_reset}'),
 	('function', 'Where delivery runs', '{enable_delivery, enable_delivery_preview, start_worker}'),
-	('function', 'Roles', '{grant_operator, grant_viewer, grant_watcher, revoke_operator, revoke_viewer,
-		revoke_watcher, isolate_operators}'),
-	('relation', 'Views', '{status, log, worker, source}'),
+	('function', 'Roles', '{grant_operator, grant_viewer, grant_watcher, grant_service, revoke_operator,
+		revoke_viewer, revoke_watcher, revoke_service, isolate_operators, create_api_token, revoke_api_token}'),
+	('relation', 'Views', '{status, log, worker, source, stat_subscription, stat_worker, progress}'),
 	('relation', 'Tables', '{subscription, profile, secret, credential, outbox, pending, dead_letter,
-		attempt, checkpoint, identity, event_number_seq}');
+		attempt, checkpoint, identity, event_number_seq, api_token, audit}');
 
 CREATE TEMP VIEW routine AS
 	SELECT p.oid, p.proname::text AS name, p.prokind = 'p' AS is_procedure,

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long|bench|versions]
+# Installs what a fresh Debian machine lacks: setup.sh [demo|test|long|bench|versions|deb|packages]
 #
 # "demo" is what building, installing and the demo need; "test" (the default)
 # adds the tools of the tests, "long" those of the long ones, "bench" those of
-# the benchmarks; "versions" is what makes chroots, and nothing else. Runs apt-get
-# only if something is missing, as root or through sudo, and starts none of the
+# the benchmarks; "versions" is what makes chroots, and nothing else; "deb" is what
+# builds the package, "packages" what its tests need on this machine. Runs apt-get only if something is missing, as root or through sudo, and starts none of the
 # services that Debian's packages bring. Then fetches the receiver's npm packages
 # as locked.
 # PG_MAJOR chooses the PostgreSQL version, that of this Debian unless set; PG_CONFIG one that is
@@ -37,16 +37,48 @@ build_and_demo() {
   fi
   need libcurl4-openssl-dev installed libcurl4-openssl-dev
   need libssl-dev installed libssl-dev
+  [[ " ${ONLY:-} " != *' console '* ]] || console_libraries
   need openssl command -v openssl
   need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt # the authorities that libcurl asks where nobody names others
   need nodejs command -v node
   fetched || need npm command -v npm
 }
 
+# what pgwebhook serve is made of
+console_libraries() {
+  need libmicrohttpd-dev installed libmicrohttpd-dev # HTTP
+  need libpq-dev installed libpq-dev                 # the database
+}
+
+need_debootstrap() { need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap'; }
+
+# Debian's own way to packages of extensions, and its judge
+package_tools() {
+  need build-essential eval 'command -v gcc && command -v make && installed libc6-dev'
+  need debhelper command -v dh
+  need postgresql-common installed postgresql-common # the user postgres, as which it is built
+  need postgresql-server-dev-all installed postgresql-server-dev-all # pg_buildext
+  need "postgresql-server-dev-$PG_MAJOR" test -f "/usr/include/postgresql/$PG_MAJOR/server/postgres.h"
+  need libcurl4-openssl-dev installed libcurl4-openssl-dev
+  need libssl-dev installed libssl-dev
+  console_libraries
+  need lintian command -v lintian
+}
+
 case $what in
   demo | test | long | bench) build_and_demo ;;
-  versions) need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap' ;;
-  *) die "usage: setup.sh [demo|test|long|bench|versions]" ;;
+  versions) need_debootstrap ;;
+  deb) package_tools ;;
+  packages)
+    need_debootstrap
+    need nodejs command -v node # scripts/meta.mjs
+    need git command -v git # archives, for make dist
+    need unzip command -v unzip
+    need openssh-client command -v ssh-keygen # signs the tag that the test of the checklist makes
+    need python3 command -v python3 # README's receiver
+    need python3-yaml python3 -c 'import yaml' # reads compose.yaml
+    ;;
+  *) die "usage: setup.sh [demo|test|long|bench|versions|deb|packages]" ;;
 esac
 case $what in
   test | long)
@@ -58,6 +90,7 @@ case $what in
     need nginx-light eval 'PATH=$PATH:/usr/sbin command -v nginx'
     # README's receiver, and the programs of docs/receiving.md
     need python3 command -v python3
+    [ -n "${ONLY:-}" ] || console_libraries
     [ -n "${NO_GO:-}" ] || need golang-go command -v go # 460 MB; without it those in Go are not run
     if [[ " ${ONLY:-lint} " == *' lint '* ]]; then
       need cppcheck command -v cppcheck
@@ -75,7 +108,11 @@ if [ "$what" = long ]; then
   need clang command -v clang
   need libclang-rt-dev eval 'clang -print-file-name=libclang_rt.fuzzer-x86_64.a >/dev/null && ls "$(clang -print-resource-dir)"/lib/linux/libclang_rt.fuzzer-*.a'
   need valgrind command -v valgrind
-  need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap'
+  need_debootstrap
+  if [[ " ${ONLY:-monitoring} " =~ \ (monitoring|long|all)\  ]]; then
+    need prometheus command -v promtool # judges the alerts of monitoring/, and scrapes
+    need prometheus-postgres-exporter command -v prometheus-postgres-exporter
+  fi
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -91,8 +128,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     as_root mkdir -p "$(dirname "$snippet")"
     echo 'create_main_cluster = false' | as_root tee "$snippet" >/dev/null
   fi
-  # nor does anybody need nginx as a service
-  if [[ " ${missing[*]} " == *' nginx-light '* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+  # nor does anybody need nginx or Prometheus as a service
+  if [[ " ${missing[*]} " =~ \ (nginx-light|prometheus|prometheus-postgres-exporter)\  ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
     policy=/usr/sbin/policy-rc.d
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod +x "$policy"
@@ -108,7 +145,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   hash -r
 fi
 
-if [ "$what" != versions ] && ! fetched; then
+if [[ $what =~ ^(demo|test|long|bench)$ ]] && ! fetched; then
   step "fetching the receiver's npm packages"
   quietly "npm ci" npm ci --prefix "$receiver" --no-audit --no-fund
 fi

@@ -2,8 +2,8 @@
 # Runs every test, setting up the machine first. This is what CI runs.
 #
 #   scripts/test.sh                          everything
-#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap fault,
-#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million chaos soak,
+#   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap console fault,
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak,
 #                                            or versions, which only who asks for it gets: it makes chroots of other suites
 #   ONLY=long, ONLY=all                      all the long ones; everything
 #   ONLY=tap TAP=test/t/050_retry.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/010_killed.pl
@@ -17,8 +17,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
-short='lint unit regress isolation tap fault'
-long='asan fuzz valgrind coverage pg_upgrade million chaos soak'
+short='lint unit regress isolation tap console fault'
+long='asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak'
 case ${ONLY:-} in
   '') ONLY=$short ;;
   long) ONLY=$long ;;
@@ -196,6 +196,12 @@ tap_with() {
   [ "$status" = 0 ] || failures+=$last_words
 }
 
+# The console, built with sanitizers, as people and programs meet it.
+console() {
+  quietly "the build of the console" "${as_user[@]}" make -s -j"$(nproc)" -C console OUT="$WORK/console" SANITIZE=1
+  tap_with console test/console PGWEBHOOK="$WORK/console/pgwebhook" UBSAN_OPTIONS=halt_on_error=1
+}
+
 # A PostgreSQL of its own, with a library that has the fault points of worker/process/fault.c: what people install has none of
 # them, and is not touched. It is a copy of the server's directories, which finds its files by where it is.
 fault() {
@@ -216,14 +222,14 @@ fault() {
 
 setup=test
 for layer in $ONLY; do
-  case " $long versions " in *" $layer "*) setup=long ;; esac
+  case " $long versions packages " in *" $layer "*) setup=long ;; esac
 done
 bash "$ROOT/scripts/setup.sh" "$setup" </dev/null
 prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | chaos | soak | versions) "$layer" ;;
+    lint | unit | regress | isolation | tap | console | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | monitoring | chaos | soak | versions | packages) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

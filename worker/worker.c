@@ -84,9 +84,13 @@ wh_report(void)
 	const char *suspended = wh_suspended_reason();
 	const char *attempt = wh_step_failing(wh_now());
 	const char *failing = attempt ? attempt : wh_pool_problem();
+	const char *version = suspended ? NULL : wh_version_problem();
 	WhWorkerReport r = {.suspended = suspended != NULL,
 						.failing = failing != NULL,
-						.reason = suspended ? suspended : failing,
+						.reason = suspended ? suspended
+								  : failing ? failing
+								  : version ? version
+											: wh_flight_problem(),
 						.last_read = wh_table_time(wh_read_last()),
 						.last_settled = wh_table_time(wh_settle_last()),
 						.events_read = wh_read_events(),
@@ -94,7 +98,7 @@ wh_report(void)
 						.counters = DSM_HANDLE_INVALID};
 	int n = list_length(wh_config_routes());
 	WhCounter *rows =
-		palloc_extended(Max(1, n) * sizeof(WhCounter), MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+		palloc_extended((n + 1) * sizeof(WhCounter), MCXT_ALLOC_NO_OOM | MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
 	int filled = 0;
 
 	if (rows == NULL) /* the status stays older for once */
@@ -111,6 +115,7 @@ wh_report(void)
 			WhCounter *row = &rows[filled++];
 
 			wh_notices_see(row->subscription_id, &c);
+			wh_progress_see(row->subscription_id, &c, &row->progress);
 			row->queued = c.queued;
 			row->in_flight = c.in_flight;
 			row->catching_up = c.catching_up;
@@ -126,6 +131,8 @@ wh_report(void)
 															 : "",
 					sizeof(row->last_error));
 		}
+		if (wh_progress_rotation(&rows[filled].progress))
+			filled++; /* the worker's own row is that of subscription 0 */
 		r.counters = wh_counters_publish(rows, filled);
 	}
 	wh_worker_report(&r);
@@ -150,6 +157,7 @@ clean_stop(void)
 		return;
 	wh_engine_stop(wh_engine);
 	wh_settle_collect();
+	wh_stat_hurry();
 	if (wh_settle_due() != DT_NOEND || wh_suspect_any_noted())
 	{
 		/* a user's trigger must not delay the stop; what is not written is sent again */
@@ -318,6 +326,7 @@ start(void)
 	wh_restore(pending);
 	MemoryContextSwitchTo(TopMemoryContext);
 
+	wh_stat_started();
 	wh_settle_from(s.settled);
 	wh_read_from(wh_position_copy(s.settled), s.read);
 	ereport(LOG, errmsg("webhook worker started in database \"%s\"", MyBgworkerEntry->bgw_extra),
@@ -404,6 +413,8 @@ turn(void)
 			deadline = now;
 		else
 			deadline = Min(deadline, wh_fetch_due());
+		deadline = Min(deadline, wh_pace_until());
+		deadline = Min(deadline, wh_prepared_due());
 		deadline = Min(deadline, wh_rotate_due());
 	}
 	deadline = Min(deadline, wh_step_again(now));
@@ -432,6 +443,7 @@ work(void)
 		wh_log_write(now);
 		deadline = Min(deadline, wh_log_due());
 		MemoryContextReset(cycle_context);
+		now = wh_pace_nap(now, deadline);
 		wh_wait_until(now, deadline);
 	}
 }

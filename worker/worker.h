@@ -7,7 +7,10 @@
  *
  *	  worker_step.c			which steps failed, and when each is tried again
  *	  worker_config.c		the engine's settings, the routes
+ *	  worker_flight.c		the descriptors for connections
  *	  worker_read.c			the position: how far the outbox has been read
+ *	  worker_pace.c			the pause between two reads
+ *	  worker_prepared.c		whether prepared transactions are watched
  *	  worker_settle.c		what has ended and is not settled yet, the checkpoint
  *	  worker_settle_apart.c	deliveries that cannot be settled with the others
  *	  worker_rotate.c		when the next segment is emptied
@@ -18,6 +21,9 @@
  *	  worker_forget.c		removed subscriptions whose rows have not been looked for
  *	  worker_transform.c	the deliveries that wait for a transform
  *	  worker_suspended.c	why nothing is delivered here
+ *	  worker_version.c		which version of the extension was found
+ *	  worker_stat.c			what was counted and is not in the tables yet
+ *	  worker_progress.c		since when something long has been under way
  *
  * worker_restore.c and worker_settings.c have no state.
  *
@@ -34,6 +40,7 @@
 
 #include "clock.h"
 #include "compat.h"
+#include "counters.h"
 #include "engine.h"
 #include "route.h"
 #include "store.h"
@@ -96,6 +103,22 @@ extern const char *wh_step_failing(TimestampTz now);
 extern void wh_settings_connect(Oid dboid);
 
 /*
+ * worker_flight.c
+ */
+
+/* How many requests may be in flight now, and how many connections may be open. */
+extern int wh_flight_places(List *routes, int *connections);
+/* Why there are fewer than are asked for; NULL: there are not. */
+extern const char *wh_flight_problem(void);
+
+/*
+ * worker_version.c
+ */
+
+/* How the extension's version differs from the library's, as of the last transaction; NULL: it does not. */
+extern const char *wh_version_problem(void);
+
+/*
  * worker_restore.c
  */
 
@@ -115,6 +138,7 @@ typedef struct WhLoaded
 	const char *why_not;
 	WhRoutes *routes;
 	MemoryContext context;
+	MemoryContext for_engine; /* within it: what is freed when the engine has copied it */
 } WhLoaded;
 
 extern void wh_config_limit_memory(void); /* webhook.worker_memory, as it is now */
@@ -153,6 +177,30 @@ extern void wh_read_disable(void);     /* subscriptions whose filters keep excee
 extern TimestampTz wh_read_last(void); /* when it was last read */
 extern uint64 wh_read_events(void);    /* events read since the start */
 extern int64 wh_read_to(void);         /* the highest event number read; 0: unknown */
+
+/* How many transactions have ended in this cluster: while this does not change, nothing can become visible. */
+extern uint64 wh_completions(void);
+
+/*
+ * worker_prepared.c
+ */
+
+extern void wh_prepared_check(void); /* in a transaction, before it takes the snapshot that it reads with */
+extern void wh_prepared_after_read(TimestampTz now); /* that has committed */
+extern bool wh_prepared_look(TimestampTz now);       /* it is time to see whether anything has ended */
+extern TimestampTz wh_prepared_due(void);            /* DT_NOEND: nothing is watched */
+
+/*
+ * worker_pace.c
+ */
+
+/* A read has ended, and all that it could see is read. Did it find any events? */
+extern void wh_pace_after_read(bool found, TimestampTz now);
+/* Have events been committed that may be read now? Not in a pause. */
+extern bool wh_pace_woken(TimestampTz now);
+extern TimestampTz wh_pace_until(void); /* when the pause ends; DT_NOEND: there is none */
+/* In a pause, sleep without looking at responses, if nothing waits for them. Returns the time. */
+extern TimestampTz wh_pace_nap(TimestampTz now, TimestampTz deadline);
 
 /*
  * worker_settle.c
@@ -238,6 +286,32 @@ extern void wh_log_write_rest(void);
 extern TimestampTz wh_log_due(void); /* DT_NOEND: nothing */
 
 /*
+ * worker_stat.c
+ */
+
+extern void wh_stat_count(const WhDelivery *d);     /* it has ended, and will be settled */
+extern void wh_stat_take_back(const WhDelivery *d); /* it could not be settled: it is counted later */
+extern void wh_stat_breaker_opened(int64 subscription_id);
+extern void wh_stat_started(void);
+extern void wh_stat_read(int events); /* a page */
+extern void wh_stat_emptied(void);    /* a segment */
+extern void wh_stat_rotation_delayed(bool delayed);
+extern void wh_stat_add(void); /* in a transaction that settles, if it is time; after its commit: */
+extern void wh_stat_added(void);
+extern void wh_stat_hurry(void);      /* it is time */
+extern TimestampTz wh_stat_due(void); /* DT_NOEND: nothing to be added */
+
+/*
+ * worker_progress.c
+ */
+
+/* A subscription as the engine counts it: how far has its catching up come? */
+extern void wh_progress_see(int64 subscription_id, const WhCounts *counts, WhProgress *progress);
+extern void wh_progress_replay(int64 subscription_id); /* it is told to send something again */
+extern void wh_progress_carry(const WhCarry *carry, bool under_way);
+extern bool wh_progress_rotation(WhProgress *progress); /* false: nothing is carried over */
+
+/*
  * worker_requeue.c
  */
 
@@ -260,5 +334,6 @@ extern void wh_forget_removed(void);
 
 extern bool wh_transform_run(void);        /* exchange with the processes; true: something happened */
 extern TimestampTz wh_transform_due(void); /* DT_NOEND: nothing is under way */
+extern bool wh_transform_busy(void);       /* a process is to answer, to start or to end */
 
 #endif /* WEBHOOK_WORKER_H */

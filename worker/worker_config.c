@@ -9,7 +9,6 @@
 
 #include "miscadmin.h"
 #include "common/pg_prng.h"
-#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
@@ -45,15 +44,7 @@ random_fraction(void)
 	return pg_prng_double(&pg_global_prng_state);
 }
 
-/*
- * The memory limit, and its parts: a quarter for events that wait, two eighths
- * for requests in flight, an eighth for one event (which is in memory more than
- * once while it is read), an eighth for a reload of the configuration. Together
- * with what a process needs anyway they fit; where they do not, an allocation
- * fails.
- */
-#define CONFIG_PART                                                                                          \
-	32 /* for the text of all subscriptions: in memory up to four times while it is read again */
+#define CONFIG_COPIES 4         /* of the text of all subscriptions, while it is read again */
 #define SUBSCRIPTION_BYTES 4096 /* of one subscription in the engine, besides its text */
 #define PROCESS_MB 32           /* at least this much beyond what a worker starts with */
 
@@ -81,40 +72,27 @@ wh_config_limit_memory(void)
 WhEngineConfig
 wh_config_engine(void)
 {
-	static int reserved = 0;
-	WhEngineConfig config = {.max_transfers = WH_MAX_MAX_IN_FLIGHT,
-							 .ca_file = wh_ca_file,
+	WhEngineConfig config = {.ca_file = wh_ca_file,
 							 .allowed_networks = wh_allowed_networks,
 							 .now_us = unix_now,
 							 .wall_us = unix_wall,
 							 .random = random_fraction};
 
-	config.waiting_max = wh_memory_part(4, SIZE_MAX);
-	config.flight_max = wh_memory_part(8, SIZE_MAX);
+	config.waiting_max = wh_memory_part(WH_PART_WAITING, SIZE_MAX);
+	config.large_max = wh_memory_part(WH_PART_LARGE, SIZE_MAX);
 	config.batch_max = wh_page_bytes_max();
-	config.body_max = wh_memory_part(4, SIZE_MAX);
-
-	/* the server must account for a descriptor of each request in flight */
-	while (reserved < wh_max_in_flight && AcquireExternalFD())
-		reserved++;
-	while (reserved > wh_max_in_flight)
-	{
-		ReleaseExternalFD();
-		reserved--;
-	}
-	if (reserved < wh_max_in_flight)
-		ereport(LOG, errmsg("webhook worker sends at most %d requests at once", reserved),
-				errdetail("webhook.max_in_flight is %d, but there are not enough file descriptors.",
-						  wh_max_in_flight),
-				errhint("Raise max_files_per_process, or lower webhook.max_in_flight."));
-	config.max_in_flight = Max(1, reserved);
+	config.body_max = wh_memory_part(2 * WH_PART_EVENT, SIZE_MAX);
+	config.max_in_flight = wh_flight_places(wh_config_routes(), &config.max_connections);
+	/* connections that no request uses are kept, and count as requests */
+	config.flight_max = wh_memory_part(WH_PART_FLIGHT, SIZE_MAX) -
+						(size_t) (config.max_connections - config.max_in_flight) * WH_FLIGHT_EACH;
 	strlcpy(config.instance, instance, sizeof(config.instance));
 	return config;
 }
 
 /* Pass the subscriptions to the engine, and remove those that are gone. */
 static void
-apply_routes(WhRoutes *fresh, MemoryContext context)
+apply_routes(WhRoutes *fresh, MemoryContext context, MemoryContext for_engine)
 {
 	ListCell *lc;
 	ListCell *lf;
@@ -122,26 +100,27 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	foreach (lc, fresh->all)
 	{
 		WhRoute *route = lfirst(lc);
+		WhSubscription *sub = route->sub;
 
-		if (!wh_engine_subscribe(wh_engine, &route->sub))
+		if (!wh_engine_subscribe(wh_engine, sub))
 			ereport(ERROR, errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"));
-		for (int i = 0; i < route->sub.n_secrets; i++)
-			explicit_bzero(route->sub.secrets[i], strlen(route->sub.secrets[i]));
-		route->sub.n_secrets = 0;
-		for (int i = 0; i < route->sub.n_credentials; i++)
-			if (route->sub.credentials[i].value)
-				explicit_bzero(route->sub.credentials[i].value, strlen(route->sub.credentials[i].value));
-		route->sub.n_credentials = 0;
+		for (int i = 0; i < sub->n_secrets; i++)
+			explicit_bzero(sub->secrets[i], strlen(sub->secrets[i]));
+		for (int i = 0; i < sub->n_credentials; i++)
+			if (sub->credentials[i].value)
+				explicit_bzero(sub->credentials[i].value, strlen(sub->credentials[i].value));
+		route->sub = NULL;
 	}
+	MemoryContextDelete(for_engine);
 	/* both lists are ordered by id */
 	lf = list_head(fresh->all);
 	foreach (lc, wh_config_routes())
 	{
-		int64 id = ((WhRoute *) lfirst(lc))->sub.id;
+		int64 id = ((WhRoute *) lfirst(lc))->id;
 
-		while (lf && ((WhRoute *) lfirst(lf))->sub.id < id)
+		while (lf && ((WhRoute *) lfirst(lf))->id < id)
 			lf = lnext(fresh->all, lf);
-		if (lf == NULL || ((WhRoute *) lfirst(lf))->sub.id != id)
+		if (lf == NULL || ((WhRoute *) lfirst(lf))->id != id)
 		{
 			wh_engine_unsubscribe(wh_engine, id);
 			wh_forget_note(id);
@@ -153,7 +132,7 @@ apply_routes(WhRoutes *fresh, MemoryContext context)
 	routes = fresh;
 	foreach (lc, fresh->all)
 		if (((WhRoute *) lfirst(lc))->requested)
-			wh_requeue_note(((WhRoute *) lfirst(lc))->sub.id);
+			wh_requeue_note(((WhRoute *) lfirst(lc))->id);
 }
 
 void
@@ -173,8 +152,11 @@ wh_config_load(WhLoaded *loaded)
 	loaded->context =
 		AllocSetContextCreate(TopMemoryContext, "webhook configuration", ALLOCSET_DEFAULT_SIZES);
 	wh_tx_results = loaded->context;
-	left = wh_store_left_out(wh_memory_part(CONFIG_PART, SIZE_MAX));
-	subscriptions = wh_store_profiles(wh_store_subscriptions(&left), &left);
+	left = wh_store_left_out(wh_memory_part(WH_PART_RELOAD, SIZE_MAX) / CONFIG_COPIES);
+	loaded->for_engine =
+		AllocSetContextCreate(loaded->context, "webhook configuration of the engine", ALLOCSET_DEFAULT_SIZES);
+	subscriptions = wh_store_subscriptions(&left, loaded->for_engine);
+	subscriptions = wh_store_profiles(subscriptions, &left, loaded->for_engine);
 	old = MemoryContextSwitchTo(loaded->context);
 	loaded->routes = wh_routes_make(subscriptions);
 	MemoryContextSwitchTo(old);
@@ -201,7 +183,13 @@ wh_config_apply(WhLoaded *loaded)
 		wh_leave();
 	}
 	wh_memory_limit_use_reserve();
-	apply_routes(loaded->routes, loaded->context);
+	apply_routes(loaded->routes, loaded->context, loaded->for_engine);
+	if (wh_max_in_flight == 0)
+	{
+		WhEngineConfig config = wh_config_engine();
+
+		(void) wh_engine_configure(wh_engine, &config); /* without memory, it stays as it is */
+	}
 	wh_memory_limit_restore();
 	/* a subscription that is active again may have deliveries that came due meanwhile */
 	wh_fetch_look_at(wh_now());

@@ -170,7 +170,7 @@ wh_log_write(TimestampTz now)
 		if (route == NULL)
 			continue;
 		/* outside of a transaction there is no conversion to another encoding */
-		name = pstrdup(route->sub.name);
+		name = pstrdup(route->name);
 		write_line(GetDatabaseEncoding() == PG_UTF8 ? name : wh_only_ascii(name), &news);
 		pfree(name);
 	}

@@ -99,7 +99,11 @@ wh_notices_see(int64 subscription_id, const WhCounts *counts)
 	t->open = open || t->inherited;
 	t->reason = counts->last_error;
 	if (t->open != was_open)
+	{
 		wh_log_breaker(subscription_id, t->open, t->reason);
+		if (t->open)
+			wh_stat_breaker_opened(subscription_id);
+	}
 	unannounced = unannounced || t->open != t->announced_open;
 }
 

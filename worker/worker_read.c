@@ -53,9 +53,8 @@ static TimestampTz checkpoint_first_until = 0;
 #define CHECKPOINT_FIRST_MS 10000
 #define DELIVERY_BYTES 1024 /* of one delivery in the engine, with its lane */
 
-/* How many transactions have ended in this cluster: while this does not change, nothing can become visible. */
-static uint64
-completions(void)
+uint64
+wh_completions(void)
 {
 	uint64 n;
 
@@ -142,7 +141,7 @@ find_interrupted(Reading *r)
 		match->interrupted = interrupted;
 		if (interrupted)
 			pairs[n++] =
-				(WhPair){.event_number = page.rows[event].head.id, .subscription_id = match->route->sub.id};
+				(WhPair){.event_number = page.rows[event].head.id, .subscription_id = match->route->id};
 	}
 	if (n > 0)
 		r->dealt = wh_store_dealt_with(pairs, n, &r->n_dealt);
@@ -195,6 +194,7 @@ read_step(void *arg)
 	r->n_events = 0;
 	release_page(); /* of a try that failed */
 	wh_tx_begin("webhook: reading");
+	wh_prepared_check(); /* before the snapshot: it shows all that had ended by then */
 	wh_store_begin_reading();
 	r->fix_sequence = !wh_sequence_is_right(furthest());
 	if (!r->fix_sequence)
@@ -287,16 +287,16 @@ submit(const Reading *r, uint64 number)
 		const WhRow *row = &page.rows[match->event];
 		WhEvent *event = row->event ? row->event : row->light;
 		WhSubmit submit = {.event = event,
-						   .subscription_id = match->route->sub.id,
+						   .subscription_id = match->route->id,
 						   .from = match->interrupted ? WH_FROM_INTERRUPTED : WH_FROM_LOG,
 						   .page = number,
 						   .keep = match->keep,
 						   .unjudged = match->unjudged};
 
-		if (match->interrupted && dealt_with(r, event->id, match->route->sub.id))
+		if (match->interrupted && dealt_with(r, event->id, match->route->id))
 			continue;
 		wh_pages_add(number);
-		if (!(match->why ? wh_read_dead_letter(event, match->route->sub.id, match->why, number, 0)
+		if (!(match->why ? wh_read_dead_letter(event, match->route->id, match->why, number, 0)
 						 : wh_engine_submit(wh_engine, &submit)))
 		{
 			/* its page is never settled, so the next worker reads it again; what the engine has is settled */
@@ -388,7 +388,7 @@ wh_read_page(void)
 {
 	Reading r = {0};
 	MemoryContext old = CurrentMemoryContext;
-	uint64 seen = completions();
+	uint64 seen = wh_completions();
 	uint64 number;
 
 	wh_suspect_checkpoint_first(is_checkpoint_first());
@@ -422,6 +422,7 @@ wh_read_page(void)
 		submit(&r, number);
 		wh_memory_limit_restore();
 		events_read += r.n_events;
+		wh_stat_read(r.n_events);
 		wh_settle_pages();
 	}
 	wh_suspect_passed(&page, r.n_events);
@@ -453,15 +454,21 @@ wh_read_page(void)
 		unwritten_since = wh_now();
 	completions_seen = seen;
 	last_read = wh_now();
+	wh_prepared_after_read(last_read);
+	/* more that is there already is read at once */
+	wh_pace_after_read(r.n_events > 0 && !more_to_read, last_read);
 }
 
 bool
 wh_read_wanted(TimestampTz now)
 {
-	if (wh_worker_woken())
+	/* whatever else there is: the next look is one of the loop's deadlines, and has to lie ahead */
+	bool look = wh_prepared_look(now);
+
+	if (wh_pace_woken(now))
 		more_to_read = true;
-	else if (now >= TimestampTzPlusMilliseconds(last_read, wh_poll_interval) &&
-			 completions() != completions_seen)
+	else if ((look || now >= TimestampTzPlusMilliseconds(last_read, wh_poll_interval)) &&
+			 wh_completions() != completions_seen)
 		more_to_read = true;
 	return more_to_read;
 }

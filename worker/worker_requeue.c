@@ -70,6 +70,7 @@ wh_requeue_note(int64 subscription_id)
 	 * The count is corrected when no more deferred rows are found.
 	 */
 	wh_engine_restore_deferred(wh_engine, subscription_id, 1);
+	wh_progress_replay(subscription_id);
 }
 
 typedef struct Deferring

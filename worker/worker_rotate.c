@@ -100,9 +100,14 @@ wh_rotate(TimestampTz now)
 	bool carrying = carry.from >= 0 && !carry.ended;
 	bool ok = carrying || wh_rotate_attempt(&attempt);
 
+	if (ok && attempt.emptied)
+		wh_stat_emptied();
 	if (wh_rotate_outbox(&outbox))
 	{
+		if (outbox.emptied)
+			wh_stat_emptied();
 		carry = outbox.carry;
+		wh_progress_carry(&carry, outbox.more);
 		if (!outbox.more)
 		{
 			tell_of_carried(&carry);
@@ -116,6 +121,7 @@ wh_rotate(TimestampTz now)
 		next_rotation = now; /* the next portion, after everything else has had its turn */
 		return;
 	}
+	wh_stat_rotation_delayed(!ok || !attempt.done || !outbox.done);
 	if (!ok)
 		next_rotation =
 			TimestampTzPlusMilliseconds(now, Max(ROTATE_AGAIN_MS / 2, Min(ROTATE_LATER_MS, width_ms)));

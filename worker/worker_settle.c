@@ -11,23 +11,26 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "utils/memutils.h"
 
 #include "grow.h"
 #include "page_tracker.h"
 #include "fault.h"
 #include "store.h"
+#include "store_attempts.h"
 #include "store_read.h"
 #include "store_settle.h"
 #include "tx_guard.h"
 #include "suspect.h"
 #include "worker.h"
 
-#define SETTLE_AFTER_MS 50       /* an outcome waits at most this long */
-#define SETTLE_AT_ONCE 500       /* this many outcomes are settled at once */
-#define UNSETTLED_MAX 1000       /* with this many, nothing more is started */
-#define UNSETTLED_PART 16        /* nor when their events take this part of the memory limit */
+#define SETTLE_AFTER_MS 50 /* an outcome waits at most this long */
+#define SETTLE_AT_ONCE 500 /* this many outcomes are settled at once */
+#define UNSETTLED_MAX                                                                                        \
+	1000 /* with this many, nothing more is started; nor when their events take their part */
 #define CHECKPOINT_AFTER_MS 1000 /* pages that nobody wanted are not urgent */
+#define SUMMARIZE_AGAIN_MS 60000 /* after an error */
 
 static WhDelivery **ended = NULL; /* taken from the engine, not yet settled */
 static int n_ended = 0;
@@ -93,11 +96,47 @@ settle_step(void *arg)
 		wh_read_write_checkpoint();
 	if (n_ended > 0)
 		WH_FAULT("settling");
+	if (apart == NULL)
+		wh_stat_add();
 	if (all)
 		wh_store_write_checkpoint("settled", to_settle);
 	if (!wh_suspect_in_force(settled))
 		wh_store_trim_checkpoints();
 	wh_tx_commit(false); /* if this is lost, deliveries are repeated; none is lost */
+}
+
+static void
+summarize_step(void *arg)
+{
+	wh_tx_begin("webhook: summarizing the log");
+	wh_store_summarize();
+	wh_tx_commit(false);
+}
+
+/*
+ * In a transaction of its own, and not as a step that fails: whatever is wrong with that
+ * index, only who looks for an entity is slower. So it is said once, and tried again later.
+ */
+static void
+summarize_log(void)
+{
+	static TimestampTz not_before = 0;
+	static char said[sizeof(((WhFailure *) 0)->message)];
+	WhFailure failure;
+
+	if (!wh_store_summary_due() || wh_now() < not_before || wh_tx_try(summarize_step, NULL, &failure))
+		return;
+	not_before = TimestampTzPlusMilliseconds(wh_now(), SUMMARIZE_AGAIN_MS);
+	if (!ShutdownRequestPending && !wh_failure_is_lock(&failure) && strcmp(said, failure.message) != 0)
+	{
+		strlcpy(said, failure.message, sizeof(said));
+		ereport(
+			WARNING, errcode(failure.code),
+			errmsg("webhook worker could not summarize the index of webhook.attempt by entity_id"),
+			errdetail_internal("%s", failure.message),
+			errhint("Deliveries go on. Until the index is repaired and VACUUM or the worker summarizes it, "
+					"finding the requests of an entity takes longer."));
+	}
 }
 
 void
@@ -143,16 +182,20 @@ wh_settle(void)
 	bool ok;
 
 	/* first: which pages do these outcomes complete? */
-	while (n_booked < n_ended)
-		wh_pages_ended(ended[n_booked++]->page);
+	for (int i = n_booked; i < n_ended; i++)
+		wh_pages_ended(ended[i]->page);
 	wh_settle_pages();
 	/* settling is what frees memory, so it may use the reserve */
 	wh_memory_limit_use_reserve();
+	while (n_booked < n_ended)
+		wh_stat_count(ended[n_booked++]);
 	ok = settle_what_can_be(&apart);
 	wh_memory_limit_restore();
 	if (!ok)
 		return false;
 
+	if (apart == NULL)
+		wh_stat_added();
 	if (n_ended > 0)
 		WH_FAULT("settled");
 	for (int i = 0; i < n_ended; i++)
@@ -161,6 +204,7 @@ wh_settle(void)
 
 		if (apart && !apart[i])
 		{
+			wh_stat_take_back(d);
 			wh_apart_add(d);
 			continue;
 		}
@@ -179,6 +223,7 @@ wh_settle(void)
 		to_settle = NULL;
 	}
 	last_settled = wh_now();
+	summarize_log();
 	return true;
 }
 
@@ -199,14 +244,15 @@ wh_settle_due(void)
 	else if (to_settle && !wh_apart_any())
 		due = TimestampTzPlusMilliseconds(to_settle_since, CHECKPOINT_AFTER_MS);
 	else
-		return DT_NOEND;
-	return Max(due, wh_step_not_before(settle_step));
+		due = DT_NOEND;
+	due = Min(due, wh_stat_due());
+	return due == DT_NOEND ? due : Max(due, wh_step_not_before(settle_step));
 }
 
 bool
 wh_settle_behind(void)
 {
-	return n_ended >= UNSETTLED_MAX || ended_bytes >= wh_memory_part(UNSETTLED_PART, SIZE_MAX);
+	return n_ended >= UNSETTLED_MAX || ended_bytes >= wh_memory_part(WH_PART_UNSETTLED, SIZE_MAX);
 }
 
 void

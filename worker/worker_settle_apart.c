@@ -194,6 +194,7 @@ wh_apart_try(void)
 			continue;
 		}
 		wh_log_settled(apart[i].delivery);
+		wh_stat_count(apart[i].delivery);
 		if (apart[i].delivery->disposal == WH_DO_RETRY)
 			wh_fetch_look_at(wh_now());
 		wh_delivery_free(apart[i].delivery);

@@ -380,6 +380,15 @@ wh_transform_run(void)
 	return any;
 }
 
+bool
+wh_transform_busy(void)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (wh_processes[i].state != NONE && wh_processes[i].state != READY)
+			return true;
+	return false;
+}
+
 TimestampTz
 wh_transform_due(void)
 {

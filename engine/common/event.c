@@ -22,6 +22,14 @@ place(char **at, size_t len)
 	return string;
 }
 
+/* The same for JSON, behind its head. */
+static char *
+place_json(char **at, size_t len)
+{
+	*at += WH_JSON_HEAD + (size_t) (-(uintptr_t) *at % WH_JSON_HEAD);
+	return place(at, len);
+}
+
 static const char *
 copy(char **at, const char *string)
 {
@@ -41,7 +49,7 @@ wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		size += strings[i] ? strlen(strings[i]) + 1 : 0;
 	for (size_t i = 0; i < sizeof(json) / sizeof(json[0]); i++)
-		size += json[i] ? json[i] + 1 : 0;
+		size += json[i] ? 2 * WH_JSON_HEAD + json[i] : 0; /* with the gap before the head, and the NUL */
 	if ((event = malloc(size)) == NULL)
 		return NULL;
 
@@ -54,10 +62,10 @@ wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len, size
 	event->action_type = copy(&at, from->action_type);
 	event->tenant = copy(&at, from->tenant);
 	event->problem = copy(&at, from->problem);
-	event->context = context_len ? place(&at, context_len) : NULL;
-	event->result = result_len ? place(&at, result_len) : NULL;
+	event->context = context_len ? place_json(&at, context_len) : NULL;
+	event->result = result_len ? place_json(&at, result_len) : NULL;
 	event->result_len = result_len;
-	event->previous = previous_len ? place(&at, previous_len) : NULL;
+	event->previous = previous_len ? place_json(&at, previous_len) : NULL;
 	event->previous_len = previous_len;
 	return event;
 }

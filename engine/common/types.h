@@ -21,6 +21,7 @@
 #define WH_SCHEDULE_MAX 32                  /* intervals of a retry schedule */
 #define WH_TRANSFORM_MAX (32 * 1024 * 1024) /* bytes that transforms make for one request */
 #define WH_INSTANCE_LEN 8                   /* hex digits; they distinguish one database's events */
+#define WH_FLIGHT_EACH (80 * 1024) /* bytes of a request and its connection, beside events and body */
 
 /*
  * One row of webhook.outbox. Immutable once made; shared by all its
@@ -53,7 +54,11 @@ typedef struct WhEvent
  * reference. NULL: out of memory.
  */
 extern WhEvent *wh_event_make(const WhEvent *from);
-/* The same, with room for JSON of these lengths (0: null). The caller fills it in: no copy. */
+/*
+ * The same, with room for JSON of these lengths (0: null). The caller fills it in: no copy.
+ * Before each there are WH_JSON_HEAD bytes that the caller may write on, on a boundary of 4.
+ */
+#define WH_JSON_HEAD 4
 extern WhEvent *wh_event_begin(const WhEvent *from, size_t result_len, size_t previous_len,
 							   size_t context_len);
 extern void wh_event_release(WhEvent *event);

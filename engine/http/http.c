@@ -1,13 +1,13 @@
 /*
  * http.c
- *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and a
- *	  pool of transfers that are reused.
+ *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and the
+ *	  transfers, of which some are kept for the next requests.
  *
  * All of it runs in one thread. libcurl's callbacks say which sockets to watch and when
  * its next timeout is. The sockets are members of one epoll descriptor, and the worker's
  * loop waits on that among its other events. The multi handle keeps connections, name
- * look-ups and the authorities' certificates, and all transfers share them. An easy
- * handle is made for one request (http_easy.c).
+ * look-ups and the authorities' certificates, and all transfers share them. Each request
+ * has an easy handle (http_easy.c).
  *
  * Rules for code that libcurl calls: a callback allocates nothing without a limit, never
  * calls back into the server, and only notes what it saw. libcurl starts a thread for
@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #define EVENTS_AT_ONCE 128
+#define FREE_MAX 256              /* unused transfers that are kept */
+#define BODY_KEPT_MAX (16 * 1024) /* and their buffers, if they are no larger */
 
 void
 wh_http_enter(WhHttp *http)
@@ -95,6 +97,7 @@ wh_http_create(const WhHttpConfig *config)
 	http->body_max = WH_BODY_MAX;
 	http->deadline_us = INT64_MAX;
 	http->timer_ms = -1;
+	http->handles_serve_again = wh_http_handles_serve_again();
 	if (config->ca_file && config->ca_file[0] && (http->ca_file = strdup(config->ca_file)) == NULL)
 		goto failed;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -102,35 +105,17 @@ wh_http_create(const WhHttpConfig *config)
 	http->multi = curl_multi_init();
 	http->nobody = curl_easy_init();
 	http->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	http->slots = calloc((size_t) config->max_transfers, sizeof(Slot));
-	if (http->multi == NULL || http->nobody == NULL || http->epoll_fd < 0 || http->slots == NULL)
+	if (http->multi == NULL || http->nobody == NULL || http->epoll_fd < 0)
 		goto failed;
 
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) config->max_transfers);
-	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) config->max_transfers);
 #if LIBCURL_VERSION_NUM >= 0x081400
-	/*
-	 * Before 8.20 each look-up has a thread of its own, and CURLOPT_QUICK_EXIT leaves those that hang behind. Since then
-	 * a pool serves them all, 20 at a time: names that hang would hold up others. A look-up is two, one for each family.
-	 */
-	curl_multi_setopt(http->multi, CURLMOPT_RESOLVE_THREADS_MAX, 2 * (long) config->max_transfers);
+	/* Look-ups that hang: earlier versions leave them behind as CURLOPT_QUICK_EXIT asks. */
 	curl_multi_setopt(http->multi, CURLMOPT_QUICK_EXIT, 1L);
 #endif
-
-	for (int i = config->max_transfers - 1; i >= 0; i--)
-	{
-		Slot *slot = &http->slots[i];
-
-		slot->http = http;
-		wh_buffer_init(&slot->transfer.body, WH_BODY_MAX);
-		wh_buffer_init(&slot->transfer.answer, WH_PRIVATE_MAX);
-		slot->next = http->free_list;
-		http->free_list = slot;
-	}
 	return http;
 
 failed:
@@ -164,34 +149,40 @@ forget_proxy(Slot *slot)
 }
 
 static void
-free_slot(WhHttp *http, Slot *slot)
+free_slot(Slot *slot)
 {
-	if (slot->under_way)
-		curl_multi_remove_handle(http->multi, slot->easy);
 	if (slot->easy)
 		curl_easy_cleanup(slot->easy);
 	curl_slist_free_all(slot->headers);
 	forget_proxy(slot);
 	forget(&slot->transfer);
 	wh_buffer_free(&slot->transfer.body);
+	wh_buffer_free(&slot->keep);
 	free(slot->transfer.response);
+	free(slot);
 }
 
 void
 wh_http_free(WhHttp *http)
 {
+	WhTransfer *t;
+
 	if (http == NULL)
 		return;
 	wh_http_enter(http);
-	for (int i = 0; http->slots && i < http->config.max_transfers; i++)
-		free_slot(http, &http->slots[i]);
+	while ((t = wh_http_abort_one(http)) != NULL || (t = wh_http_finished(http)) != NULL)
+		wh_http_release(http, t);
+	for (Slot *slot = http->free_list; slot; slot = http->free_list)
+	{
+		http->free_list = slot->next;
+		free_slot(slot);
+	}
 	curl_easy_cleanup(http->nobody);
 	if (http->multi)
 		curl_multi_cleanup(http->multi);
 	wh_http_leave(http);
 	if (http->epoll_fd >= 0)
 		close(http->epoll_fd);
-	free(http->slots);
 	free(http->ca_file);
 	free(http);
 }
@@ -210,7 +201,22 @@ wh_http_configure(WhHttp *http, const char *ca_file)
 	}
 	free(http->ca_file);
 	http->ca_file = copy;
+	http->settings++;
 	return true;
+}
+
+void
+wh_http_limit(WhHttp *http, int connections)
+{
+	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, (long) connections);
+	curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long) connections);
+#if LIBCURL_VERSION_NUM >= 0x081400
+	/*
+	 * Before 8.20 each look-up has a thread of its own. Since then a pool serves them all, of 20 unless said otherwise:
+	 * names that hang would hold up others. A look-up is two, one for each family.
+	 */
+	curl_multi_setopt(http->multi, CURLMOPT_RESOLVE_THREADS_MAX, 2 * (long) connections);
+#endif
 }
 
 void
@@ -223,18 +229,38 @@ wh_http_body_max(WhHttp *http, size_t bytes)
  * One request
  */
 
+static Slot *
+new_slot(WhHttp *http)
+{
+	Slot *slot = calloc(1, sizeof(Slot));
+
+	if (slot == NULL)
+		return NULL;
+	slot->http = http;
+	wh_buffer_init(&slot->transfer.body, WH_BODY_MAX);
+	slot->transfer.body.lends = true;
+	wh_buffer_init(&slot->transfer.answer, WH_PRIVATE_MAX);
+	wh_buffer_init(&slot->keep, WH_RESPONSE_KEPT);
+	return slot;
+}
+
 WhTransfer *
 wh_http_acquire(WhHttp *http)
 {
 	Slot *slot = http->free_list;
 
-	if (slot == NULL)
+	if (slot)
+	{
+		http->free_list = slot->next;
+		http->n_free--;
+	}
+	else if ((slot = new_slot(http)) == NULL)
 		return NULL;
-	http->free_list = slot->next;
 	http->in_use++;
 	slot->address_refused = slot->too_large = slot->headers_ended = false;
-	slot->received = slot->header_received = slot->kept = 0;
+	slot->received = slot->header_received = 0;
 	slot->message[0] = '\0';
+	wh_buffer_reset(&slot->keep);
 	wh_buffer_reset(&slot->transfer.body);
 	slot->transfer.body.limit = http->body_max;
 	slot->transfer.owner = NULL;
@@ -250,21 +276,25 @@ wh_http_release(WhHttp *http, WhTransfer *transfer)
 {
 	Slot *slot = (Slot *) transfer;
 
-	if (slot->easy)
-		curl_easy_cleanup(slot->easy);
-	slot->easy = NULL;
+	wh_http_easy_done(slot);
 	curl_slist_free_all(slot->headers);
 	slot->headers = NULL;
 	forget_proxy(slot);
 	free(transfer->response);
 	transfer->response = NULL;
 	forget(transfer);
-	/* do not keep an unusually large buffer for the next request */
-	if (transfer->body.cap > 64 * 1024)
+	http->in_use--;
+	if (http->n_free >= FREE_MAX)
+	{
+		free_slot(slot);
+		return;
+	}
+	wh_buffer_reset(&transfer->body);
+	if (transfer->body.cap > BODY_KEPT_MAX)
 		wh_buffer_free(&transfer->body);
 	slot->next = http->free_list;
 	http->free_list = slot;
-	http->in_use--;
+	http->n_free++;
 }
 
 bool
@@ -313,7 +343,35 @@ wh_http_start(WhHttp *http, WhTransfer *transfer, const char *url, int64_t timeo
 	if (rc != CURLM_OK)
 		return cannot_start(transfer, curl_multi_strerror(rc));
 	slot->under_way = true;
+	wh_http_set_in_turns(slot, true); /* until it has a connection */
+	slot->before = NULL;
+	slot->next = http->under_way;
+	if (slot->next)
+		slot->next->before = slot;
+	http->under_way = slot;
 	return true;
+}
+
+void
+wh_http_set_in_turns(Slot *slot, bool in_turns)
+{
+	if (slot->under_way && slot->in_turns != in_turns)
+	{
+		slot->in_turns = in_turns;
+		slot->http->in_turns += in_turns ? 1 : -1;
+	}
+}
+
+static void
+no_longer_under_way(WhHttp *http, Slot *slot)
+{
+	curl_multi_remove_handle(http->multi, slot->easy);
+	wh_http_set_in_turns(slot, false);
+	slot->under_way = false;
+	*(slot->before ? &slot->before->next : &http->under_way) = slot->next;
+	if (slot->next)
+		slot->next->before = slot->before;
+	slot->next = slot->before = NULL;
 }
 
 /* libcurl has finished the request: how did it end? */
@@ -321,9 +379,8 @@ static void
 finish(WhHttp *http, Slot *slot, CURLcode rc)
 {
 	wh_http_outcome(slot, rc);
-	curl_multi_remove_handle(http->multi, slot->easy);
-	slot->under_way = false;
-	slot->next = NULL;
+	slot->ended_well = rc == CURLE_OK && slot->headers_ended && slot->tries == 1;
+	no_longer_under_way(http, slot);
 	if (http->finished_tail)
 		http->finished_tail->next = slot;
 	else
@@ -421,20 +478,14 @@ wh_http_finished(WhHttp *http)
 WhTransfer *
 wh_http_abort_one(WhHttp *http)
 {
+	Slot *slot = http->under_way;
 
-	for (int i = 0; i < http->config.max_transfers; i++)
-	{
-		Slot *slot = &http->slots[i];
-
-		if (!slot->under_way)
-			continue;
-		wh_http_enter(http);
-		curl_multi_remove_handle(http->multi, slot->easy);
-		wh_http_leave(http);
-		slot->under_way = false;
-		return &slot->transfer;
-	}
-	return NULL;
+	if (slot == NULL)
+		return NULL;
+	wh_http_enter(http);
+	no_longer_under_way(http, slot);
+	wh_http_leave(http);
+	return &slot->transfer;
 }
 
 int
@@ -454,4 +505,10 @@ int
 wh_http_in_use(const WhHttp *http)
 {
 	return http->in_use;
+}
+
+int
+wh_http_in_turns(const WhHttp *http)
+{
+	return http->in_turns;
 }

@@ -1,7 +1,7 @@
 /*
  * http.h
- *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and a
- *	  pool of transfers that are reused.
+ *	  Requests in flight: libcurl's multi interface, an epoll descriptor, and the
+ *	  transfers, of which some are kept for the next requests.
  */
 #ifndef WEBHOOK_HTTP_H
 #define WEBHOOK_HTTP_H
@@ -22,7 +22,6 @@ typedef struct WhHttp WhHttp;
 
 typedef struct WhHttpConfig
 {
-	int max_transfers;   /* requests at once, and connections kept */
 	const char *ca_file; /* NULL or "": the system's; copied */
 	/* is this address allowed? Checked for each new connection; as text, for each reused one */
 	bool (*address_ok)(void *arg, const struct sockaddr *address);
@@ -33,8 +32,9 @@ typedef struct WhHttpConfig
 /* One request, and how it ended. Owned by the pool. */
 typedef struct WhTransfer
 {
-	void *owner;   /* the caller's */
-	WhBuffer body; /* the caller writes the request's body here before wh_http_start */
+	void *owner; /* the caller's */
+	WhBuffer
+		body; /* the caller writes the request's body here before wh_http_start; what it lends must stay */
 
 	/*
 	 * Set by the caller before wh_http_start: body and response are secret. The
@@ -60,13 +60,20 @@ typedef struct WhTransfer
 extern WhHttp *wh_http_create(const WhHttpConfig *config);
 extern void wh_http_free(WhHttp *http); /* aborts what is in flight */
 
-/* Changes the settings for requests started from now on; max_transfers stays. */
+/* Changes the settings for requests started from now on. */
 extern bool wh_http_configure(WhHttp *http, const char *ca_file);
+
+/*
+ * How many connections may be open, those included that are kept for the next requests.
+ * What is beyond a limit that is lowered ends as usual. How many requests there may be is
+ * for the caller to decide: where there are more than connections, some wait for one.
+ */
+extern void wh_http_limit(WhHttp *http, int connections);
 
 /* Sets the largest body of requests acquired from now on; at most WH_BODY_MAX, the default. */
 extern void wh_http_body_max(WhHttp *http, size_t bytes);
 
-/* An unused transfer with an empty body and no headers; NULL: all are in use. */
+/* An unused transfer with an empty body and no headers; NULL: out of memory. */
 extern WhTransfer *wh_http_acquire(WhHttp *http);
 
 /* Adds a request header, "Name: value"; false: out of memory. */
@@ -116,5 +123,11 @@ extern int wh_http_fd(const WhHttp *http); /* readable when wh_http_run has some
 /* when wh_http_run must be called in any case; microseconds, INT64_MAX: never */
 extern int64_t wh_http_deadline(const WhHttp *http);
 extern int wh_http_in_use(const WhHttp *http); /* transfers acquired */
+/*
+ * Requests under way for which a turn is not the last one: they wait for a name, a connection
+ * or TLS, have a body that does not go out at once, or have received part of a response. The
+ * others have been sent, and wait for a response that usually comes in one piece.
+ */
+extern int wh_http_in_turns(const WhHttp *http);
 
 #endif /* WEBHOOK_HTTP_H */

@@ -236,6 +236,6 @@ wh_http_outcome(Slot *slot, CURLcode rc)
 	t->http_status = status >= 100 && status <= 999 ? (int) status : 0;
 	t->duration_us = total;
 	t->kind = outcome_of(slot, rc, t->http_status);
-	t->response = slot->kept ? clean_text(slot->keep, slot->kept, WH_RESPONSE_KEPT) : NULL;
+	t->response = slot->keep.len ? clean_text(slot->keep.data, slot->keep.len, WH_RESPONSE_KEPT) : NULL;
 	describe(slot, rc, t);
 }

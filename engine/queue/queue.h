@@ -33,12 +33,7 @@
 
 #define WH_BATCH_BYTES (8 * 1024 * 1024) /* events of one batch; a single event always fits */
 
-/*
- * The memory of a request beside its events and its body, which is as large as
- * they are: see queue_flight.c.
- */
-#define WH_FLIGHT_EACH (64 * 1024)
-/* A request is large if it takes more than this fraction (1/32) of the limit. */
+/* A request is large if it takes more than this fraction (1/32) of the limit of large ones. */
 #define WH_FLIGHT_LARGE 32
 
 /* No rate limit needs a longer rest. If one is longer, the clock was set back. */
@@ -61,10 +56,11 @@ extern WhQueue *wh_queue_create(void);
 extern void wh_queue_free(WhQueue *q); /* must hold no deliveries */
 
 /*
- * The most bytes that may wait, that may be in flight, and of a batch. A limit may
- * be lowered at any time; what is over it then ends as usual.
+ * The most bytes that may wait, that may be in flight (of small requests, and of large
+ * ones), and of a batch. A limit may be lowered at any time; what is over it then ends as
+ * usual.
  */
-extern void wh_queue_limits(WhQueue *q, size_t waiting, size_t flight, size_t batch);
+extern void wh_queue_limits(WhQueue *q, size_t waiting, size_t small, size_t large, size_t batch);
 
 /*
  * Add a subscription or change its limits. `owner` is the caller's: wh_queue_owner
@@ -126,6 +122,12 @@ extern void wh_queue_not_before(WhQueue *q, int64_t id, int64_t at_us);
  * a place for, this one included.
  */
 extern WhDelivery *wh_queue_next(WhQueue *q, int64_t now_us, int free);
+
+/*
+ * Requests in flight beyond what their subscriptions may have: of those that were removed
+ * or paused, or whose limit was lowered.
+ */
+extern int wh_queue_beyond(const WhQueue *q);
 
 /*
  * When the first subscription that rests may start again (INT64_MAX: none rests);

@@ -19,10 +19,11 @@
 #include <assert.h>
 
 void
-wh_queue_limits(WhQueue *q, size_t waiting, size_t flight, size_t batch)
+wh_queue_limits(WhQueue *q, size_t waiting, size_t small, size_t large, size_t batch)
 {
 	q->max_bytes = waiting;
-	q->max_flight_bytes = flight;
+	q->max_flight_bytes[WH_SMALL] = small;
+	q->max_flight_bytes[WH_LARGE] = large;
 	q->batch_bytes = batch;
 }
 
@@ -35,7 +36,7 @@ counts_for(size_t event_bytes)
 Size
 wh_flight_size(const WhQueue *q, size_t bytes)
 {
-	return counts_for(bytes) > q->max_flight_bytes / WH_FLIGHT_LARGE ? WH_LARGE : WH_SMALL;
+	return counts_for(bytes) > q->max_flight_bytes[WH_LARGE] / WH_FLIGHT_LARGE ? WH_LARGE : WH_SMALL;
 }
 
 Flight
@@ -43,13 +44,29 @@ wh_flight_may(const WhQueue *q, const Sub *sub, size_t bytes)
 {
 	Size size = wh_flight_size(q, bytes);
 	size_t under_way = q->flight_bytes[size];
-	size_t free = under_way < q->max_flight_bytes ? q->max_flight_bytes - under_way : 0;
+	size_t most = q->max_flight_bytes[size];
+	size_t free = under_way < most ? most - under_way : 0;
 
 	if (under_way == 0)
 		return FLIGHT_MAY;
 	if (sub->flight_bytes[size] > 0 && sub->flight_bytes[size] >= free)
 		return FLIGHT_HAS_ITS_SHARE;
 	return counts_for(bytes) <= free ? FLIGHT_MAY : FLIGHT_NO_ROOM;
+}
+
+int
+wh_queue_beyond(const WhQueue *q)
+{
+	int beyond = 0;
+
+	for (size_t i = 0; i < SUB_BUCKETS; i++)
+		for (const Sub *sub = q->subs[i]; sub; sub = sub->hash_next)
+		{
+			int may = sub->gone || sub->paused ? 0 : sub->max_in_flight;
+
+			beyond += sub->in_flight > may ? sub->in_flight - may : 0;
+		}
+	return beyond;
 }
 
 /* It is in flight. Note what it was counted as: the limits may have changed when it ends. */

@@ -161,7 +161,7 @@ struct WhQueue
 	size_t bytes; /* of their events; an event counts once for each subscription it waits for */
 	size_t max_bytes;
 	size_t batch_bytes;
-	size_t max_flight_bytes; /* of each size */
+	size_t max_flight_bytes[WH_SIZES];
 	size_t flight_bytes[WH_SIZES];
 	Link heavy[WH_SIZES]; /* subscriptions that wait for bytes, by size of next request: FIFOs */
 	Link runnable;        /* subscriptions that could start a request: the round-robin */

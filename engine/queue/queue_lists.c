@@ -41,7 +41,7 @@ wh_queue_create(void)
 		free(q);
 		return NULL;
 	}
-	wh_queue_limits(q, WH_QUEUE_BYTES, WH_FLIGHT_BYTES, WH_BATCH_BYTES);
+	wh_queue_limits(q, WH_QUEUE_BYTES, WH_FLIGHT_BYTES, WH_FLIGHT_BYTES, WH_BATCH_BYTES);
 	link_init(&q->heavy[WH_SMALL]);
 	link_init(&q->heavy[WH_LARGE]);
 	link_init(&q->runnable);

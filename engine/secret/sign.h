@@ -14,6 +14,7 @@
 #ifndef WEBHOOK_SIGN_H
 #define WEBHOOK_SIGN_H
 
+#include "buffer.h"
 #include "types.h"
 
 #define WH_SIGNATURE_FORMAT_MAX 128 /* bytes of a format */
@@ -74,6 +75,7 @@ typedef struct WhMessage
 	int64_t timestamp; /* Unix seconds */
 	const char *body;  /* may be NULL where body_len is 0 */
 	size_t body_len;
+	const WhBuffer *pieces; /* not NULL: the body is this */
 } WhMessage;
 
 /* Standard Webhooks 1.0.0, v1: HMAC-SHA256 of id.timestamp.body in the header webhook-signature. */

@@ -85,6 +85,7 @@ typedef struct Pieces
 {
 	const char *rest; /* of the content's text */
 	const WhMessage *message;
+	size_t part; /* of the body, if that is in pieces */
 	char stamp[WH_STAMP_MAX];
 	size_t stamp_len;
 } Pieces;
@@ -106,7 +107,15 @@ next_piece(Pieces *p, const char **bytes, size_t *len)
 
 	if (*p->rest == '\0')
 		return false;
-	if ((taken = wh_variable(p->rest, "body")) > 0)
+	if ((taken = wh_variable(p->rest, "body")) > 0 && p->message->pieces)
+	{
+		if (wh_buffer_piece(p->message->pieces, p->part++, bytes, len))
+			return true;
+		p->part = 0;
+		p->rest += taken;
+		return next_piece(p, bytes, len);
+	}
+	if (taken > 0)
 	{
 		*bytes = p->message->body ? p->message->body : "";
 		*len = p->message->body_len;

@@ -104,13 +104,31 @@ resolve(Render *r, const WhOp *op)
 	return value;
 }
 
+/*
+ * Append JSON: what lies in the event outlives the body and is lent. An event with a
+ * problem may be counted with more bytes than it has.
+ */
 static void
-put_json(WhBuffer *out, WhValue value)
+put_raw(Render *r, const char *at, size_t len)
 {
+	const WhEvent *event = r->values->event;
+	uintptr_t offset = (uintptr_t) at - (uintptr_t) event; /* huge, if it lies before it */
+
+	if (event->problem == NULL && offset < event->size && len <= event->size - offset)
+		wh_buffer_lend(r->out, at, len);
+	else
+		wh_buffer_append(r->out, at, len);
+}
+
+static void
+put_json(Render *r, WhValue value)
+{
+	WhBuffer *out = r->out;
+
 	if (value.kind == WH_VALUE_NULL)
 		wh_buffer_append(out, "null", 4);
 	else if (value.kind == WH_VALUE_JSON)
-		wh_buffer_append(out, value.at, value.len);
+		put_raw(r, value.at, value.len);
 	else
 	{
 		wh_buffer_append(out, "\"", 1);
@@ -268,7 +286,7 @@ put_members(Render *r, const WhOp *op, WhValue value)
 		put_comma(r->out);
 		wh_buffer_append(r->out, members[i].key.at - 1, members[i].key.len + 2);
 		wh_buffer_append(r->out, ":", 1);
-		wh_buffer_append(r->out, members[i].value.at, members[i].value.len);
+		put_raw(r, members[i].value.at, members[i].value.len);
 	}
 	r->given += n;
 	wh_buffer_free(&list);
@@ -281,7 +299,7 @@ close_object(Render *r)
 	r->n_open--;
 	if (r->given == r->open[r->n_open].given && !r->out->failed)
 	{
-		r->out->len = r->open[r->n_open].at;
+		wh_buffer_cut(r->out, r->open[r->n_open].at);
 		wh_buffer_append(r->out, "null", 4);
 	}
 }
@@ -315,7 +333,7 @@ run(Render *r)
 			case WH_OP_VALUE:
 				r->given += value.kind != WH_VALUE_NULL;
 				if (t->kind == WH_TEMPLATE_ENVELOPE)
-					put_json(r->out, value);
+					put_json(r, value);
 				else
 					put_text(r, value, op->conversion);
 				break;
@@ -348,10 +366,7 @@ wh_template_render(const WhTemplate *t, const WhTemplateValues *values, WhBuffer
 		rendered = WH_RENDER_FAILED;
 	/* half a body must not pass for a whole one */
 	if (rendered != WH_RENDERED && out->data != NULL)
-	{
-		out->len = start;
-		out->data[start] = '\0';
-	}
+		wh_buffer_cut(out, start);
 	wh_buffer_free(&r.scratch);
 	wh_buffer_free(&r.decoded);
 	return rendered;

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "capture_options.h"
 #include "catalog/pg_type.h"
 #include "common/jsonapi.h"
@@ -26,6 +25,7 @@
 #include "funcapi.h"
 #include "json_depth.h"
 #include "mb/pg_wchar.h"
+#include "result_row.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
@@ -366,9 +366,9 @@ webhook_capture_argument(PG_FUNCTION_ARGS)
 	CaptureOptions options;
 	TupleDesc desc;
 	Datum values[8] = {0};
-	bool nulls[8] = {true, true, true, true, true, true, true, true};
+	bool nulls[lengthof(values)] = {true, true, true, true, true, true, true, true};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != lengthof(values))
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	/* each argument ends with a zero byte; text_to_cstring adds one if the caller gave none */
 	wh_parse_capture_options(&options, PG_GETARG_INT16(0), text_to_cstring((text *) args),
@@ -395,5 +395,5 @@ webhook_capture_argument(PG_FUNCTION_ARGS)
 		values[7] = CStringGetTextDatum(options.problem);
 		nulls[7] = false;
 	}
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(wh_result_row(BlessTupleDesc(desc), values, nulls, lengthof(values))));
 }

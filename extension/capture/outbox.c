@@ -55,6 +55,8 @@ set_value(OutboxWriter *writer, OutboxColumn column, Datum value)
 {
 	int i = writer->shape->attnums[column] - 1;
 
+	if (i < 0)
+		return;
 	writer->values[i] = value;
 	writer->isnull[i] = false;
 }

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/relation.h"
@@ -31,6 +32,8 @@
 #include "rewrite/rewriteHandler.h"
 #include "settings.h"
 #include "storage/bufmgr.h"
+#include "storage/freespace.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -107,16 +110,71 @@ insert_into_index(const PlainIndex *plain, OutboxWriter *writer)
 	index_close(index, NoLock);
 }
 
+/*
+ * A segment is appended to and emptied as a whole. Its holes are not filled: most are the
+ * ends of pages into which no further row went. A small row would go into such an old
+ * page, and after a checkpoint that page goes into the WAL as a whole. But pages that
+ * VACUUM has emptied, because a transaction was rolled back, are used again, those of the
+ * TOAST table as well. So is the free space map where many sessions extend the segment at
+ * once: with its help they extend it by many pages.
+ *
+ * A statement of many rows looks for both itself. Those of one row look once for each page
+ * that the backend fills: often enough to use what there is, and seldom enough to cost
+ * nothing.
+ */
+
+/* Are there pages that VACUUM has emptied? If the backend has no page to fill, it gets one. */
+static bool
+find_emptied(OutboxWriter *writer)
+{
+	Relation relation = writer->relation;
+	BlockNumber emptied = GetPageWithFreeSpace(relation, BLCKSZ / 2);
+	Relation toast;
+
+	if (emptied != InvalidBlockNumber)
+	{
+		if (RelationGetTargetBlock(relation) == InvalidBlockNumber)
+			RelationSetTargetBlock(relation, emptied);
+		return true;
+	}
+	if (!writer->wide || !OidIsValid(relation->rd_rel->reltoastrelid))
+		return false;
+	toast = table_open(relation->rd_rel->reltoastrelid, RowExclusiveLock);
+	emptied = GetPageWithFreeSpace(toast, BLCKSZ / 2);
+	table_close(toast, NoLock);
+	return emptied != InvalidBlockNumber;
+}
+
+static int
+insert_options(OutboxWriter *writer)
+{
+	Relation relation = writer->relation;
+	SegmentShape *shape = writer->shape;
+	BlockNumber block = RelationGetTargetBlock(relation);
+
+	if (writer->nrows > 1 || block == InvalidBlockNumber || block != shape->looked_at ||
+		(writer->wide && !shape->looked_at_toast))
+	{
+		if (!writer->none_emptied || (writer->wide && !shape->looked_at_toast))
+			writer->none_emptied = !find_emptied(writer);
+		shape->use_map = !writer->none_emptied || RelationExtensionLockWaiterCount(relation) > 0;
+		shape->looked_at = block;
+		shape->looked_at_toast = writer->wide;
+	}
+	return shape->use_map ? 0 : TABLE_INSERT_SKIP_FSM;
+}
+
 /* Insert the rows that wait, many in one WAL record. */
 static void
 insert_plain(OutboxWriter *writer)
 {
 	CommandId command = GetCurrentCommandId(true);
+	int options = insert_options(writer);
 
 	if (writer->nrows == 1)
-		table_tuple_insert(writer->relation, writer->slots[0], command, 0, NULL);
+		table_tuple_insert(writer->relation, writer->slots[0], command, options, NULL);
 	else
-		table_multi_insert(writer->relation, writer->slots, writer->nrows, command, 0, NULL);
+		table_multi_insert(writer->relation, writer->slots, writer->nrows, command, options, NULL);
 	for (int i = 0; i < writer->shape->nindexes; i++)
 		insert_into_index(&writer->shape->indexes[i], writer);
 }
@@ -231,6 +289,7 @@ wh_writer_add(OutboxWriter *writer)
 	/* the slot owns it: otherwise inserting would copy it */
 	ExecStoreHeapTuple(row, writer->slots[writer->nrows++], true);
 	writer->bytes += row->t_len;
+	writer->wide = writer->wide || row->t_len > TOAST_TUPLE_THRESHOLD;
 	if (writer->nrows == WH_WAITING_ROWS || writer->bytes >= WH_WAITING_BYTES)
 		wh_writer_flush(writer);
 }
@@ -249,6 +308,7 @@ wh_writer_flush(OutboxWriter *writer)
 	MemoryContextSwitchTo(caller);
 	writer->nrows = 0;
 	writer->bytes = 0;
+	writer->wide = false;
 	if (writer->rows != writer->context)
 		MemoryContextReset(writer->rows);
 }
@@ -272,6 +332,7 @@ wh_writer_open(OutboxWriter *writer, int segment)
 	CurrentResourceOwner = owner;
 	writer->segment = segment;
 	writer->direct = writer->shape->plain && !wh_debug_plain_insert;
+	writer->none_emptied = false;
 	natts = RelationGetNumberOfAttributes(writer->relation);
 	writer->values = MemoryContextAlloc(writer->context, sizeof(Datum) * natts);
 	writer->isnull = MemoryContextAlloc(writer->context, sizeof(bool) * natts);

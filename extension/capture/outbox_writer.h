@@ -25,6 +25,7 @@ typedef struct OutboxWriter
 	Relation relation;     /* NULL: nothing is open */
 	Relation sequence;
 	int segment;
+	bool none_emptied; /* there was no page that VACUUM has emptied when this writer looked */
 	SegmentShape *shape;
 	bool direct;   /* rows may wait, and need not go through the executor */
 	Datum *values; /* of the row that is being composed, by attribute */
@@ -32,6 +33,7 @@ typedef struct OutboxWriter
 	int nslots; /* made so far */
 	int nrows;  /* that wait, in the first slots */
 	Size bytes;
+	bool wide; /* some of those that wait may go into the TOAST table */
 	TupleTableSlot *slots[WH_WAITING_ROWS];
 } OutboxWriter;
 

@@ -30,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "segment.h"
 #include "settings.h"
+#include "sql_version.h"
 #include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -43,25 +44,30 @@
 	"Drop the table's trigger to continue without webhooks, or recreate the extension with DROP EXTENSION "  \
 	"webhook CASCADE and CREATE EXTENSION webhook, which removes all subscriptions."
 
-/* In the order of OutboxColumn. */
+/*
+ * In the order of OutboxColumn. A column that came after 1.0 may be missing, until the
+ * extension is updated: then it is not filled. It must not be NOT NULL without a
+ * default, because an older library does not fill it either.
+ */
 static const struct
 {
 	const char *name;
 	Oid type;
 	bool never_null;
+	WhSqlVersion since;
 } outbox_columns[] = {
-	[COLUMN_ID] = {"event_number", INT8OID, true},
-	[COLUMN_XID] = {"xid", XID8OID, true},
-	[COLUMN_ENTITY_ID] = {"entity_id", TEXTOID, false},
-	[COLUMN_ENTITY_TYPE] = {"entity_type", TEXTOID, true},
-	[COLUMN_ACTION_TYPE] = {"action_type", TEXTOID, true},
-	[COLUMN_RESULT] = {"result", JSONOID, false},
-	[COLUMN_PREVIOUS] = {"previous", JSONOID, false},
-	[COLUMN_TENANT] = {"tenant", TEXTOID, false},
-	[COLUMN_CONTEXT] = {"context", JSONOID, false},
-	[COLUMN_SUBSCRIPTION_ID] = {"subscription_id", INT8OID, false},
-	[COLUMN_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
-	[COLUMN_SEGMENT] = {"segment", INT2OID, true},
+	[COLUMN_ID] = {"event_number", INT8OID, true, WH_SQL_1_0},
+	[COLUMN_XID] = {"xid", XID8OID, true, WH_SQL_1_0},
+	[COLUMN_ENTITY_ID] = {"entity_id", TEXTOID, false, WH_SQL_1_0},
+	[COLUMN_ENTITY_TYPE] = {"entity_type", TEXTOID, true, WH_SQL_1_0},
+	[COLUMN_ACTION_TYPE] = {"action_type", TEXTOID, true, WH_SQL_1_0},
+	[COLUMN_RESULT] = {"result", JSONOID, false, WH_SQL_1_0},
+	[COLUMN_PREVIOUS] = {"previous", JSONOID, false, WH_SQL_1_0},
+	[COLUMN_TENANT] = {"tenant", TEXTOID, false, WH_SQL_1_0},
+	[COLUMN_CONTEXT] = {"context", JSONOID, false, WH_SQL_1_0},
+	[COLUMN_SUBSCRIPTION_ID] = {"subscription_id", INT8OID, false, WH_SQL_1_0},
+	[COLUMN_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true, WH_SQL_1_0},
+	[COLUMN_SEGMENT] = {"segment", INT2OID, true, WH_SQL_1_0},
 };
 StaticAssertDecl(lengthof(outbox_columns) == OUTBOX_COLUMNS, "every column of the outbox has a name");
 
@@ -163,8 +169,10 @@ locate_columns(SegmentShape *shape, Relation relation)
 	for (int column = 0; column < OUTBOX_COLUMNS; column++)
 	{
 		AttrNumber attnum = get_attnum(RelationGetRelid(relation), outbox_columns[column].name);
+		bool found =
+			attnum > 0 && TupleDescAttr(tupdesc, attnum - 1)->atttypid == outbox_columns[column].type;
 
-		if (attnum <= 0 || TupleDescAttr(tupdesc, attnum - 1)->atttypid != outbox_columns[column].type)
+		if (!found && outbox_columns[column].since == WH_SQL_1_0)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -174,7 +182,7 @@ locate_columns(SegmentShape *shape, Relation relation)
 				 errdetail("The changed table is watched, but the outbox was altered."),
 				 errhint(
 					 "Columns may be added to webhook.outbox, but its own columns must not be changed.")));
-		shape->attnums[column] = attnum;
+		shape->attnums[column] = found ? attnum : InvalidAttrNumber;
 	}
 }
 
@@ -277,6 +285,7 @@ build_shape(Relation relation)
 						errhint(INCOMPLETE_HINT)));
 	shape->context = context;
 	shape->relation = RelationGetRelid(relation);
+	shape->looked_at = InvalidBlockNumber;
 	locate_columns(shape, relation);
 	plain_indexes = describe_indexes(shape, relation);
 	shape->plain = plain_indexes && has_plain_columns(shape, relation);

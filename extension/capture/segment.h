@@ -42,10 +42,15 @@ typedef struct SegmentShape
 	MemoryContext context; /* holds all of this */
 	Oid relation;
 	bool stale;
-	AttrNumber attnums[OUTBOX_COLUMNS];
+	AttrNumber attnums[OUTBOX_COLUMNS]; /* InvalidAttrNumber: the installed version has no such column */
 	bool plain; /* nothing must be evaluated: no default, check, generated column, other index */
 	int nindexes;
 	PlainIndex *indexes; /* all indexes, if plain */
+
+	/* what outbox_writer.c found when it last looked for room, and at which page of this backend */
+	BlockNumber looked_at;
+	bool looked_at_toast; /* it looked in the TOAST table, too */
+	bool use_map;
 } SegmentShape;
 
 /* Open and lock a segment (RowExclusiveLock). Its shape is valid to the end of the transaction. */

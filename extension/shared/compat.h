@@ -120,8 +120,11 @@
 /* And those that check privileges. */
 #if PG_VERSION_NUM >= 160000
 #define wh_schema_usage(schema) object_aclcheck(NamespaceRelationId, (schema), GetUserId(), ACL_USAGE)
+#define wh_function_execute(function)                                                                        \
+	object_aclcheck(ProcedureRelationId, (function), GetUserId(), ACL_EXECUTE)
 #else
 #define wh_schema_usage(schema) pg_namespace_aclcheck((schema), GetUserId(), ACL_USAGE)
+#define wh_function_execute(function) pg_proc_aclcheck((function), GetUserId(), ACL_EXECUTE)
 #endif
 
 /* PostgreSQL 17 renamed the shared variables of transaction ids. */
@@ -171,6 +174,19 @@ wh_wait_event(uint32 *known, const char *name)
 #else
 #define WH_PLANNER_PARAMETERS Query *parse, const char *query, int options, ParamListInfo params
 #define WH_PLANNER_ARGUMENTS(options) parse, query, (options), params
+#endif
+
+/* PostgreSQL 19 replaced the hook after the look-up of a relation's indexes. */
+#if PG_VERSION_NUM >= 190000
+#define wh_relation_hook build_simple_rel_hook
+#define wh_relation_hook_type build_simple_rel_hook_type
+#define WH_RELATION_PARAMETERS PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte
+#define WH_RELATION_ARGUMENTS root, rel, rte
+#else
+#define wh_relation_hook get_relation_info_hook
+#define wh_relation_hook_type get_relation_info_hook_type
+#define WH_RELATION_PARAMETERS PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel
+#define WH_RELATION_ARGUMENTS root, relid, inhparent, rel
 #endif
 
 #endif /* WEBHOOK_COMPAT_H */

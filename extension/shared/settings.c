@@ -146,17 +146,19 @@ wh_define_settings(void)
 {
 	DefineCustomIntVariable(
 		"webhook.poll_interval", "Longest time that the worker sleeps before it looks for events.",
-		"Every commit with events wakes it; this covers prepared transactions and lost "
-		"wake-ups. No query is run if no transaction has ended since the last look.",
+		"Every commit with events wakes it; this covers wake-ups that were lost. No query is run if no "
+		"transaction has ended since the last look.",
 		&wh_poll_interval, WH_DEFAULT_NAPTIME_MS, 100, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("webhook.retention", "How long events and the log of requests are kept.",
 							"They are kept at least this long, and at most 4/3 of it while the worker runs.",
 							&wh_retention, WH_DEFAULT_RETENTION_S, WH_SEGMENTS - 2, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("webhook.max_in_flight", "Most requests that one worker has in flight at once.",
-							"Each subscription also has its own limit.", &wh_max_in_flight,
-							WH_DEFAULT_MAX_IN_FLIGHT, 1, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
-							NULL);
+	DefineCustomIntVariable(
+		"webhook.max_in_flight", "Most requests that one worker has in flight at once.",
+		"0: as many as the active subscriptions may have by their own limits together, and at "
+		"least 200. In any case no more than descriptors and memory allow.",
+		&wh_max_in_flight, WH_DEFAULT_MAX_IN_FLIGHT, 0, WH_MAX_MAX_IN_FLIGHT, PGC_SIGHUP, 0, NULL, NULL,
+		NULL);
 	DefineCustomIntVariable("webhook.filter_timeout", "CPU time that a filter may take for one event.",
 							"An event for which it takes longer becomes a dead letter of that subscription.",
 							&wh_filter_timeout, WH_DEFAULT_FILTER_TIMEOUT_MS, 1, WH_MAX_FILTER_TIMEOUT_MS,

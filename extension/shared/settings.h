@@ -11,8 +11,9 @@
 
 #define WH_DEFAULT_NAPTIME_MS 5000
 #define WH_DEFAULT_RETENTION_S (7 * 24 * 3600)
-#define WH_DEFAULT_MAX_IN_FLIGHT 200
-#define WH_MAX_MAX_IN_FLIGHT 1000
+#define WH_DEFAULT_MAX_IN_FLIGHT 0 /* as many as the subscriptions may have, and at least this many: */
+#define WH_AUTO_MIN_IN_FLIGHT 200
+#define WH_MAX_MAX_IN_FLIGHT 10000
 #define WH_DEFAULT_FILTER_TIMEOUT_MS 50
 #define WH_MAX_FILTER_TIMEOUT_MS 10000
 #define WH_DEFAULT_WORKER_MEMORY_MB 512
@@ -23,12 +24,12 @@
 #define WH_CONTEXT_MAX (64 * 1024)
 #define WH_CONTEXT_DEPTH 100
 
-extern int wh_poll_interval;      /* webhook.poll_interval, milliseconds, for lost wake-ups */
-extern int wh_retention;          /* webhook.retention, seconds */
-extern int wh_max_in_flight;      /* webhook.max_in_flight, requests at once, of the whole worker */
-extern int wh_filter_timeout;     /* webhook.filter_timeout, milliseconds per event and filter */
-extern int wh_worker_memory;      /* webhook.worker_memory, megabytes */
-extern bool wh_allow_http;        /* webhook.allow_http */
+extern int wh_poll_interval;  /* webhook.poll_interval, milliseconds, for lost wake-ups */
+extern int wh_retention;      /* webhook.retention, seconds */
+extern int wh_max_in_flight;  /* webhook.max_in_flight, requests at once, of the whole worker; 0: by itself */
+extern int wh_filter_timeout; /* webhook.filter_timeout, milliseconds per event and filter */
+extern int wh_worker_memory;  /* webhook.worker_memory, megabytes */
+extern bool wh_allow_http;    /* webhook.allow_http */
 extern char *wh_allowed_networks; /* webhook.allowed_networks, list of CIDR blocks */
 extern char *wh_ca_file;          /* webhook.ca_file, "" for the system's */
 extern char *wh_key_file;         /* webhook.key_file, "": secrets are stored unsealed */

@@ -21,6 +21,13 @@ extern void wh_wake_at_commit(void);
 extern void wh_config_changed_at_commit(void);
 
 /*
+ * Another transaction's events may have just been committed by this process, which is
+ * still in a transaction. Looks into the catalog if this database has no worker. Without
+ * preload it does nothing in a session that has captured no event.
+ */
+extern void wh_wake_now(void);
+
+/*
  * The current transaction wants the worker here, or the launcher, to check
  * everything when it commits: at once, whatever the worker waits for.
  */

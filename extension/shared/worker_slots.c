@@ -7,11 +7,12 @@
  * worker. wake.c has what commits do, worker_slots_launcher.c the launcher's side,
  * worker_slots_aside.c how workers step aside.
  *
- * Locking: everything except `woken` and `generation` is read and written under `lock`.
- * These two are atomic. Committing backends raise `woken` after their transaction is
- * visible, and the worker clears it before it reads, so no event can be missed. (wake.c
- * says why its fast path may look at a slot without the lock.) Only the PGPROC references
- * belong to a process; before_shmem_exit clears them.
+ * Locking: everything except `flag`, `generation` and `prepared` is read and written
+ * under `lock`. These three are atomic. Committing backends raise `flag` after their
+ * transaction is visible, and the worker clears it before it reads, so no event can be
+ * missed. It names the database as long as a worker is attached; only the worker itself
+ * changes that, under the lock. So wake.c may raise it without the lock. Only the PGPROC
+ * references belong to a process; before_shmem_exit clears them.
  */
 #include "postgres.h"
 
@@ -77,8 +78,9 @@ attach_shared(void)
 		LWLockInitialize(&shared->lock, wh_new_tranche("webhook"));
 		for (int i = 0; i < wh_max_databases(); i++)
 		{
-			pg_atomic_init_u32(&shared->slots[i].woken, 0);
+			pg_atomic_init_u64(&shared->slots[i].flag, wh_flag(InvalidOid, WH_ASLEEP));
 			pg_atomic_init_u32(&shared->slots[i].generation, 0);
+			pg_atomic_init_u32(&shared->slots[i].prepared, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -188,7 +190,8 @@ wh_worker_attach(void)
 		}
 		slot->view.failing = false;
 		slot->proc = MyProc;
-		pg_atomic_write_u32(&slot->woken, 1); /* there may be something to read */
+		pg_atomic_write_u64(&slot->flag,
+							wh_flag(MyDatabaseId, WH_WOKEN)); /* there may be something to read */
 		my_slot = slot;
 		if (shared->launcher) /* it may have other workers to start */
 			SetLatch(&shared->launcher->procLatch);
@@ -231,6 +234,7 @@ wh_worker_detach(bool absent)
 	dboid = my_slot->view.dboid;
 	still_aside = my_slot->view.aside;
 	delay = restart_delay(my_slot);
+	pg_atomic_write_u64(&my_slot->flag, wh_flag(InvalidOid, WH_ASLEEP));
 	my_slot->proc = NULL;
 	memset(&my_slot->view, 0, sizeof(my_slot->view));
 	my_slot->view.counters = DSM_HANDLE_INVALID;
@@ -261,6 +265,7 @@ wh_worker_rest(int64 ms, uint32 generation)
 	view->not_before = TimestampTzPlusMilliseconds(wh_monotonic(), ms);
 	if (pg_atomic_read_u32(&my_slot->generation) != generation)
 		wh_slot_request(my_slot);
+	pg_atomic_write_u64(&my_slot->flag, wh_flag(InvalidOid, WH_ASLEEP));
 	my_slot->proc = NULL;
 	my_slot->failures = 0;
 	if (shared->launcher)
@@ -270,9 +275,24 @@ wh_worker_rest(int64 ms, uint32 generation)
 }
 
 bool
-wh_worker_woken(void)
+wh_worker_woken(bool awake)
 {
-	return pg_atomic_exchange_u32(&my_slot->woken, 0) != 0;
+	return wh_flag_woken(pg_atomic_exchange_u64(
+			   &my_slot->flag, wh_flag(MyDatabaseId, awake ? WH_AWAKE : WH_ASLEEP))) == WH_WOKEN;
+}
+
+void
+wh_worker_stay_awake(void)
+{
+	uint64 expected = wh_flag(MyDatabaseId, WH_ASLEEP);
+
+	(void) pg_atomic_compare_exchange_u64(&my_slot->flag, &expected, wh_flag(MyDatabaseId, WH_AWAKE));
+}
+
+bool
+wh_worker_prepared(void)
+{
+	return pg_atomic_exchange_u32(&my_slot->prepared, 0) != 0;
 }
 
 uint32

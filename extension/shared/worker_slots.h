@@ -113,8 +113,15 @@ extern void wh_worker_detach(bool absent);
 extern void wh_worker_rest(int64 ms, uint32 generation);
 /* The error that this process is about to end with. Repeated errors delay the restart. */
 extern void wh_worker_exit_error(const char *error);
-/* Have transactions with events committed since the last call? */
-extern bool wh_worker_woken(void);
+/*
+ * Have transactions with events committed since the last call? A commit sets the
+ * worker's latch only if it is the first one, and not if the worker is awake: it
+ * then calls this again soon, whatever happens.
+ */
+extern bool wh_worker_woken(bool awake);
+extern void wh_worker_stay_awake(void); /* from now on; the next call says what was committed until then */
+/* Have events been prepared, for a later COMMIT PREPARED, since the last call? */
+extern bool wh_worker_prepared(void);
 /* Counts the commits that changed the configuration. Read it before reading the configuration. */
 extern uint32 wh_worker_generation(void);
 extern void wh_worker_report(const WhWorkerReport *report);

@@ -14,15 +14,46 @@
 
 #include "worker_slots.h"
 
+typedef enum WhWoken
+{
+	WH_ASLEEP, /* no, and the worker asks again when its latch is set */
+	WH_WOKEN,  /* yes */
+	WH_AWAKE,  /* no, and the worker asks again by itself: its latch need not be set */
+} WhWoken;
+
 typedef struct WorkerSlot
 {
 	WhSlotView view;             /* under the lock */
 	PGPROC *proc;                /* the worker's, while RUNNING; under the lock */
 	int failures;                /* workers in a row that ended with an error; under the lock */
 	TimestampTz logged_at;       /* when it was logged that nothing delivers here; under the lock */
-	pg_atomic_uint32 woken;      /* events were committed since the worker last asked */
+	pg_atomic_uint64 flag;       /* wh_flag(): were events committed since the worker last asked? */
 	pg_atomic_uint32 generation; /* commits that changed the configuration */
+	pg_atomic_uint32 prepared;   /* not 0: events were prepared since the worker last asked */
 } WorkerSlot;
+
+/*
+ * A slot's flag names the database of the worker that is attached, or none. Commits change
+ * it without the lock, and may come to a slot that meanwhile serves another database. Both
+ * are in one word, so they change it only while it is their database's.
+ */
+static inline uint64
+wh_flag(Oid dboid, WhWoken woken)
+{
+	return (uint64) dboid << 32 | (uint64) woken;
+}
+
+static inline Oid
+wh_flag_dboid(uint64 flag)
+{
+	return (Oid) (flag >> 32);
+}
+
+static inline WhWoken
+wh_flag_woken(uint64 flag)
+{
+	return (WhWoken) (flag & 0xffffffff);
+}
 
 typedef struct WorkerSlots
 {

@@ -1,9 +1,8 @@
 /*
  * The install script of the extension "webhook".
  *
- * "make" builds it from the files in sql/src, in the order of their numbers: the
- * tables (each column commented), watching, the rules and triggers that keep the
- * tables valid, subscribing and sending again, the views, and the grants.
+ * In this order: the tables (each column commented), watching, the rules and triggers
+ * that keep the tables valid, subscribing and sending again, the views, and the grants.
  *
  * There are two schemas, both members of the extension: "webhook" has what people
  * call and read, "webhook_internal" everything else. If a schema of either name

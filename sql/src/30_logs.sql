@@ -21,6 +21,19 @@ CREATE TABLE webhook.outbox (
 	created_at      timestamptz NOT NULL,
 	segment         smallint    NOT NULL
 ) PARTITION BY LIST (segment);
+-- Values of more than 2 kB are compressed in the application's statement. lz4 takes half of the
+-- time that pglz takes there. Segments inherit it when they are created.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_settings
+			WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)) THEN
+		ALTER TABLE webhook.outbox
+			ALTER COLUMN result SET COMPRESSION lz4,
+			ALTER COLUMN previous SET COMPRESSION lz4,
+			ALTER COLUMN context SET COMPRESSION lz4;
+	END IF;
+END
+$$;
 COMMENT ON TABLE webhook.outbox IS
 	'One row per event, inserted in the application''s own transaction. A segment is truncated '
 	'once everything in it is older than webhook.retention and settled; events with a pending '
@@ -46,44 +59,45 @@ COMMENT ON COLUMN webhook.outbox.created_at IS
 	'The time of the change (not of the transaction''s start).';
 COMMENT ON COLUMN webhook.outbox.segment IS 'The partition that the row is in.';
 
+-- fixed widths first, the widest before: nothing is lost between them
 CREATE TABLE webhook.attempt (
+	started_at      timestamptz NOT NULL,
 	event_number    bigint      NOT NULL,
 	subscription_id bigint      NOT NULL,
 	attempt_number  integer     NOT NULL,
-	started_at      timestamptz NOT NULL,
-	outcome         text        NOT NULL,
 	http_status     integer,
-	error           text,
 	duration_ms     real,
-	response        text,
+	segment         smallint    NOT NULL,
+	outcome         text        NOT NULL,
 	subscription    text        COLLATE "C",
 	entity_type     text,
 	entity_id       text        COLLATE "C",
 	action_type     text,
-	segment         smallint    NOT NULL
+	error           text,
+	response        text
 ) PARTITION BY LIST (segment);
 COMMENT ON TABLE webhook.attempt IS
 	'One row per HTTP request, inserted when it has ended. Recycled like webhook.outbox.';
+COMMENT ON COLUMN webhook.attempt.started_at IS 'When the request was started.';
 COMMENT ON COLUMN webhook.attempt.event_number IS
 	'The event that was sent: webhook.outbox.event_number.';
 COMMENT ON COLUMN webhook.attempt.subscription_id IS 'The subscription it was sent to.';
 COMMENT ON COLUMN webhook.attempt.attempt_number IS
 	'Number of this attempt of the delivery, from 1.';
-COMMENT ON COLUMN webhook.attempt.started_at IS 'When the request was started.';
-COMMENT ON COLUMN webhook.attempt.outcome IS
-	'One word: delivered, or what went wrong. docs/outcomes.md lists them all.';
 COMMENT ON COLUMN webhook.attempt.http_status IS 'Status of the response. Null: there was none.';
-COMMENT ON COLUMN webhook.attempt.error IS 'What went wrong, as text. Null when delivered.';
 COMMENT ON COLUMN webhook.attempt.duration_ms IS
 	'Milliseconds from the start of the request to its end.';
-COMMENT ON COLUMN webhook.attempt.response IS 'The first 4096 bytes of the response body.';
+COMMENT ON COLUMN webhook.attempt.segment IS 'The partition that the row is in.';
+COMMENT ON COLUMN webhook.attempt.outcome IS
+	'One word: delivered, or what went wrong. docs/outcomes.md lists them all.';
 COMMENT ON COLUMN webhook.attempt.subscription IS
 	'Name of the subscription at that time. Null: it was removed before the request ended.';
 COMMENT ON COLUMN webhook.attempt.entity_type IS
 	'The event''s entity type, so that the log can be searched by it.';
 COMMENT ON COLUMN webhook.attempt.entity_id IS 'The event''s entity id, its first 500 characters.';
 COMMENT ON COLUMN webhook.attempt.action_type IS 'The event''s action type.';
-COMMENT ON COLUMN webhook.attempt.segment IS 'The partition that the row is in.';
+COMMENT ON COLUMN webhook.attempt.error IS 'What went wrong, as text. Null when delivered.';
+COMMENT ON COLUMN webhook.attempt.response IS 'The first 4096 bytes of the response body.';
 
 DO $$
 BEGIN
@@ -100,8 +114,12 @@ BEGIN
 			'FOR VALUES IN (%s)', d, d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (event_number)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, started_at)', d);
-		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (entity_id, started_at)', d);
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (started_at)', d);
+		-- 2 bytes of a row, where a btree takes 45 and its record in the WAL 72. The worker keeps
+		-- it up to date; of all ranges, 3 in 1000 are found and have nothing.
+		EXECUTE format('CREATE INDEX attempt_%s_entity_id_idx ON webhook.attempt_%1$s USING brin '
+			'(entity_id text_bloom_ops (n_distinct_per_range = 1300, false_positive_rate = 0.003)) '
+			'WITH (pages_per_range = 16)', d);
 		-- for failures alone: a delivery that succeeds costs nothing
 		EXECUTE format('CREATE INDEX ON webhook.attempt_%s (subscription, started_at) '
 			'WHERE outcome <> ''delivered''', d);

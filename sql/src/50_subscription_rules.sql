@@ -596,6 +596,7 @@ BEGIN
 		DELETE FROM webhook.pending p WHERE p.subscription_id = OLD.id;
 		GET DIAGNOSTICS dropped = ROW_COUNT;
 		DELETE FROM webhook_internal.breaker_notice t WHERE t.subscription_id = OLD.id;
+		DELETE FROM webhook_internal.stat_subscription t WHERE t.subscription_id = OLD.id;
 		dead := (SELECT count(*) FROM webhook.dead_letter d WHERE d.subscription_id = OLD.id);
 		IF dropped > 0 OR dead > 0 THEN
 			RAISE NOTICE USING

@@ -16,8 +16,8 @@ COMMENT ON VIEW webhook_internal.privileged_call IS
 COMMENT ON COLUMN webhook_internal.privileged_call.subscriptions IS
 	'The subscriptions that the current user may see.';
 COMMENT ON COLUMN webhook_internal.privileged_call.name IS
-	'Set it to the operation: set_secret, rotate_secret, set_credential, redeliver, replay or '
-	'test.';
+	'Set it to the operation: set_secret, rotate_secret, set_credential, redeliver, replay, test, '
+	'match, replay_preview or explain.';
 COMMENT ON COLUMN webhook_internal.privileged_call.arguments IS
 	'Set it to the arguments of the function of that name. Only that function can supply a secret '
 	'or credential.';
@@ -246,7 +246,7 @@ CREATE FUNCTION webhook.pause(subscription text) RETURNS void
 AS $$
 BEGIN
 	UPDATE webhook.subscription s
-		SET state = 'paused', state_reason = format('paused by %s', session_user)
+		SET state = 'paused', state_reason = format('paused by %s', current_user)
 		WHERE s.name = pause.subscription;
 	IF NOT FOUND THEN
 		PERFORM webhook_internal.undefined_subscription_error(pause.subscription);

@@ -109,7 +109,10 @@ COMMENT ON VIEW webhook.worker IS 'The worker of this database, in one row.';
 COMMENT ON COLUMN webhook.worker.state IS
 	'running; starting; failing: it meets an error again and again and waits longer each time; '
 	'suspended: nothing is delivered here, as in a copy; not_running.';
-COMMENT ON COLUMN webhook.worker.reason IS 'Why the state is not running.';
+COMMENT ON COLUMN webhook.worker.reason IS
+	'Why the state is not running. While it is: that the extension is not at the version of the '
+	'library, and what to do; or why fewer requests are in flight than webhook.max_in_flight, if '
+	'that is set; or, for lack of file descriptors, than the subscriptions ask for.';
 COMMENT ON COLUMN webhook.worker.unread_events IS
 	'Committed events that the worker has not read yet, counted up to 10000 (10000 means at least '
 	'that many). Events committed late, after higher numbers were read, are not counted. Null '

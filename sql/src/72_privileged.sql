@@ -293,8 +293,8 @@ DECLARE
 	asked_for CONSTANT text := a ->> 'subscription';
 	allowed bigint[] := OLD.subscriptions;
 BEGIN
-	-- all but redeliver are for one subscription, which must be one that the caller may see
-	IF asked_for IS NOT NULL OR NEW.name <> 'redeliver' THEN
+	-- all but these two are for one subscription, which must be one that the caller may see
+	IF asked_for IS NOT NULL OR NEW.name NOT IN ('redeliver', 'match') THEN
 		allowed := ARRAY(SELECT s.id FROM webhook.subscription s
 			WHERE s.name = asked_for AND s.id = ANY (allowed));
 		IF allowed = '{}' THEN
@@ -319,11 +319,19 @@ BEGIN
 		WHEN 'test' THEN
 			NEW.result := webhook_internal.test_as_owner(allowed[1], a ->> 'entity_type',
 				a ->> 'entity_id', (a ->> 'result')::json, a ->> 'tenant');
+		WHEN 'match' THEN
+			NEW.result := webhook_internal.match_as_owner(a -> 'wanted',
+				least((a ->> 'max_events')::integer, 1000));
+		WHEN 'replay_preview' THEN
+			NEW.result := webhook_internal.replay_preview_as_owner(allowed[1],
+				(a ->> 'since')::timestamptz, (a ->> 'until')::timestamptz);
+		WHEN 'explain' THEN
+			NEW.result := webhook_internal.explain_as_owner(allowed[1], a ->> 'event_id');
 		ELSE
 			RAISE invalid_parameter_value USING
 				MESSAGE = format('unknown operation "%s"', NEW.name),
 				DETAIL = 'Valid operations are set_secret, rotate_secret, set_credential, '
-					'redeliver, replay and test.',
+					'redeliver, replay, test, match, replay_preview and explain.',
 				HINT = 'Call the function of that name in schema webhook.';
 	END CASE;
 	RETURN NEW;

@@ -24,6 +24,8 @@ CREATE POLICY own ON webhook.dead_letter
 	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
 CREATE POLICY own ON webhook.attempt
 	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
+CREATE POLICY own ON webhook_internal.stat_subscription
+	USING (subscription_id IN (SELECT s.id FROM webhook.subscription s));
 
 CREATE FUNCTION webhook_internal.apply_operator_isolation() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -36,6 +38,8 @@ BEGIN
 	EXECUTE format('ALTER TABLE webhook.pending %s ROW LEVEL SECURITY', what);
 	EXECUTE format('ALTER TABLE webhook.dead_letter %s ROW LEVEL SECURITY', what);
 	EXECUTE format('ALTER TABLE webhook.attempt %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook.audit %s ROW LEVEL SECURITY', what);
+	EXECUTE format('ALTER TABLE webhook_internal.stat_subscription %s ROW LEVEL SECURITY', what);
 	RETURN NULL;
 END
 $$;
@@ -59,6 +63,7 @@ END
 $$;
 COMMENT ON FUNCTION webhook.isolate_operators(boolean) IS
 	'Makes each subscription, its pending deliveries, its dead letters and its log visible only to '
-	'members of the role that owns it, by row security; the owner of the extension and superusers '
+	'members of the role that owns it, and the account of writes only to members of the role that '
+	'made them, by row security; the owner of the extension and superusers '
 	'see all. isolate => false: visible to all with the grants, as by default. Only the owner of '
 	'the tables may call it: error insufficient_privilege otherwise.';

@@ -8,8 +8,13 @@
 # makes the same outbox rows of the table (number, key and row_to_json) and puts
 # them into a table with the outbox's columns and indexes. "Copied" is the same
 # of ready rows: heap, two indexes and their WAL, and no JSON at all.
+#
+# The same again with rows of 40 columns, which are compressed: the floor's as
+# the server does by default, and as the outbox does.
 
 CAPTURE_ROWS=${CAPTURE_ROWS:-200000}
+WIDE_ROWS=${WIDE_ROWS:-10000}
+DELETED_ROWS=${DELETED_ROWS:-10000}
 PGBENCH_SECONDS=${PGBENCH_SECONDS:-4}
 
 capture_setup() {
@@ -31,11 +36,16 @@ CREATE FUNCTION row_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO floor VALUES (nextval('floor_id'), pg_current_xact_id(), NEW.id::text, 'users', 'new', to_jsonb(NEW)::json,
     NULL, NULL, NULL, NULL, clock_timestamp(), 0);
   RETURN NULL; END $$;
+CREATE FUNCTION delete_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO floor VALUES (nextval('floor_id'), pg_current_xact_id(), OLD.id::text, 'users', 'delete', NULL,
+    NULL, NULL, NULL, NULL, clock_timestamp(), 0);
+  RETURN NULL; END $$;
 CREATE FUNCTION statement_events() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO floor SELECT nextval('floor_id'), pg_current_xact_id(), n.id::text, 'users', 'new', to_jsonb(n)::json,
     NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM n;
   RETURN NULL; END $$;
 CREATE TRIGGER by_row AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION row_event();
+CREATE TRIGGER delete_by_row AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION delete_event();
 CREATE TRIGGER by_statement AFTER INSERT ON users REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION statement_events();
 ALTER TABLE users DISABLE TRIGGER USER;
 CREATE TABLE ready AS SELECT nextval('floor_id') AS id, pg_current_xact_id() AS xid, id::text AS entity_id, 'users'::text AS entity_type,
@@ -44,6 +54,7 @@ CREATE TABLE ready AS SELECT nextval('floor_id') AS id, pg_current_xact_id() AS 
 CREATE SEQUENCE client_id;
 VACUUM ANALYZE ready;
 SQL
+  wide_table
   "${as_user[@]}" tee "$WORK/single.sql" >/dev/null <<'SQL'
 INSERT INTO users VALUES (nextval('client_id'), 'somebody@example.com', 'Somebody Else', 'customer', 1250.50,
   '{"theme": "dark", "pad": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}', now(), true);
@@ -54,6 +65,25 @@ SQL
   NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM x;
 SQL
   } | "${as_user[@]}" tee "$WORK/both.sql" >/dev/null
+}
+
+# 40 columns, 2.9 kB as JSON, of which half is digits that do not compress. floor_same is compressed as the outbox is.
+wide_table() {
+  sql >/dev/null <<SQL
+DO \$\$ BEGIN
+  EXECUTE (SELECT 'CREATE TABLE wide_seed AS SELECT g::bigint AS id, ' || string_agg(CASE k % 6
+      WHEN 0 THEN format('g * %s AS number_%s', k, k)
+      WHEN 3 THEN format('now() - g * interval ''1 s'' AS at_%s', k)
+      ELSE format('%L || md5((g * 100 + %s)::text) || '', '' || md5((g * 1000 + %s)::text) || '' and so on'' AS text_%s',
+        'street ' || k || ', ', k, k, k) END, ', ') || ' FROM generate_series(1, $WIDE_ROWS) g' FROM generate_series(1, 39) k);
+END \$\$;
+CREATE TABLE wide (LIKE wide_seed, PRIMARY KEY (id));
+SELECT webhook.watch('wide');
+CREATE TABLE floor_same (LIKE webhook.outbox INCLUDING COMPRESSION);
+CREATE INDEX ON floor_same (event_number);
+CREATE INDEX ON floor_same (xid);
+VACUUM ANALYZE wide_seed;
+SQL
 }
 
 # with TRIGGER: users is empty and has this trigger ("none": none), what events were written is gone, and the
@@ -74,6 +104,54 @@ bulk() {
 # into_floor SELECT: the same of the rows themselves
 into_floor() { us=$(calc "$(timed "INSERT INTO floor $1") * 1000 / $CAPTURE_ROWS"); }
 
+# deleting TRIGGER: sets wal (bytes per row) of a bulk delete, where the same trigger has announced the rows before
+deleting() {
+  local from
+  with "$1"
+  ask "INSERT INTO users SELECT * FROM seed LIMIT $DELETED_ROWS"
+  if [ "$1" = by_row ]; then ask 'ALTER TABLE users ENABLE TRIGGER delete_by_row'; fi
+  ask CHECKPOINT # so that what is in the WAL as a whole page counts
+  from=$(ask 'SELECT pg_current_wal_insert_lsn()')
+  ask 'DELETE FROM users'
+  wal=$(ask "SELECT (pg_current_wal_insert_lsn() - '$from')::numeric / $DELETED_ROWS")
+}
+
+# wide TRIGGER: sets us of a bulk insert of wide rows; TRIGGER is ENABLE or DISABLE
+wide() {
+  sql -c 'TRUNCATE wide, floor, floor_same, webhook.outbox' -c "ALTER TABLE wide $1 TRIGGER webhook_capture" </dev/null
+  us=$(calc "$(timed 'INSERT INTO wide SELECT * FROM wide_seed') * 1000 / $WIDE_ROWS")
+}
+# wide_floor TABLE: the same of their outbox rows
+wide_floor() {
+  us=$(calc "$(timed "INSERT INTO $1 SELECT nextval('floor_id'), pg_current_xact_id(), w.id::text, 'wide', 'new', row_to_json(w),
+    NULL, NULL, NULL, NULL, clock_timestamp(), 0 FROM wide w") * 1000 / $WIDE_ROWS")
+}
+
+bench_wide() {
+  local none captured
+  wide DISABLE && none=$us
+  sample wide_none "$none"
+  wide ENABLE && captured=$(calc "$us - $none")
+  sample wide_capture "$captured"
+  sample wide_disk "$(ask "SELECT sum(pg_total_relation_size(relid)) / $WIDE_ROWS FROM pg_partition_tree('webhook.outbox')")"
+  wide_floor floor
+  sample wide_floor "$us"
+  sample wide_ratio "$(calc "$captured / $us")"
+  sample wide_floor_disk "$(ask "SELECT pg_total_relation_size('floor') / $WIDE_ROWS")"
+  wide_floor floor_same
+  sample wide_floor_same "$us"
+  sample wide_ratio_same "$(calc "$captured / $us")"
+}
+
+bench_deleted() {
+  local none
+  deleting none && none=$wal
+  deleting webhook_capture
+  sample deleted "$(calc "$wal - $none")"
+  deleting by_row
+  sample deleted_row "$(calc "$wal - $none")"
+}
+
 # single TRIGGER SYNCHRONOUS_COMMIT [SCRIPT]: transactions per second of single rows, 4 clients
 single() {
   with "$1"
@@ -92,10 +170,20 @@ bench_capture() {
   figure capture_ratio 'watched: added / floor' ratio '<= 0.6'
   figure copied_ratio 'watched: added / ready rows copied' ratio
   figure wal 'WAL of an event' bytes
+  figure deleted "WAL of a deleted row's event" bytes '<= 255'
+  figure deleted_row '... plpgsql row trigger' bytes
   figure unchanged 'UPDATE that changes nothing captured: added' 'µs/row' '< 1'
   figure single_on 'single-row transactions, 4 clients, watched / not' share '>= 0.92'
   figure single_floor '... floor: both rows by one statement / not watched' share
   figure single_off '... synchronous_commit off' share
+  figure wide_none '40 columns, 2.9 kB: bulk INSERT, not watched' 'µs/row'
+  figure wide_capture '40 columns: watched: added' 'µs/row'
+  figure wide_floor '40 columns: floor' 'µs/row'
+  figure wide_floor_same '40 columns: floor, compressed as the outbox' 'µs/row'
+  figure wide_ratio '40 columns: watched: added / floor' ratio '<= 0.45'
+  figure wide_ratio_same '40 columns: watched: added / floor, compressed as the outbox' ratio
+  figure wide_disk '40 columns: an event on disk, with its indexes' bytes
+  figure wide_floor_disk "... the floor's, compressed by default" bytes
 
   capture_setup
   bulk webhook_capture # what is done once (WAL files, caches) is done before
@@ -118,6 +206,9 @@ bench_capture() {
     sample capture_row "$(calc "$us - $none")"
     bulk by_statement
     sample capture_statement "$(calc "$us - $none")"
+
+    bench_deleted
+    bench_wide
 
     with none
     ask 'INSERT INTO users SELECT * FROM seed'

@@ -7,6 +7,8 @@
 
 BACKLOG=${BACKLOG:-200000}            # over HTTPS, HTTP/1.1
 BACKLOG_OTHER=${BACKLOG_OTHER:-50000} # over plain HTTP and HTTP/2
+BACKLOG_10K=${BACKLOG_10K:-20000}     # over HTTPS, of 10 kB each
+BACKLOG_100K=${BACKLOG_100K:-4000}    # of 100 kB
 MANY=${MANY:-1000}                    # host names
 
 # The database that bench_delivery, bench_idle, bench_fresh and bench_flatness use.
@@ -25,10 +27,10 @@ deliver_setup() {
 }
 worker_runs() { [ -n "$(worker_pid)" ]; }
 
-# send_floor URL REQUESTS [fresh]: sets floor_rate and floor_cpu
+# send_floor URL REQUESTS [fresh [BODIES]]: sets floor_rate and floor_cpu
 send_floor() {
   local out
-  out=$("${as_user[@]}" "$WORK/bin/floor_send" "$1" "$2" 50 "$WORK/certs/ca.pem" "$WORK/bodies" ${3:-})
+  out=$("${as_user[@]}" "$WORK/bin/floor_send" "$1" "$2" 50 "$WORK/certs/ca.pem" "${4:-$WORK/bodies}" ${3:-})
   floor_rate=${out% *} floor_cpu=${out#* }
 }
 
@@ -37,6 +39,36 @@ against() {
   subscribed "$2"
   drain "$3"
   send_floor "$2" "$3"
+  sample "rate_$1" "$rate"
+  sample "floor_rate_$1" "$floor_rate"
+  sample "rate_ratio_$1" "$(calc "$rate / $floor_rate")"
+  sample "cpu_$1" "$cpu"
+  sample "floor_cpu_$1" "$floor_cpu"
+}
+
+# Documents of about so many bytes, 100 different ones: keys and words that compress, and values that do not.
+documents() {
+  sql <<SQL
+CREATE TABLE document (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, content jsonb);
+ALTER TABLE document ALTER content SET STORAGE EXTERNAL;
+CREATE TABLE document_seed AS SELECT kind, n, (SELECT jsonb_agg(jsonb_build_object('sku', md5(n || ' ' || i),
+    'description', 'Item number ' || i || ' of order ' || n, 'quantity', i % 7, 'price', (i * 37 % 1000)::numeric(9,2),
+    'reference', md5(i || ' ' || n))) FROM generate_series(1, items) i) AS content
+  FROM (VALUES ('10k', 56), ('100k', 556)) AS kinds(kind, items), generate_series(0, 99) n;
+SELECT webhook.watch('document');
+SQL
+}
+
+# large KIND EVENTS: the worker and the floor with such documents, once each
+large() {
+  local bodies=$WORK/bodies.$1
+  sql -c 'TRUNCATE document' </dev/null
+  settle
+  drain "$2" "INSERT INTO document (content) SELECT s.content FROM generate_series(1, $2) g JOIN document_seed s ON s.kind = '$1' AND s.n = g % 100"
+  [ -s "$bodies" ] || sql -c "SELECT json_build_object('entity_id', entity_id, 'entity_type', entity_type, 'action_type', action_type, 'result', result)
+    FROM webhook.outbox WHERE entity_type = 'document' AND action_type = 'new' ORDER BY event_number DESC LIMIT 100" </dev/null |
+    "${as_user[@]}" tee "$bodies" >/dev/null
+  send_floor "$https" "$2" '' "$bodies"
   sample "rate_$1" "$rate"
   sample "floor_rate_$1" "$floor_rate"
   sample "rate_ratio_$1" "$(calc "$rate / $floor_rate")"
@@ -66,8 +98,10 @@ many_events() {
 
 bench_delivery() {
   local kind r
-  for kind in https plain h2; do
-    local text='HTTPS, HTTP/1.1' target='>= 0.6'
+  for kind in https 10k 100k plain h2; do
+    local text='HTTPS, HTTP/1.1' target='>= 0.8'
+    [ $kind != 10k ] || text='HTTPS, bodies of 10 kB' target='>= 0.85'
+    [ $kind != 100k ] || text='HTTPS, bodies of 100 kB' target='>= 0.85'
     [ $kind != plain ] || text='plain HTTP' target=
     [ $kind != h2 ] || text='HTTPS, HTTP/2' target=
     figure rate_$kind "$text: worker" 'deliveries/s'
@@ -76,17 +110,20 @@ bench_delivery() {
     figure cpu_$kind "$text: CPU of the worker" 'µs/delivery'
     figure floor_cpu_$kind "$text: CPU of the floor" 'µs/request'
   done
-  figure fresh_ratio 'HTTPS, HTTP/1.1: worker / floor with a handle for each request, as the worker has' ratio
+  figure fresh_ratio 'HTTPS, HTTP/1.1: worker / floor with a handle for each request, as the worker has before libcurl 8.1.1' ratio
   figure fresh_cpu 'HTTPS, HTTP/1.1: CPU of that floor' 'µs/request'
   figure rate_batch 'HTTPS, batch_size 100' 'events/s'
   figure rate_many "$MANY subscriptions on as many host names" 'deliveries/s'
   build_floor floor_send -lcurl -lcrypto
   deliver_setup
+  documents
   for r in $(seq "$REPEATS"); do
     against https "$https" "$BACKLOG"
     send_floor "$https" "$BACKLOG" fresh
     sample fresh_ratio "$(calc "$rate / $floor_rate")"
     sample fresh_cpu "$floor_cpu"
+    large 10k "$BACKLOG_10K"
+    large 100k "$BACKLOG_100K"
     against plain "$plain" "$BACKLOG_OTHER"
     against h2 "$h2" "$BACKLOG_OTHER"
     if has_batches; then

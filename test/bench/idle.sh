@@ -18,6 +18,24 @@ at_rest() {
   [ $(($(cpu_ticks "$pid") - ticks)) -le 1 ] && [ "$(transactions)" -le $((before + 1)) ] # one asked for its pid
 }
 
+# Memory that is no file and no shared memory: of the latter, what nobody else has touched yet counts as private.
+anonymous_kb() { "${as_user[@]}" awk '/^Anonymous/ { print $2 }' "/proc/$1/smaps_rollup"; }
+
+restart_server() { # with OPTIONS
+  quietly 'restarting the server' "${as_user[@]}" pg_ctl restart -w -D "$WORK/data" -l "$WORK/server.log" -m fast -o "$1"
+}
+
+# Of a worker that has delivered a little since it began.
+memory_at_rest() {
+  local r
+  for r in $(seq "$REPEATS"); do
+    restart_server ''
+    drain 1000
+    wait_until 60 'the worker rests' at_rest
+    sample rest "$(calc "$(anonymous_kb "$(worker_pid)") / 1024")"
+  done
+}
+
 idle() {
   local r before
   for r in $(seq "$REPEATS"); do
@@ -56,12 +74,13 @@ many_subscriptions() {
     quietly 'starting the server' "${as_user[@]}" pg_ctl start -w -D "$WORK/data" -l "$WORK/server.log" -o "-c shared_preload_libraries=''"
     before=$(last_event)
     sql -c 'TRUNCATE users' -c 'INSERT INTO users SELECT * FROM seed LIMIT 1' </dev/null
-    quietly 'restarting the server' "${as_user[@]}" pg_ctl restart -w -D "$WORK/data" -l "$WORK/server.log" -m fast -o "-c shared_preload_libraries=webhook"
+    restart_server '-c shared_preload_libraries=webhook'
     settle
     pid=$(worker_pid)
     sample start "$(ask "SELECT extract(epoch FROM (SELECT min(started_at) FROM webhook.attempt WHERE event_number > $before) - backend_start) * 1000
       FROM pg_stat_activity WHERE pid = $pid")"
     sample memory "$(calc "$(private_kb "$pid") / 1024")"
+    sample memory_alone "$(calc "$(anonymous_kb "$pid") / 1024")"
   done
   ask "DELETE FROM webhook.subscription WHERE name LIKE 'idle %'"
 }
@@ -71,10 +90,11 @@ bench_idle() {
   figure hurt "CPU with a dead endpoint and $DEFERRED events deferred" '%' '< 1'
   figure start "start with $SUBSCRIPTIONS subscriptions, to the first request" ms '< 1000'
   figure memory "memory of the worker then, its own" MB
+  figure memory_alone '... without shared memory' MB '<= 25'
+  figure rest 'memory of a worker at rest, without shared memory' MB '<= 6'
   deliver_setup
   subscribed "$https"
-  drain 1000
-  wait_until 60 'the worker rests' at_rest
+  memory_at_rest
   idle
   hurt
   many_subscriptions

@@ -63,8 +63,8 @@ subscribed() {
   ask "UPDATE webhook.subscription SET url = '$url'${*:+, $*} WHERE name = 'bench'" >/dev/null
 }
 
-# drain EVENTS: commits a backlog at once and waits until it is settled; sets
-# rate (deliveries per second, from the commit to the last checkpoint) and cpu
+# drain EVENTS [STATEMENT]: commits a backlog at once and waits until it is settled;
+# sets rate (deliveries per second, from the commit to the last checkpoint) and cpu
 # (microseconds of the worker's per delivery).
 drain() {
   local events=$1 before pid ticks
@@ -72,7 +72,7 @@ drain() {
   before=$(last_event)
   pid=$(worker_pid)
   ticks=$(cpu_ticks "$pid")
-  ask "INSERT INTO users SELECT * FROM seed LIMIT $events"
+  ask "${2:-INSERT INTO users SELECT * FROM seed LIMIT $events}"
   settle
   cpu=$(calc "($(cpu_ticks "$pid") - $ticks) * 10000 / $events")
   rate=$(rate_since "$before" "$events")

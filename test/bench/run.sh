@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks: `make bench` (all but flatness) and `make bench-long` (all).
 #
-#   ONLY="capture idle" make bench     some of: capture delivery transform latency idle fresh flatness
+#   ONLY="capture idle" make bench     some of: capture delivery flight stream log transform latency idle fresh flatness
 #   REPEATS=3 BACKLOG=20000 ...        smaller; each file names its sizes at its top
 #   OUT=FILE                           where the table goes as Markdown (test/results/bench.md)
 #   VERBOSE=1                          every value as it is measured
@@ -17,7 +17,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/../../scripts/lib.sh"
 source "$here/lib.sh"
 
-ALL='capture delivery transform latency idle fresh'
+ALL='capture delivery flight stream log transform latency idle fresh'
 [ -z "${LONG:-}" ] || ALL+=' flatness'
 ONLY=${ONLY:-$ALL}
 REPEATS=${REPEATS:-5}
@@ -27,15 +27,18 @@ receiver_pid=
 nginx_pid=
 
 # what the long run does more of
-[ -z "${LONG:-}" ] || SPACINGS=${SPACINGS:-2.4:60 0.3:300 0.05:1000}
-for part in capture delivery transform latency idle fresh flatness; do source "$here/$part.sh"; done
+[ -z "${LONG:-}" ] || SPACINGS=${SPACINGS:-2.4:60 0.3:300 0.05:1000} LOG_ROWS=${LOG_ROWS:-10000000}
+for part in capture delivery flight stream log transform latency idle fresh flatness; do source "$here/$part.sh"; done
 for part in $ONLY; do declare -F "bench_$part" >/dev/null || die "no such benchmark: $part"; done
 
 finish() {
   local status=$? pid
   trap - EXIT INT TERM
   if [ -n "$WORK" ]; then
-    [ "$status" = 0 ] || tail -n 20 "$WORK/server.log" 2>/dev/null || true
+    if [ "$status" != 0 ]; then
+      tail -n 20 "$WORK/server.log" 2>/dev/null || true
+      [ ! -s "$WORK/samples.tsv" ] || report || true # what was measured until then
+    fi
     stop_servers
     for pid in $receiver_pid $nginx_pid; do
       kill "$pid" 2>/dev/null || true

@@ -43,6 +43,7 @@ $t->wait_for_worker;
 $t->change(300);
 $t->account("$limit descriptors", 300);
 like(slurp_file($node->logfile), qr/webhook worker sends at most \d+ requests at once/, 'the log says that it does less');
+$t->poll_sql('and so does webhook.worker', q{SELECT state = 'running' AND reason ~ '^at most \d+ requests at once: 200 are asked for, but there are not enough file descriptors' FROM webhook.worker});
 unlike($t->log_since($offset), qr/terminated by signal/, 'nobody crashed');
 $node->stop('fast');
 $node->start;

@@ -57,7 +57,7 @@ now_us(void)
 static void
 begin(void)
 {
-	static const WhHttpConfig config = {.max_transfers = 1, .address_ok = any_address, .ip_ok = any_ip};
+	static const WhHttpConfig config = {.address_ok = any_address, .ip_ok = any_ip};
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_ANY)};
 	socklen_t len = sizeof(address);
 

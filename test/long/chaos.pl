@@ -1,7 +1,8 @@
 # The promises, held against everything at once: each committed change reaches
 # each subscription or is a dead letter of it, under one id; what was not
 # committed reaches nobody; and of one entity nothing arrives before what came
-# before it was answered with 200.
+# before it was answered with 200 or given up. What was given up in the moment before a
+# crash may not be a dead letter yet: then it comes again, after what was sent behind it.
 #
 #   make chaos SECONDS=600 SEEDS="11 22 33 44 55"
 #
@@ -176,7 +177,7 @@ sub operation
 
 sub fault
 {
-	my ($t, $node, $count) = @_;
+	my ($t, $node, $requests, $count) = @_;
 	my $dice = rand;
 	my $pid  = $t->try_sql("SELECT pid FROM webhook_internal.worker_status() WHERE pid IS NOT NULL") // '';
 	my $what =
@@ -187,6 +188,8 @@ sub fault
 	  :                'fast';
 	return if $pid !~ /^\d+$/ && $what =~ /kill|term|stop/;
 	$count->{$what}++;
+	my $crash = $what =~ /kill|immediate/;
+	append_to_file($requests, qq({"crash": "begins"}\n)) if $crash;
 	kill 'KILL', $pid if $what eq 'kill';
 	kill 'TERM', $pid if $what eq 'term';
 	if ($what eq 'stop')
@@ -205,6 +208,7 @@ sub fault
 		# a server that restarts after a crash takes no connections for a while
 		WebhookTest::poll_until('the server answers', sub { defined $t->try_sql('SELECT 1') });
 	}
+	append_to_file($requests, qq({"crash": "is over"}\n)) if $crash;
 	return;
 }
 
@@ -241,7 +245,7 @@ sub run
 	{
 		if (time > $next_fault)
 		{
-			fault($t, $node, \%count);
+			fault($t, $node, "$dir/requests.jsonl", \%count);
 			$next_fault = time + 3 + rand 9;
 		}
 		$count{refused}++ unless defined $t->try_sql(operation($port));
@@ -301,17 +305,25 @@ SELECT subscription, CASE action_type WHEN 'delete' THEN 'd' || (previous ->> 'n
 SQL
 
 	my (%got, %ids, %requests, @keys_of, %bad);
-	my ($lost, $invented, $two_ids, $out_of_order, $requests) = (0) x 5;
+	my ($lost, $invented, $two_ids, $out_of_order, $requests, $again) = (0) x 6;
+	my ($crashes, $crashing) = (0, 0);
+	my (%refused, %seen, %passed);    # by subscription and key: given up, it seems; how often; what was sent behind it then
 	my @examples;
 	my $wrong = sub { push @examples, $_[0] if @examples < 20 };
 	open my $file, '<', "$dir/requests.jsonl" or die "$!";
 	while (my $line = <$file>)
 	{
 		my $l = JSON::PP::decode_json($line);
-		if (defined $l->{answered})
+		if (defined $l->{crash})
 		{
-			my ($sub, @keys) = @{ $keys_of[ $l->{answered} ] };
-			$got{$sub}{$_} = 1 for @keys;
+			$crashing = $l->{crash} eq 'begins';
+			$crashes++ if $crashing;
+			next;
+		}
+		if (defined(my $n = $l->{answered} // $l->{refused}))
+		{
+			my ($sub, @keys) = @{ $keys_of[$n] };
+			(defined $l->{answered} ? \%got : \%refused)->{$sub}{$_} = 1 for @keys;
 			next;
 		}
 		$requests++;
@@ -333,11 +345,27 @@ SQL
 			}
 			$ids{$sub}{$key}{$number} = 1;
 			$ids{$sub}{$key}{ $l->{id} =~ /_(\d+)$/ ? $1 : "?$l->{id}" } = 1 if ref $body ne 'ARRAY';
+			$seen{$sub}{$key}++;
+			for my $pass (@{ delete $passed{$sub}{$key} // [] })
+			{
+				# a crash undid that it was given up; else it never was
+				my ($behind, $then) = @$pass;
+				$again++, next if $crashes > $then;
+				$out_of_order++;
+				$wrong->("$sub: $behind of entity $event->{entity_id} came before $key, which came again without a crash");
+			}
 			my $last = $before{$key};
 			if ($sub ne 'c' && defined $last && !$got{$sub}{$last} && !$dead{$sub}{$last} && !$with{$last})
 			{
-				$out_of_order++;
-				$wrong->("$sub: $key of entity $event->{entity_id} came before $last was delivered");
+				if ($refused{$sub}{$last} || ($seen{$sub}{$last} // 0) > 1)
+				{
+					push @{ $passed{$sub}{$last} }, [ $key, $crashing ? $crashes - 1 : $crashes ];
+				}
+				else
+				{
+					$out_of_order++;
+					$wrong->("$sub: $key of entity $event->{entity_id} came before $last was delivered");
+				}
 			}
 			$with{$key} = 1;
 			push @keys, $key;
@@ -363,8 +391,8 @@ SQL
 	my $dead = 0;
 	$dead += keys %$_ for values %dead;
 	note sprintf
-	  'seed %d: %d s of chaos, %d committed x 3, %d requests (%d before it was calm), %d dead, %d operations (%d refused); killed %d, terminated %d, stopped %d, immediate %d, fast %d; lost %d, invented %d, two ids %d, out of order %d',
-	  $seed, $seconds, scalar keys %entity, $requests, $count->{in_chaos}, $dead, $count->{operations}, map({ $count->{$_} // 0 } qw(refused kill term stop immediate fast)), $lost, $invented, $two_ids, $out_of_order;
+	  'seed %d: %d s of chaos, %d committed x 3, %d requests (%d before it was calm), %d dead, %d given up and sent again after a crash, %d operations (%d refused); killed %d, terminated %d, stopped %d, immediate %d, fast %d; lost %d, invented %d, two ids %d, out of order %d',
+	  $seed, $seconds, scalar keys %entity, $requests, $count->{in_chaos}, $dead, $again, $count->{operations}, map({ $count->{$_} // 0 } qw(refused kill term stop immediate fast)), $lost, $invented, $two_ids, $out_of_order;
 	cmp_ok(scalar keys %entity, '>', 100, "seed $seed: something was committed");
 	cmp_ok($count->{in_chaos}, '>', 100, "seed $seed: and sent while there was chaos");
 	is($lost,         0, "seed $seed: lost");

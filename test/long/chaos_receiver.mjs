@@ -7,8 +7,9 @@
 //   {"n": 17, "path", "id": the header webhook-id, "body"}
 //
 // and another, {"answered": 17}, before the first byte of a 200 for it is
-// written. So whatever the sender knows to be delivered is in the file, and
-// where the lines of two requests stand says which came first. A request that
+// written, or {"refused": 17} before one that says never to try again. So whatever
+// the sender knows to be delivered or refused is in the file, and where the lines of
+// two requests stand says which came first. A request that
 // does not come whole has no line. A file DIR/calm ends all chaos. The port is in
 // DIR/ready. It ends when its standard input closes.
 
@@ -33,6 +34,11 @@ const note = (line) => writeSync(file, JSON.stringify(line) + '\n');
 let calm = false;
 let n = 0;
 
+function refuse(res, mine, status) {
+  note({ refused: mine });
+  res.writeHead(status).end();
+}
+
 function ok(res, mine, headers = {}) {
   note({ answered: mine });
   res.writeHead(200, headers);
@@ -49,8 +55,8 @@ const fates = [
   [0.03, (req, res) => res.writeHead(500).end('no')],
   [0.03, (req, res) => res.writeHead(503, { 'Retry-After': '1' }).end()],
   [0.02, (req, res) => res.writeHead(429, { 'Retry-After': '1' }).end()],
-  [0.02, (req, res) => res.writeHead(404).end()],
-  [0.01, (req, res) => res.writeHead(413).end()],
+  [0.02, (req, res, mine) => refuse(res, mine, 404)],
+  [0.01, (req, res, mine) => refuse(res, mine, 413)],
   [0.03, (req, res, mine) => setTimeout(() => ok(res, mine), 1500)], // later than anybody waits
   [0.05, (req, res, mine) => setTimeout(() => ok(res, mine), 300 * random())],
   [0.04, (req, res, mine) => ok(res, mine, { Connection: 'close' })],

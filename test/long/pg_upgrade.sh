@@ -20,38 +20,15 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/chroot.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../tap.sh"
 
 SUITE=${SUITE:-stable}
 WORK=
 receiver_pid=
-tests=0
-failed=0
-
-bail() {
-  say "Bail out! $*"
-  exit 1
-}
-
-ok() { # ok STATUS NAME
-  tests=$((tests + 1))
-  if [ "$1" = 0 ]; then
-    say "ok $tests - $2"
-  else
-    failed=$((failed + 1))
-    say "not ok $tests - $2"
-  fi
-}
-
-is() { # is GOT EXPECTED NAME
-  local status=0
-  [ "$1" = "$2" ] || status=1
-  ok "$status" "$3"
-  [ "$status" = 0 ] || printf '#   got:      %s\n#   expected: %s\n' "${1//$'\n'/ }" "${2//$'\n'/ }"
-}
 
 # A server of the chroot that still runs is ended by the pid in its file.
 finish() {
-  local status=$? pidfile mounted
+  local status=$? pidfile
   trap - EXIT INT TERM
   [ -z "$receiver_pid" ] || kill "$receiver_pid" 2>/dev/null || true
   if [ -n "$WORK" ]; then
@@ -61,10 +38,7 @@ finish() {
     for pidfile in "$WORK"/suite/upgrade/*/postmaster.pid; do
       wait_until 20 "a server has ended" test ! -e "$pidfile" || true
     done
-    # debootstrap may have been interrupted; what is mounted there is not ours to delete
-    awk -v under="$WORK/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | LC_ALL=C sort -r |
-      while IFS= read -r mounted; do umount "$mounted"; done
-    if [ -n "${KEEP:-}" ]; then say "# left for looking at: $WORK"; else rm -rf --one-file-system "$WORK"; fi
+    if [ -n "${KEEP:-}" ]; then say "# left for looking at: $WORK"; else remove_work "$WORK"; fi
   fi
   exit "$status"
 }
@@ -237,5 +211,4 @@ END \$\$; ROLLBACK" 2>&1 | sed 's/^/# /' || status=1
 ok "$status" "columns with defaults can be added to each of our tables"
 stop "$new"
 
-say "1..$tests"
-[ "$failed" = 0 ]
+done_testing

@@ -15,6 +15,7 @@
 //   /poison/PERCENT     422 for so many of the webhook-ids, whenever they come
 //   /fail-first/N       500 for the first N requests of each webhook-id, then 200
 //   /redirect           302 to /ok/redirected      /big/BYTES      200 and so many bytes
+//   /narrow             200; over HTTP/2, the connection's next stream is refused before any of its body was taken
 //   /reset              connection destroyed       /close-early    half a response, then closed
 //   /hold               200 when released (see below)
 //   /json/NNN/TEXT      that status and JSON body, given in base64url
@@ -318,6 +319,15 @@ function decideAs(as, req, res, path) {
       return { status: 200, answer: () => send(res, 200, 'x'.repeat(Number(first))) };
     case 'unicode':
       return { status: 200, answer: () => send(res, 200, 'Zoë 🦊') };
+    case 'narrow': {
+      const session = req.stream?.session;
+      const ok = () => send(res, 200, 'ok\n');
+      const narrow = () => {
+        refusing.add(session);
+        session.settings({ initialWindowSize: 0 }, ok);
+      };
+      return { status: 200, answer: session ? narrow : ok };
+    }
     case 'reset':
       return { status: null, answer: () => destroy(req) };
     case 'close-early':
@@ -339,6 +349,7 @@ function decideAs(as, req, res, path) {
 let connections = 0;
 const numbers = new WeakMap(); // socket or HTTP/2 session -> its number
 const tlsInfo = new WeakMap();
+const refusing = new WeakSet(); // HTTP/2 sessions whose streams are refused
 
 function number(connection) {
   if (!numbers.has(connection)) numbers.set(connection, ++connections);
@@ -362,6 +373,10 @@ function tlsOf(connection, socket) {
 function onRequest(req, res) {
   const at = nowMs();
   const connection = req.stream ? req.stream.session : req.socket;
+  if (refusing.has(connection)) {
+    req.stream.close(http2.constants.NGHTTP2_REFUSED_STREAM);
+    return;
+  }
   const conn = number(connection);
   const tls = tlsOf(connection, req.stream ? connection.socket : req.socket);
   const chunks = [];

@@ -1,7 +1,8 @@
 # The promise: max_in_flight, rate_limit and timeout of a subscription, and
 # webhook.max_in_flight for all, hold as the receiver sees it, can be changed
 # while everything runs, count at once, and a change loses nothing that is
-# under way; a backlog beyond a limit holds up nobody else.
+# under way; a backlog beyond a limit holds up nobody else. What descriptors and
+# memory are not enough for is said.
 #
 # Covers: settings change while running; a rate limit per subscription.
 use strict;
@@ -9,6 +10,7 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
@@ -132,6 +134,88 @@ subtest 'webhook.max_in_flight' => sub {
 	cmp_ok($round->(), '<=', 4, 'lowered: never more');
 	nothing_lost("/hold/share/$_", $n) for 1, 2;
 	$setting->(200);
+};
+
+# The limit comes down below what is under way while deliveries wait for a transform, which they then do not need any more.
+subtest 'webhook.max_in_flight, and a transform' => sub {
+	config_seen();
+	my $set = sub {
+		my ($places, $memory) = @_;
+		$t->node->append_conf('postgresql.conf', "webhook.max_in_flight = $places\nwebhook.worker_memory = '${memory}MB'\n");
+		$t->node->reload;
+		my $most = $memory * 1024 * 1024;
+		poll_until("$places places", sub { slurp_file("/proc/$worker/limits") =~ /^Max data size\s+(\d+)/m && $1 == $most - $most / 16 });
+	};
+	$t->sql("CREATE TABLE $_ (id int PRIMARY KEY)") for qw(held made);
+	$t->watch($_) for qw(held made);
+	$t->sql('CREATE FUNCTION slowly(e webhook.outbox) RETURNS json LANGUAGE sql AS $$ SELECT e.result FROM pg_sleep(0.3) $$');    # part of the scenario
+	subscribe('held', 'held', '/hold/held', max_in_flight => 50, timeout => "'60s'");
+	subscribe('made', 'made', '/ok/made', max_in_flight => 50, transform => "'public.slowly'");
+	$set->(8, 480);
+	$t->sql('INSERT INTO held SELECT g FROM generate_series(1, 10) g');
+	poll_until('requests are under way', sub { $r->concurrent('/hold/held')->{now} >= 3 });
+	$t->sql('INSERT INTO made SELECT g FROM generate_series(1, 10) g');
+	$r->wait_for_requests(1, '/ok/made');
+	$set->(1, 496);
+	set('made', 'transform = NULL');
+	$r->wait_for_requests(3, '/ok/made');
+	$r->mode('/hold/held', '/ok/held');
+	$r->release('/hold/held', 1000);
+	nothing_lost('/ok/made', 10);
+	nothing_lost('/hold/held', 10);
+	$set->(200, 512);
+};
+
+# As many as the subscriptions ask for, beyond the 200 that there are in any case; what is
+# not enough for what is asked is said, and deliveries go on.
+subtest 'webhook.max_in_flight by itself' => sub {
+	config_seen();
+	my $setting = sub {
+		$t->node->append_conf('postgresql.conf', "$_\n") for @_;
+		$t->node->reload;
+	};
+	my $reason = sub { $t->sql('SELECT state, reason FROM webhook.worker') };
+	$setting->('webhook.max_in_flight = 0');
+	$t->sql('CREATE TABLE many (id int PRIMARY KEY, v int NOT NULL DEFAULT 1)');
+	$t->watch('many');
+	subscribe("many$_", 'many', "/hold/many/$_", max_in_flight => 50, timeout => "'60s'") for 1 .. 6;
+	$t->sql('INSERT INTO many SELECT g FROM generate_series(1, 60) g');
+	under_way("/hold/many/$_", 50, "50 of subscription $_ are under way") for 1 .. 6;
+	is($reason->(), 'running|', 'nothing is short');
+	my $offset = -s $t->node->logfile;
+	$setting->('webhook.max_in_flight = 10000', "webhook.worker_memory = '64MB'");
+	poll_until('memory is short for what is asked', sub { $reason->() =~ /^running\|at most \d+ requests at once: webhook\.max_in_flight is 10000, but webhook\.worker_memory is enough for \d+\.$/ });
+	like(slurp_file($t->node->logfile, $offset), qr/webhook worker sends at most \d+ requests at once.*HINT:  Raise webhook\.worker_memory, or lower webhook\.max_in_flight\./s, 'and so says the log');
+	$t->node->reload;
+	$r->mode('/hold/many', '/ok/many');
+	$r->release('/hold/many', 1000);
+	nothing_lost("/hold/many/$_", 60) for 1 .. 6;
+	is(scalar(() = slurp_file($t->node->logfile, $offset) =~ /sends at most/g), 1, 'once');
+	$setting->('webhook.max_in_flight = 200', "webhook.worker_memory = '512MB'");
+	poll_until('it is enough again', sub { $reason->() eq 'running|' });
+	$t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'many%'");
+};
+
+# What hangs of subscriptions that were paused, removed or limited takes no places from the others.
+subtest 'webhook.max_in_flight by itself, with subscriptions that are paused' => sub {
+	$t->node->append_conf('postgresql.conf', "webhook.max_in_flight = 0\n");
+	$t->node->reload;
+	$t->sql('CREATE TABLE gone (id int PRIMARY KEY)');
+	$t->watch('gone');
+	subscribe("gone$_", 'gone', "/hold/gone/$_", max_in_flight => 50, timeout => "'60s'") for 1 .. 15;
+	$t->sql('INSERT INTO gone SELECT g FROM generate_series(1, 50) g');
+	under_way("/hold/gone/$_", 50, "50 of subscription $_ are under way") for 1 .. 15;
+	$t->sql("UPDATE webhook.subscription SET state = 'paused' WHERE name IN ('gone1', 'gone2', 'gone3', 'gone4', 'gone5')");
+	$t->sql("UPDATE webhook.subscription SET max_in_flight = 1 WHERE name IN ('gone6', 'gone7', 'gone8', 'gone9', 'gone10')");
+	$t->sql("DELETE FROM webhook.subscription WHERE name IN ('gone11', 'gone12', 'gone13', 'gone14', 'gone15')");
+	config_seen();
+	is($r->concurrent('/hold/gone')->{now}, 750, 'all others go on while all of it hangs');
+	$r->mode('/hold/gone', '/ok/gone');
+	$r->release('/hold/gone', 1000);
+	nothing_lost("/hold/gone/$_", 50) for 1 .. 15;
+	$t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'gone%'");
+	$t->node->append_conf('postgresql.conf', "webhook.max_in_flight = 200\n");
+	$t->node->reload;
 };
 
 subtest 'timeout' => sub {

@@ -266,6 +266,7 @@ INSERT INTO webhook.attempt (event_number, subscription_id, attempt_number, star
 	SELECT 1000000 + g, g % 100, 1, clock_timestamp() - g * interval '1 ms', CASE g % 1000 WHEN 42 THEN 'timeout' ELSE 'delivered' END, 'sub' || g % 100,
 		CASE g % 2 WHEN 0 THEN 'user' ELSE 'order' END, (g % 20000)::text, 'update', g % 8
 	FROM generate_series(1, 200000) g;
+SELECT count(brin_summarize_new_values(format('webhook.attempt_%s_entity_id_idx', d))) FROM generate_series(0, 7) d; -- the worker does it as it writes
 ANALYZE webhook.attempt;
 SQL
 my $id = $t->sql('SELECT webhook.event_id(1000042)');

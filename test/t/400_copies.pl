@@ -80,10 +80,11 @@ my $moved    = copy_of('moved', 'copy');
 
 for my $copy ($restored, $moved)
 {
-	my $says = wait_for_worker_of($copy, qr/^suspended/);
+	my $rests = qr/^suspended: .*webhook\.enable_delivery_preview\(\)/;    # said when the worker has left
+	my $says  = wait_for_worker_of($copy, $rests);
 	like($says, qr/recovered from a backup.*webhook\.enable_delivery\(\)/, $copy->name . ': a recovered backup is suspended and says why');
 	$copy->restart;
-	is(wait_for_worker_of($copy, qr/^suspended/), $says, 'also after another restart');
+	is(wait_for_worker_of($copy, $rests), $says, 'also after another restart');
 	is($copy->safe_psql('postgres', "SELECT count(*) FROM webhook.pending"), 5, 'it keeps what was pending');
 }
 

@@ -2,48 +2,19 @@
 # hang included; worker and sessions go on with the tables as they are then, and
 # nothing is lost or repeated.
 #
-# The update is to a version made for this test (test/upgrade). It is put into
-# a copy of the PostgreSQL installation, which works wherever it lies, so the
-# installation that is tested holds nothing of it.
+# The update is to a version made for tests (test/upgrade/next.sql).
 #
 # Covers: update between two versions while the worker runs.
 use strict;
 use warnings;
 
-use File::Copy qw(copy);
-use File::Path qw(make_path);
 use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 use WebhookTest;
-
-# A copy of the installation whose share directory is our own; returns the directory that holds its bin.
-sub installation
-{
-	my $root = PostgreSQL::Test::Utils::tempdir();
-	my %of   = map { chomp(my $dir = `$ENV{PG_CONFIG} --$_`); ($_ => $dir) } qw(bindir sharedir pkglibdir);
-	# the server finds the others from where its program lies: keep how they lie to each other
-	my $common = $of{bindir};
-	$common =~ s{/[^/]+$}{} until $common eq '' || !grep { index("$_/", "$common/") != 0 } values %of;
-	for my $dir (values %of)
-	{
-		my $to = $root . substr($dir, length $common);
-		make_path($to =~ s{/[^/]+$}{}r);
-		if ($dir eq $of{pkglibdir})
-		{
-			symlink($dir, $to) or die "$to: $!";
-		}
-		else
-		{
-			system_or_bail('cp', '-R', $dir, $to);
-		}
-	}
-	my $share = $root . substr($of{sharedir}, length $common);
-	copy($_, "$share/extension/") or die "$_: $!" for glob("$FindBin::RealBin/../upgrade/*.sql");
-	return ($root . substr($of{bindir}, length $common)) =~ s{/bin$}{}r;
-}
+use WebhookUpgrade;
 
 my $t    = WebhookTest->new(install_path => installation(), conf => "webhook.poll_interval = '1s'\n");
 my $node = $t->node;
@@ -90,8 +61,8 @@ $t->sql('INSERT INTO item SELECT g FROM generate_series(1, 100) g');
 $t->wait_until_settled;
 
 # how long it takes by itself
-my $floor = seconds_of(q{BEGIN; ALTER EXTENSION webhook UPDATE TO '1.1test'; ROLLBACK});
-is($t->sql("SELECT extversion FROM pg_extension WHERE extname = 'webhook'"), '1.0', 'an update that was rolled back');
+my $floor = seconds_of(q{BEGIN; ALTER EXTENSION webhook UPDATE TO 'next'; ROLLBACK});
+is($t->sql("SELECT extversion FROM pg_extension WHERE extname = 'webhook'"), version(), 'an update that was rolled back');
 
 #
 # While requests hang, deliveries wait in memory and in pending, and a session has all it needs cached
@@ -108,10 +79,10 @@ $r->wait_for_requests(151, '/ok/first');
 $t->wait_until_read;
 $r->mode('/ok/first', undef);
 $t->poll_sql('deliveries are pending', "SELECT count(*) FROM webhook.pending WHERE state = 'retry'", 5);
-my $took = seconds_of(q{ALTER EXTENSION webhook UPDATE TO '1.1test'});
+my $took = seconds_of(q{ALTER EXTENSION webhook UPDATE TO 'next'});
 is($t->sql('SELECT in_flight FROM webhook_internal.worker_status()'), 50, 'requests hung meanwhile, and hang still');
 cmp_ok($took - $floor, '<', 1, sprintf('ALTER EXTENSION UPDATE: %.2f s, and %.2f s when nothing was under way', $took, $floor));
-is($t->sql("SELECT extversion, webhook.of_the_update() FROM pg_extension WHERE extname = 'webhook'"), '1.1test|there', 'it is the new version');
+is($t->sql("SELECT extversion, webhook.of_the_update() FROM pg_extension WHERE extname = 'webhook'"), 'next|there', 'it is the new version');
 
 $session->query_safe('UPDATE item SET v = 3 WHERE id = 100');
 $t->sql('UPDATE item SET v = v + 1 WHERE id <= 90; UPDATE rare SET v = 2 WHERE id <= 3');
@@ -130,7 +101,7 @@ my $script = join '', map { 'UPDATE item SET v = v + 1 WHERE id = ' . (1 + $_ % 
 my @sessions = $t->sessions($script, $script);
 $t->sql('UPDATE rare SET v = 3');
 $r->wait_for_requests(20, '/ok/second');
-$took = seconds_of(q{ALTER EXTENSION webhook UPDATE TO '1.1test'});
+$took = seconds_of(q{ALTER EXTENSION webhook UPDATE TO 'next'});
 is_deeply([ $t->finish_sessions(@sessions) ], [], sprintf('sessions that write are not disturbed by an update under way (%.2f s)', $took));
 check('second', 800, 5, 'written meanwhile');
 

@@ -7,6 +7,7 @@ use warnings;
 use Digest::SHA qw(hmac_sha256_base64);
 use FindBin;
 use lib $FindBin::RealBin;
+use List::Util qw(pairs);
 use MIME::Base64 qw(decode_base64 encode_base64);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -119,6 +120,50 @@ write_private($key_file, "k2 nonsense\n");
 like($err, qr/could not use webhook.key_file.*Line 1: the key is not the base64 of 32 bytes/s, 'one that is wrong is told with its line');
 unlike($err, qr/nonsense/, 'and not quoted');
 write_private($key_file, "k2 $key{k2}\n");
+
+#
+# Several that cannot be opened: each is told its own reason, whatever else was read
+#
+# From there on, beginning with that subscription, where the configuration was read.
+sub whys
+{
+	my ($from, $first) = @_;
+	my $said = substr slurp_file($node->logfile), $from;
+	my @whys = map { join ': ', @$_ } pairs($said =~ /cannot use a secret of subscription "(\w+)"\n.*?DETAIL:  (.*)\n/g);
+	shift @whys while @whys && $whys[0] !~ /^$first:/;
+	return @whys;
+}
+for my $n (1 .. 8)
+{
+	$t->sql("SELECT webhook.subscribe('sealed_$n', '" . $r->url("/ok/sealed_$n") . "', events => '{nothing.*}')");
+}
+$t->sql(<<"SQL");
+UPDATE webhook.secret k SET secret = 'file:$dir/nowhere' FROM webhook.subscription s WHERE s.id = k.subscription_id AND s.name = 'sealed_2';
+UPDATE webhook.secret k SET secret = regexp_replace(secret, 'k2', 'k9') FROM webhook.subscription s WHERE s.id = k.subscription_id AND s.name = 'sealed_3';
+UPDATE webhook.secret k SET secret = (SELECT o.secret FROM webhook.secret o JOIN webhook.subscription p ON p.id = o.subscription_id WHERE p.name = 'sealed_1')
+FROM webhook.subscription s WHERE s.id = k.subscription_id AND s.name = 'sealed_4';
+SQL
+$offset = -s $node->logfile;
+$node->reload;
+my $missing = 'Its file cannot be used: it cannot be opened: No such file or directory.';
+my @expected = (
+	"sealed_2: $missing",
+	'sealed_3: It is sealed under a key that webhook.key_file does not have.',
+	'sealed_4: It is sealed for another row, or under another key of that id, or damaged.');
+poll_until('they are named', sub { whys($offset, 'sealed_2') >= @expected });
+is_deeply([ (whys($offset, 'sealed_2'))[ 0 .. $#expected ] ], \@expected, 'several secrets that cannot be opened: each with its own reason');
+
+chmod 0644, $key_file;
+$offset = -s $node->logfile;
+$node->reload;
+my $unusable = 'It is sealed, and webhook.key_file cannot be used: others may read it, or a group may write it.';
+@expected = (("crm: $unusable") x 2, map { "sealed_$_: " . ($_ == 2 ? $missing : $unusable) } 1 .. 8);
+poll_until('they are named', sub { whys($offset, 'crm') >= @expected });
+is_deeply([ (whys($offset, 'crm'))[ 0 .. $#expected ] ], \@expected, 'a key file that cannot be used: each is told so, in the same words');
+write_private($key_file, "k2 $key{k2}\n");
+$t->sql("DELETE FROM webhook.subscription WHERE name LIKE 'sealed%'");
+$node->reload;
+ok(signed_with(event(), $second), '... and with the key file in order, crm is signed again');
 
 #
 # Kept in a file

@@ -31,7 +31,7 @@ chmod 0600, $keys or die "chmod: $!";
 
 my $t    = WebhookTest->new(conf => "webhook.poll_interval = '500ms'\nwebhook.key_file = '$keys'\n");
 my $node = $t->node;
-$t->sql($_) for map { block($_) } 'operator', 'viewer', 'watcher';
+$t->sql($_) for map { block($_) } 'operator', 'viewer', 'watcher', 'service';
 $t->sql('CREATE ROLE webhook_anybody; CREATE ROLE op LOGIN IN ROLE webhook_operator');
 $t->sql(<<'SQL');
 CREATE ROLE tables LOGIN;
@@ -52,7 +52,7 @@ sub as
 
 # a line for each role and object that is reached in any way; of the segments one, as _N, for those of which all are
 my $reach = $t->sql(<<'SQL');
-WITH roles (role, shown) AS (VALUES ('webhook_anybody', 'anybody'), ('webhook_operator', 'operator'), ('webhook_viewer', 'viewer'), ('webhook_watcher', 'watcher'),
+WITH roles (role, shown) AS (VALUES ('webhook_anybody', 'anybody'), ('webhook_operator', 'operator'), ('webhook_viewer', 'viewer'), ('webhook_watcher', 'watcher'), ('webhook_service', 'service'),
 	('tables', 'owner of tables'), ('reader', 'member of pg_read_all_data'), ('monitor', 'member of pg_monitor')),
 schemas (oid, prefix) AS (VALUES ('webhook'::regnamespace::oid, ''), ('webhook_internal'::regnamespace::oid, 'webhook_internal.')),
 objects (kind, name, oid) AS (
@@ -134,12 +134,12 @@ SELECT format('%s %s', object, privilege_type) FROM acls, aclexplode(acl) WHERE 
 SQL
 }
 $t->sql('CREATE ROLE sam LOGIN');
-for my $kind ('operator', 'viewer', 'watcher')
+for my $kind ('operator', 'viewer', 'watcher', 'service')
 {
 	$acls{$kind} = acls("webhook_$kind");
 	is($t->sql("SELECT webhook.grant_$kind('sam'), webhook.grant_$kind('sam')"), '|', "somebody becomes $kind");
 	is(acls('sam'), $acls{$kind}, '... once and for all');
-	for my $other (grep { $_ ne $kind } 'operator', 'viewer', 'watcher')
+	for my $other (grep { $_ ne $kind } 'operator', 'viewer', 'watcher', 'service')
 	{
 		$t->sql("SELECT webhook.grant_$other('sam')");
 		isnt(acls('sam'), $acls{$kind}, "and $other as well");
@@ -150,7 +150,7 @@ for my $kind ('operator', 'viewer', 'watcher')
 	is(acls('sam'), '', "and nothing, when $kind is revoked");
 }
 like(as('op', "SELECT webhook.$_('sam')"), qr/^ERROR:  permission denied for function $_/, "an operator may not $_")
-  for map { ("grant_$_", "revoke_$_") } 'operator', 'viewer', 'watcher';
+  for map { ("grant_$_", "revoke_$_") } 'operator', 'viewer', 'watcher', 'service';
 my $owner = $t->sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'webhook'");
 for my $wrong ([ "'nobody'", 'role "nobody" does not exist' ], [ 'NULL', 'role does not exist' ], [ "'$owner'", "role $owner owns the extension" ])
 {

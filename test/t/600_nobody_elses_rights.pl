@@ -333,6 +333,9 @@ attacks('postgres', $super);
 		'cannot fire deferred trigger within security-restricted operation', 'DROP TRIGGER late ON webhook.attempt');
 	harm('row security that is forced', 'ALTER TABLE webhook.attempt ENABLE ROW LEVEL SECURITY; ALTER TABLE webhook.attempt FORCE ROW LEVEL SECURITY',
 		'would be affected by row-level security policy for table "attempt"', 'ALTER TABLE webhook.attempt NO FORCE ROW LEVEL SECURITY');
+	harm('row security that is forced on what is read', 'ALTER TABLE webhook.outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE webhook.outbox FORCE ROW LEVEL SECURITY',
+		'would be affected by row-level security policy for table "outbox"', 'ALTER TABLE webhook.outbox NO FORCE ROW LEVEL SECURITY; ALTER TABLE webhook.outbox DISABLE ROW LEVEL SECURITY');
+	harm('a privilege that the owner has given up', 'REVOKE SELECT ON webhook.outbox FROM boss', 'permission denied for table outbox', 'GRANT SELECT ON webhook.outbox TO boss');
 	is(as('boss', 'SELECT webhook.isolate_operators()'), '', 'row security that is not');
 	my $before = $r->count('/ok/owned/crm');
 	all_fates('owned');

@@ -220,7 +220,7 @@ my %called = map { $_ => 1 } qw(
   subscribe_wrapped rotate_secret_wrapped set_credential_wrapped verify_wrapped signature_matches
   set_secret_as_owner rotate_secret_as_owner set_credential_as_owner before_secret before_credential secret_owner credential_owner
   wrapped room_for_secret guard_credentials check_credentials after_credential perform_privileged_call after_subscription after_profile profile_of guard_removal
-  check_signing check_subscription role_privileges named_columns
+  check_signing check_subscription role_privileges named_columns preview
 );
 my $known = join ' ', sort keys %called;
 is($t->sql(<<SQL), '', 'every function that has to do with secrets is called here') or diag('a new one has to be added to the test');
@@ -275,6 +275,7 @@ sub as_operator
 		[ 'without one', "SELECT webhook.subscribe('$p-made', '$url')", qr/^whsec_/ ],
 		[ 'with one for ed25519', "SELECT webhook.subscribe('$p-ed', '$url', profile => 'ed')", qr/^whsk_/ ],
 		[ 'with a raw one', "SELECT webhook.subscribe('$p-raw', '$url', profile => 'raw', secret => $v{raw})", qr/^It is a Secret/ ],
+		[ 'looks at a request', "SELECT webhook.preview('standard', '$url', headers => '{\"X-Team\": \"billing\"}') ->> 'method'", qr/^POST/ ],
 		[ 'by an INSERT', "INSERT INTO webhook.subscription (name, url) VALUES ('$p-direct', '$url')", qr/^$/ ],
 		[ 'twice of a name', "SELECT webhook.subscribe('$p', '$url', secret => $v{lost})", qr/already exists/ ],
 		[ 'a secret that does not fit', "SELECT webhook.subscribe('$p-x', '$url', secret => $v{unfit})", qr/invalid signing secret/ ],

@@ -156,6 +156,25 @@ $t->wait_until_settled;
 $t->load_requests($r, 'request');
 is($t->sql("SELECT count(DISTINCT event_number) FROM request WHERE path = '/ok/refused' AND status = 200"), 35, 'put right, its own are delivered');
 
+#
+# What is refused whatever is settled: nothing is set apart, all of it waits
+#
+$t->sql(<<'SQL');
+CREATE FUNCTION refuse_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no position is kept'; END $$;
+CREATE TRIGGER refuse_all BEFORE INSERT OR UPDATE ON webhook.checkpoint FOR EACH ROW EXECUTE FUNCTION refuse_all();
+SQL
+my $settled = $t->sql("SELECT count(*) FROM webhook.attempt");
+my $seen    = $r->count;
+$t->sql('INSERT INTO bad SELECT FROM generate_series(1, 5); UPDATE innocent SET v = v + 1');
+$rounds++;
+$r->wait_for_requests($seen + 505);
+$t->poll_sql('the status says what refuses', "SELECT state = 'failing' AND reason ~ 'no position is kept' FROM webhook.worker");
+is($t->sql('SELECT count(*) FROM webhook.attempt'), $settled, 'a trigger that raises for the position: nothing is settled');
+$t->sql('DROP TRIGGER refuse_all ON webhook.checkpoint');
+others('put right');
+$t->wait_until_settled;
+$t->load_requests($r, 'request');
+
 is($t->sql("SELECT count(*) - count(DISTINCT id) FROM request WHERE path = '/ok/crm'"), 0, 'of all that, nobody else was sent anything twice');
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal|webhook worker.*exited with exit code 1/, 'and no process died');
 $t->stop;

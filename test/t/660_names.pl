@@ -51,7 +51,7 @@ is($t->sql("$named SELECT count(*) FROM arguments WHERE name = '(no name)'"), 0,
 my @words = map { /^\| (\S[^|]*?) \|/ } lines_of('glossary');
 my %words = map { lc $_ => 1 } @words;
 is(scalar(keys %words), scalar(@words), 'a word has one meaning');
-cmp_ok($t->sql("$named SELECT count(*) FROM functions"), '<=', 30, 'the functions are one screen');
+cmp_ok($t->sql("$named SELECT count(*) FROM functions"), '<=', 45, 'the functions are one screen');
 
 $t->stop;
 done_testing();

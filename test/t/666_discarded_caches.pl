@@ -1,6 +1,6 @@
-# The promise: capture keeps nothing that an invalidation may have made wrong, and
-# ends: also where every look-up discards all caches (debug_discard_caches), which is
-# how PostgreSQL looks for such mistakes in itself.
+# The promise: capture and the worker keep nothing that an invalidation may have made
+# wrong, and end: also where every look-up discards all caches (debug_discard_caches),
+# which is how PostgreSQL looks for such mistakes in itself.
 #
 # Only a server with assertions has that setting: PG_CONFIG=... names one. With any
 # other there is nothing to see here.
@@ -73,4 +73,41 @@ is($t->sql("SELECT string_agg(entity_id || ' ' || remark, ', ' ORDER BY event_nu
 	'20 noted, 21 noted', 'a column that is added to the outbox has its default');
 
 $t->stop;
+
+#
+# The worker: what it reads by, writes with, and summarizes
+#
+my $w = WebhookTest->new(name => 'worker', conf => "autovacuum = off\n");
+my $r = $w->receiver(args => ['--no-http2']);
+$w->sql('CREATE TABLE item (id int PRIMARY KEY, v text)');
+$w->watch('item');
+$w->subscribe('crm', $r->url('/ok/crm'));
+$w->subscribe('failing', $r->url('/status/503/failing'), retry_schedule => "'{200ms}'");
+$ENV{PGOPTIONS} = '-c debug_discard_caches=0';    # of sessions; the database's is for the worker
+$w->sql('ALTER DATABASE postgres SET debug_discard_caches = 1');
+my $old = $w->worker_pid;
+$w->sql("SELECT pg_terminate_backend($old)");
+my $pid = $w->wait_for_worker($old);
+
+my $late = $w->node->background_psql('postgres');
+$late->query_safe("BEGIN; INSERT INTO item VALUES (1000, 'late')");
+$w->sql("INSERT INTO item SELECT g, repeat('x', g) FROM generate_series(1, 200) g");
+$r->wait_for_requests(200, '/ok/crm');
+$late->query_safe('COMMIT');
+$late->quit;
+$r->wait_for_requests(201, '/ok/crm');
+$r->wait_for_requests(2, '/status/503/failing');
+$w->sql("SELECT webhook.unsubscribe('failing')");
+$w->wait_until_settled;
+is($w->sql("SELECT count(*), count(DISTINCT event_number), count(DISTINCT entity_id) FROM webhook.attempt WHERE subscription = 'crm' AND outcome = 'delivered'"),
+	'201|201|201', 'the worker delivers each event once, a late one too, and logs it');
+
+# its tables are altered under it
+$w->sql("ALTER TABLE webhook.attempt ADD COLUMN remark text DEFAULT 'noted'; ALTER TABLE webhook.outbox ADD COLUMN remark text DEFAULT 'noted'");
+$w->sql("INSERT INTO item VALUES (2000, 'altered')");
+$w->wait_until_settled;
+is($w->sql("SELECT remark FROM webhook.attempt WHERE entity_id = '2000'"), 'noted', '... and sees what is altered');
+is($w->worker_pid, $pid, 'all of it by the same worker');
+
+$w->stop;
 done_testing();

@@ -66,7 +66,6 @@ set_up(void **state)
 	port = server_start();
 	config = (WhEngineConfig){.instance = INSTANCE,
 							  .max_in_flight = 8,
-							  .max_transfers = 8,
 							  .allowed_networks = "127.0.0.1",
 							  .now_us = now_us,
 							  .random = no_jitter};

@@ -18,15 +18,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 200
+#define CONNECTIONS_MAX 400
 #define REQUESTS_KEPT 64
 
 typedef struct Connection
 {
 	int fd; /* -1: unused */
 	bool waiting;
+	bool served;
 	size_t len;
-	char bytes[8192];
+	char bytes[SERVER_BODY_MAX + 8192];
 } Connection;
 
 static pthread_t thread;
@@ -71,10 +72,17 @@ send_text(Connection *c, const char *text)
 static void
 send_answer(Connection *c, int status, const char *more, const char *body, size_t len)
 {
-	char head[512];
+	char head[1024];
+	size_t head_len = (size_t) snprintf(
+		head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n", status, more, len);
 
-	snprintf(head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%sContent-Length: %zu\r\n\r\n", status, more, len);
-	if (send_text(c, head))
+	/* at once: what comes late after a 304, which has no body, would be taken for the next answer */
+	if (len < sizeof(head) - head_len)
+	{
+		memcpy(head + head_len, body, len);
+		send_bytes(c, head, head_len + len);
+	}
+	else if (send_text(c, head))
 		send_bytes(c, body, len);
 }
 
@@ -178,6 +186,11 @@ answer(Connection *c, const ServerRequest *r, const char *path)
 		answer_long(c);
 	else if (strncmp(path, "/dirty", 6) == 0)
 		send_answer(c, 200, "", dirty, sizeof(dirty) - 1);
+	else if (strncmp(path, "/first", 6) == 0 && !c->served)
+	{
+		send_answer(c, 200, "", "", 0);
+		c->served = true;
+	}
 	else if (strncmp(path, "/last", 5) == 0)
 	{
 		send_answer(c, 200, "Connection: close\r\n", "", 0);
@@ -286,7 +299,7 @@ accept_one(void)
 		{
 			connections[i].fd = fd;
 			connections[i].len = 0;
-			connections[i].waiting = false;
+			connections[i].waiting = connections[i].served = false;
 			return;
 		}
 	close(fd);

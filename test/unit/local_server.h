@@ -12,6 +12,7 @@
  *	  /partial      closed within the body
  *	  /cut          closed within the headers, after a status of 200
  *	  /folded       200, whose headers begin with a folded line
+ *	  /first        200 to the first request of a connection; at the second it is closed
  *	  /last         200, and then the connection is closed
  *	  /token/NNN    200 with a token, "token-1" and so on, that lives NNN seconds
  *	  /error/WORD   400 with a JSON body that has this error
@@ -35,11 +36,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define SERVER_BODY_MAX (192 * 1024)
+
 /* A request as it came. */
 typedef struct ServerRequest
 {
 	char head[4096]; /* request line and headers, with NUL */
-	char body[4096];
+	char body[SERVER_BODY_MAX];
 	size_t body_len;
 } ServerRequest;
 

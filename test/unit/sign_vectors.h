@@ -24,7 +24,7 @@
 
 #define MESSAGE(id, timestamp, body)                                                                         \
 	{                                                                                                        \
-		id, timestamp, body, sizeof(body) - 1                                                                \
+		id, timestamp, body, sizeof(body) - 1, NULL                                                          \
 	}
 
 static const WhMessage message_a =

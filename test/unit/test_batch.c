@@ -81,8 +81,8 @@ test_body(void **state)
 	timestamp = atoll(request_header(&r, "webhook-timestamp"));
 	signature = request_header(&r, "webhook-signature");
 	assert_true(wh_secret_decode(&wh_signing_standard, SECRET, &key, &why));
-	assert_true(
-		wh_verify(&wh_signing_standard, &key, &(WhMessage){id, timestamp, r.body, r.body_len}, signature));
+	assert_true(wh_verify(&wh_signing_standard, &key, &(WhMessage){id, timestamp, r.body, r.body_len, NULL},
+						  signature));
 	wh_key_wipe(&key);
 }
 

@@ -195,6 +195,96 @@ test_large(void **state)
 	free(bytes);
 }
 
+/* The whole, put together of its pieces. */
+static void
+assert_whole(const WhBuffer *b, const char *expected, size_t len)
+{
+	const char *at;
+	size_t n;
+	size_t done = 0;
+
+	assert_int_equal(wh_buffer_total(b), len);
+	for (size_t i = 0; wh_buffer_piece(b, i, &at, &n); i++)
+	{
+		assert_true(n <= len - done);
+		assert_memory_equal(at, expected + done, n);
+		done += n;
+	}
+	assert_int_equal(done, len);
+}
+
+/* Long texts are lent, wherever they stand; short ones are copied; the limit counts both. */
+static void
+test_lends(void **state)
+{
+	static char text[WH_LENT_MIN];
+	static char expected[4 * WH_LENT_MIN];
+	const char *first;
+	size_t len;
+	size_t at = 0;
+	WhBuffer b;
+
+	(void) state;
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '}';
+	wh_buffer_init(&b, sizeof(expected));
+	b.lends = true;
+	assert_whole(&b, "", 0);
+	assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_true(wh_buffer_piece(&b, 1, &first, &len));
+	assert_ptr_equal(first, text);
+	assert_int_equal(b.data[b.len - 1], '}');
+	assert_true(wh_buffer_puts(&b, ", "));
+	assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_true(wh_buffer_lend(&b, text, sizeof(text) - 1));
+	assert_int_equal(b.n_lent, 2);
+	memcpy(expected + at, text, sizeof(text));
+	memcpy(expected + (at += sizeof(text)), ", ", 2);
+	memcpy(expected + (at += 2), text, sizeof(text));
+	memcpy(expected + (at += sizeof(text)), text, sizeof(text) - 1);
+	at += sizeof(text) - 1;
+	assert_whole(&b, expected, at);
+	assert_sane(&b);
+
+	/* back to the comma, and again to the beginning */
+	wh_buffer_cut(&b, 2);
+	assert_whole(&b, expected, sizeof(text) + 1);
+	wh_buffer_cut(&b, 0);
+	assert_whole(&b, "", 0);
+
+	/* up to the limit and not beyond it, whether copied or lent */
+	wh_buffer_free(&b);
+	wh_buffer_init(&b, 3 * sizeof(text));
+	b.lends = true;
+	for (int i = 0; i < 3; i++)
+		assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_false(wh_buffer_append(&b, "x", 1));
+	assert_true(b.full);
+	assert_int_equal(wh_buffer_total(&b), b.limit);
+	wh_buffer_reset(&b);
+	assert_true(wh_buffer_puts(&b, "x"));
+	for (int i = 0; i < 2; i++)
+		assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_false(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_true(b.full);
+	wh_buffer_free(&b);
+
+	/* without memory for the note it is copied; a buffer that does not lend copies */
+	wh_buffer_init(&b, 3 * sizeof(text));
+	b.lends = true;
+	fail_malloc_at(1);
+	assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_true(malloc_has_failed());
+	assert_int_equal(b.n_lent, 0);
+	assert_whole(&b, text, sizeof(text));
+	wh_buffer_free(&b);
+	wh_buffer_init(&b, 3 * sizeof(text));
+	assert_true(wh_buffer_lend(&b, text, sizeof(text)));
+	assert_int_equal(b.n_lent, 0);
+	assert_whole(&b, text, sizeof(text));
+	wh_buffer_free(&b);
+}
+
 int
 main(void)
 {
@@ -202,7 +292,7 @@ main(void)
 		cmocka_unit_test(test_appends),     cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_limits),      cmocka_unit_test(test_failure_sticks),
 		cmocka_unit_test(test_huge_append), cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_large),       cmocka_unit_test(test_lends),
 	};
 
 	return cmocka_run_group_tests_name("buffer", tests, NULL, NULL);

@@ -20,7 +20,8 @@ set(Endpoint *endpoint, const WhSubscription *sub)
 	WhSubscription copy;
 
 	assert_true(wh_endpoint_copy(&copy, sub));
-	wh_endpoint_set(endpoint, &copy, wh_profile_hold(&profiles, sub->profile), sub);
+	wh_endpoint_set(endpoint, &copy, wh_profile_hold(&profiles, sub->profile), wh_endpoint_key_room(sub),
+					sub);
 }
 
 static void

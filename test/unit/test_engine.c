@@ -56,9 +56,9 @@ test_request(void **state)
 	assert_non_null(value);
 	assert_true(wh_secret_decode(&wh_signing_standard, SECRET, &key, &why));
 	assert_true(wh_verify(&wh_signing_standard, &key,
-						  &(WhMessage){"evt_" INSTANCE "_42", timestamp, r.body, r.body_len}, value));
+						  &(WhMessage){"evt_" INSTANCE "_42", timestamp, r.body, r.body_len, NULL}, value));
 	assert_false(wh_verify(&wh_signing_standard, &key,
-						   &(WhMessage){"evt_" INSTANCE "_43", timestamp, r.body, r.body_len}, value));
+						   &(WhMessage){"evt_" INSTANCE "_43", timestamp, r.body, r.body_len, NULL}, value));
 	wh_key_wipe(&key);
 }
 

@@ -173,7 +173,7 @@ test_hanging(void **state)
 
 	(void) state;
 	wh_engine_free(e);
-	config.max_in_flight = config.max_transfers = 2 * n;
+	config.max_in_flight = config.max_connections = 2 * n;
 	e = wh_engine_create(&config);
 	assert_non_null(e);
 	hanging = true;

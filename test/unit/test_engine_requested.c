@@ -13,7 +13,7 @@ static void
 test_timeouts(void **state)
 {
 	(void) state;
-	config.max_in_flight = config.max_transfers = 8;
+	config.max_in_flight = 8;
 	subscribe_transformed(1, at("/status/200"));
 	for (int i = 1; i <= WH_BREAKER_FAILURES + 3; i++)
 	{

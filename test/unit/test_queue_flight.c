@@ -190,7 +190,7 @@ test_batches_count_whole(void **state)
 	(void) state;
 	assert_true(wh_queue_subscribe(q, A, &owner_a, false, 10, 10, &back));
 	assert_true(wh_queue_subscribe(q, B, &owner_a, false, 10, 10, &back));
-	wh_queue_limits(q, WH_QUEUE_BYTES, 20 * MB, 8 * MB);
+	wh_queue_limits(q, WH_QUEUE_BYTES, 20 * MB, 20 * MB, 8 * MB);
 	for (int i = 0; i < 10; i++)
 	{
 		push_large(A, 1 + i, MB / 2);
@@ -205,7 +205,7 @@ test_batches_count_whole(void **state)
 		wh_delivery_free(d);
 	wh_delivery_free(first);
 	/* a lower limit of what makes a batch holds at once */
-	wh_queue_limits(q, WH_QUEUE_BYTES, 20 * MB, 2 * MB);
+	wh_queue_limits(q, WH_QUEUE_BYTES, 20 * MB, 20 * MB, 2 * MB);
 	first = next(101);
 	assert_int_equal(first->others.n, 3);
 	wh_queue_abort(q, first);
@@ -221,16 +221,42 @@ test_limits_change(void **state)
 	(void) state;
 	push_large(A, 1, 1 * MB / 2); /* small */
 	first = next(1);
-	wh_queue_limits(q, 8 * MB, 8 * MB, 8 * MB);
+	wh_queue_limits(q, 8 * MB, 8 * MB, 8 * MB, 8 * MB);
 	push_large(B, 2, 1 * MB / 2); /* now large */
 	second = next(2);
 	done(first, WH_DO_DONE);
 	done(second, WH_DO_DONE);
 	push_large(B, 3, 9 * MB);
 	assert_false(wh_queue_has_room(q, now, &back));
-	wh_queue_limits(q, 20 * MB, 8 * MB, 8 * MB);
+	wh_queue_limits(q, 20 * MB, 8 * MB, 8 * MB, 8 * MB);
 	assert_true(wh_queue_has_room(q, now, &back));
 	done(next(3), WH_DO_DONE);
+}
+
+/* What is under way of those that were paused, removed or limited counts until it ends. */
+static void
+test_beyond(void **state)
+{
+	WhDelivery *under_way[9];
+
+	(void) state;
+	subscribe(C, false, 10);
+	for (int i = 0; i < 9; i++)
+		push(A + i % 3, (uint64_t) i, i + 1);
+	for (int i = 0; i < 9; i++)
+		under_way[i] = next(i + 1);
+	assert_int_equal(wh_queue_beyond(q), 0);
+	subscribe(A, true, 10);
+	assert_int_equal(wh_queue_beyond(q), 3);
+	wh_queue_unsubscribe(q, B, &back);
+	assert_int_equal(wh_queue_beyond(q), 6);
+	subscribe(C, false, 1);
+	assert_int_equal(wh_queue_beyond(q), 8);
+	subscribe(A, false, 10);
+	assert_int_equal(wh_queue_beyond(q), 5);
+	for (int i = 0; i < 9; i++)
+		done(under_way[i], WH_DO_DONE);
+	assert_int_equal(wh_queue_beyond(q), 0);
 }
 
 int
@@ -245,6 +271,7 @@ main(void)
 		in_queue(test_leaving_the_line),
 		in_queue(test_batches_count_whole),
 		in_queue(test_limits_change),
+		in_queue(test_beyond),
 	};
 
 	return cmocka_run_group_tests_name("queue_flight", tests, NULL, NULL);

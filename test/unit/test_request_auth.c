@@ -155,6 +155,15 @@ test_proxy(void **state)
 	assert_int_equal(d->kind, WH_OUT_PROXY);
 	assert_string_equal(wh_delivery_error(d), "the proxy's name does not resolve");
 	wh_delivery_free(d);
+
+	/* and without one, there is none */
+	server_forget();
+	subscribe(1, at("/status/200"));
+	submit(1, 5, "e");
+	delivered(5);
+	r = server_request(0);
+	assert_memory_equal(r.head, "POST /status/200 HTTP/1.1\r\n", 27);
+	assert_null(request_header(&r, "Proxy-Authorization"));
 }
 
 /* Other credentials may be what was wanting: what waits for its time is tried at once. */

@@ -139,7 +139,7 @@ test_longest(void **state)
 	assert_true(wh_secret_decode(
 		&s, "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
 		&key, &why));
-	assert_true(wh_sign(&s, keys, WH_SECRETS_MAX, &(WhMessage){"", 0, "", 0}, out, sizeof(out)));
+	assert_true(wh_sign(&s, keys, WH_SECRETS_MAX, &(WhMessage){"", 0, "", 0, NULL}, out, sizeof(out)));
 	assert_int_equal(strlen(out), 4 * (128 - 11 + 128) + 3 * 8);
 }
 

@@ -445,6 +445,50 @@ test_docs(void **state)
 	assert_null(wh_template_variable(n, &kinds));
 }
 
+/* Only what lies in the event whole is lent. An event with a problem counts bytes that are not its own. */
+static void
+test_lent(void **state)
+{
+	struct
+	{
+		Sample sample;
+		char json[2 * WH_LENT_MIN];
+	} together;
+	Sample *s = &together.sample;
+	size_t all = sizeof(together) - offsetof(Sample, event);
+	const struct
+	{
+		size_t size;
+		const char *problem;
+		size_t lent;
+	} rows[] = {
+		{all, NULL, 1},
+		{all - 1, NULL, 0},
+		{all - sizeof(together.json), NULL, 0},
+		{all, "its content was not read", 0},
+	};
+	WhTemplate *t = compiled(WH_TEMPLATE_ENVELOPE, "\"$object\"");
+
+	(void) state;
+	sample_init(s);
+	memset(together.json, '1', sizeof(together.json));
+	s->event.result = together.json;
+	s->event.result_len = sizeof(together.json);
+	for (size_t i = 0; i < lengthof(rows); i++)
+	{
+		WhBuffer out;
+
+		wh_buffer_init(&out, 10 * sizeof(together.json));
+		out.lends = true;
+		s->event.size = rows[i].size;
+		s->event.problem = rows[i].problem;
+		assert_int_equal(wh_template_render(t, &s->values, &out), WH_RENDERED);
+		assert_int_equal(out.n_lent, rows[i].lent);
+		wh_buffer_free(&out);
+	}
+	wh_template_free(t);
+}
+
 int
 main(void)
 {
@@ -452,7 +496,7 @@ main(void)
 		cmocka_unit_test(test_variables),  cmocka_unit_test(test_sandbox), cmocka_unit_test(test_surrogates),
 		cmocka_unit_test(test_odd_events), cmocka_unit_test(test_times),   cmocka_unit_test(test_odd_json),
 		cmocka_unit_test(test_huge_json),  cmocka_unit_test(test_limits),  cmocka_unit_test(test_absent),
-		cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_docs),
+		cmocka_unit_test(test_no_memory),  cmocka_unit_test(test_lent),    cmocka_unit_test(test_docs),
 	};
 
 	return cmocka_run_group_tests_name("template_values", tests, NULL, NULL);

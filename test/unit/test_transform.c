@@ -387,7 +387,7 @@ test_most(void **state)
 	int n = 0;
 
 	(void) state;
-	config.max_in_flight = config.max_transfers = 40;
+	config.max_in_flight = 40;
 	wh_engine_free(e);
 	e = wh_engine_create(&config);
 	assert_non_null(e);
@@ -404,16 +404,126 @@ test_most(void **state)
 	handed_out(17);
 }
 
+static void
+submit_test(int64_t sub, int64_t id)
+{
+	WhEvent event = {
+		.id = id, .subscription_id = sub, .entity_id = "A", .entity_type = "order", .action_type = "test"};
+	WhSubmit submit = {
+		.subscription_id = sub, .from = WH_FROM_LOG, .page = 1, .event = wh_event_make(&event)};
+
+	assert_non_null(submit.event);
+	assert_true(wh_engine_submit(e, &submit));
+	wh_event_release(submit.event);
+}
+
+/* One that waits for its body and another subscription's request have all places; no transfer is unused. */
+static void
+fill_places(void (*submit_one)(int64_t sub, int64_t id))
+{
+	config.max_in_flight = 2;
+	assert_true(wh_engine_configure(e, &config));
+	subscribe_transformed(1, at("/status/200"));
+	submit_one(1, 1);
+	wh_engine_run(e);
+	subscribe(2, at("/wait"));
+	submit(2, 2, "A");
+	run_until(requests_are, 1);
+	assert_int_equal(wh_engine_in_flight(e), 2);
+}
+
+static void
+submit_event(int64_t sub, int64_t id)
+{
+	submit(sub, id, "A");
+}
+
+/* The limit comes down below what is under way: what waits for its body ends as usual. */
+static void
+test_limit_lowered(void **state)
+{
+	(void) state;
+	fill_places(submit_event);
+	handed_out(1);
+	config.max_in_flight = 1;
+	assert_true(wh_engine_configure(e, &config));
+	made("1");
+	delivered(1);
+
+	config.max_in_flight = 2;
+	assert_true(wh_engine_configure(e, &config));
+	submit(1, 3, "A");
+	wh_engine_run(e);
+	config.max_in_flight = 1;
+	assert_true(wh_engine_configure(e, &config));
+	subscribe(1, at("/status/200")); /* it needs the host no more */
+	assert_null(to_transform());
+	delivered(3);
+	server_release();
+	delivered(2);
+}
+
+/* One that needs the host no more finds no memory for its request: it begins once more. */
+static void
+no_memory_to_leave(void (*submit_one)(int64_t sub, int64_t id))
+{
+	WhDelivery *d;
+
+	fill_places(submit_one);
+	subscribe(1, at("/status/200"));
+	fail_malloc_at(1);
+	assert_null(to_transform());
+	assert_true(malloc_has_failed());
+	assert_true(transform_due() == INT64_MAX);
+	server_release();
+	for (int i = 0; i < 2; i++)
+	{
+		d = outcome();
+		assert_int_equal(d->kind, WH_OUT_DELIVERED);
+		assert_int_equal(d->attempts, 1);
+		wh_delivery_free(d);
+	}
+}
+
+static void
+test_no_memory_to_leave(void **state)
+{
+	(void) state;
+	no_memory_to_leave(submit_event);
+}
+
+/* A test is in no queue. */
+static void
+test_no_memory_to_test(void **state)
+{
+	(void) state;
+	no_memory_to_leave(submit_test);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_engine(test_body),         with_engine(test_skipped),       with_engine(test_failed),
-		with_engine(test_message),      with_engine(test_batch),         with_engine(test_batch_for_nobody),
-		with_engine(test_batch_failed), with_engine(test_batch_refused), with_engine(test_no_longer),
-		with_engine(test_test),         with_engine(test_large),         with_engine(test_no_memory),
-		with_engine(test_large_batch),  with_engine(test_bodies_held),   with_engine(test_several),
-		with_engine(test_ready),        with_engine(test_most),
+		with_engine(test_body),
+		with_engine(test_skipped),
+		with_engine(test_failed),
+		with_engine(test_message),
+		with_engine(test_batch),
+		with_engine(test_batch_for_nobody),
+		with_engine(test_batch_failed),
+		with_engine(test_batch_refused),
+		with_engine(test_no_longer),
+		with_engine(test_test),
+		with_engine(test_large),
+		with_engine(test_no_memory),
+		with_engine(test_large_batch),
+		with_engine(test_bodies_held),
+		with_engine(test_several),
+		with_engine(test_ready),
+		with_engine(test_most),
+		with_engine(test_limit_lowered),
+		with_engine(test_no_memory_to_leave),
+		with_engine(test_no_memory_to_test),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,12 +36,15 @@
 #include "http.h"
 #include "memory_limit.h"
 
-#define MMAP_FROM (1024 * 1024)   /* blocks of this size and more are mappings of their own */
-#define THREAD_STACK (512 * 1024) /* for libcurl's name look-ups, which would have 8 MB each */
-#define EVENTS_PER_LIMIT 8
+#define MMAP_FROM (1024 * 1024)        /* blocks of this size and more are mappings of their own */
+#define THREAD_STACK (512 * 1024)      /* for libcurl's name look-ups, which would have 8 MB each */
 #define COMING_DOWN (16 * 1024 * 1024) /* kept above what is in use while a limit comes down */
 #define PAGE_MAX (8 * 1024 * 1024)
-#define RESERVE 16 /* this part of the limit */
+
+StaticAssertDecl(WH_PART_RESERVE + WH_PART_WAITING + WH_PART_FLIGHT + WH_PART_LARGE + WH_PART_EVENT +
+						 WH_PART_RELOAD + WH_PART_UNSETTLED + WH_PART_PAGE <=
+					 WH_MEMORY_PARTS,
+				 "the parts of the memory limit are more than the whole");
 
 static bool known = false;           /* is `before` set? */
 static struct rlimit before;         /* what this process was given */
@@ -60,7 +63,7 @@ set_soft(rlim_t soft)
 static rlim_t
 usual(void)
 {
-	return top == RLIM_INFINITY ? top : top - top / RESERVE;
+	return top == RLIM_INFINITY ? top : top - top / WH_MEMORY_PARTS * WH_PART_RESERVE;
 }
 
 bool
@@ -168,21 +171,21 @@ wh_memory_limit(void)
 }
 
 size_t
-wh_memory_part(size_t part, size_t most)
+wh_memory_part(size_t parts, size_t most)
 {
-	return Min(wh_memory_limit() / part, most);
+	return Min(wh_memory_limit() / WH_MEMORY_PARTS * parts, most);
 }
 
 size_t
 wh_page_bytes_max(void)
 {
-	return wh_memory_part(64, PAGE_MAX);
+	return wh_memory_part(WH_PART_PAGE, PAGE_MAX);
 }
 
 size_t
 wh_event_size_max(void)
 {
-	return wh_memory_part(EVENTS_PER_LIMIT, WH_BODY_MAX);
+	return wh_memory_part(WH_PART_EVENT, WH_BODY_MAX);
 }
 
 bool

@@ -10,6 +10,22 @@
 #include <stddef.h>
 
 /*
+ * What the limit is divided into, in 64ths. All of it may be in use at once, so together
+ * they are the whole at most (memory_limit.c asserts it). What a process needs anyway is
+ * little of the default and lies in what is not used; where it does not, an allocation
+ * fails.
+ */
+#define WH_MEMORY_PARTS 64
+#define WH_PART_RESERVE 4   /* see wh_memory_limit_use_reserve */
+#define WH_PART_WAITING 11  /* events that wait */
+#define WH_PART_FLIGHT 20   /* small requests in flight, and connections kept for the next ones */
+#define WH_PART_LARGE 8     /* large requests in flight */
+#define WH_PART_EVENT 8     /* the largest event: it is in memory more than once while it is read */
+#define WH_PART_RELOAD 8    /* the configuration, while it is read again */
+#define WH_PART_UNSETTLED 4 /* events of what has ended and is not written yet */
+#define WH_PART_PAGE 1      /* events that are read or fetched at once */
+
+/*
  * Limit this process to so many bytes; 0: to what it was given when it started. A
  * lower limit that somebody else has set stays. May be called again, with more or
  * less. A limit below what is in use comes down step by step in
@@ -47,10 +63,10 @@ extern size_t wh_memory_limit(void);
 extern size_t wh_memory_used(void);
 
 /*
- * A part of the limit, for code that bounds itself, so that the limit itself is
+ * So many 64ths of the limit, for code that bounds itself, so that the limit itself is
  * rarely met. Never more than `most`.
  */
-extern size_t wh_memory_part(size_t part, size_t most);
+extern size_t wh_memory_part(size_t parts, size_t most);
 
 /* Bytes of events that are read or fetched at once. One event always is, whatever its size. */
 extern size_t wh_page_bytes_max(void);

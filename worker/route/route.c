@@ -94,7 +94,7 @@ wh_routes_make(List *all)
 	{
 		WhRoute *route = lfirst(lc);
 
-		wh_strikes_reread(route->sub.id);
+		wh_strikes_reread(route->id);
 		if (!route->active)
 			continue;
 		if (route->filter)
@@ -116,9 +116,9 @@ wh_route_find(const WhRoutes *routes, int64 id)
 		int middle = low + (high - low) / 2;
 		const WhRoute *route = list_nth(routes->all, middle);
 
-		if (route->sub.id == id)
+		if (route->id == id)
 			return route;
-		if (route->sub.id < id)
+		if (route->id < id)
 			low = middle + 1;
 		else
 			high = middle;
@@ -130,7 +130,7 @@ wh_route_find(const WhRoutes *routes, int64 id)
 static bool
 is_about(const WhEvent *event, const WhRoute *route)
 {
-	return event->entity_id && strcmp(event->entity_id, route->sub.name) == 0;
+	return event->entity_id && strcmp(event->entity_id, route->name) == 0;
 }
 
 static void
@@ -173,7 +173,7 @@ note_verdict(const WhRoute *route, bool is_for_it, const char *why)
 {
 	if (so_far.n == so_far.cap)
 		so_far.list = wh_grow(so_far.context, so_far.list, &so_far.cap, 16, sizeof(Verdict));
-	so_far.list[so_far.n++] = (Verdict){.subscription_id = route->sub.id,
+	so_far.list[so_far.n++] = (Verdict){.subscription_id = route->id,
 										.is_for_it = is_for_it,
 										.why = why ? MemoryContextStrdup(so_far.context, why) : NULL};
 }
@@ -236,7 +236,7 @@ judge(Walk *walk)
 	{
 		const Verdict *verdict = &so_far.list[walk->n_verdicts];
 
-		if (verdict->subscription_id == route->sub.id)
+		if (verdict->subscription_id == route->id)
 		{
 			walk->n_verdicts++;
 			take_verdict(walk, verdict);
@@ -244,16 +244,16 @@ judge(Walk *walk)
 		}
 		so_far.n = walk->n_verdicts;
 	}
-	if ((why = wh_suspect_why(event->id, route->sub.id)) == NULL)
+	if ((why = wh_suspect_why(event->id, route->id)) == NULL)
 	{
 		if (walk->judged && wh_now() >= walk->until)
 			return false;
-		if (!wh_suspect_may(event, route->sub.id))
+		if (!wh_suspect_may(event, route->id))
 			return false;
 		walk->judged = true;
 		wh_content_begin(&walk->content, event);
 		is_for_it = wh_content_matches(&walk->content, route, &why);
-		wh_strikes_forget(route->sub.id);
+		wh_strikes_forget(route->id);
 	}
 	else
 		is_for_it = false;
@@ -272,7 +272,7 @@ candidate(Walk *walk)
 
 	if (!direct && walk->scan.operational && is_about(&row->head, route))
 		return true;
-	if (!direct && (route->sub.paused || wh_strikes_out(route->sub.id)))
+	if (!direct && (route->paused || wh_strikes_out(route->id)))
 	{
 		wh_row_light(row);
 		add(walk, NULL, true);
@@ -361,12 +361,14 @@ after_error(Walk *walk, int code, const char *why)
 	if (walk->reading)
 	{
 		walk->reading = false;
-		if (code == ERRCODE_OUT_OF_MEMORY && walk->event > 0)
+		if ((code == ERRCODE_OUT_OF_MEMORY || wh_code_is_lock(code)) && walk->event > 0)
 		{
-			/* it may fit when it is the first of a page */
+			/* it may fit when it is the first of a page; and what is before it waits for nobody's lock */
 			walk->out->n = walk->first_match;
 			return false;
 		}
+		if (wh_code_is_lock(code)) /* nothing is wrong with the event: the step waits */
+			ereport(ERROR, errcode(code), errmsg_internal("%s", why));
 		wh_row_unread(&walk->page->rows[walk->event], psprintf("the event could not be read: %s", why));
 		return true;
 	}
@@ -377,7 +379,7 @@ after_error(Walk *walk, int code, const char *why)
 	note_verdict(walk->route, false, why);
 	take_verdict(walk, &so_far.list[walk->n_verdicts++]);
 	if (filter && is_limit(code))
-		wh_strike(walk->route->sub.id, walk->page->rows[walk->event].head.id, why);
+		wh_strike(walk->route->id, walk->page->rows[walk->event].head.id, why);
 	walk->route = next_candidate(walk);
 	return true;
 }
@@ -388,7 +390,7 @@ needs_guard(const WhRoutes *routes, const WhPage *page)
 	if (routes->by_content)
 		return true;
 	for (int i = 0; i < page->n; i++)
-		if (page->rows[i].size > GUARD_FROM)
+		if (page->rows[i].size > GUARD_FROM || page->rows[i].claims)
 			return true;
 	return false;
 }

@@ -48,13 +48,13 @@ struct WhRouteIndex
 	Slot slots[];
 };
 
-/* At most a quarter full, so that a probe ends soon. */
+/* At most half full, so that a probe ends soon; routes that share keys leave it emptier. */
 static size_t
 slots_for(int n)
 {
 	size_t slots = 4;
 
-	while (slots < 4 * (size_t) n)
+	while (slots < 2 * (size_t) n)
 		slots *= 2;
 	return slots;
 }

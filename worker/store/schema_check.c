@@ -16,7 +16,7 @@
  *
  * By then the statement holds its locks, and what was altered while it waited for
  * them is known. The executor locks the segment that a row goes into only when it
- * gets there, so the code that writes into a log locks it first.
+ * gets there, so the code that writes into a log locks it first (store_attempts.c).
  */
 #include "postgres.h"
 
@@ -27,7 +27,6 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "parser/parse_coerce.h"
-#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -35,76 +34,84 @@
 
 #include "grow.h"
 #include "schema_check.h"
+#include "sql_version.h"
 #include "store_rights.h"
 
-/* Of tables that are read: the columns that are. Of tables that are only written: enough to recognise them. */
+/*
+ * Of tables that are read: the columns that are. Of tables that are only written: enough
+ * to recognise them. What came later is looked for only where the extension is at that
+ * version, or a newer one.
+ */
 static const struct
 {
 	const char *table;
 	const char *column;
 	Oid type;
+	WhSqlVersion since;
 } needed[] = {
-	{"identity", "instance", TEXTOID},
-	{"identity", "system_identifier", INT8OID},
-	{"identity", "database_oid", OIDOID},
-	{"identity", "timeline", INT4OID},
-	{"identity", "enabled_at", TIMESTAMPTZOID},
-	{"subscription", "id", INT8OID},
-	{"subscription", "name", TEXTOID},
-	{"subscription", "url", TEXTOID},
-	{"subscription", "events", TEXTARRAYOID},
-	{"subscription", "tenant", TEXTOID},
-	{"subscription", "filter", JSONPATHOID},
-	{"subscription", "headers", JSONBOID},
-	{"subscription", "retry_schedule", INTERVALARRAYOID},
-	{"subscription", "give_up_after", INTERVALOID},
-	{"subscription", "timeout", INTERVALOID},
-	{"subscription", "ordering", TEXTOID},
-	{"subscription", "changed_columns", TEXTARRAYOID},
-	{"subscription", "exclude_origins", TEXTARRAYOID},
-	{"subscription", "state", TEXTOID},
-	{"profile", "name", TEXTOID},
-	{"profile", "envelope", JSONOID},
-	{"secret", "subscription_id", INT8OID},
-	{"secret", "secret", TEXTOID},
-	{"secret", "expires_at", TIMESTAMPTZOID},
-	{"credential", "subscription_id", INT8OID},
-	{"credential", "kind", TEXTOID},
-	{"credential", "value", TEXTOID},
-	{"outbox", "event_number", INT8OID},
-	{"outbox", "xid", XID8OID},
-	{"outbox", "entity_id", TEXTOID},
-	{"outbox", "entity_type", TEXTOID},
-	{"outbox", "action_type", TEXTOID},
-	{"outbox", "result", JSONOID},
-	{"outbox", "previous", JSONOID},
-	{"outbox", "tenant", TEXTOID},
-	{"outbox", "context", JSONOID},
-	{"outbox", "subscription_id", INT8OID},
-	{"outbox", "created_at", TIMESTAMPTZOID},
-	{"outbox", "segment", INT2OID},
-	{"attempt", "outcome", TEXTOID},
-	{"attempt", "started_at", TIMESTAMPTZOID},
-	{"pending", "subscription_id", INT8OID},
-	{"pending", "event_number", INT8OID},
-	{"pending", "lane", INT8OID},
-	{"pending", "state", TEXTOID},
-	{"pending", "attempts", INT4OID},
-	{"pending", "next_attempt_at", TIMESTAMPTZOID},
-	{"pending", "first_attempt_at", TIMESTAMPTZOID},
-	{"pending", "segment", INT2OID},
-	{"pending", "size", INT4OID},
-	{"pending", "batch", INT8OID},
-	{"pending", "judged", BOOLOID},
-	{"dead_letter", "reason", TEXTOID},
-	{"checkpoint", "id", INT8OID},
-	{"checkpoint", "kind", TEXTOID},
-	{"checkpoint", "snapshot", PG_SNAPSHOTOID},
-	{"checkpoint", "next_xid", XID8OID},
-	{"checkpoint", "hi", INT8OID},
-	{"checkpoint", "within", JSONBOID},
-	{"webhook_internal.breaker_notice", "subscription_id", INT8OID},
-	{"webhook_internal.operator_isolation", "isolated_since", TIMESTAMPTZOID},
+	{"identity", "instance", TEXTOID, WH_SQL_1_0},
+	{"identity", "system_identifier", INT8OID, WH_SQL_1_0},
+	{"identity", "database_oid", OIDOID, WH_SQL_1_0},
+	{"identity", "timeline", INT4OID, WH_SQL_1_0},
+	{"identity", "enabled_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"subscription", "id", INT8OID, WH_SQL_1_0},
+	{"subscription", "name", TEXTOID, WH_SQL_1_0},
+	{"subscription", "url", TEXTOID, WH_SQL_1_0},
+	{"subscription", "events", TEXTARRAYOID, WH_SQL_1_0},
+	{"subscription", "tenant", TEXTOID, WH_SQL_1_0},
+	{"subscription", "filter", JSONPATHOID, WH_SQL_1_0},
+	{"subscription", "headers", JSONBOID, WH_SQL_1_0},
+	{"subscription", "retry_schedule", INTERVALARRAYOID, WH_SQL_1_0},
+	{"subscription", "give_up_after", INTERVALOID, WH_SQL_1_0},
+	{"subscription", "timeout", INTERVALOID, WH_SQL_1_0},
+	{"subscription", "ordering", TEXTOID, WH_SQL_1_0},
+	{"subscription", "changed_columns", TEXTARRAYOID, WH_SQL_1_0},
+	{"subscription", "exclude_origins", TEXTARRAYOID, WH_SQL_1_0},
+	{"subscription", "state", TEXTOID, WH_SQL_1_0},
+	{"profile", "name", TEXTOID, WH_SQL_1_0},
+	{"profile", "envelope", JSONOID, WH_SQL_1_0},
+	{"secret", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"secret", "secret", TEXTOID, WH_SQL_1_0},
+	{"secret", "expires_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"credential", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"credential", "kind", TEXTOID, WH_SQL_1_0},
+	{"credential", "value", TEXTOID, WH_SQL_1_0},
+	{"outbox", "event_number", INT8OID, WH_SQL_1_0},
+	{"outbox", "xid", XID8OID, WH_SQL_1_0},
+	{"outbox", "entity_id", TEXTOID, WH_SQL_1_0},
+	{"outbox", "entity_type", TEXTOID, WH_SQL_1_0},
+	{"outbox", "action_type", TEXTOID, WH_SQL_1_0},
+	{"outbox", "result", JSONOID, WH_SQL_1_0},
+	{"outbox", "previous", JSONOID, WH_SQL_1_0},
+	{"outbox", "tenant", TEXTOID, WH_SQL_1_0},
+	{"outbox", "context", JSONOID, WH_SQL_1_0},
+	{"outbox", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"outbox", "created_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"outbox", "segment", INT2OID, WH_SQL_1_0},
+	{"attempt", "outcome", TEXTOID, WH_SQL_1_0},
+	{"attempt", "started_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"pending", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"pending", "event_number", INT8OID, WH_SQL_1_0},
+	{"pending", "lane", INT8OID, WH_SQL_1_0},
+	{"pending", "state", TEXTOID, WH_SQL_1_0},
+	{"pending", "attempts", INT4OID, WH_SQL_1_0},
+	{"pending", "next_attempt_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"pending", "first_attempt_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"pending", "segment", INT2OID, WH_SQL_1_0},
+	{"pending", "size", INT4OID, WH_SQL_1_0},
+	{"pending", "batch", INT8OID, WH_SQL_1_0},
+	{"pending", "judged", BOOLOID, WH_SQL_1_0},
+	{"dead_letter", "reason", TEXTOID, WH_SQL_1_0},
+	{"checkpoint", "id", INT8OID, WH_SQL_1_0},
+	{"checkpoint", "kind", TEXTOID, WH_SQL_1_0},
+	{"checkpoint", "snapshot", PG_SNAPSHOTOID, WH_SQL_1_0},
+	{"checkpoint", "next_xid", XID8OID, WH_SQL_1_0},
+	{"checkpoint", "hi", INT8OID, WH_SQL_1_0},
+	{"checkpoint", "within", JSONBOID, WH_SQL_1_0},
+	{"webhook_internal.breaker_notice", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"webhook_internal.operator_isolation", "isolated_since", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"webhook_internal.stat_subscription", "subscription_id", INT8OID, WH_SQL_1_0},
+	{"webhook_internal.stat_worker", "starts", INT8OID, WH_SQL_1_0},
 };
 
 #define INTERNAL "webhook_internal."
@@ -115,6 +122,7 @@ static int cap_ours = 0;
 static WhRightsSeen functions; /* functions that may run in statements on them */
 static Oid owner_known = InvalidOid;
 static Oid schema_known = InvalidOid;
+static WhSqlVersion version_known = WH_SQL_1_0;
 static bool stale = false;
 static ExecutorStart_hook_type previous_start = NULL;
 
@@ -166,6 +174,8 @@ column_problem(Oid schema, Oid internal)
 						: get_relname_relid(needed[i].table, schema);
 		if (!same && OidIsValid(table))
 			remember(table);
+		if (needed[i].since > version_known)
+			continue;
 		type = OidIsValid(table) ? column_type(table, needed[i].column) : InvalidOid;
 		/* text may have become varchar */
 		if (OidIsValid(type) && (type == needed[i].type || IsBinaryCoercible(type, needed[i].type)))
@@ -186,7 +196,10 @@ wh_schema_problem(Oid schema)
 	stale = false; /* an invalidation from now on counts */
 	schema_known = schema;
 	owner_known = wh_rights_owner();
+	version_known = wh_sql_version(wh_rights_version());
 	problem = column_problem(schema, internal);
+	if (problem && version_known == WH_SQL_NEWER)
+		problem = psprintf("%s; %s", problem, wh_sql_version_problem(wh_rights_version()));
 	if (problem == NULL)
 		problem = wh_rights_problem(schema, internal, ours, n_ours, &functions);
 	stale = problem != NULL;
@@ -214,7 +227,8 @@ wh_schema_check(void)
 {
 	const char *problem;
 
-	if (!OidIsValid(schema_known) || !(stale || wh_rights_owner() != owner_known))
+	if (!OidIsValid(schema_known) ||
+		!(stale || wh_rights_owner() != owner_known || wh_sql_version(wh_rights_version()) != version_known))
 		return;
 	problem = wh_schema_problem(schema_known);
 	if (problem)
@@ -238,19 +252,4 @@ wh_schema_guard(void)
 	CacheRegisterSyscacheCallback(PROCOID, on_function_change, (Datum) 0);
 	previous_start = ExecutorStart_hook;
 	ExecutorStart_hook = start_checked;
-}
-
-void
-wh_schema_hold_segment(const char *log, int segment)
-{
-	const char *const names[] = {
-		log, psprintf("%s_%d", log, segment)}; /* in the order in which everybody locks them */
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		Oid relid = get_relname_relid(names[i], schema_known);
-
-		if (OidIsValid(relid))
-			LockRelationOid(relid, RowExclusiveLock);
-	}
 }

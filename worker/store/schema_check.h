@@ -15,7 +15,5 @@ extern const char *wh_schema_problem(Oid schema);
 extern void wh_schema_changed(Oid relid);
 /* With the locks of a statement: may it run, and may its rows be read? Else an error. */
 extern void wh_schema_check(void);
-/* Lock a segment before it is written, so that it is checked first. */
-extern void wh_schema_hold_segment(const char *log, int segment);
 
 #endif /* WEBHOOK_SCHEMA_CHECK_H */

@@ -31,7 +31,19 @@
 void
 wh_carry_begin(WhCarry *carry, int segment)
 {
-	*carry = (WhCarry){.from = segment, .subscription_id = PG_INT64_MIN, .event_number = PG_INT64_MIN};
+	/* clang-format off */
+	static WhPlan plan = {
+		.sql =
+		"SELECT count(*) FROM webhook.pending p",
+		0};
+	/* clang-format on */
+
+	wh_plan_run(&plan, NULL, NULL, SPI_OK_SELECT);
+	*carry = (WhCarry){.from = segment,
+					   .subscription_id = PG_INT64_MIN,
+					   .event_number = PG_INT64_MIN,
+					   .rows = wh_result_int8(0, 1),
+					   .started_at = GetCurrentTimestamp()};
 }
 
 /* The rows of a portion. */
@@ -78,6 +90,7 @@ walk(WhCarry *carry, Portion *portion)
 		portion->events[portion->n] = carry->event_number;
 		portion->rows[portion->n++] = wh_result(i, 4, &isnull);
 	}
+	carry->walked += (int64) i;
 	carry->ended = i == SPI_processed && SPI_processed < WALK_AT_ONCE;
 }
 

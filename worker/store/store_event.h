@@ -25,6 +25,7 @@ typedef struct WhRow
 	size_t size;  /* bytes of text in the row */
 	size_t bytes; /* bytes that it takes in memory as it is */
 	bool cut;     /* some strings of the head are */
+	bool claims; /* some of its values are packed or out of line: `size` is what they say, and may be wrong */
 	HeapTuple tuple;
 	TupleDesc desc;
 	int at;

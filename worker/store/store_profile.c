@@ -26,9 +26,9 @@ by_name(const void *a, const void *b)
 
 /* All columns, in the order of the statement below. */
 static WhProfile *
-read_profile(HeapTuple row, TupleDesc desc)
+read_profile(HeapTuple row, TupleDesc desc, MemoryContext for_engine)
 {
-	MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
+	MemoryContext old = MemoryContextSwitchTo(for_engine);
 	WhProfile *p = palloc0(sizeof(WhProfile));
 	const char **columns[] = {&p->name,
 							  &p->envelope,
@@ -59,7 +59,7 @@ read_profile(HeapTuple row, TupleDesc desc)
 
 /* All profiles except those that are too large, ordered by name. Each is read once, however many use it. */
 static WhProfile **
-read_profiles(const WhLeftOut *left, int *n)
+read_profiles(const WhLeftOut *left, MemoryContext for_engine, int *n)
 {
 	/* lines are free of control characters: webhook_internal.check_profile refuses those */
 	/* clang-format off */
@@ -86,7 +86,7 @@ read_profiles(const WhLeftOut *left, int *n)
 	profiles = palloc(Max(1, SPI_processed) * sizeof(WhProfile *));
 	*n = (int) SPI_processed;
 	for (int i = 0; i < *n; i++)
-		profiles[i] = read_profile(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		profiles[i] = read_profile(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, for_engine);
 	qsort(profiles, *n, sizeof(WhProfile *), by_name);
 	return profiles;
 }
@@ -102,7 +102,7 @@ find_profile(WhProfile *const *profiles, int n, const char *name)
 }
 
 List *
-wh_store_profiles(List *routes, const WhLeftOut *left)
+wh_store_profiles(List *routes, const WhLeftOut *left, MemoryContext for_engine)
 {
 	/* its envelope is not JSON, a problem that each request reports */
 	static const WhProfile no_profile = {.name = "", .envelope = "", .algorithm = "none"};
@@ -119,7 +119,7 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 	/* clang-format on */
 	Datum value = left->sending;
 	int n_profiles;
-	WhProfile **profiles = read_profiles(left, &n_profiles);
+	WhProfile **profiles = read_profiles(left, for_engine, &n_profiles);
 	ListCell *lc;
 	uint64 i = 0;
 
@@ -128,7 +128,7 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 	foreach (lc, routes)
 	{
 		WhRoute *route = lfirst(lc);
-		WhSubscription *sub = &route->sub;
+		WhSubscription *sub = route->sub;
 		int64 id = PG_INT64_MIN;
 		char *name;
 		MemoryContext old;
@@ -141,7 +141,7 @@ wh_store_profiles(List *routes, const WhLeftOut *left)
 			routes = foreach_delete_current(routes, lc);
 			continue;
 		}
-		old = MemoryContextSwitchTo(wh_tx_results);
+		old = MemoryContextSwitchTo(for_engine);
 		sub->params = wh_utf8_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 2);
 		MemoryContextSwitchTo(old);
 		name = wh_utf8_column(SPI_tuptable->vals[i - 1], SPI_tuptable->tupdesc, 3);

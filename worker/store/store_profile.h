@@ -15,6 +15,6 @@
  * Give each subscription its profile and params. Removes those that are gone since
  * they were read.
  */
-extern List *wh_store_profiles(List *routes, const WhLeftOut *left);
+extern List *wh_store_profiles(List *routes, const WhLeftOut *left, MemoryContext for_engine);
 
 #endif /* WEBHOOK_STORE_PROFILE_H */

@@ -14,15 +14,16 @@
  * are read to their end under the visibility of the snapshot of the first cut
  * (`within`). What commits meanwhile is a straggler of that snapshot.
  *
- * The statements fetch through a cursor, and rows are read as they lie in the
- * table (store_event.c). So a page of large rows costs no more than one of small
- * rows until somebody wants the events.
+ * As a rule a page is read by the indexes themselves (store_scan.c). The statements
+ * here are for what is left: many stragglers, and tables that people have changed.
+ * They fetch through a cursor. Rows are read as they lie in the table (store_event.c),
+ * so a page of large rows costs no more than one of small rows until somebody wants
+ * the events.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -44,6 +45,7 @@
 #include "store.h"
 #include "store_event.h"
 #include "store_read.h"
+#include "store_scan.h"
 
 #define FETCH_AT_ONCE                                                                                        \
 	64 /* rows per fetch of a cursor: with the largest rows, the memory that a page may take */
@@ -86,11 +88,16 @@ parse_snapshot(const char *text)
 }
 
 static bool
+has_ended(uint64 xid, Datum snapshot)
+{
+	return DatumGetBool(DirectFunctionCall2(
+		pg_visible_in_snapshot, FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)), snapshot));
+}
+
+static bool
 visible_in(uint64 xid, const char *snapshot)
 {
-	return DatumGetBool(DirectFunctionCall2(pg_visible_in_snapshot,
-											FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)),
-											parse_snapshot(snapshot)));
+	return has_ended(xid, parse_snapshot(snapshot));
 }
 
 bool
@@ -311,14 +318,19 @@ fetch_into(WhPage *page, size_t *bytes, WhPlan *plan, Datum *values)
 	return exhausted;
 }
 
-/* The xids whose events may still appear below hi: those that S lists as running, and those from its xmax to N. */
-static Datum
-straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
+/*
+ * The xids whose events may have appeared below hi: those that S lists as running, and
+ * those from its xmax to N, if they have ended by the snapshot that is read under. So a
+ * transaction that stays open costs nothing.
+ */
+static uint64 *
+straggler_xids(const WhPosition *from, const char *snapshot, int *n)
 {
-	const char *at = snapshot;
+	const char *at = from->snapshot;
+	Datum now = parse_snapshot(snapshot);
+	uint64 next = U64FromFullTransactionId(from->next_xid);
 	uint64 xmax;
-	uint64 next = U64FromFullTransactionId(next_xid);
-	Datum *xids;
+	uint64 *xids;
 	int cap;
 
 	/* "xmin:xmax:xip,xip,..." */
@@ -328,18 +340,32 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 	cap = 1 + (next > xmax ? (int) (next - xmax) : 0);
 	for (const char *c = at; *c; c++)
 		cap += *c == ',';
-	xids = palloc(sizeof(Datum) * (cap + 1));
+	xids = palloc(sizeof(uint64) * (cap + 1));
 	*n = 0;
 	while (*at)
 	{
 		char *end;
 
-		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(strtoull(at, &end, 10)));
+		xids[*n] = strtoull(at, &end, 10);
+		*n += has_ended(xids[*n], now);
 		at = *end == ',' ? end + 1 : end;
 	}
 	for (uint64 xid = xmax; xid < next; xid++)
-		xids[(*n)++] = FullTransactionIdGetDatum(FullTransactionIdFromU64(xid));
-	return PointerGetDatum(construct_array(xids, *n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	{
+		xids[*n] = xid;
+		*n += has_ended(xid, now);
+	}
+	return xids;
+}
+
+static Datum
+xid_array(const uint64 *xids, int n)
+{
+	Datum *elements = palloc(Max(1, n) * sizeof(Datum));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(xids[i]));
+	return PointerGetDatum(construct_array(elements, n, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 /*
@@ -351,10 +377,7 @@ straggler_xids(const char *snapshot, FullTransactionId next_xid, int *n)
 void
 wh_store_begin_reading(void)
 {
-	Oid outbox = get_relname_relid("outbox", get_namespace_oid("webhook", false));
-
-	LockRelationOid(outbox, AccessShareLock);
-	(void) find_all_inheritors(outbox, AccessShareLock, NULL);
+	wh_scan_lock();
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
@@ -370,28 +393,22 @@ wh_store_read(const WhPosition *from, WhPage *page)
 		"SELECT " WH_EVENT_COLUMNS
 		"  FROM webhook.outbox o"
 		" WHERE o.xid = ANY ($1)"
-		"   AND o.event_number + 0 <= $2 AND o.event_number + 0 > $3"
-		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
+		"   AND o.event_number + 0 <= $2"
 		" ORDER BY o.event_number + 0"
 		" LIMIT 500",
-		4,
-		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
-	/* clang-format on */
+		2,
+		{XID8ARRAYOID, INT8OID}};
 	/* further pages of a cut go on by number and pass each row once, instead of collecting all that is left */
-	/* clang-format off */
 	static WhPlan further = {
 		.sql =
 		"SELECT " WH_EVENT_COLUMNS
 		"  FROM webhook.outbox o"
 		" WHERE o.event_number > $3 AND o.event_number <= $2"
 		"   AND o.xid = ANY ($1)"
-		"   AND pg_visible_in_snapshot(o.xid, $4::pg_snapshot)"
 		" ORDER BY o.event_number"
 		" LIMIT 500",
-		4,
-		{XID8ARRAYOID, INT8OID, INT8OID, TEXTOID}};
-	/* clang-format on */
-	/* clang-format off */
+		3,
+		{XID8ARRAYOID, INT8OID, INT8OID}};
 	static WhPlan above = {
 		.sql =
 		"SELECT " WH_EVENT_COLUMNS
@@ -404,8 +421,8 @@ wh_store_read(const WhPosition *from, WhPage *page)
 	/* clang-format on */
 	size_t bytes = 0;
 	bool within = from->within_snapshot != NULL;
+	uint64 *xids;
 	int n_xids;
-	Datum xids = straggler_xids(from->snapshot, from->next_xid, &n_xids);
 
 	StaticAssertStmt(WH_PAGE_EVENTS == 500, "the statement's literal limit differs");
 	Assert(page->max > 0 && page->max <= WH_PAGE_EVENTS);
@@ -414,10 +431,11 @@ wh_store_read(const WhPosition *from, WhPage *page)
 	page->next_xid = ReadNextFullTransactionId(); /* after the snapshot, never before */
 	page->all_stragglers = true;
 	page->all_above = false;
-	if (n_xids > 0)
+	xids = straggler_xids(from, within ? from->within_snapshot : page->snapshot, &n_xids);
+	if (n_xids > 0 && (within || !wh_scan_transactions(page, &bytes, xids, n_xids, from->hi)))
 	{
-		Datum values[4] = {xids, Int64GetDatum(from->hi), Int64GetDatum(within ? from->within_last : 0),
-						   CStringGetTextDatum(within ? from->within_snapshot : page->snapshot)};
+		Datum values[3] = {xid_array(xids, n_xids), Int64GetDatum(from->hi),
+						   Int64GetDatum(from->within_last)};
 
 		page->all_stragglers = fetch_into(page, &bytes, within ? &further : &stragglers, values);
 	}
@@ -426,7 +444,8 @@ wh_store_read(const WhPosition *from, WhPage *page)
 	{
 		Datum value = Int64GetDatum(from->hi);
 
-		page->all_above = fetch_into(page, &bytes, &above, &value);
+		if (!wh_scan_above(page, &bytes, from->hi, &page->all_above))
+			page->all_above = fetch_into(page, &bytes, &above, &value);
 	}
 }
 

@@ -52,6 +52,7 @@
 
 static Oid extension = InvalidOid; /* as this transaction found it */
 static Oid owner = InvalidOid;
+static char version[NAMEDATALEN];
 static Oid user_before;
 static int security_before;
 static int settings_level;
@@ -60,7 +61,7 @@ static int settings_level;
  * Whose rights
  */
 
-/* One look-up for both: this is done in every transaction. */
+/* One look-up for all three: this is done in every transaction. */
 static void
 find_extension(void)
 {
@@ -73,8 +74,14 @@ find_extension(void)
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	extension = owner = InvalidOid;
+	version[0] = '\0';
 	if (HeapTupleIsValid(tuple))
 	{
+		bool isnull;
+		Datum name = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull);
+
+		if (!isnull)
+			text_to_cstring_buffer(DatumGetTextPP(name), version, sizeof(version));
 		extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
 		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
 	}
@@ -121,6 +128,12 @@ Oid
 wh_rights_owner(void)
 {
 	return owner;
+}
+
+const char *
+wh_rights_version(void)
+{
+	return version;
 }
 
 /*

@@ -14,6 +14,8 @@ extern void wh_rights_end(void);
 extern void wh_rights_release(void);
 /* In a transaction: the owner of the extension; InvalidOid: there is none, and nothing of it may run. */
 extern Oid wh_rights_owner(void);
+/* Since the last transaction began: the version of the extension, as pg_extension has it; "": there is none. */
+extern const char *wh_rights_version(void);
 
 /* The functions that were checked, as invalidations name them. */
 typedef struct WhRightsSeen

@@ -83,7 +83,7 @@ begin_segment(const char *log, const char *newest, WhRotation *r)
 	bool isnull;
 	Datum at;
 
-	r->done = r->more = false;
+	r->done = r->emptied = r->more = false;
 	snprintf(r->doing, sizeof(r->doing), "empty webhook.%s_%d", log, segment);
 	at = segment_value(newest, segment, &isnull);
 	r->done = isnull || !older_than_retention(at);
@@ -105,7 +105,7 @@ wh_store_rotate_attempt(WhRotation *r)
 	if (r->done || !lock_segment("attempt", segment))
 		return;
 	run("TRUNCATE webhook.attempt_%d", segment, SPI_OK_UTILITY);
-	r->done = true;
+	r->done = r->emptied = true;
 }
 
 /*
@@ -188,5 +188,5 @@ wh_store_rotate_outbox(WhRotation *r, const WhPosition *settled)
 	if (!isnull)
 		return;
 	run("TRUNCATE webhook.outbox_%d", segment, SPI_OK_UTILITY);
-	r->done = true;
+	r->done = r->emptied = true;
 }

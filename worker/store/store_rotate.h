@@ -13,6 +13,7 @@
 typedef struct WhRotation
 {
 	bool done;      /* the segment is empty, or holds nothing that is old */
+	bool emptied;   /* it held something, and is empty now */
 	bool more;      /* there is more to carry over: continue soon */
 	WhCarry carry;  /* the caller keeps it when the transaction has committed */
 	char doing[64]; /* "empty webhook.outbox_5": set at once, so that it is known after an error */

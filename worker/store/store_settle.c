@@ -3,11 +3,10 @@
  *	  What is written about deliveries that have ended or must be kept: attempts,
  *	  pending, dead letters.
  *
- * A settle is one short transaction for many outcomes. Each table is written by one
- * statement: over a relation made for it where every delivery has a row, over
- * arrays where few have one. A delivery that simply succeeded costs one row of
- * webhook.attempt and nothing else. The statements leave the planner no choice: see
- * store_pending.c.
+ * A settle is one short transaction for many outcomes. A delivery that simply
+ * succeeded costs one row of webhook.attempt (store_attempts.c) and nothing else. Each
+ * of the other tables, where few deliveries have a row, is written by one statement
+ * over arrays. The statements leave the planner no choice: see store_pending.c.
  */
 #include "postgres.h"
 
@@ -15,23 +14,16 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/queryenvironment.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "clock.h"
-#include "compat.h"
-#include "settings.h"
-#include "schema_check.h"
 #include "store.h"
+#include "store_attempts.h"
 #include "store_event.h"
 #include "store_pending.h"
 #include "store_read.h"
@@ -82,135 +74,9 @@ columns_arrays(const Column *columns, int n, Datum *values)
 	}
 }
 
-/* UTF-8 text from the engine as a text datum; in another encoding, what is not ASCII becomes "?". */
-static Datum
-text_datum(const char *utf8)
-{
-	char *copy;
-
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return CStringGetTextDatum(utf8);
-	copy = pstrdup(utf8);
-	return CStringGetTextDatum(wh_only_ascii(copy));
-}
-
 /*
  * Settling
  */
-
-/* What the log has of an entity's id: no more than an index can surely hold. */
-#define ENTITY_ID_MAX 500
-
-static Datum
-entity_id_datum(const char *entity_id)
-{
-	Datum datum = text_datum(entity_id);
-
-	if (strlen(entity_id) <= ENTITY_ID_MAX)
-		return datum;
-	return DirectFunctionCall2(text_left, datum, Int32GetDatum(ENTITY_ID_MAX));
-}
-
-/* The rows to be written, as a relation that exists while the statement runs. */
-#define ATTEMPTS "new_attempts"
-
-static const struct
-{
-	const char *name;
-	Oid type;
-} attempt_columns[] = {
-	{"event_number", INT8OID},   {"subscription_id", INT8OID},
-	{"attempt_number", INT4OID}, {"started_at", TIMESTAMPTZOID},
-	{"outcome", TEXTOID},        {"http_status", INT4OID},
-	{"error", TEXTOID},          {"duration_ms", FLOAT4OID},
-	{"response", TEXTOID},       {"entity_type", TEXTOID},
-	{"entity_id", TEXTOID},      {"action_type", TEXTOID},
-};
-#define ATTEMPT_COLUMNS lengthof(attempt_columns)
-
-static TupleDesc
-attempt_row(void)
-{
-	TupleDesc row = CreateTemplateTupleDesc(ATTEMPT_COLUMNS);
-
-	for (int i = 0; i < (int) ATTEMPT_COLUMNS; i++)
-		TupleDescInitEntry(row, (AttrNumber) (i + 1), attempt_columns[i].name, attempt_columns[i].type, -1,
-						   0);
-	wh_row_is_described(row);
-	return row;
-}
-
-static void
-put_attempt(Tuplestorestate *rows, TupleDesc row, const WhDelivery *d)
-{
-	const char *entity_id = d->event->entity_id;
-	Datum values[ATTEMPT_COLUMNS] = {
-		Int64GetDatum(d->event->id),
-		Int64GetDatum(d->subscription_id),
-		Int32GetDatum(d->attempts),
-		TimestampTzGetDatum(wh_timestamp_of(d->wall_us)),
-		CStringGetTextDatum(d->word),
-		Int32GetDatum(d->http_status),
-		d->error ? text_datum(d->error) : (Datum) 0,
-		Float4GetDatum((float) d->duration_us / 1000),
-		d->response ? text_datum(d->response) : (Datum) 0,
-		text_datum(d->event->entity_type),
-		entity_id ? entity_id_datum(entity_id) : (Datum) 0,
-		text_datum(d->event->action_type),
-	};
-	bool nulls[ATTEMPT_COLUMNS] = {[5] = d->http_status == 0,
-								   [6] = d->error == NULL,
-								   [8] = d->response == NULL,
-								   [10] = entity_id == NULL};
-
-	tuplestore_putvalues(rows, row, values, nulls);
-}
-
-static void
-write_attempts(WhDelivery *const *deliveries, int n)
-{
-	/* clang-format off */
-	static WhPlan plan = {
-		.sql =
-		"INSERT INTO webhook.attempt"
-		"       (event_number, subscription_id, attempt_number, started_at, outcome, http_status,"
-		"        error, duration_ms, response, entity_type, entity_id, action_type,"
-		"        subscription, segment)"
-		" SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome,"
-		"        a.http_status, a.error, a.duration_ms, a.response, a.entity_type, a.entity_id,"
-		"        a.action_type,"
-		"        (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id), $1"
-		"   FROM " ATTEMPTS " a",
-		1,
-		{INT2OID}};
-	/* clang-format on */
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
-	TupleDesc row = attempt_row();
-	EphemeralNamedRelationData relation = {
-		.md = {.name = ATTEMPTS, .tupdesc = row, .enrtype = ENR_NAMED_TUPLESTORE}, .reldata = rows};
-	int n_rows = 0;
-	int current = wh_segment_at(timestamptz_to_time_t(GetCurrentTimestamp()));
-	Datum segment = Int16GetDatum((int16) current);
-
-	for (int i = 0; i < n; i++)
-	{
-		if (!deliveries[i]->attempted)
-			continue;
-		put_attempt(rows, row, deliveries[i]);
-		n_rows++;
-	}
-	if (n_rows > 0)
-	{
-		relation.md.enrtuples = n_rows;
-		(void) SPI_unregister_relation(ATTEMPTS); /* left behind by a failed subtransaction */
-		if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
-			elog(ERROR, "could not register the rows of webhook.attempt");
-		wh_schema_hold_segment("attempt", current);
-		wh_plan_run(&plan, &segment, NULL, SPI_OK_INSERT);
-		SPI_unregister_relation(ATTEMPTS);
-	}
-	tuplestore_end(rows);
-}
 
 /* clang-format off */
 #define PENDING_COLUMNS \
@@ -372,7 +238,7 @@ write_pending(WhDelivery *const *deliveries, int n)
 					   ? TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us)))
 					   : (Datum) 0,
 				   d->first_us == 0 || d->attempts == 0);
-		column_add(&c[7], d->error ? text_datum(d->error) : (Datum) 0, d->error == NULL);
+		column_add(&c[7], d->error ? wh_text_datum(d->error) : (Datum) 0, d->error == NULL);
 		column_add(&c[8], Int16GetDatum(d->event->segment), false);
 		column_add(&c[9], Int32GetDatum((int32) Min(d->event->size, INT_MAX)), false);
 		column_add(&c[10], Int64GetDatum(d->batch), d->batch == 0 || d->disposal == WH_DO_DEFER);
@@ -420,7 +286,7 @@ write_dead_letters(WhDelivery *const *deliveries, int n)
 			continue;
 		column_add(&c[0], Int64GetDatum(d->subscription_id), false);
 		column_add(&c[1], Int64GetDatum(d->event->id), false);
-		column_add(&c[2], text_datum(d->error ? d->error : d->word), false);
+		column_add(&c[2], wh_text_datum(d->error ? d->error : d->word), false);
 		column_add(&c[3], Int32GetDatum(d->attempts), false);
 		column_add(&c[4], TimestampTzGetDatum(wh_table_time(wh_timestamp_of(d->first_us))), d->first_us == 0);
 		column_add(&c[5], Int16GetDatum(d->event->segment), false);
@@ -523,7 +389,7 @@ void
 wh_store_settle(WhDelivery *const *deliveries, int n, bool logged)
 {
 	if (logged)
-		write_attempts(deliveries, n);
+		wh_store_attempts(deliveries, n);
 	write_pending(deliveries, n);
 	write_dead_letters(deliveries, n);
 	delete_pending(deliveries, n);

@@ -2,9 +2,10 @@
  * store_subscriptions.c
  *	  The subscriptions: what the engine and the router need of each.
  *
- * The results lie in the results' memory. Columns are found by their names in the
- * statement, so that adding one cannot shift the others. store_profile.c reads the
- * profile of each right after.
+ * The routes lie in the results' memory, and stay. What is only for the engine, which
+ * copies it, lies in another one, which the caller frees then. Columns are found by
+ * their names in the statement, so that adding one cannot shift the others.
+ * store_profile.c reads the profile of each right after.
  */
 #include "postgres.h"
 
@@ -253,45 +254,32 @@ what_is_missing(const Row *row)
 static bool
 is(const Row *row, const char *name, const char *word)
 {
-	const char *value = string(row, name);
+	bool isnull;
+	Datum value = column(row, name, &isnull);
 
-	return value && strcmp(value, word) == 0;
+	return !isnull && strcmp(TextDatumGetCString(value), word) == 0;
 }
 
 static WhOrdering
 read_ordering(const Row *row)
 {
-	const char *word = string(row, "ordering");
-
-	if (word == NULL)
-		return WH_ORDER_ENTITY;
-	return strcmp(word, "none") == 0     ? WH_ORDER_NONE
-		   : strcmp(word, "strict") == 0 ? WH_ORDER_STRICT
-										 : WH_ORDER_ENTITY;
+	return is(row, "ordering", "none")     ? WH_ORDER_NONE
+		   : is(row, "ordering", "strict") ? WH_ORDER_STRICT
+										   : WH_ORDER_ENTITY;
 }
 
-static WhRoute *
-read_route(const Row *row)
+/* What the engine needs, in the row's memory. */
+static WhSubscription *
+read_for_engine(const Row *row, const WhRoute *route)
 {
-	WhRoute *route = MemoryContextAllocZero(row->context, sizeof(WhRoute));
-	WhSubscription *sub = &route->sub;
-	const char *missing = what_is_missing(row);
+	WhSubscription *sub = MemoryContextAllocZero(row->context, sizeof(WhSubscription));
 
-	sub->id = number(row, "id");
-	sub->name = string_or_empty(row, "name");
+	sub->id = route->id;
+	sub->name = route->name;
 	sub->url = string_or_empty(row, "url");
-	/* its events are kept, in order, until somebody fixes it */
-	route->left_out = boolean(row, "left_out");
-	route->unmatched = boolean(row, "unmatched");
-	sub->paused = !is(row, "state", "active") || missing || route->left_out;
-	if (missing && !route->left_out)
-		ereport(
-			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
-			errmsg("webhook subscription \"%s\" cannot be used", sub->name),
-			errdetail("Its column \"%s\" is null or empty. Its events are kept.", missing),
-			errhint("Set the column. Restore the table's triggers and constraints, which refuse such rows."));
+	sub->paused = route->paused;
 	sub->ordering = read_ordering(row);
-	sub->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
+	sub->max_in_flight = route->max_in_flight;
 	sub->rate_limit = (int) number(row, "rate_limit");
 	sub->batch_size = (int) Max(1, number(row, "batch_size"));
 	sub->timeout_us = number(row, "timeout");
@@ -299,6 +287,29 @@ read_route(const Row *row)
 	read_secrets(row, sub);
 	read_credentials(row, sub);
 	sub->n_headers = Max(0, strings(row, "headers", true, &sub->headers));
+	sub->transform = route->transform != NULL;
+	return sub;
+}
+
+static WhRoute *
+read_route(const Row *row)
+{
+	WhRoute *route = MemoryContextAllocZero(row->context, sizeof(WhRoute));
+	const char *missing = what_is_missing(row);
+
+	route->id = number(row, "id");
+	route->name = string_or_empty(row, "name");
+	/* its events are kept, in order, until somebody fixes it */
+	route->left_out = boolean(row, "left_out");
+	route->unmatched = boolean(row, "unmatched");
+	route->paused = !is(row, "state", "active") || missing || route->left_out;
+	route->max_in_flight = (int) Max(1, number(row, "max_in_flight"));
+	if (missing && !route->left_out)
+		ereport(
+			WARNING, errcode(ERRCODE_DATA_CORRUPTED),
+			errmsg("webhook subscription \"%s\" cannot be used", route->name),
+			errdetail("Its column \"%s\" is null or empty. Its events are kept.", missing),
+			errhint("Set the column. Restore the table's triggers and constraints, which refuse such rows."));
 	route->active = !is(row, "state", "inactive");
 	route->n_events = strings(row, "events", true, &route->events);
 	route->tenant = string(row, "tenant");
@@ -306,7 +317,6 @@ read_route(const Row *row)
 	route->requested = boolean(row, "requested");
 	route->transform = name(row, "transform");
 	route->transform_owner = name(row, "transform_owner");
-	sub->transform = route->transform != NULL;
 	return route;
 }
 
@@ -317,7 +327,7 @@ read_route(const Row *row)
 /* clang-format on */
 
 List *
-wh_store_subscriptions(const WhLeftOut *left)
+wh_store_subscriptions(const WhLeftOut *left, MemoryContext for_engine)
 {
 	/* expires_at: the last timestamps do not fit into int64 microseconds since the Unix epoch */
 	/* coalesce: no element may be missing, whichever constraint somebody has dropped */
@@ -380,17 +390,24 @@ wh_store_subscriptions(const WhLeftOut *left)
 	Datum values[2] = {left->sending, left->routing};
 	List *routes = NIL;
 	WhKeys *keys = wh_keys_new();
+	MemoryContext one_row =
+		AllocSetContextCreate(CurrentMemoryContext, "webhook subscription's row", ALLOCSET_DEFAULT_SIZES);
 
 	wh_plan_run(&plan, values, NULL, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		Row row = {SPI_tuptable->vals[i], SPI_tuptable->tupdesc, wh_tx_results, keys};
+		MemoryContext old = MemoryContextSwitchTo(one_row);
 		WhRoute *route = read_route(&row);
-		MemoryContext old = MemoryContextSwitchTo(wh_tx_results);
 
+		row.context = for_engine;
+		route->sub = read_for_engine(&row, route);
+		MemoryContextSwitchTo(wh_tx_results);
 		routes = lappend(routes, route);
 		MemoryContextSwitchTo(old);
+		MemoryContextReset(one_row);
 	}
+	MemoryContextDelete(one_row);
 	wh_keys_free(keys);
 	return routes;
 }

@@ -19,15 +19,18 @@ typedef struct WhFilterShape
 	bool repeats; /* a sequence may hold a value many times */
 } WhFilterShape;
 
-/* A subscription as configured: what the engine needs, and what routing needs. */
+/* A subscription as configured: what routing needs; and what the engine needs, until it has copied that. */
 typedef struct WhRoute
 {
-	WhSubscription sub;
-	int64 created_us; /* microseconds since the Unix epoch */
-	bool active;      /* false: matches nothing */
-	int n_events;     /* -1: all */
-	char **events;    /* patterns, entity_type.action_type; wh_routes_make() cuts them in two */
-	char *tenant;     /* NULL: all */
+	WhSubscription *sub; /* for the engine; NULL once it has it */
+	int64 id;
+	char *name;
+	bool paused;
+	int max_in_flight;
+	bool active;   /* false: matches nothing */
+	int n_events;  /* -1: all */
+	char **events; /* patterns, entity_type.action_type; wh_routes_make() cuts them in two */
+	char *tenant;  /* NULL: all */
 	/* in the database's encoding: */
 	int n_changed; /* -1: all */
 	char **changed;
@@ -42,7 +45,7 @@ typedef struct WhRoute
 	char *transform_owner;
 } WhRoute;
 
-/* A List of WhRoute, ordered by id, palloc'd in the caller's context. */
-extern List *wh_store_subscriptions(const WhLeftOut *left);
+/* A List of WhRoute, ordered by id, in the results' memory. What is for the engine alone lies in a memory of its own. */
+extern List *wh_store_subscriptions(const WhLeftOut *left, MemoryContext for_engine);
 
 #endif /* WEBHOOK_STORE_SUBSCRIPTIONS_H */

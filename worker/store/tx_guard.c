@@ -72,9 +72,15 @@ wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure)
 }
 
 bool
+wh_code_is_lock(int code)
+{
+	return code == ERRCODE_LOCK_NOT_AVAILABLE || code == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+bool
 wh_failure_is_lock(const WhFailure *failure)
 {
-	return failure->code == ERRCODE_LOCK_NOT_AVAILABLE || failure->code == ERRCODE_T_R_DEADLOCK_DETECTED;
+	return wh_code_is_lock(failure->code);
 }
 
 bool

@@ -22,6 +22,7 @@ typedef struct WhFailure
 extern bool wh_tx_try(void (*step)(void *), void *arg, WhFailure *failure);
 
 /* Was it only a lock that was not available in time, or a deadlock? */
+extern bool wh_code_is_lock(int code);
 extern bool wh_failure_is_lock(const WhFailure *failure);
 
 /*
