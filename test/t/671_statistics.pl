@@ -101,8 +101,12 @@ like(agree('and they go on'), qr/^good\|1010\|/m, 'after it');
 
 # a stop writes what has been counted and not been added yet
 items_to(1020);
+my $preloaded = $t->sql('SHOW shared_preload_libraries');
+$t->node->adjust_conf('postgresql.conf', 'shared_preload_libraries', q{''}); # no worker after the restart, which would go on
 $t->node->restart;
 is($t->sql($by_stat), $t->sql($by_log), 'a clean stop adds what is left');
+$t->node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'$preloaded'");
+$t->node->restart;
 $t->wait_for_worker;
 
 # ---------------------------------------------------------------- reset
