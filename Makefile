@@ -10,11 +10,8 @@ PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_confi
 
 # The control file lives in extension/; PGXS installs it by its base name.
 EXTENSION = extension/webhook
-# The install script is made of its parts until it is frozen; upgrade scripts are written.
-BASE = sql/webhook--1.0.sql
-SQL_PARTS = $(sort $(wildcard sql/src/*.sql))
-DATA_built = $(if $(SQL_PARTS),$(BASE))
-DATA = $(filter-out $(DATA_built),$(wildcard sql/webhook--*.sql))
+# The install script of the first version, and what leads from each to the next.
+DATA = $(sort $(wildcard sql/webhook--*.sql))
 MODULE_big = webhook
 # every folder of the sources; base names of files are unique, so that includes need no paths
 FOLDERS = engine $(addprefix engine/,common policy queue template http secret) \
@@ -60,11 +57,6 @@ all install clean:
 	@exit 1
 endif
 
-ifneq ($(SQL_PARTS),)
-$(BASE): $(SQL_PARTS)
-	@awk 'FNR == 1 && NR > 1 { print "" } { print }' $^ >$@
-endif
-
 # A header changed: rebuild everything. A whole build takes seconds, so nothing
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
@@ -101,7 +93,7 @@ deb: ## the Debian package, judged by lintian (VERSIONS="15 17 18": each in a ch
 dist: ## the archive for PGXN, of the commit that is checked out
 	@bash scripts/dist.sh
 
-freeze: ## SQL that is released changes no more: SQL_VERSION=1.0
+freeze: ## SQL that is released changes no more: SQL_VERSION=1.1
 	@bash scripts/freeze.sh '$(SQL_VERSION)'
 
 release: ## the checklist of a release; scripts/release.sh tag then tags it

@@ -5,6 +5,6 @@
 #ifndef CONSOLE_VERSION_H
 #define CONSOLE_VERSION_H
 
-#define PGWEBHOOK_VERSION "1.0"
+#define PGWEBHOOK_VERSION "1.1"
 
 #endif /* CONSOLE_VERSION_H */

@@ -149,6 +149,7 @@ share_end(WhDelivery *lead)
 		d->duration_us = lead->duration_us;
 		/* NULL also without memory */
 		d->response = well || lead->response == NULL ? NULL : strdup(lead->response);
+		d->headers = lead->headers ? strdup(lead->headers) : NULL;
 		(void) wh_delivery_set_error(d, wh_delivery_error(lead), strlen(wh_delivery_error(lead)));
 	}
 	for (WhDelivery *d = lead; d && lead->kind == WH_OUT_DELIVERED; d = wh_batch_next(lead, d))
@@ -169,6 +170,8 @@ wh_batch_ended(WhDelivery *lead, WhTransfer *t, const WhRetryPolicy *policy, int
 	t->response = NULL;
 	(void) wh_delivery_set_error(lead, t->error, strlen(t->error));
 	decide(lead, policy, now_us, asked_us, rand);
+	if (lead->class != WH_CLASS_DELIVERED)
+		lead->headers = wh_http_response_headers(t);
 	share_end(lead);
 }
 

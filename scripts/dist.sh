@@ -29,12 +29,6 @@ git archive --format=tar "$REF" | tar -xf - -C "$TREE"
 node "$ROOT/scripts/meta.mjs" "$TREE/META.json" || die "META.json is not what PGXN asks for"
 name=$(field name)-$(field version)
 script=$(field provides webhook file)
-# made by make, as installing makes it, unless it is a file of the commit
-extra=()
-if [ ! -e "$TREE/$script" ]; then
-  quietly "making $script" env -u MAKEFLAGS -u MAKELEVEL make -s -C "$TREE" "$script"
-  extra=(--prefix="$name/$(dirname "$script")/" --add-file="$TREE/$script")
-fi
 for file in "$script" "$(field provides webhook docfile)"; do
   [ -e "$TREE/$file" ] || die "META.json names $file, which is not there"
 done

@@ -4,7 +4,7 @@
 --   psql -XAtq -v ON_ERROR_STOP=1 -v labels="$labels" -f scripts/reference.sql
 --
 -- scripts/docs.sh calls it. What the page says of a function, a table or a column is its COMMENT ON
--- in sql/src; of a setting, what extension/shared/settings.c says. Here are only the order, the
+-- in sql; of a setting, what extension/shared/settings.c says. Here are only the order, the
 -- headings and the layout. Nothing of the machine goes into the page, nor anything that the major
 -- versions of the server say differently. :labels has what the worker reports while it is busy, a
 -- line each.
@@ -196,7 +196,7 @@ CREATE FUNCTION pg_temp.amount(value text, unit text) RETURNS text LANGUAGE sql 
 		CASE WHEN unit IS NULL THEN value ELSE value || ' ' || unit END)
 $$;
 
-\echo '<!-- Made by "make docs" from the catalogue. Change the COMMENT ON in sql/src, not this page. -->'
+\echo '<!-- Made by "make docs" from the catalogue. Change the COMMENT ON, by an upgrade script, not this page. -->'
 \echo
 \echo '# Reference'
 \echo

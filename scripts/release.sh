@@ -44,8 +44,6 @@ extension=${version%.*}
 
 # same FILE WHAT GOT EXPECTED
 same() { [ "$3" = "$4" ] || fault "$1: $2 is ${3:-missing}, and META.json makes it $4"; }
-# made FILE: make makes it
-made() { compgen -G 'sql/src/*.sql' >/dev/null && sed -n 's/^BASE = //p' Makefile | grep -qxF -- "$1"; }
 
 versions() {
   [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fault "META.json: the version is ${version:-missing}, and must be X.Y.Z"
@@ -56,10 +54,10 @@ versions() {
   same debian/changelog "its first version" "$(first debian/changelog '^pgwebhook \(([^-]*)-.*')" "$version"
   same SECURITY.md "the first version with fixes" "$(first SECURITY.md '^\| ([0-9.]+)( .*)?\| yes \|$')" "$extension"
   local script=sql/webhook--$extension.sql
-  made "$script" || [ -e "$script" ] || compgen -G "sql/webhook--*--$extension.sql" >/dev/null ||
+  [ -e "$script" ] || compgen -G "sql/webhook--*--$extension.sql" >/dev/null ||
     fault "sql: no script leads to version $extension: neither webhook--$extension.sql nor an upgrade"
   script=$(meta 3 file)
-  made "$script" || [ -e "$script" ] || fault "META.json: it provides $script, which is neither there nor made"
+  [ -e "$script" ] || fault "META.json: it provides $script, which is not there"
 }
 
 # what git says that it sees, and what it was told not to look at

@@ -130,6 +130,7 @@ wh_delivery_free(WhDelivery *d)
 	wh_event_release(d->event);
 	wh_delivery_set_body(d, NULL, 0);
 	free(d->response);
+	free(d->headers);
 	free(d->error);
 	free(d);
 }

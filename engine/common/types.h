@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define WH_RESPONSE_KEPT 4096               /* bytes of a response body that the log keeps */
+#define WH_HEADERS_KEPT 2048                /* and of the headers, of a failure alone */
 #define WH_ERROR_MAX 256                    /* bytes of an error text, with its NUL */
 #define WH_SECRETS_MAX 4                    /* live secrets of one subscription */
 #define WH_KEY_MAX 200                      /* bytes of a signing key */
@@ -331,6 +332,7 @@ typedef struct WhDelivery
 	int64_t wall_us; /* the same, as people and receivers see it */
 	int64_t duration_us;
 	char *response; /* malloc'd UTF-8 without NUL, at most WH_RESPONSE_KEPT bytes; NULL: none */
+	char *headers;  /* of the response, if it failed: as response, at most WH_HEADERS_KEPT bytes */
 	char *error;    /* malloc'd, shorter than WH_ERROR_MAX: see wh_delivery_set_error; NULL: none */
 } WhDelivery;
 

@@ -158,6 +158,7 @@ free_slot(Slot *slot)
 	forget(&slot->transfer);
 	wh_buffer_free(&slot->transfer.body);
 	wh_buffer_free(&slot->keep);
+	wh_buffer_free(&slot->transfer.headers);
 	free(slot->transfer.response);
 	free(slot);
 }
@@ -241,6 +242,7 @@ new_slot(WhHttp *http)
 	slot->transfer.body.lends = true;
 	wh_buffer_init(&slot->transfer.answer, WH_PRIVATE_MAX);
 	wh_buffer_init(&slot->keep, WH_RESPONSE_KEPT);
+	wh_buffer_init(&slot->transfer.headers, WH_HEADERS_KEPT);
 	return slot;
 }
 
@@ -257,10 +259,11 @@ wh_http_acquire(WhHttp *http)
 	else if ((slot = new_slot(http)) == NULL)
 		return NULL;
 	http->in_use++;
-	slot->address_refused = slot->too_large = slot->headers_ended = false;
+	slot->address_refused = slot->too_large = slot->headers_ended = slot->header_hidden = false;
 	slot->received = slot->header_received = 0;
 	slot->message[0] = '\0';
 	wh_buffer_reset(&slot->keep);
+	wh_buffer_reset(&slot->transfer.headers);
 	wh_buffer_reset(&slot->transfer.body);
 	slot->transfer.body.limit = http->body_max;
 	slot->transfer.owner = NULL;

@@ -53,6 +53,7 @@ typedef struct WhTransfer
 	 * caller may take it (and set NULL), else it is freed.
 	 */
 	char *response;
+	WhBuffer headers; /* the first lines of it that fit, as they came: see wh_http_response_headers */
 	char error[WH_ERROR_MAX];
 } WhTransfer;
 
@@ -113,6 +114,12 @@ extern void wh_http_run(WhHttp *http, int64_t now_us);
 
 /* A transfer that has ended; NULL: none. The caller releases it. */
 extern WhTransfer *wh_http_finished(WhHttp *http);
+
+/*
+ * The headers of a response, a line each, made valid UTF-8 without NUL, at most
+ * WH_HEADERS_KEPT bytes, malloc'd; NULL: there are none, or no memory.
+ */
+extern char *wh_http_response_headers(const WhTransfer *transfer);
 
 /* Aborts a transfer in flight and returns it; NULL: there is none. The caller releases it. */
 extern WhTransfer *wh_http_abort_one(WhHttp *http);

@@ -12,7 +12,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#define USER_AGENT "pgwebhook/1.0"
+#define USER_AGENT "pgwebhook/1.1"
 #define SET(option, value)                                                                                   \
 	do                                                                                                       \
 	{                                                                                                        \
@@ -110,6 +110,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 		slot->too_large = true;
 		return 0;
 	}
+	wh_http_keep_header(slot, bytes, len);
 	if (len <= 2 && (bytes[0] == '\r' || bytes[0] == '\n'))
 		slot->headers_ended = true;
 	else if (len > 12 && strncasecmp(bytes, "Retry-After:", 12) == 0)
@@ -118,6 +119,7 @@ on_header(char *bytes, size_t size, size_t n, void *arg)
 	{
 		/* a new response: the one before was interim */
 		slot->transfer.retry_after[0] = '\0';
+		wh_buffer_reset(&slot->transfer.headers);
 		slot->headers_ended = false;
 	}
 	return len;

@@ -30,6 +30,7 @@ typedef struct Slot
 	bool address_refused;
 	bool too_large;
 	bool headers_ended; /* of the final response, or else of the last interim one */
+	bool header_hidden; /* the last one is none that is kept, nor are lines that continue it */
 	size_t sent_piece;  /* of the body: where libcurl has read to, if it is in pieces */
 	size_t sent_of_it;
 	size_t received;        /* bytes of body so far */
@@ -75,6 +76,11 @@ extern void wh_http_set_in_turns(Slot *slot, bool in_turns);
 
 /* May a handle of the libcurl that is loaded serve a second request? */
 extern bool wh_http_handles_serve_again(void);
+
+/*
+ * Stores a line of the headers, except a cookie, which is the endpoint's own. Without memory, and once one did not fit, nothing is stored.
+ */
+extern void wh_http_keep_header(Slot *slot, const char *line, size_t len);
 
 /* Stores the value of a Retry-After header, trimmed. One that is too long for a date is ignored. */
 extern void wh_http_keep_retry_after(Slot *slot, const char *value, size_t len);

@@ -224,6 +224,31 @@ wh_http_keep_retry_after(Slot *slot, const char *value, size_t len)
 }
 
 void
+wh_http_keep_header(Slot *slot, const char *line, size_t len)
+{
+	WhBuffer *headers = &slot->transfer.headers;
+
+	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
+		len--;
+	if (len == 0 || slot->transfer.private || (len >= 5 && memcmp(line, "HTTP/", 5) == 0))
+		return;
+	if (line[0] != ' ' && line[0] != '\t')
+		slot->header_hidden = len >= 10 && strncasecmp(line, "Set-Cookie", 10) == 0;
+	if (slot->header_hidden)
+		return;
+	if (wh_buffer_append(headers, line, len) && !wh_buffer_append(headers, "\n", 1))
+		headers->data[headers->len -= len] = '\0';
+}
+
+char *
+wh_http_response_headers(const WhTransfer *t)
+{
+	size_t len = t->headers.len;
+
+	return len > 0 ? clean_text(t->headers.data, len - 1, WH_HEADERS_KEPT) : NULL;
+}
+
+void
 wh_http_outcome(Slot *slot, CURLcode rc)
 {
 	WhTransfer *t = &slot->transfer;

@@ -17,6 +17,7 @@
 
 static const char *const names[] = {
 	[WH_SQL_1_0] = "1.0",
+	[WH_SQL_1_1] = "1.1",
 };
 StaticAssertDecl(lengthof(names) == WH_SQL_NEWER, "every version has a name");
 

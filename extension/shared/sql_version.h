@@ -9,6 +9,7 @@
 typedef enum WhSqlVersion
 {
 	WH_SQL_1_0,
+	WH_SQL_1_1,  /* response_headers; what the console and its API call */
 	WH_SQL_NEWER /* not known: has all that this library knows, and more */
 } WhSqlVersion;
 

@@ -18,6 +18,7 @@
 //   /narrow             200; over HTTP/2, the connection's next stream is refused before any of its body was taken
 //   /reset              connection destroyed       /close-early    half a response, then closed
 //   /hold               200 when released (see below)
+//   /cookie/NNN         that status, with x-request-id: r-1 and a cookie
 //   /json/NNN/TEXT      that status and JSON body, given in base64url
 //   /unicode            200 "Zoë 🦊"
 //   /count/NAME         200 "ok"; counted by path, and not recorded
@@ -260,6 +261,10 @@ function decideAs(as, req, res, path) {
     case 'status': {
       const status = Number(first) || 500;
       return { status, answer: () => send(res, status, status === 204 || status === 304 ? '' : `status ${status}\n`) };
+    }
+    case 'cookie': {
+      const status = Number(first);
+      return { status, answer: () => send(res, status, '', { 'x-request-id': 'r-1', 'set-cookie': 'session=secret' }) };
     }
     case 'json': {
       const status = Number(first);

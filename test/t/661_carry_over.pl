@@ -63,6 +63,7 @@ $t->sql('INSERT INTO item VALUES (1)');
 $t->sql(q{INSERT INTO webhook.api_token (name, role, digest, expires_at) VALUES ('shop', 'pg_monitor', sha256('token'), now() + '1 day');
 	INSERT INTO webhook.audit (action, object, via) VALUES ('pause a subscription', 's1', 'console')});
 $t->poll_sql('dead letters', "SELECT count(*) > 0 FROM webhook.dead_letter");
+$t->poll_sql('statistics of them', 'SELECT count(*) > 0 FROM webhook_internal.stat_subscription');
 $t->poll_sql('pending deliveries, of what is paused', "SELECT count(*) > 0 FROM webhook.pending");
 $t->sql(q{SELECT webhook_internal.announce(id, 'breaker_opened', NULL, NULL) FROM webhook.subscription WHERE name = 's1'});
 my $catalog = <<'SQL';

@@ -151,6 +151,19 @@ answer(Connection *c, const ServerRequest *r, const char *path)
 		send_text(c, "HTTP/1.1 103 Early Hints\r\nRetry-After: 1000\r\n\r\n");
 		send_answer(c, atoi(path + 13), more, "", 0);
 	}
+	else if (strncmp(path, "/cookie/", 8) == 0)
+	{
+		send_text(c, "HTTP/1.1 103 Early Hints\r\nX-Early: 1\r\n\r\n");
+		send_answer(c, atoi(path + 8),
+					"X-Request-Id: 7\xff\r\nset-cookie: s=secret;\r\n path=secret\r\nX-Last: a\r\n b\r\n", "",
+					0);
+	}
+	else if (strncmp(path, "/many-headers", 13) == 0)
+	{
+		send_text(c, "HTTP/1.1 500 No\r\n");
+		send_many(c, "X-More: 0123456789abcdef0123456789abcde\r\n", 4100);
+		send_text(c, "Content-Length: 0\r\n\r\n");
+	}
 	else if (strncmp(path, "/recover", 8) == 0)
 		send_answer(c, released ? 200 : 500, "", released ? "well" : "ill_", 4);
 	else if (strncmp(path, "/wait", 5) == 0)

@@ -23,6 +23,8 @@
  *	  /long         200 with 9999 bytes of "é" from the second byte on
  *	  /dirty        200 with what is not UTF-8, NUL bytes and a cut character
  *	  /large        200 with 8 MB
+ *	  /cookie/NNN   that status with a cookie and lines that are folded, after a 103
+ *	  /many-headers 500 with 4 kB of headers
  *	  /headers      200 with 1 MB of headers
  *	  /line         200 with a header of 1 MB
  *

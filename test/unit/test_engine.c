@@ -43,7 +43,7 @@ test_request(void **state)
 	assert_int_equal(r.body_len, strlen(body));
 	assert_string_equal(r.body, body);
 	assert_string_equal(request_header(&r, "Content-Type"), "application/json");
-	assert_string_equal(request_header(&r, "User-Agent"), "pgwebhook/1.0");
+	assert_string_equal(request_header(&r, "User-Agent"), "pgwebhook/1.1");
 	assert_string_equal(request_header(&r, "X-One"), "1");
 	assert_string_equal(request_header(&r, "Authorization"), "Bearer abc");
 	assert_null(request_header(&r, "Expect"));

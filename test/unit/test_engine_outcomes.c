@@ -172,6 +172,32 @@ test_long_response(void **state)
 	wh_delivery_free(d);
 }
 
+/* Those of a failure alone: the final ones, no cookie, whole lines. */
+static void
+test_response_headers(void **state)
+{
+	WhDelivery *d;
+
+	(void) state;
+	subscribe(1, at("/cookie/500"));
+	subscribe(2, at("/cookie/200"));
+	subscribe(3, at("/many-headers"));
+	submit(1, 1, "a");
+	d = outcome();
+	assert_string_equal(d->headers, "X-Request-Id: 7?\nX-Last: a\n b\nContent-Length: 0");
+	wh_delivery_free(d);
+	submit(2, 1, "a");
+	d = outcome();
+	assert_int_equal(d->kind, WH_OUT_DELIVERED);
+	assert_null(d->headers);
+	wh_delivery_free(d);
+	submit(3, 1, "a");
+	d = outcome();
+	assert_in_range(strlen(d->headers), WH_HEADERS_KEPT - 40, WH_HEADERS_KEPT);
+	assert_memory_equal(d->headers + strlen(d->headers) - 7, "89abcde", 7);
+	wh_delivery_free(d);
+}
+
 static void
 test_refused_port(void **state)
 {
@@ -494,6 +520,7 @@ main(void)
 		with_engine(test_outcomes),
 		with_engine(test_redirect_is_not_followed),
 		with_engine(test_long_response),
+		with_engine(test_response_headers),
 		with_engine(test_refused_port),
 		with_engine(test_timeout),
 		with_engine(test_timeout_when_clock_is_set_back),

@@ -380,7 +380,7 @@ static const struct
 	{"stripe", {NULL}},
 	{"website_toolbox", {NULL}},
 	{"xsolla", {NULL}},
-	{"aghanim", {"User-Agent: pgwebhook/1.0"}},
+	{"aghanim", {"User-Agent: pgwebhook/1.1"}},
 };
 
 static void

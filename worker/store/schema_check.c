@@ -90,6 +90,7 @@ static const struct
 	{"outbox", "segment", INT2OID, WH_SQL_1_0},
 	{"attempt", "outcome", TEXTOID, WH_SQL_1_0},
 	{"attempt", "started_at", TIMESTAMPTZOID, WH_SQL_1_0},
+	{"attempt", "response_headers", TEXTOID, WH_SQL_1_1},
 	{"pending", "subscription_id", INT8OID, WH_SQL_1_0},
 	{"pending", "event_number", INT8OID, WH_SQL_1_0},
 	{"pending", "lane", INT8OID, WH_SQL_1_0},

@@ -48,8 +48,10 @@
 #include "compat.h"
 #include "schema_check.h"
 #include "settings.h"
+#include "sql_version.h"
 #include "store.h"
 #include "store_attempts.h"
+#include "store_rights.h"
 
 /* What the log has of an entity's id: no more than an index can surely hold. */
 #define ENTITY_ID_MAX 500
@@ -75,6 +77,7 @@ typedef enum AttemptColumn
 	ACTION_TYPE,
 	ERROR_TEXT,
 	RESPONSE,
+	RESPONSE_HEADERS, /* since 1.1 */
 	ATTEMPT_COLUMNS
 } AttemptColumn;
 
@@ -99,6 +102,7 @@ static const struct
 	[ACTION_TYPE] = {"action_type", TEXTOID, true},
 	[ERROR_TEXT] = {"error", TEXTOID, false},
 	[RESPONSE] = {"response", TEXTOID, false},
+	[RESPONSE_HEADERS] = {"response_headers", TEXTOID, false},
 };
 StaticAssertDecl(lengthof(attempt_columns) == ATTEMPT_COLUMNS, "every column of the log has a name");
 
@@ -113,6 +117,19 @@ static struct
 /*
  * Rows
  */
+
+static bool
+has_response_headers(void)
+{
+	return wh_sql_version(wh_rights_version()) >= WH_SQL_1_1;
+}
+
+/* The table has so many of them; those that came later are at the end. */
+static int
+n_columns(void)
+{
+	return has_response_headers() ? ATTEMPT_COLUMNS : RESPONSE_HEADERS;
+}
 
 Datum
 wh_text_datum(const char *utf8)
@@ -159,6 +176,8 @@ fill_row(Datum *values, bool *isnull, const WhDelivery *d, int segment)
 	isnull[ERROR_TEXT] = d->error == NULL;
 	values[RESPONSE] = d->response ? wh_text_datum(d->response) : (Datum) 0;
 	isnull[RESPONSE] = d->response == NULL;
+	values[RESPONSE_HEADERS] = d->headers ? wh_text_datum(d->headers) : (Datum) 0;
+	isnull[RESPONSE_HEADERS] = d->headers == NULL;
 }
 
 /*
@@ -228,9 +247,9 @@ has_our_columns(Relation relation)
 {
 	TupleDesc desc = RelationGetDescr(relation);
 
-	if (desc->natts != ATTEMPT_COLUMNS)
+	if (desc->natts != n_columns())
 		return false;
-	for (int i = 0; i < ATTEMPT_COLUMNS; i++)
+	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
@@ -287,6 +306,7 @@ copy_rows(Relation segment, int number, WhDelivery *const *deliveries, int n)
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slots[ROWS_AT_ONCE];
+	const int columns = n_columns();
 	int n_slots = 0;
 	int waiting = 0;
 	int n_names;
@@ -301,14 +321,18 @@ copy_rows(Relation segment, int number, WhDelivery *const *deliveries, int n)
 		SubscriptionName key = {.subscription_id = d->subscription_id};
 		const SubscriptionName *name;
 		TupleTableSlot *slot;
+		Datum values[ATTEMPT_COLUMNS];
+		bool isnull[ATTEMPT_COLUMNS];
 
 		if (waiting == n_slots)
 			slots[n_slots++] = table_slot_create(segment, NULL);
 		slot = ExecClearTuple(slots[waiting]);
-		fill_row(slot->tts_values, slot->tts_isnull, d, number);
+		fill_row(values, isnull, d, number);
 		name = bsearch(&key, names, n_names, sizeof(SubscriptionName), name_compare);
-		slot->tts_values[SUBSCRIPTION] = name->name;
-		slot->tts_isnull[SUBSCRIPTION] = name->isnull;
+		values[SUBSCRIPTION] = name->name;
+		isnull[SUBSCRIPTION] = name->isnull;
+		memcpy(slot->tts_values, values, sizeof(Datum) * columns);
+		memcpy(slot->tts_isnull, isnull, sizeof(bool) * columns);
 		ExecStoreVirtualTuple(slot);
 		/* what matters there is the same in all */
 		belongs = n_slots > 1 || ExecPartitionCheck(result, slot, estate, false);
@@ -339,18 +363,19 @@ static void
 insert_rows(int number, WhDelivery *const *deliveries, int n)
 {
 	/* clang-format off */
-	static WhPlan plan = {
-		.sql =
-		"INSERT INTO webhook.attempt"
-		"       (event_number, subscription_id, attempt_number, started_at, outcome, http_status,"
-		"        error, duration_ms, response, entity_type, entity_id, action_type,"
-		"        subscription, segment)"
-		" SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome,"
-		"        a.http_status, a.error, a.duration_ms, a.response, a.entity_type, a.entity_id,"
-		"        a.action_type,"
-		"        (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id),"
-		"        a.segment"
-		"   FROM " ATTEMPTS " a"};
+#define INSERT_ATTEMPTS(more_columns, more_values) \
+		"INSERT INTO webhook.attempt" \
+		"       (event_number, subscription_id, attempt_number, started_at, outcome, http_status," \
+		"        error, duration_ms, response, entity_type, entity_id, action_type," \
+		"        subscription, segment" more_columns ")" \
+		" SELECT a.event_number, a.subscription_id, a.attempt_number, a.started_at, a.outcome," \
+		"        a.http_status, a.error, a.duration_ms, a.response, a.entity_type, a.entity_id," \
+		"        a.action_type," \
+		"        (SELECT s.name FROM webhook.subscription s WHERE s.id = a.subscription_id)," \
+		"        a.segment" more_values \
+		"   FROM " ATTEMPTS " a"
+	static WhPlan of_1_0 = {.sql = INSERT_ATTEMPTS("", "")};
+	static WhPlan of_1_1 = {.sql = INSERT_ATTEMPTS(", response_headers", ", a.response_headers")};
 	/* clang-format on */
 	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
 	TupleDesc row = CreateTemplateTupleDesc(ATTEMPT_COLUMNS);
@@ -376,7 +401,7 @@ insert_rows(int number, WhDelivery *const *deliveries, int n)
 	(void) SPI_unregister_relation(ATTEMPTS); /* left behind by a failed subtransaction */
 	if (SPI_register_relation(&relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the rows of webhook.attempt");
-	wh_plan_run(&plan, NULL, NULL, SPI_OK_INSERT);
+	wh_plan_run(has_response_headers() ? &of_1_1 : &of_1_0, NULL, NULL, SPI_OK_INSERT);
 	SPI_unregister_relation(ATTEMPTS);
 	tuplestore_end(rows);
 }
