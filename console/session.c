@@ -154,6 +154,12 @@ got_rights(void *owner, PGresult *result)
 			   "CREATE EXTENSION webhook, as a superuser.");
 		return;
 	}
+	if (*PQgetvalue(result, 0, 1) != 't')
+	{
+		refuse(s, 503, "the extension webhook is older in this database than pgwebhook needs",
+			   "ALTER EXTENSION webhook UPDATE, as its owner.");
+		return;
+	}
 	s->about = strdup(PQgetvalue(result, 0, 0));
 	if (s->about == NULL || *s->about == '\0' || !text_token(s->id) || !text_token(s->csrf))
 	{
@@ -178,7 +184,9 @@ got_rights(void *owner, PGresult *result)
 	"'operator', u.may AND has_any_column_privilege(c.subscription, 'INSERT'), "                             \
 	"'viewer', u.may AND has_table_privilege(c.log, 'SELECT'), "                                             \
 	"'watcher', u.may AND c.watch, "                                                                         \
-	"'owner', pg_has_role(x.extowner, 'USAGE'))) END "                                                       \
+	"'owner', pg_has_role(x.extowner, 'USAGE'))) END, "                                                      \
+	"EXISTS (SELECT FROM pg_proc p JOIN pg_namespace m ON m.oid = p.pronamespace "                           \
+	"WHERE m.nspname = 'webhook' AND p.proname = 'search_log') "                                             \
 	"FROM (VALUES (1)) one LEFT JOIN pg_extension x ON x.extname = 'webhook' "                               \
 	"LEFT JOIN LATERAL (SELECT has_schema_privilege(n.oid, 'USAGE') AS may FROM pg_namespace n "             \
 	"WHERE n.nspname = 'webhook') u ON true "                                                                \

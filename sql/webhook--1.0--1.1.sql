@@ -759,7 +759,8 @@ BEGIN
 	SELECT x.* INTO t FROM webhook.api_token x JOIN pg_roles r ON r.rolname = x.role
 		WHERE x.digest = authenticate.digest AND x.expires_at > clock_timestamp()
 			AND NOT r.rolsuper;
-	IF FOUND AND (t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 min') THEN
+	IF FOUND AND NOT pg_is_in_recovery()
+		AND (t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 min') THEN
 		UPDATE webhook.api_token x SET last_used_at = date_trunc('minute', clock_timestamp())
 			WHERE x.name = t.name;
 	END IF;

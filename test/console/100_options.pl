@@ -27,7 +27,7 @@ my @named = $help =~ /^  (--[a-z-]+)/mg;
 cmp_ok(@named, '>', 10, 'and lists options');
 like(slurp_file("$FindBin::RealBin/../../console/main.c"), qr/\{"\Q@{[substr $_, 2]}\E", (required|no)_argument/, "$_ is there")
   for grep { !/^--(help|version)/ } @named;
-is((run('--version'))[0], "pgwebhook 1.0\n", '--version');
+is((run('--version'))[0], "pgwebhook 1.1\n", '--version');
 
 append_to_file("$dir/open", "password\n");
 chmod 0644, "$dir/open";

@@ -48,6 +48,19 @@ for my $body ('', '[]', '{"user": "op"}', '{"user": "op", "password": 1}', '{"us
 }
 
 #
+# An extension that was not updated
+#
+$t->sql('CREATE DATABASE older');
+$t->node->safe_psql('older', q{CREATE EXTENSION webhook VERSION '1.0'});
+is($c->end, 0, 'ended');
+$c->start('--database=older');
+($status, $problem) = log_in('op', $WebhookConsole::PASSWORD, 'older');
+is("$status $problem->{title}", '503 the extension webhook is older in this database than pgwebhook needs', 'with an older extension there is nothing to log in to');
+like($problem->{hint}, qr/^ALTER EXTENSION webhook UPDATE/, '... and what to do is said');
+$t->node->safe_psql('older', 'ALTER EXTENSION webhook UPDATE');
+is((log_in('op', $WebhookConsole::PASSWORD, 'older'))[0], 200, '... and then there is');
+
+#
 # What a session is
 #
 my $op = $c->person('op');
