@@ -69,7 +69,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak format bench bench-long help
+.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running, CONSOLE=1 with the console)
 	@KEEP='$(KEEP)' CONSOLE='$(CONSOLE)' bash demo/demo.sh
@@ -133,6 +133,9 @@ million: ## 1,000,000 deliveries for a dead endpoint: rows, not memory, and all 
 
 monitoring: ## what monitoring/ ships, scraped by Prometheus: every query, alert and panel
 	@ONLY=monitoring bash scripts/test.sh
+
+patroni: ## failover: three nodes under Patroni, killed, frozen, cut off, switched over (SCENARIOS="kill freeze")
+	@ONLY=patroni SCENARIOS='$(SCENARIOS)' bash scripts/test.sh
 
 chaos: ## commits, kills, a receiver and an operator at random, against a table of truth (SECONDS=60, SEEDS="1 2 3")
 	@ONLY=chaos CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_SEEDS='$(or $(SEEDS),1)' bash scripts/test.sh

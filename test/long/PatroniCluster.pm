@@ -12,8 +12,8 @@
 # else; times in them are of one clock.
 #
 # enter() puts all of it into namespaces of processes, mounts and networks. No port is anybody
-# else's, and whatever runs here ends with the first process, however that ends. It needs
-# root; what runs in a node runs as the user postgres, which owns DIR.
+# else's, and whatever runs or is mounted here ends with the first process, however that
+# ends. It needs root; what runs in a node runs as the user postgres, which owns DIR.
 package PatroniCluster;
 
 use strict;
@@ -34,6 +34,7 @@ our $SECRET        = $WebhookTest::SECRET;
 # Short ones, so that a failover takes seconds: docs/operations.md has those for production.
 my ($ttl, $loop_wait, $retry_timeout) = (8, 1, 3);
 
+my @started;    # pids
 my @as_postgres = qw(setpriv --reuid=postgres --regid=postgres --init-groups);
 
 # Run this program again in namespaces of its own, if it is not there yet. Why not, if it cannot be.
@@ -90,6 +91,7 @@ sub start
 {
 	my ($log, @command) = @_;
 	my $pid = fork // die "$!";
+	push @started, $pid;
 	return $pid if $pid;
 	open STDIN,  '<',  '/dev/null';
 	open STDOUT, '>>', $log;
@@ -132,7 +134,9 @@ sub wait_until_whole
 			sub {
 				my $node = $self->primary or return;
 				$last = $node->try_sql("SELECT count(*), count(*) FILTER (WHERE sync_state = 'sync') FROM pg_stat_replication WHERE state = 'streaming'") // '';
-				return $last eq $wanted ? $node : undef;
+				return unless $last eq $wanted;
+				# nobody may take over before Patroni has noted who has all commits
+				return $node if !$sync || $self->{http}->get("http://$node->{address}:8008/cluster")->{content} =~ /"sync_standby"/;
 			},
 			90);
 	} // do { $self->show; die "$@ streaming, and of them synchronous: $last, not $wanted\n" };
@@ -166,6 +170,9 @@ sub show
 	return;
 }
 
+# What a failing test leaves would hold our end until it is over; the server's processes end with the first process.
+sub end { kill 'KILL', @started, @_; return; }
+
 package PatroniCluster::Node;
 
 use strict;
@@ -180,7 +187,10 @@ sub new
 	my $dir  = "$cluster->{dir}/n$i";
 	my $self = bless { name => "n$i", dir => $dir, cluster => $cluster, address => "10.9.1.1$i", log => "$dir/log", link => "node$i", offset => 0 }, $class;
 	mkdir $dir or die "$dir: $!";
-	PatroniCluster::run(qw(chown postgres:postgres), $dir);
+	# gone with the namespaces, and with it the file that names processes in them
+	mkdir "$dir/disk" or die "$dir/disk: $!";
+	PatroniCluster::run(qw(mount -t tmpfs -o size=1g node), "$dir/disk");
+	PatroniCluster::run(qw(chown postgres:postgres), $dir, "$dir/disk");
 
 	# the network, which lasts as long as the process in it
 	my $holder = PatroniCluster::start('/dev/null', qw(unshare --net sleep infinity));
@@ -192,10 +202,11 @@ sub new
 	  for [qw(link set lo up)], [ qw(addr add), "$self->{address}/24", qw(dev out) ], [qw(link set out up)];
 
 	# it lives as long as we hold its standard input
-	open $self->{receiver}, '|-', @{ $self->{inside} }, @as_postgres, 'sh', '-c', 'exec "$@" >"$0" 2>&1', "$dir/receiver.log",
+	my $receiver = open $self->{receiver}, '|-', @{ $self->{inside} }, @as_postgres, 'sh', '-c', 'exec "$@" >"$0" 2>&1', "$dir/receiver.log",
 	  'node', "$FindBin::RealBin/../receiver/receiver.mjs", '--dir', "$dir/received", '--ready-file', "$dir/ready", '--port', $PatroniCluster::RECEIVER_PORT,
 	  '--cert', "$cluster->{dir}/certs/server.pem", '--key', "$cluster->{dir}/certs/server.key", '--secret', $PatroniCluster::SECRET
 	  or die "$!";
+	push @started, $receiver;
 	poll_until("the receiver of $self->{name} listens", sub { -s "$dir/ready" });
 
 	append_to_file("$dir/patroni.yml", <<YAML);
@@ -217,13 +228,16 @@ bootstrap:
         shared_preload_libraries: webhook
         max_connections: 40
         max_worker_processes: 8
+        max_wal_size: 64MB
+        min_wal_size: 32MB
+        wal_keep_size: 32MB
         webhook.allowed_networks: '127.0.0.0/8, ::1/128'
   initdb: [{encoding: UTF8}, no-locale, {auth: trust}]
   pg_hba: ['local all all trust', 'host all all 10.9.1.0/24 trust', 'host replication all 10.9.1.0/24 trust']
 postgresql:
   listen: $self->{address}:5432
   connect_address: $self->{address}:5432
-  data_dir: $dir/data
+  data_dir: $dir/disk/data
   bin_dir: $cluster->{bindir}
   pgpass: $dir/pgpass
   authentication: {superuser: {username: postgres}, replication: {username: replicator}}
@@ -282,7 +296,7 @@ sub is_primary { return ($_[0]->try_sql('SELECT NOT pg_is_in_recovery()') // '')
 sub server_pids
 {
 	my ($self) = @_;
-	my ($postmaster) = split /\n/, slurp_file("$self->{dir}/data/postmaster.pid");
+	my ($postmaster) = split /\n/, slurp_file("$self->{dir}/disk/data/postmaster.pid");
 	return ($postmaster, $self->children($postmaster));
 }
 
@@ -324,23 +338,30 @@ sub kill_all
 sub freeze
 {
 	my ($self) = @_;
-	$self->{frozen} = [];
 	for (1, 2)
 	{
-		my @pids = ($self->server_pids, $self->{patroni}, $self->children($self->{patroni}));
-		kill 'STOP', @pids;
-		$self->{frozen} = \@pids;
+		$self->{frozen} = { server => [ $self->server_pids ], patroni => [ $self->{patroni}, $self->children($self->{patroni}) ] };
+		kill 'STOP', map { @$_ } values %{ $self->{frozen} };
 	}
 	return;
 }
 
-# The server's processes first: Patroni is the one that would stop them.
-sub thaw
+sub thaw_server
 {
 	my ($self) = @_;
-	kill 'CONT', $_ for @{ delete $self->{frozen} };
+	kill 'CONT', @{ $self->{frozen}{server} };
 	return;
 }
+
+sub thaw_patroni
+{
+	my ($self) = @_;
+	kill 'CONT', @{ delete($self->{frozen})->{patroni} };
+	return;
+}
+
+# How many sessions wait until a standby has their commit.
+sub waiting { return $_[0]->try_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") // 0 }
 
 sub isolate
 {

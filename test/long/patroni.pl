@@ -4,19 +4,26 @@
 # replication nothing else has. A primary that was declared dead and is not sends
 # nothing that the new one has not got.
 #
-#   make patroni            ONLY="kill freeze" make patroni (SCENARIOS)
+#   make patroni            SCENARIOS="kill freeze" make patroni
 #
 # The load: clients beside each node change entities when their node is the primary. A
 # change notes itself, with a key of its own, in a table of truth in the same transaction;
-# a client notes the keys of what was acknowledged. PatroniCluster.pm has the nodes and
-# a receiver beside each. The scenarios:
+# a client notes the keys of what was acknowledged. PatroniCluster.pm has the nodes, and
+# a receiver beside each. Each scenario begins with all three nodes well, and ends when they
+# are again and all is delivered. What ends the primary:
 #
-#   kill          kill -9 of Patroni and all of PostgreSQL, at once; it comes back by pg_rewind
-#   freeze        all of the node's processes stand still until another is the primary, and then go on
+#   kill          kill -9 of Patroni and all of PostgreSQL, at once
+#   freeze        all of the node's processes stand still; when another is the primary the server goes on,
+#                 and Patroni only when the server has had its chance to send
 #   isolate       the node sees neither etcd nor the others, but its clients and its receiver
 #   switchover    on purpose
-#   kill_async, freeze_async    the same without synchronous_mode, and a standby that lags behind
 #
+# and the same where the promise is not kept, by design, and in what numbers:
+#
+#   kill_async, freeze_async, isolate_async    without synchronous_mode; what is killed has standbys that lag behind
+#   isolate_cancel                             clients of the isolated node cancel their wait for the standby
+#
+# DROP_ONE=1 deletes an event on the way: each scenario must then fail, with one change lost.
 # Times are printed, and never judged.
 use strict;
 use warnings;
@@ -36,7 +43,7 @@ my $why_not;
 BEGIN { $why_not = PatroniCluster::enter() }    # before PostgreSQL::Test::Utils takes the output
 BAIL_OUT($why_not) if $why_not;
 
-my @scenarios = split ' ', $ENV{SCENARIOS} || 'kill freeze isolate switchover kill_async freeze_async';
+my @scenarios = split ' ', $ENV{SCENARIOS} || 'kill freeze isolate switchover kill_async freeze_async isolate_async isolate_cancel';
 my $entities  = 40;
 my $clients   = 2;                                                                                       # beside each node
 my $few       = 200;                                                                                     # requests
@@ -45,6 +52,9 @@ my $cluster = PatroniCluster->new("$ENV{TESTDIR}/nodes");
 my $dir     = $cluster->{dir};
 my %judged;                                                                                              # keys of earlier scenarios
 my @table;
+my @clients;    # pids
+
+END { PatroniCluster::end(@clients) }
 
 $cluster->bootstrap(<<SQL);
 CREATE EXTENSION webhook;
@@ -103,6 +113,7 @@ sub start_load
 			if ($pid)
 			{
 				push @{ $load->{pids} }, $pid;
+				push @clients, $pid;
 				next;
 			}
 			srand;
@@ -142,29 +153,31 @@ sub wait_for_more
 	return;
 }
 
-# With walsenders that stand still, the standbys have nothing of what is committed and sent meanwhile.
-sub let_standbys_lag
-{
-	my ($old) = @_;
-	kill 'STOP', $old->walsenders;
-	wait_for_more($old, $few);
-	return;
-}
-
 my %fault = (
 	kill       => sub { $_[0]->kill_all },
 	freeze     => sub { $_[0]->freeze },
 	isolate    => sub { $_[0]->isolate },
-	switchover => sub {
-		my ($old) = @_;
-		$cluster->switchover((grep { $_->try_sql('SELECT pg_is_in_recovery()') } synchronous_standby($old))[0]);
-	});
+	switchover => sub { $cluster->switchover(synchronous_standby($_[0])) });
 
 my %mend = (
 	kill       => sub { $_[0]->start_patroni },
-	freeze     => sub { $_[0]->thaw },
+	freeze     => \&thaw,
 	isolate    => sub { $_[0]->reconnect },
 	switchover => sub { });
+
+# The server alone first, as if its Patroni had died: its worker looks for something to send, its clients commit.
+sub thaw
+{
+	my ($old, $async) = @_;
+	my $then = $old->{sql_time};
+	$old->thaw_server;
+	poll_until('the worker of the one that is not dead looks again',
+		sub { ($old->try_sql("SELECT last_read_at > '$then' FROM webhook.worker") // '') eq 't' });
+	wait_for_more($old, $few) if $async;
+	poll_until('a client of it waits for the standby', sub { $old->waiting }) unless $async;
+	$old->thaw_patroni;
+	return;
+}
 
 sub synchronous_standby
 {
@@ -176,32 +189,56 @@ sub synchronous_standby
 sub scenario
 {
 	my ($scenario) = @_;
-	my ($kind, $async) = $scenario =~ /^([a-z]+)(_async)?$/;
-	my $ends = $fault{$kind} or die "no scenario $scenario\n";
+	my ($kind, $variant) = $scenario =~ /^([a-z]+)(?:_([a-z]+))?$/;
+	my $ends  = $fault{$kind} or die "no scenario $scenario\n";
+	my $async = ($variant // '') eq 'async';
 	$cluster->synchronous(!$async);
 	my $old  = $cluster->wait_until_whole(!$async);
 	my $load = start_load($scenario);
 	wait_for_more($old, $few);
 	my %log = map { $_->{name} => $_->log_size } $cluster->nodes;
 
-	let_standbys_lag($old) if $async;
+	if ($scenario eq 'kill_async')
+	{
+		# with walsenders that stand still, the standbys have nothing of what is committed and sent meanwhile
+		kill 'STOP', $old->walsenders;
+		wait_for_more($old, $few);
+	}
+	$old->{sql_time} = $old->sql('SELECT clock_timestamp()');
 	my $failed = time;
 	$ends->($old);
 	my $new;
-	poll_until('another is the primary', sub { ($new) = grep { $_ != $old && $_->is_primary } $cluster->nodes; $new }, 90);
+	poll_until(
+		'another is the primary',
+		sub {
+			$old->try_sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") if ($variant // '') eq 'cancel';
+			($new) = grep { $_ != $old && $_->is_primary } $cluster->nodes;
+			return $new;
+		},
+		90);
 	wait_for_more($new, $few);
-	my $mended = time;
-	$mend{$kind}->($old);
+	drop_one($new) if $ENV{DROP_ONE};
+	$mend{$kind}->($old, $async);
 	$cluster->wait_until_whole(!$async);
 	my @acked = stop_load($load);
 	is($cluster->primary->{name}, $new->{name}, "$scenario: $old->{name} is followed by $new->{name}, and is a standby again");
 	bless({ node => $new }, 'WebhookTest')->wait_until_settled(90);
 	$cluster->wait_until_whole(!$async);
 
-	my ($promoted, $ready) = promotion($new, $log{ $new->{name} });
-	judge($scenario, $async, $old, $new, $promoted, { failed => $failed, ready => $ready, mended => $mended }, @acked);
+	judge($scenario, $variant, $old, $new, $failed, [ promotion($new, $log{ $new->{name} }) ], @acked);
 	like($old->log_since($log{ $old->{name} }), qr/running pg_rewind/, "$scenario: $old->{name} was rewound") if $async;
 	like($old->sql("SELECT state || ': ' || reason FROM webhook.worker"), qr/^not_running: this server is a standby/, "$scenario: and says what it is");
+	return;
+}
+
+sub drop_one
+{
+	my ($node) = @_;
+	$node->sql("SELECT webhook.pause('crm')");
+	poll_until('one is deleted that has not been sent', sub {
+		$node->sql('WITH gone AS (DELETE FROM webhook.outbox WHERE event_number = (SELECT max(event_number) FROM webhook.pending) RETURNING 1) SELECT count(*) FROM gone');
+	});
+	$node->sql("SELECT webhook.resume('crm')");
 	return;
 }
 
@@ -221,17 +258,18 @@ sub promotion
 
 sub judge
 {
-	my ($scenario, $async, $old, $new, $promoted, $at, @acked) = @_;
-	my (%truth, %arrived, %first, %last, %key_of_id, %sent_last, @examples);
+	my ($scenario, $variant, $old, $new, $failed, $times, @acked) = @_;
+	my ($promoted, $ready) = @$times;
+	my (%truth, %arrived, %last, %key_of_id, %sent_last, %invented_by);
 	my %n = map { $_ => 0 } qw(committed lost invented repeated order reused unverified commits_lost zombie zombie_new);
 	for (split /\n/, $new->sql('SELECT key, entity, seq FROM truth ORDER BY seq'))
 	{
 		my ($key, $entity, $seq) = split /\|/;
 		$truth{$key} = { entity => $entity, seq => $seq };
 	}
-	my @requests = sort { $a->{at} <=> $b->{at} } map { my $node = $_; map { { %$_, node => $node } } $node->sent } $cluster->nodes;
+	# killed while it sends a request, a node may have sent its head and not its body: no receiver takes that for one
+	my @requests = grep { length $_->{body} >= $_->{headers}{'content-length'} } sort { $a->{at} <=> $b->{at} } map { my $node = $_; map { { %$_, node => $node } } $node->sent } $cluster->nodes;
 	my ($first_delivery) = grep { $_->{node} == $new && $_->{at} / 1000 >= $promoted } @requests;
-	my %invented_by;
 	for my $r (@requests)
 	{
 		my $event = JSON::PP::decode_json($r->{body});
@@ -269,26 +307,29 @@ sub judge
 	is($n{lost},       0, "$scenario: each of them has arrived");
 	is($n{order},      0, "$scenario: in the order of its entity");
 	is($n{unverified}, 0, "$scenario: signed with the secret");
-	if ($async)
-	{
-		cmp_ok($n{commits_lost}, '>', 0, "$scenario: acknowledged changes were lost with the old primary: $n{commits_lost}");
-		cmp_ok($n{invented}, '>=', $few, "$scenario: events of lost changes were sent: $n{invented}");
-		is_deeply([ keys %invented_by ], [ $old->{name} ], "$scenario: all of them by the old primary");
-	}
-	else
+	unless ($variant)
 	{
 		is($n{commits_lost}, 0, "$scenario: no acknowledged change is lost");
 		is($n{invented},     0, "$scenario: nothing was sent of what is not in the new primary");
 		is($n{zombie_new},   0, "$scenario: the old primary has sent nothing after the promotion that had not arrived yet");
 		is($n{reused},       0, "$scenario: an id is of one event");
 	}
+	else
+	{
+		is_deeply([ grep { $_ ne $old->{name} } keys %invented_by ], [], "$scenario: what is not in the new primary was sent by the old one");
+	}
+	if ($scenario eq 'kill_async' || $scenario eq 'freeze_async')
+	{
+		cmp_ok($n{commits_lost}, '>', 0, "$scenario: acknowledged changes were lost with the old primary: $n{commits_lost}");
+		cmp_ok($n{invented}, '>=', $few / 2, "$scenario: events of lost changes were sent: $n{invented}");
+	}
 	push @table,
-	  sprintf '%-13s %9d %5d %8d %8d %6d %6d %6d %6d %8.2f %8.2f %8.2f', $scenario, @n{qw(committed lost invented repeated order reused commits_lost zombie)},
-	  $promoted - $at->{failed}, $at->{ready} - $promoted, $first_delivery->{at} / 1000 - $promoted;
+	  sprintf '%-14s %9d %5d %8d %8d %6d %6d %6d %6d %8.2f %8.2f %8.2f', $scenario, @n{qw(committed lost invented repeated order reused commits_lost zombie)},
+	  $promoted - $failed, $ready - $promoted, $first_delivery->{at} / 1000 - $promoted;
 	return;
 }
 
 scenario($_) for @scenarios;
-diag("\n" . sprintf('%-13s %9s %5s %8s %8s %6s %6s %6s %6s %8s %8s %8s', qw(scenario committed lost invented repeated order id_two c_lost zombie promoted ready first)));
+diag("\n" . sprintf('%-14s %9s %5s %8s %8s %6s %6s %6s %6s %8s %8s %8s', qw(scenario committed lost invented repeated order id_two c_lost zombie promoted ready first)));
 diag($_) for @table;
 done_testing();
