@@ -115,7 +115,7 @@ if [ "$what" = long ]; then
   fi
   if [[ " ${ONLY:-patroni} " =~ \ (patroni|long|all)\  ]]; then
     need patroni command -v patronictl
-    need python3-etcd python3 -c 'import etcd' # how Patroni speaks to etcd
+    need python3-etcd installed python3-etcd # how Patroni speaks to etcd
     need etcd-server command -v etcd
     need iproute2 eval 'PATH=$PATH:/usr/sbin command -v ip' # the networks between the nodes
   fi
