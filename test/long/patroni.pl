@@ -15,7 +15,8 @@
 #   kill          kill -9 of Patroni and all of PostgreSQL, at once
 #   freeze        all of the node's processes stand still; when another is the primary the server goes on,
 #                 and Patroni only when the server has had its chance to send
-#   isolate       the node sees neither etcd nor the others, but its clients and its receiver
+#   isolate       the node sees neither etcd nor the others, but its clients and its receiver; here commits that
+#                 nobody was told of can be sent, of the sessions that wait when Patroni stops the server
 #   switchover    on purpose
 #
 # and the same where the promise is not kept, by design, and in what numbers:
@@ -45,12 +46,12 @@ BAIL_OUT($why_not) if $why_not;
 
 my @scenarios = split ' ', $ENV{SCENARIOS} || 'kill freeze isolate switchover kill_async freeze_async isolate_async isolate_cancel';
 my $entities  = 40;
-my $clients   = 2;                                                                                       # beside each node
-my $few       = 200;                                                                                     # requests
+my $clients   = 2;      # beside each node
+my $few       = 200;    # requests
 
 my $cluster = PatroniCluster->new("$ENV{TESTDIR}/nodes");
 my $dir     = $cluster->{dir};
-my %judged;                                                                                              # keys of earlier scenarios
+my %judged;    # keys of earlier scenarios
 my @table;
 my @clients;    # pids
 
@@ -260,8 +261,9 @@ sub judge
 {
 	my ($scenario, $variant, $old, $new, $failed, $times, @acked) = @_;
 	my ($promoted, $ready) = @$times;
+	my %acked = map { $_ => 1 } @acked;
 	my (%truth, %arrived, %last, %key_of_id, %sent_last, %invented_by);
-	my %n = map { $_ => 0 } qw(committed lost invented repeated order reused unverified commits_lost zombie zombie_new);
+	my %n = map { $_ => 0 } qw(committed lost invented repeated order reused unverified commits_lost zombie zombie_new invented_acked);
 	for (split /\n/, $new->sql('SELECT key, entity, seq FROM truth ORDER BY seq'))
 	{
 		my ($key, $entity, $seq) = split /\|/;
@@ -285,6 +287,7 @@ sub judge
 		unless ($true)
 		{
 			$n{invented}++ if $arrived{$key} == 1;
+			$n{invented_acked}++ if $acked{$key};
 			$invented_by{ $r->{node}{name} }++;
 			next;
 		}
@@ -310,7 +313,12 @@ sub judge
 	unless ($variant)
 	{
 		is($n{commits_lost}, 0, "$scenario: no acknowledged change is lost");
-		is($n{invented},     0, "$scenario: nothing was sent of what is not in the new primary");
+		# Patroni stops the isolated server, which ends the sessions that wait for a standby. That makes their commits
+		# visible, to the worker as well, in the moment before it ends: six changes at most for each of these clients
+		my $visible = $scenario eq 'isolate' ? 6 * $clients : 0;
+		cmp_ok($n{invented}, '<=', $visible, "$scenario: nothing was sent of what is not in the new primary"
+			  . ($visible ? ' except commits that waited in vain: ' . $n{invented} : ''));
+		is($n{invented_acked}, 0, "$scenario: and nothing of what was acknowledged");
 		is($n{zombie_new},   0, "$scenario: the old primary has sent nothing after the promotion that had not arrived yet");
 		is($n{reused},       0, "$scenario: an id is of one event");
 	}
