@@ -86,7 +86,7 @@ docs: ## write docs/reference.md from the catalogue
 test: ## set up, then run every test (ONLY="lint unit regress isolation tap console fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
-test-long: ## all of the nine that follow after lint, in about 22 minutes
+test-long: ## all of the ten that follow after lint, in about 25 minutes
 	@ONLY=long bash scripts/test.sh
 
 test-versions: ## the same on PostgreSQL 17, 18 and 19, in chroots of Debian that are kept; as root (VERSIONS="17 18", ONLY, TAP)
