@@ -334,10 +334,13 @@ sub kill_all
 	return;
 }
 
-# Twice, as a process may have been made meanwhile.
+# Patroni between two of its looks: one that stands still within a look (seen with 3.0.2) takes the leader's lock
+# back when it goes on, from whoever has it by then. The processes twice, as one may have been made meanwhile.
 sub freeze
 {
 	my ($self) = @_;
+	my $offset = $self->log_size;
+	poll_until("Patroni of $self->{name} has looked", sub { $self->log_since($offset) =~ /no action\. I am \($self->{name}\), the leader/ });
 	for (1, 2)
 	{
 		$self->{frozen} = { server => [ $self->server_pids ], patroni => [ $self->{patroni}, $self->children($self->{patroni}) ] };

@@ -160,7 +160,7 @@ my %fault = (
 	isolate    => sub { $_[0]->isolate },
 	switchover => sub { $cluster->switchover(synchronous_standby($_[0])) });
 
-my %mend = (
+my %undo = (
 	kill       => sub { $_[0]->start_patroni },
 	freeze     => \&thaw,
 	isolate    => sub { $_[0]->reconnect },
@@ -219,7 +219,7 @@ sub scenario
 		90);
 	wait_for_more($new, $few);
 	drop_one($new) if $ENV{DROP_ONE};
-	$mend{$kind}->($old, $async);
+	$undo{$kind}->($old, $async);
 	$cluster->wait_until_whole(!$async);
 	my @acked = stop_load($load);
 	is($cluster->primary->{name}, $new->{name}, "$scenario: $old->{name} is followed by $new->{name}, and is a standby again");
