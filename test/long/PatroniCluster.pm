@@ -70,9 +70,11 @@ sub new
 	run(qw(ip link add br0 type bridge));
 	run(qw(ip addr add 10.9.1.1/24 dev br0));
 	run(qw(ip link set br0 up));
+	# by version 2 of its interface: with that of version 3, Patroni 3.0.2 has taken the leader's lock back from another
+	# when it went on after a freeze
 	my $etcd = 'http://10.9.1.1:2379';
 	$self->{etcd} = start("$dir/etcd.log", @as_postgres, 'etcd', '--data-dir', "$dir/etcd", '--listen-client-urls', $etcd, '--advertise-client-urls',
-		$etcd, '--listen-peer-urls', 'http://10.9.1.1:2380', '--unsafe-no-fsync', '--logger', 'zap');
+		$etcd, '--listen-peer-urls', 'http://10.9.1.1:2380', '--unsafe-no-fsync', '--enable-v2', '--logger', 'zap');
 	poll_until('etcd answers', sub { $self->{http}->get("$etcd/health")->{success} });
 	push @{ $self->{nodes} }, PatroniCluster::Node->new($self, $_) for 1 .. 3;
 	return $self;
@@ -213,7 +215,7 @@ sub new
 scope: pgwebhook
 name: $self->{name}
 restapi: {listen: '$self->{address}:8008', connect_address: '$self->{address}:8008'}
-etcd3: {host: '10.9.1.1:2379'}
+etcd: {host: '10.9.1.1:2379'}
 bootstrap:
   dcs:
     ttl: $ttl
@@ -334,13 +336,10 @@ sub kill_all
 	return;
 }
 
-# Patroni between two of its looks: one that stands still within a look (seen with 3.0.2) takes the leader's lock
-# back when it goes on, from whoever has it by then. The processes twice, as one may have been made meanwhile.
+# Twice, as a process may have been made meanwhile.
 sub freeze
 {
 	my ($self) = @_;
-	my $offset = $self->log_size;
-	poll_until("Patroni of $self->{name} has looked", sub { $self->log_since($offset) =~ /no action\. I am \($self->{name}\), the leader/ });
 	for (1, 2)
 	{
 		$self->{frozen} = { server => [ $self->server_pids ], patroni => [ $self->{patroni}, $self->children($self->{patroni}) ] };
