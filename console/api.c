@@ -195,7 +195,11 @@ fail(Call *call, const PGresult *result)
 		call->stage = STAGE_BEGIN;
 		return;
 	}
-	if (call->request)
+	/* on a standby no transaction that may write begins, and no statement writes */
+	if (call->request && code &&
+		(strcmp(code, "25006") == 0 || (call->stage == STAGE_BEGIN && strcmp(code, "0A000") == 0)))
+		problem_answer_standby(call->request);
+	else if (call->request)
 		problem_answer_result(call->request, result, call->version != NULL);
 	call->request = NULL;
 	call->failed = true;

@@ -82,6 +82,14 @@ problem_answer(Request *request, unsigned int status, const char *title, const c
 	answer(request, status, title, NULL, hint, NULL, NULL, NULL);
 }
 
+void
+problem_answer_standby(Request *request)
+{
+	answer(request, problem_status("25006"), "this server is a standby: this is possible on the primary only",
+		   NULL, "Use the console of the primary. Here it is possible once this server is promoted.", "25006",
+		   NULL, NULL);
+}
+
 /*
  * Which key of the body is it about? The server names a column or a constraint where it
  * can; the extension's own messages begin with the name, or have it in quotes.

@@ -18,6 +18,9 @@ extern void problem_answer(Request *request, unsigned int status, const char *ti
  */
 extern void problem_answer_result(Request *request, const PGresult *result, bool if_match);
 
+/* Answer that this server is a standby, and that what was asked needs the primary. */
+extern void problem_answer_standby(Request *request);
+
 /* The status for a SQLSTATE. */
 extern unsigned int problem_status(const char *sqlstate);
 

@@ -9,6 +9,7 @@
 #   pg_upgrade  to the newer server of a SUITE (stable) of Debian, with deliveries pending; as root, from the mirror of apt
 #   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
 #   monitoring  what monitoring/ ships, scraped by Prometheus and its exporter for PostgreSQL (a TAP test, which is skipped there)
+#   patroni     three nodes under Patroni, killed, frozen, cut off and switched over (SCENARIOS): nothing lost or invented; as root, for namespaces
 #   chaos       CHAOS_SECONDS (60) of everything at once for each of CHAOS_SEEDS (1): nothing lost, invented or out of order
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #   versions    unit, regress, isolation and ten TAP files on PostgreSQL 17 and 18, in chroots (scripts/test_versions.sh); not one of `long`
@@ -61,6 +62,15 @@ million() {
 
 monitoring() {
   perl_test test/t/672_scraped.pl PGWEBHOOK_MONITORING=1
+}
+
+# As root, for namespaces; the file says so where it is not. What it starts runs as the user postgres.
+patroni() {
+  "${as_user[@]}" mkdir -p "$WORK/patroni"
+  show_and_count patroni env -C "$WORK/src" -u PGOPTIONS -u PGSERVICE LANG=C.UTF-8 PATH="$BINDIR:/usr/sbin:$PATH" PG_CONFIG="$PG_CONFIG" \
+    TESTDIR="$WORK/patroni" TESTDATADIR="$WORK/patroni/tmp_check" TESTLOGDIR="$WORK/patroni/tmp_check/log" top_builddir="$WORK/patroni" \
+    PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" SCENARIOS="${SCENARIOS:-}" DROP_ONE="${DROP_ONE:-}" \
+    perl -I "$PGXS_DIR/src/test/perl" -I test/t test/long/patroni.pl
 }
 
 chaos() {

@@ -113,6 +113,12 @@ if [ "$what" = long ]; then
     need prometheus command -v promtool # judges the alerts of monitoring/, and scrapes
     need prometheus-postgres-exporter command -v prometheus-postgres-exporter
   fi
+  if [[ " ${ONLY:-patroni} " =~ \ (patroni|long|all)\  ]]; then
+    need patroni command -v patronictl
+    need python3-etcd installed python3-etcd # how Patroni speaks to etcd
+    need etcd-server command -v etcd
+    need iproute2 eval 'PATH=$PATH:/usr/sbin command -v ip' # the networks between the nodes
+  fi
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -128,8 +134,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     as_root mkdir -p "$(dirname "$snippet")"
     echo 'create_main_cluster = false' | as_root tee "$snippet" >/dev/null
   fi
-  # nor does anybody need nginx or Prometheus as a service
-  if [[ " ${missing[*]} " =~ \ (nginx-light|prometheus|prometheus-postgres-exporter)\  ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+  # nor does anybody need nginx, Prometheus, Patroni or etcd as a service
+  if [[ " ${missing[*]} " =~ \ (nginx-light|prometheus|prometheus-postgres-exporter|patroni|etcd-server)\  ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
     policy=/usr/sbin/policy-rc.d
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod +x "$policy"

@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh                          everything
 #   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap console fault,
-#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak,
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak,
 #                                            or versions, which only who asks for it gets: it makes chroots of other suites
 #   ONLY=long, ONLY=all                      all the long ones; everything
 #   ONLY=tap TAP=test/t/050_retry.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/010_killed.pl
@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
 short='lint unit regress isolation tap console fault'
-long='asan fuzz valgrind coverage pg_upgrade million monitoring chaos soak'
+long='asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak'
 case ${ONLY:-} in
   '') ONLY=$short ;;
   long) ONLY=$long ;;
@@ -229,7 +229,7 @@ prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | console | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | monitoring | chaos | soak | versions | packages) "$layer" ;;
+    lint | unit | regress | isolation | tap | console | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | monitoring | patroni | chaos | soak | versions | packages) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

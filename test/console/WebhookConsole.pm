@@ -93,7 +93,24 @@ sub start
 	($self->{port}) = $line =~ /:(\d+)$/ or die "it said: $line";
 	$self->{host} = "127.0.0.1:$self->{port}";
 	# the service's connections: until they are there, tokens are answered with 503
-	poll_until('the service is connected', sub { ($self->ask('GET', '/readyz'))[0] == 200 }) unless grep { /^--tls/ } @options;
+	my $standby = ($self->{t}->try_sql('SELECT pg_is_in_recovery()') // '') eq 't';
+	poll_until(
+		'the service is connected',
+		sub {
+			my ($status, $json) = $self->ask('GET', '/readyz');
+			return $status == 200 || ($standby && ref $json && $json->{worker});
+		}) unless grep { /^--tls/ } @options;
+}
+
+# Another program, for another server with the same roles.
+sub of
+{
+	my ($self, $node, @options) = @_;
+	my $other = bless { %$self, t => bless({ node => $node }, 'WebhookTest'), dir => "$self->{dir}/" . $node->name }, ref $self;
+	mkdir $other->{dir} or die "$other->{dir}: $!";
+	link "$self->{dir}/service", "$other->{dir}/service" or die "$!";
+	$other->start(@options);
+	return $other;
 }
 
 # Its log on standard error.

@@ -41,7 +41,7 @@
 // cannot outlive the test that holds the other end) or after --ttl seconds.
 //
 //   node receiver.mjs --dir DIR --cert FILE --key FILE [--secret whsec_...]...
-//        [--ready-file FILE] [--ttl SECONDS] [--ignore-stdin] [--no-http2]
+//        [--ready-file FILE] [--ttl SECONDS] [--ignore-stdin] [--no-http2] [--port PORT]
 //
 // A line of requests.jsonl: n (from 1), at (Unix milliseconds, with fractions,
 // when the head of the request had arrived), conn (number of the connection),
@@ -69,6 +69,7 @@ const { values: options } = parseArgs({
     ttl: { type: 'string', default: '0' },
     'ignore-stdin': { type: 'boolean', default: false },
     'no-http2': { type: 'boolean', default: false },
+    port: { type: 'string', default: '0' }, // of the TLS listener, where a network of its own keeps it free
   },
 });
 for (const needed of ['dir', 'cert', 'key']) {
@@ -477,7 +478,9 @@ for (const server of [secure, plain]) {
 }
 
 await Promise.all(
-  [secure, plain].map((server) => new Promise((ready) => server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 }, ready))),
+  [[secure, Number(options.port)], [plain, 0]].map(
+    ([server, port]) => new Promise((ready) => server.listen({ port, host: '127.0.0.1', backlog: 4096 }, ready)),
+  ),
 );
 const ready = JSON.stringify({ port: secure.address().port, http_port: plain.address().port, pid: process.pid });
 if (options['ready-file']) {
