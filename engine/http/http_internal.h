@@ -78,7 +78,7 @@ extern void wh_http_set_in_turns(Slot *slot, bool in_turns);
 extern bool wh_http_handles_serve_again(void);
 
 /*
- * Stores a line of the headers, except a cookie, which is the endpoint's own. Without memory, and once one did not fit, nothing is stored.
+ * Stores a line of the headers, except a cookie, which is the endpoint's own. One that does not fit any more is left out.
  */
 extern void wh_http_keep_header(Slot *slot, const char *line, size_t len);
 

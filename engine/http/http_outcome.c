@@ -234,18 +234,19 @@ wh_http_keep_header(Slot *slot, const char *line, size_t len)
 		return;
 	if (line[0] != ' ' && line[0] != '\t')
 		slot->header_hidden = len >= 10 && strncasecmp(line, "Set-Cookie", 10) == 0;
-	if (slot->header_hidden)
+	if (slot->header_hidden || headers->len + 1 + len > headers->limit)
 		return;
-	if (wh_buffer_append(headers, line, len) && !wh_buffer_append(headers, "\n", 1))
-		headers->data[headers->len -= len] = '\0';
+	if (headers->len > 0)
+		(void) wh_buffer_append(headers, "\n", 1);
+	(void) wh_buffer_append(headers, line, len);
 }
 
 char *
 wh_http_response_headers(const WhTransfer *t)
 {
-	size_t len = t->headers.len;
+	const WhBuffer *headers = &t->headers;
 
-	return len > 0 ? clean_text(t->headers.data, len - 1, WH_HEADERS_KEPT) : NULL;
+	return headers->len > 0 ? clean_text(headers->data, headers->len, WH_HEADERS_KEPT) : NULL;
 }
 
 void
