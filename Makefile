@@ -61,7 +61,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak format bench bench-long help
+.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring patroni pages chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running, CONSOLE=1 with the console)
 	@KEEP='$(KEEP)' CONSOLE='$(CONSOLE)' bash demo/demo.sh
@@ -78,7 +78,7 @@ docs: ## write docs/reference.md from the catalogue
 test: ## set up, then run every test (ONLY="lint unit regress isolation tap console fault", TAP=test/t/FILE.pl, KEEP=1)
 	@bash scripts/test.sh
 
-test-long: ## all of the ten that follow after lint, in about 25 minutes
+test-long: ## all of the eleven that follow after lint, in about 27 minutes
 	@ONLY=long bash scripts/test.sh
 
 test-versions: ## the same on PostgreSQL 17, 18 and 19, in chroots of Debian that are kept; as root (VERSIONS="17 18", ONLY, TAP)
@@ -128,6 +128,9 @@ monitoring: ## what monitoring/ ships, scraped by Prometheus: every query, alert
 
 patroni: ## failover: three nodes under Patroni, killed, frozen, cut off, switched over (SCENARIOS="kill freeze")
 	@ONLY=patroni SCENARIOS='$(SCENARIOS)' bash scripts/test.sh
+
+pages: ## the console's pages in a browser (SHOTS=DIRECTORY keeps pictures)
+	@ONLY=pages SHOTS='$(SHOTS)' bash scripts/test.sh
 
 chaos: ## commits, kills, a receiver and an operator at random, against a table of truth (SECONDS=60, SEEDS="1 2 3")
 	@ONLY=chaos CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_SEEDS='$(or $(SEEDS),1)' bash scripts/test.sh

@@ -10,6 +10,7 @@
 #   million     1,000,000 deliveries for a dead endpoint: the worker's memory, and that all arrive (the TAP test, which is of 50,000 there)
 #   monitoring  what monitoring/ ships, scraped by Prometheus and its exporter for PostgreSQL (a TAP test, which is skipped there)
 #   patroni     three nodes under Patroni, killed, frozen, cut off and switched over (SCENARIOS): nothing lost or invented; as root, for namespaces
+#   pages       the console's pages in Chromium (SHOTS=DIRECTORY keeps pictures)
 #   chaos       CHAOS_SECONDS (60) of everything at once for each of CHAOS_SEEDS (1): nothing lost, invented or out of order
 #   soak        MINUTES (2) of load and random faults, with exact accounting at the end
 #   versions    unit, regress, isolation and ten TAP files on PostgreSQL 17 and 18, in chroots (scripts/test_versions.sh); not one of `long`
@@ -71,6 +72,12 @@ patroni() {
     TESTDIR="$WORK/patroni" TESTDATADIR="$WORK/patroni/tmp_check" TESTLOGDIR="$WORK/patroni/tmp_check/log" top_builddir="$WORK/patroni" \
     PG_REGRESS="$PGXS_DIR/src/test/regress/pg_regress" SCENARIOS="${SCENARIOS:-}" DROP_ONE="${DROP_ONE:-}" \
     perl -I "$PGXS_DIR/src/test/perl" -I test/t test/long/patroni.pl
+}
+
+pages() {
+  quietly "the modules for the browser" "${as_user[@]}" npm --prefix test/console ci --no-audit --no-fund
+  quietly "the build of the console" "${as_user[@]}" make -s -j"$(nproc)" -C console OUT="$WORK/console"
+  perl_test test/long/pages.pl PGWEBHOOK="$WORK/console/pgwebhook" SHOTS="${SHOTS:-}"
 }
 
 chaos() {

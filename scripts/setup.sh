@@ -113,6 +113,11 @@ if [ "$what" = long ]; then
     need prometheus command -v promtool # judges the alerts of monitoring/, and scrapes
     need prometheus-postgres-exporter command -v prometheus-postgres-exporter
   fi
+  if [[ " ${ONLY:-pages} " =~ \ (pages|long)\  ]]; then
+    need chromium command -v chromium
+    need npm command -v npm
+    console_libraries
+  fi
   if [[ " ${ONLY:-patroni} " =~ \ (patroni|long|all)\  ]]; then
     need patroni command -v patronictl
     need python3-etcd installed python3-etcd # how Patroni speaks to etcd

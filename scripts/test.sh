@@ -3,9 +3,9 @@
 #
 #   scripts/test.sh                          everything
 #   ONLY="lint unit" scripts/test.sh         some layers: lint unit regress isolation tap console fault,
-#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak,
+#                                            or, of the long ones (scripts/long.sh), asan fuzz valgrind coverage pg_upgrade million monitoring patroni pages chaos soak,
 #                                            or versions, which only who asks for it gets: it makes chroots of other suites
-#   ONLY=long, ONLY=all                      all the long ones; everything except patroni, which needs root and networks of its own
+#   ONLY=long, ONLY=all                      all the long ones; everything except patroni and pages, which need networks of their own and a browser
 #   ONLY=tap TAP=test/t/050_retry.pl ...         one TAP file (or several, separated by blanks); ONLY=fault TAP=test/fault/010_killed.pl
 #   KEEP=1 ...                               leave the work directory, with all logs, for looking at
 #
@@ -18,11 +18,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/long.sh"
 
 short='lint unit regress isolation tap console fault'
-long='asan fuzz valgrind coverage pg_upgrade million monitoring patroni chaos soak'
+long='asan fuzz valgrind coverage pg_upgrade million monitoring patroni pages chaos soak'
 case ${ONLY:-} in
   '') ONLY=$short ;;
   long) ONLY=$long ;;
-  all) ONLY="$short ${long/ patroni/}" ;;
+  all) ONLY="$short ${long/ patroni pages/}" ;;
 esac
 export PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-300}
 passed=0
@@ -229,7 +229,7 @@ prepare_work test
 build_and_install
 for layer in $ONLY; do
   case $layer in
-    lint | unit | regress | isolation | tap | console | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | monitoring | patroni | chaos | soak | versions | packages) "$layer" ;;
+    lint | unit | regress | isolation | tap | console | fault | asan | fuzz | valgrind | coverage | pg_upgrade | million | monitoring | patroni | pages | chaos | soak | versions | packages) "$layer" ;;
     *) die "no such layer: $layer" ;;
   esac
 done

@@ -53,7 +53,7 @@ export function table(caption, head, rows, empty) {
   return h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
     h('table', null, h('caption', { class: 'hidden' }, caption),
       h('thead', null, h('tr', null, head.map((cell) => h('th', { scope: 'col' }, cell)))),
-      h('tbody', null, rows.map((row) => h('tr', null, row.map((cell, i) => h('td', { 'data-label': typeof head[i] === 'string' ? head[i] : null }, cell)))))));
+      h('tbody', null, rows.map((row) => h('tr', null, row.map((cell, i) => h('td', { 'data-label': head[i].textContent ?? head[i] }, cell)))))));
 }
 
 export const facts = (pairs) => h('dl', { class: 'facts' },

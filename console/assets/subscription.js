@@ -63,7 +63,7 @@ function deadLetters(name, path, again) {
       dead.count > 0 && h('p', { class: 'buttons' },
         action(`Send all ${number(dead.count)} again`, () => all('redeliver', `Send ${number(dead.count)} again?`, `All that ${name} has given up until now is queued again.`, 'Send again')),
         action(`Remove all ${number(dead.count)}`, () => all('purge', `Remove ${number(dead.count)}?`, 'They are gone for good, with what was to be sent.', 'Remove'), { class: 'danger' })),
-      table('Dead letters', ['Event', 'About', 'Why', 'Attempts', 'Given up'], dead.items.map((d) => [h('a', { href: `/deliveries/${part(d.event_id)}/${part(name)}` }, d.event_id), `${d.entity_type} ${d.entity_id ?? ''} ${d.action_type}`, d.reason, d.attempts, time(d.given_up_at)]), 'Nothing was given up.'),
+      table('Dead letters', ['Event', 'About', 'Why', 'Attempts', 'Given up'], dead.items.map((d) => [h('a', { class: 'id', href: `/deliveries/${part(d.event_id)}/${part(name)}` }, d.event_id), `${d.entity_type} ${d.entity_id ?? ''} ${d.action_type}`, d.reason, d.attempts, time(d.given_up_at)]), 'Nothing was given up.'),
       dead.next && button('More', () => load(dead.next))].filter(Boolean));
   };
   return { load, node: section('Dead letters', place) };
@@ -73,7 +73,7 @@ function waiting(name, path) {
   const place = h('div', null, 'Loading');
   const load = async () => {
     const { items, next } = await get(`${path}/pending`);
-    place.replaceChildren(...[table('Waiting', ['Event', 'About', 'State', 'Attempts', 'Next', 'Last error'], items.map((p) => [h('a', { href: `/deliveries/${part(p.event_id)}/${part(name)}` }, p.event_id),
+    place.replaceChildren(...[table('Waiting', ['Event', 'About', 'State', 'Attempts', 'Next', 'Last error'], items.map((p) => [h('a', { class: 'id', href: `/deliveries/${part(p.event_id)}/${part(name)}` }, p.event_id),
       p.entity_type && `${p.entity_type} ${p.entity_id ?? ''} ${p.action_type}`, badge(p.state, 'waits'), p.attempts, time(p.next_attempt_at), h('span', { class: 'cut' }, p.last_error)]), 'Nothing waits.'), next && h('p', { class: 'sub' }, 'These are the first ones.')].filter(Boolean));
   };
   return { load, node: section('Waiting', place) };
