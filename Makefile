@@ -66,7 +66,7 @@ $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 demo: ## show the main job on real input (KEEP=1 leaves it running, CONSOLE=1 with the console)
 	@KEEP='$(KEEP)' CONSOLE='$(CONSOLE)' bash demo/demo.sh
 
-console: ## the program pgwebhook: an HTTP API (needs libmicrohttpd-dev and libpq-dev)
+console: ## the program pgwebhook: pages and an HTTP API (needs libmicrohttpd-dev and libpq-dev)
 	@$(MAKE) --no-print-directory -C console
 
 install-console: ## put it, and its manual page, into PREFIX (/usr/local)

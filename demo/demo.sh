@@ -276,7 +276,7 @@ if [ -n "$KEEP" ]; then
   say "  connect      $BINDIR/psql -h $WORK/socket -U postgres shop"
   say "  requests     tail -f $WORK/receiver/requests.jsonl"
   say "  server log   tail -f $WORK/server.log"
-  [ -z "$CONSOLE" ] || say "  API          $console_url/api/openapi.json   $console_login"
+  [ -z "$CONSOLE" ] || say "  console      $console_url   $console_login"
   stop="$BINDIR/pg_ctl stop -D $WORK/data"
   [ "$(id -u)" != 0 ] || stop="setpriv --reuid=postgres --regid=postgres --init-groups $stop"
   say "  stop         $stop; kill $receiver_pid${console_pid:+ $console_pid}; rm -rf $WORK"

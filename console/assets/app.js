@@ -1,4 +1,4 @@
-// Which page is shown: the path says it. Links of this console change the path without loading anew.
+// Which page is shown: the path says it. Links of this console change the path, and load nothing again.
 import { get, ask, session } from './api.js';
 import { h, button, field, problem, showProblem } from './dom.js';
 import { listPage } from './list.js';

@@ -34,5 +34,5 @@ export async function deliveryPage({ names: [event, name], may, go }) {
     may('operator') && h('p', { class: 'buttons' }, action(d.pending ? 'Retry now' : 'Send again', again), h('a', { class: 'button', href: `/why?event=${part(d.event_id)}&subscription=${part(d.subscription)}` }, 'Why?')),
     section('Attempts', d.attempts.length ? h('ol', { class: 'line' }, d.attempts.map(attempt)) : h('p', { class: 'empty' }, 'It was not tried yet.')),
     d.dead_letter && section('What was to be sent', h('pre', null, pretty(d.dead_letter.result)), d.dead_letter.previous && [h('h3', null, 'Before the change'), h('pre', null, pretty(d.dead_letter.previous))]),
-    section('The request', h('p', null, 'Its body is made anew for each attempt, from the event. ', h('a', { href: `/subscriptions/${part(d.subscription)}/edit#preview` }, 'Preview of the request')))];
+    section('The request', h('p', null, 'Its body is made for each attempt, from the event. ', h('a', { href: `/subscriptions/${part(d.subscription)}/edit#preview` }, 'Preview of the request')))];
 }

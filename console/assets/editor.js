@@ -129,8 +129,8 @@ export async function editorPage({ names: [name], go, may }) {
       showProblem(form);
       const { events: patterns, tenant, filter, changed_columns, exclude_origins } = values();
       const m = await ask('POST', '/api/match', { events: patterns, tenant, filter, changed_columns, exclude_origins });
-      matching.replaceChildren(h('p', { role: 'status' }, h('strong', null, `It matches ${m.matched} of the last ${m.tried}.`), m.unmatchable ? ` Of ${m.unmatchable} it cannot be told.` : ''),
-        table('Events that match', ['Event', 'About', 'When'], m.items.map((e) => [h('span', { class: 'id' }, e.event_id), [`${e.entity_type} ${e.entity_id ?? ''} ${e.action_type}`, e.matched === null && ' (cannot be told)'], time(e.created_at)]), 'None of them.'));
+      matching.replaceChildren(h('p', { role: 'status' }, h('strong', null, `It matches ${m.matched} of the last ${m.tried}.`), m.unmatchable ? ` Of ${m.unmatchable} it is unknown.` : ''),
+        table('Events that match', ['Event', 'About', 'When'], m.items.map((e) => [h('span', { class: 'id' }, e.event_id), [`${e.entity_type} ${e.entity_id ?? ''} ${e.action_type}`, e.matched === null && ' (unknown)'], time(e.created_at)]), 'None of them.'));
     }), matching),
     section('What is sent', h('p', { class: 'filters' }, h('label', null, 'A row of ', type), h('label', null, 'with the id ', rowId), action('Show the request', async () => {
       showProblem(form);

@@ -22,5 +22,5 @@ export async function whyPage({ query, go }) {
   const mark = (ok) => (ok === null ? '?' : ok ? '\u2713' : '\u2717');
   return [...head, h('p', { class: 'answer' }, badge(answer.verdict, answer.verdict === 'delivered' ? 'good' : answer.verdict === 'pending' ? 'waits' : 'bad'), ' ', answer.explanation),
     h('ol', { class: 'steps' }, answer.steps.map((s) => h('li', { class: s.ok === null ? 'unknown' : s.ok ? 'good' : 'bad' },
-      h('span', { 'aria-hidden': 'true' }, mark(s.ok)), h('span', { class: 'hidden' }, s.ok === null ? 'cannot be told' : s.ok ? 'yes' : 'no'), ' ', h('strong', null, s.step.replaceAll('_', ' ')), ' ', s.text)))];
+      h('span', { 'aria-hidden': 'true' }, mark(s.ok)), h('span', { class: 'hidden' }, s.ok === null ? 'unknown' : s.ok ? 'yes' : 'no'), ' ', h('strong', null, s.step.replaceAll('_', ' ')), ' ', s.text)))];
 }

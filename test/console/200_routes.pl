@@ -88,6 +88,7 @@ sub steady
 {
 	my ($text) = @_;
 	$text =~ s/"(oldest_\w+_seconds|until|since|read_at|\w+_read_at|last_settled_at|version|pid|xmin)": ?("[^"]*"|[^,}\]]+)/"$1":"..."/g;
+	$text =~ s/("last_(?:success|failure)_at": ?"[^".]*)\.\d+/$1/g; # of the worker's own clock, from which it is reckoned each time
 	$text =~ s/\["(webhook-timestamp|webhook-signature)", ?"[^"]*"/["$1","..."/g;
 	$text =~ s/whsec_[^"]+|whk_[0-9a-f]+|\b[0-9a-f]{64}\b/SECRET/g;
 	return $json->encode($json->decode($text)) if $text =~ /^[\[{]/;
