@@ -61,7 +61,7 @@ endif
 # finer is worth its upkeep.
 $(OBJS): $(wildcard $(addsuffix /*.h,$(FOLDERS))) Makefile
 
-.PHONY: console install-console demo docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring patroni pages chaos soak format bench bench-long help
+.PHONY: console install-console demo pictures docs test test-long test-versions test-packages deb dist freeze release unit lint drawings asan fuzz valgrind coverage pg_upgrade million monitoring patroni pages chaos soak format bench bench-long help
 
 demo: ## show the main job on real input (KEEP=1 leaves it running, CONSOLE=1 with the console)
 	@KEEP='$(KEEP)' CONSOLE='$(CONSOLE)' bash demo/demo.sh
@@ -71,6 +71,9 @@ console: ## the program pgwebhook: pages and an HTTP API (needs libmicrohttpd-de
 
 install-console: ## put it, and its manual page, into PREFIX (/usr/local)
 	@$(MAKE) --no-print-directory -C console install
+
+pictures: ## of the console with the demo's data, into docs/images (needs chromium)
+	@CONSOLE=1 PICTURES=docs/images bash demo/demo.sh
 
 docs: ## write docs/reference.md from the catalogue
 	@bash scripts/docs.sh

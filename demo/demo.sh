@@ -131,6 +131,15 @@ serve_console() {
   console_url=$(sed -n 's/.*listening on //p' "$WORK/console.log")
   "${as_user[@]}" node demo/check.mjs console "$console_url" operator "$password"
   console_login="operator, password $password"
+  [ -z "${PICTURES:-}" ] || take_pictures
+}
+
+# PICTURES=DIRECTORY: for the pages; make pictures
+take_pictures() {
+  "${as_user[@]}" mkdir -p "$WORK/pictures"
+  quietly "the modules for the browser" "${as_user[@]}" npm --prefix test/console ci --no-audit --no-fund
+  "${as_user[@]}" node test/console/pictures.mjs "$console_url" operator "$password" "$WORK/pictures"
+  cp "$WORK"/pictures/*.png "$PICTURES/"
 }
 
 ONLY=${CONSOLE:+console} bash "$ROOT/scripts/setup.sh" demo </dev/null
