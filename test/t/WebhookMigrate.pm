@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use WebhookTest;
 
-our @EXPORT = qw(migrate run_printed secrets_of arrived bodies difference);
+our @EXPORT = qw(migrate run_printed secrets_of arrived bodies difference writer);
 
 my $scripts = "$FindBin::RealBin/../../scripts/migrate";
 
@@ -72,6 +72,27 @@ sub bodies
 {
 	my ($r, $path) = @_;
 	return map { JSON::PP::decode_json($_->{body}) } arrived($r, $path);
+}
+
+# The script of a session that runs an INSERT with n = 1, 2, ... in transactions of their own until
+# it has done so fifty times after somebody has subscribed: so it writes before, during and after.
+sub writer
+{
+	my ($insert) = @_;
+	return <<SQL;
+DO \$do\$
+DECLARE
+	after int := 0;
+BEGIN
+	FOR n IN 1..500000 LOOP
+		$insert;
+		COMMIT;
+		after := after + CASE WHEN EXISTS (SELECT FROM webhook.subscription) THEN 1 ELSE 0 END;
+		EXIT WHEN after = 50;
+	END LOOP;
+END
+\$do\$;
+SQL
 }
 
 # Which of the first list are not in the second once each, and which of the second are not in the
