@@ -2,7 +2,7 @@
 -- docs/migrating.md tells how it is used. In the database that Hasura watches:
 --
 --   psql -X -v file=metadata.json -f scripts/migrate/hasura.sql > webhook.sql
---   psql -X -v file=metadata.json -v secrets=1 -f scripts/migrate/hasura.sql > secrets.sh
+--   psql -X -v file=metadata.json -v secrets=1 -f scripts/migrate/hasura.sql > secrets.env
 --
 -- source=NAME picks one of several sources of the metadata; without it the only one is taken.
 -- Event triggers of which something cannot be carried over are printed as comments, and go on.

@@ -4,7 +4,7 @@
 --   python3 -c 'import json,sys,yaml; json.dump(yaml.safe_load(sys.stdin),sys.stdout,default=str)' \
 --       < sequin.yaml > sequin.json
 --   psql -X -v file=sequin.json -f scripts/migrate/sequin.sql > webhook.sql
---   psql -X -v file=sequin.json -v secrets=1 -f scripts/migrate/sequin.sql > secrets.sh
+--   psql -X -v file=sequin.json -v secrets=1 -f scripts/migrate/sequin.sql > secrets.env
 --
 -- database=NAME picks one of several databases of the file. data=on sends every message inside
 -- {"data": [...]}, as versions of Sequin do whose sinks have no "batch".

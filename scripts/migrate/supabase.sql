@@ -3,7 +3,7 @@
 -- SQL for them. docs/migrating.md tells how it is used. In the database that has the triggers:
 --
 --   psql -X -f scripts/migrate/supabase.sql > webhook.sql
---   psql -X -v secrets=1 -f scripts/migrate/supabase.sql > secrets.sh
+--   psql -X -v secrets=1 -f scripts/migrate/supabase.sql > secrets.env
 --
 -- Triggers of which something cannot be carried over are printed as comments, and go on.
 \ir common.sql
