@@ -90,6 +90,7 @@ case $what in
     need nginx-light eval 'PATH=$PATH:/usr/sbin command -v nginx'
     # README's receiver, and the programs of docs/receiving.md
     need python3 command -v python3
+    need python3-yaml python3 -c 'import yaml' # makes Sequin's configuration JSON: test/t/752_migrate_sequin.pl
     [ -n "${ONLY:-}" ] || console_libraries
     [ -n "${NO_GO:-}" ] || need golang-go command -v go # 460 MB; without it those in Go are not run
     if [[ " ${ONLY:-lint} " == *' lint '* ]]; then
