@@ -39,7 +39,7 @@ differs META.json "s/^\t\t\t\"version\": .*/\t\t\t\"version\": \"7.7.7\"/" "META
 differs META.json "s/^\t\"version\": .*/\t\"version\": \"7\",/" "META.json: the version is 7, and must be X.Y.Z"
 differs META.json 's/"version": "[0-9.]*"/"version": "7.7.7"/' "sql: no script leads to version 7.7: neither webhook--7.7.sql nor an upgrade"
 differs SECURITY.md "s/^| $short /| 7.7 /" "SECURITY.md: the first version with fixes is 7.7, and META.json makes it $short"
-differs META.json 's/"file": ".*"/"file": "sql\/none.sql"/' "META.json: it provides sql/none.sql, which is neither there nor made"
+differs META.json 's/"file": ".*"/"file": "sql\/none.sql"/' "META.json: it provides sql/none.sql, which is not there"
 
 # A tree that is ready: what a release changes is changed
 sed -i -E "1,/^## /s/^## .*/## $version (2026-01-02)/" CHANGELOG.md
