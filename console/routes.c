@@ -85,12 +85,14 @@ const Route routes[] = {
 	{"GET", "/api/subscriptions", ROUTE_READ, .what = "list the subscriptions",
 	 .sql =
 		 "SELECT jsonb_build_object('worker', " WORKER ", 'items', coalesce((SELECT jsonb_agg(" STATUS
-		 " || jsonb_build_object('url', s.url, 'events', s.events, 'profile', s.profile, 'owner', s.owner, "
-		 "'created_at', s.created_at) ORDER BY s.name) FROM webhook.status t "
-		 "JOIN webhook.subscription s ON s.name = t.subscription), '[]'))",
+		 " || jsonb_build_object('deferred', coalesce(d.n, 0), 'url', s.url, 'events', s.events, 'profile', "
+		 "s.profile, 'owner', s.owner, 'created_at', s.created_at) ORDER BY s.name) FROM webhook.status t "
+		 "JOIN webhook.subscription s ON s.name = t.subscription LEFT JOIN (SELECT p.subscription_id, "
+		 "count(*) AS n FROM webhook.pending p WHERE p.state = 'deferred' GROUP BY 1) d "
+		 "ON d.subscription_id = s.id), '[]'))",
 	 .less = "SELECT jsonb_build_object('worker', " WORKER ", 'items', coalesce((SELECT jsonb_agg(" STATUS
-			 " || jsonb_build_object('url', NULL, 'events', NULL, 'profile', NULL, 'owner', NULL, "
-			 "'created_at', NULL) ORDER BY t.subscription) FROM webhook.status t), '[]'))"},
+			 " || jsonb_build_object('deferred', NULL, 'url', NULL, 'events', NULL, 'profile', NULL, 'owner', "
+			 "NULL, 'created_at', NULL) ORDER BY t.subscription) FROM webhook.status t), '[]'))"},
 	/* its answer, with the secret, is in no parameter of a later statement */
 	{"POST", "/api/subscriptions", ROUTE_WRITE, .fields = "name secret " FIELDS,
 	 .what = "create a subscription",
@@ -206,8 +208,10 @@ const Route routes[] = {
 			"'description', p.description, 'builtin', p.builtin, 'signature_algorithm', "
 			"p.signature_algorithm, 'headers', p.headers, 'content_type', p.content_type, 'batch', "
 			"p.batch_envelope IS NOT NULL, 'params', p.params, 'id_header', p.id_header, 'timestamp_header', "
-			"p.timestamp_header, 'signature_header', p.signature_header, 'max_url_length', p.max_url_length) "
-			"ORDER BY p.name), '[]')) FROM webhook.profile p"},
+			"p.timestamp_header, 'signature_header', p.signature_header, 'signature_encoding', "
+			"p.signature_encoding, 'secret_encoding', p.secret_encoding, 'signed_content', p.signed_content, "
+			"'signature_format', p.signature_format, 'signature_separator', p.signature_separator, "
+			"'max_url_length', p.max_url_length) ORDER BY p.name), '[]')) FROM webhook.profile p"},
 	{"POST", "/api/preview", ROUTE_READ,
 	 .fields = "profile url headers params entity_type entity_id action_type transform",
 	 .what = "show the request that would be sent",
