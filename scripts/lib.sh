@@ -89,9 +89,10 @@ copy_tree() {
   else
     tar -C "$ROOT" --exclude=./.git --exclude=./packages --exclude='*.o' --exclude='*.so' --exclude=node_modules -cf - . | tar -xf - -C "$1"
   fi
-  if [ -d "$ROOT/test/receiver/node_modules" ]; then
-    cp -R "$ROOT/test/receiver/node_modules" "$1/test/receiver/"
-  fi
+  local d
+  for d in test/receiver test/console/browser; do
+    if [ -d "$ROOT/$d/node_modules" ]; then cp -R "$ROOT/$d/node_modules" "$1/$d/"; fi
+  done
 }
 
 # prepare_work NAME: sets WORK, BINDIR, PGXS_DIR and as_user. Needs setup.sh first.

@@ -24,9 +24,10 @@ need() {
 installed() { dpkg-query -W -f '${Status}' "$1" | grep -q 'ok installed'; }
 
 receiver=$ROOT/test/receiver
+browser=$ROOT/test/console/browser # what drives chromium over the pages of the console
 fetched() {
-  [ -f "$receiver/node_modules/.package-lock.json" ] &&
-    [ ! "$receiver/package-lock.json" -nt "$receiver/node_modules/.package-lock.json" ]
+  [ -f "$1/node_modules/.package-lock.json" ] &&
+    [ ! "$1/package-lock.json" -nt "$1/node_modules/.package-lock.json" ]
 }
 
 build_and_demo() {
@@ -41,7 +42,7 @@ build_and_demo() {
   need openssl command -v openssl
   need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt # the authorities that libcurl asks where nobody names others
   need nodejs command -v node
-  fetched || need npm command -v npm
+  fetched "$receiver" || need npm command -v npm
 }
 
 # what pgwebhook serve is made of
@@ -49,6 +50,9 @@ console_libraries() {
   need libmicrohttpd-dev installed libmicrohttpd-dev # HTTP
   need libpq-dev installed libpq-dev                 # the database
 }
+
+# whether the tests of the console's pages are run, which need a browser
+pages() { [[ $what =~ ^(test|long)$ && " ${ONLY:-console} " == *' console '* ]]; }
 
 need_debootstrap() { need debootstrap eval 'PATH=$PATH:/usr/sbin command -v debootstrap'; }
 
@@ -91,6 +95,10 @@ case $what in
     # README's receiver, and the programs of docs/receiving.md
     need python3 command -v python3
     [ -n "${ONLY:-}" ] || console_libraries
+    if pages; then
+      need chromium command -v chromium
+      fetched "$browser" || need npm command -v npm
+    fi
     [ -n "${NO_GO:-}" ] || need golang-go command -v go # 460 MB; without it those in Go are not run
     if [[ " ${ONLY:-lint} " == *' lint '* ]]; then
       need cppcheck command -v cppcheck
@@ -145,7 +153,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   hash -r
 fi
 
-if [[ $what =~ ^(demo|test|long|bench)$ ]] && ! fetched; then
+if [[ $what =~ ^(demo|test|long|bench)$ ]] && ! fetched "$receiver"; then
   step "fetching the receiver's npm packages"
   quietly "npm ci" npm ci --prefix "$receiver" --no-audit --no-fund
+fi
+if pages && ! fetched "$browser"; then
+  step "fetching the browser's npm packages"
+  quietly "npm ci" npm ci --prefix "$browser" --no-audit --no-fund
 fi

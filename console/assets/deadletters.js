@@ -45,7 +45,7 @@ export function deadLetters(name, context, { first = null, changed }) {
         actionButton(`Purge all ${count(list.count)}…`, () => all('purge', list), { where: told, kind: 'danger' })),
       table([
         { label: 'Given up', cell: (d) => time(d.given_up_at) },
-        { label: 'Event', cell: (d) => deliveryLink(d.event_id, name) },
+        { label: 'Event', class: 'tight', cell: (d) => deliveryLink(d.event_id, name) },
         { label: 'Entity', cell: (d) => entityLink(d.entity_type, d.entity_id) },
         { label: 'Action', cell: (d) => words(d.action_type) },
         { label: 'Tries', class: 'number', cell: (d) => count(d.attempts) },

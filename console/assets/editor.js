@@ -88,7 +88,7 @@ async function editor(context, s, { sources, tables, profiles }) {
   const events = eventsField(s, sources, tables, context);
   const current = () => ({ profile: c.profile[0].value, url: c.url[0].value.trim(), headers: c.headers[0].value, params: c.params[0].value, transform: c.transform[0].value.trim() });
   const filter = filterField(s, () => ({ ...events.values(), tenant: c.tenant[0].value.trim() || null, exclude_origins: readList(c.exclude_origins[0].value) }), context);
-  const preview = previewPane(current, sources, context);
+  const preview = previewPane(current, s.events, sources, context);
   const form = h('form', { class: 'editor-form', novalidate: true }, told, layout(c, { state: state.element, events: events.element, filter: filter.element }, profileNote));
 
   function explainProfile() {

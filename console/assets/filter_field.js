@@ -44,7 +44,7 @@ export function filterField(s, others, context) {
       : h('details', { open }, h('summary', null, h('strong', null, these), unknown, ', these'),
         table([
           { label: 'Time', cell: (e) => time(e.created_at) },
-          { label: 'Event', cell: (e) => h('span', { class: 'id' }, e.event_id) },
+          { label: 'Event', class: 'tight', cell: (e) => h('span', { class: 'id' }, e.event_id) },
           { label: 'Entity', cell: (e) => entityLink(e.entity_type, e.entity_id) },
           { label: 'Action', cell: (e) => e.action_type },
           { label: 'Matches', cell: (e) => (e.matched ? 'yes' : 'cannot be told') },

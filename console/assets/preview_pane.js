@@ -4,12 +4,12 @@ import { post } from './api.js';
 import { fill, h } from './dom.js';
 import { field, later, readHeaders, readObject, select } from './form.js';
 import { requestBlock } from './request.js';
-import { rowChooser } from './test.js';
+import { likelyType, rowChooser } from './test.js';
 import { notice } from './widgets.js';
 
 /** current: what the form has, as text. */
-export function previewPane(current, sources, context) {
-  const chooser = rowChooser({ type: sources[0]?.entity_type }, sources);
+export function previewPane(current, events, sources, context) {
+  const chooser = rowChooser({ type: likelyType(events, sources) }, sources);
   const action = select({ name: 'action_type', value: 'update' }, ['new', 'update', 'delete', 'test']);
   const place = h('div', { 'aria-live': 'off' });
   let turn = 0;

@@ -54,8 +54,8 @@ function figures(t) {
     ['Pending', count(t.pending), t.pending > 0 && h('span', { class: 'muted' }, `, oldest ${span(t.oldest_pending_seconds)}`)],
     ['Next attempt', time(t.next_attempt_at, { ago: true })],
     ['Dead letters', t.dead_letters > 0 ? h('a', { href: '#dead', class: 'bad' }, count(t.dead_letters)) : '0'],
-    ['Delivered', count(t.delivered), h('span', { class: 'muted' }, ' since the worker started')],
-    ['Failed', count(t.failed)],
+    ['Delivered', h('span', { title: 'since the worker started' }, count(t.delivered))],
+    ['Failed attempts', h('span', { title: 'since the worker started' }, count(t.failed))],
     ['Last delivery', time(t.last_success_at, { ago: true })],
     ['Last failure', t.last_error ? [h('span', { class: 'bad' }, words(t.last_error)), ' ', time(t.last_failure_at, { ago: true })] : 'none'],
   ], 'figures');
@@ -69,7 +69,7 @@ function pendingTable(list, name, context, told) {
   };
   return table([
     { label: 'Since', cell: (p) => time(p.pending_since, { ago: true }) },
-    { label: 'Event', cell: (p) => deliveryLink(p.event_id, name) },
+    { label: 'Event', class: 'tight', cell: (p) => deliveryLink(p.event_id, name) },
     { label: 'Entity', cell: (p) => entityLink(p.entity_type, p.entity_id) },
     { label: 'State', cell: (p) => badge(p.state) },
     { label: 'Tries', class: 'number', cell: (p) => count(p.attempts) },

@@ -7,6 +7,12 @@ import { clearErrors, field, select, showError, text } from './form.js';
 import { milliseconds } from './format.js';
 import { block, notice, section } from './widgets.js';
 
+/** The entity type among the watched ones whose row is the likeliest choice for these events. */
+export function likelyType(events, sources) {
+  const types = sources.map((s) => s.entity_type);
+  return types.find((t) => !events || events.some((e) => e === '*.*' || e.startsWith('*.') || e.startsWith(`${t}.`))) ?? types[0];
+}
+
 /** A choice of a row: its entity type among those that are watched, and its key. */
 export function rowChooser({ type = '', id = '' } = {}, sources = []) {
   const types = [...new Set(sources.map((s) => s.entity_type))];
@@ -39,7 +45,7 @@ export function testSection(s, context) {
   const draw = () => fill(box, field('Row of', chooser.entityType), field('Key', chooser.entityId));
   draw();
   get('/api/sources', context.signal).then(({ items }) => {
-    chooser = rowChooser({ type: items[0]?.entity_type }, items);
+    chooser = rowChooser({ type: likelyType(s.events, items) }, items);
     draw();
   }, () => null);
   form.addEventListener('submit', async (event) => {
