@@ -71,7 +71,7 @@ class Context {
 
   /** What these promises bring, with the session, in one round trip. */
   async load(...promises) {
-    for (const p of promises) p.catch?.(() => {}); // told by the one that is waited for
+    for (const p of promises) p?.catch?.(() => {}); // told by the one that is waited for
     this.session = await getSession();
     return Promise.all(promises);
   }

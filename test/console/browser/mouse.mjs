@@ -85,7 +85,7 @@ await play(async ({ person }) => {
     return (type === 'company' && columns === '{id,name}') || [type, columns];
   });
   await check('triggers are chosen: tables by actions, and columns', async () => {
-    await main.getByLabel('These').check();
+    await main.getByRole('radio', { name: 'These' }).check();
     await main.getByLabel('user.update').check();
     await main.getByLabel('user.new').check();
     await main.getByLabel('company.new').check();
@@ -122,7 +122,7 @@ await play(async ({ person }) => {
     await p.sees(/shop is there/);
     secret = await page.locator('.secret').innerText();
     const made = await sql("SELECT events, changed_columns, filter, profile, headers, state FROM webhook.subscription WHERE name = 'shop'");
-    return (/^whsec_/.test(secret) && made === '{user.new,user.update,company.new}|{plan}|($."result"."plan" == "pro")|standard|{"X-Team": "billing"}|active') || [secret, made];
+    return (/^whsec_/.test(secret) && made === '{company.new,user.new,user.update}|{plan}|($."result"."plan" == "pro")|standard|{"X-Team": "billing"}|active') || [secret, made];
   });
 
   await main.getByRole('link', { name: 'send a test' }).click();
@@ -133,11 +133,11 @@ await play(async ({ person }) => {
   await check('a test with a chosen row: the answer, its duration, the verdict by the profile', async () => {
     const test = p.section('Test');
     await test.getByLabel('Row of').selectOption('user');
-    await test.getByLabel('Key').fill('2');
+    await test.getByLabel('Key').fill('3');
     await p.button('Send a test', test).click();
     await p.sees(/Delivered\.[^]*counts as success by the profile standard[^]*200[^]*ms[^]*ok/);
     const got = await sql("SELECT action_type, entity_id FROM webhook.log WHERE subscription = 'shop'");
-    return got === 'test|2' || got;
+    return got === 'test|3' || got;
   });
   await check('... of an endpoint that fails, too', async () => {
     await page.goto(`${given.url}/subscriptions/billing`);
@@ -176,7 +176,7 @@ await play(async ({ person }) => {
     await field('Entity id').fill('7');
     await field('Outcome').selectOption('failed');
     await field('Status').fill('4xx');
-    await field('From').fill('2020-01-01T00:00:00');
+    await field('From').fill('2020-01-01T00:00:01');
     await p.button('Filter').click();
     await until('one row', async () => (await main.locator('tbody tr').count()) === 1);
     const url = new URL(page.url());
@@ -203,26 +203,25 @@ await play(async ({ person }) => {
   await check('a delivery: every attempt, what came back, why it is tried again and when', async () => {
     await p.open('/log?subscription=billing&entity_id=5');
     await main.locator('tbody a.id').first().click();
-    await p.sees(/Attempt 1[^]*unavailable 503[^]*status 503[^]*Next\s+retry[^]*tried again in 2[34] h.*because the last attempt failed/);
+    await p.sees(/Attempt 1[^]*unavailable\s+503[^]*status 503[^]*Next\s+retry[^]*tried again in \d+ h.*because the last attempt failed/);
     await main.getByText('Request', { exact: true }).click();
     await p.sees(/Made now, of the row as it is now[^]*POST .*billing[^]*"entity_id": "5"/);
   });
   await check('... tried now', async () => {
     await p.button('Try now').click();
-    await p.sees(/Attempt 2/);
+    await until('two attempts', async () => (await main.locator('.timeline > li.bad').count()) === 2);
   });
   await check('... and one that was delivered is redelivered', async () => {
     await p.open('/log?subscription=crm&entity_id=5');
     await main.locator('tbody a.id').first().click();
     await p.button('Redeliver').click();
-    await p.sees(/Attempt 2/);
+    await until('two attempts', async () => (await main.locator('.timeline > li.good').count()) === 2);
     const n = await sql("SELECT count(*) FROM webhook.log WHERE subscription = 'crm' AND entity_id = '5'");
     return n === '2' || n;
   });
 
   await check('dead letters: the count is shown; a cancelled purge does nothing', async () => {
     await p.open('/dead');
-    await main.getByText('search', { exact: true }).click();
     const n = await sql("SELECT count(*) FROM webhook.dead_letter d JOIN webhook.subscription s ON s.id = d.subscription_id WHERE s.name = 'search'");
     await p.button(`Purge all ${n}`).click();
     await p.sees(new RegExp(`Purge ${n} dead letters\\?`), 'dialog');

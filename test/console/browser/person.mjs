@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 import { createInterface } from 'node:readline';
 
 export const given = JSON.parse(process.env.CONSOLE);
-const PATIENCE = 60_000;
+const PATIENCE = Number(process.env.PATIENCE ?? 60) * 1000;
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -94,7 +94,12 @@ export class Person {
   }
 
   async sees(pattern, selector = 'main') {
-    await until(`${pattern} is on the page; it has: ${(await this.text(selector)).slice(0, 800)}`, async () => pattern.test(await this.text(selector)));
+    let seen = '';
+    try {
+      await until('', async () => pattern.test((seen = await this.text(selector))));
+    } catch {
+      throw new Error(`not in time: ${pattern}; what is there ends with: ${seen.slice(-1500)}`);
+    }
     return true;
   }
 
