@@ -27,6 +27,6 @@ $t->poll_sql('what can be delivered is', "SELECT count(*) FROM webhook.log WHERE
 $t->poll_sql('what is refused is given up', 'SELECT count(*) FROM webhook.dead_letter', 12);
 $t->poll_sql('what fails waits', "SELECT count(*) > 0 FROM webhook.pending WHERE state = 'retry'");
 
-WebhookBrowser::run($c, 'mouse', receiver => $r->url(''));
+WebhookBrowser::run($c, 'mouse', $r);
 $c->stop;
 done_testing();

@@ -2,7 +2,7 @@
 # and that this one answers: it runs SQL as the superuser, and ends and starts things underneath.
 #
 #   my $c = WebhookConsole->new;
-#   WebhookBrowser::run($c, 'mouse', receiver => $r->url(''));
+#   WebhookBrowser::run($c, 'mouse', $r);
 #
 # The program says a JSON object a line: what was right or wrong, which becomes a test here, or what
 # it wants, which is answered in a line. One that dies, or asks for nothing any more, fails.
@@ -20,8 +20,9 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 sub answer
 {
-	my ($c, $wish) = @_;
+	my ($c, $r, $wish) = @_;
 	my $t = $c->t;
+	return { out => [ $r->requests($wish->{requests}) ] } if defined $wish->{requests};
 	if (defined $wish->{sql})
 	{
 		my $out = eval { $t->sql($wish->{sql}) };
@@ -46,9 +47,9 @@ sub answer
 
 sub run
 {
-	my ($c, $part, %given) = @_;
+	my ($c, $part, $r, %given) = @_;
 	local $ENV{HOME} = $c->{dir}; # a browser writes there
-	local $ENV{CONSOLE} = $json->encode({ url => "http://$c->{host}", password => $WebhookConsole::PASSWORD, %given });
+	local $ENV{CONSOLE} = $json->encode({ url => "http://$c->{host}", password => $WebhookConsole::PASSWORD, receiver => $r->url(''), %given });
 	my $pid = open2(my $from, my $to, 'node', "$FindBin::RealBin/browser/$part.mjs");
 	local $SIG{PIPE} = 'IGNORE';
 	my $done = 0;
@@ -58,7 +59,7 @@ sub run
 		if (!ref $said) { chomp $line; diag($line) }
 		elsif (defined $said->{what}) { ok($said->{ok}, $said->{what}) or diag($said->{why} // 'no reason') }
 		elsif ($said->{done}) { $done = 1 }
-		else { print $to $json->encode(answer($c, $said)) . "\n"; $to->flush }
+		else { print $to $json->encode(answer($c, $r, $said)) . "\n"; $to->flush }
 	}
 	waitpid $pid, 0;
 	is($? . ($done ? '' : ', before its end'), '0', "the program $part ended as it should");

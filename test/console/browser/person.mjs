@@ -23,6 +23,7 @@ async function ask(wish) {
 }
 
 export const sql = (text) => ask({ sql: text });
+export const requests = (path) => ask({ requests: path });
 export const restart = () => ask({ ask: 'restart' });
 export const restartServer = () => ask({ ask: 'restart server' });
 
@@ -109,6 +110,26 @@ export class Person {
 
   section(name) {
     return this.page.getByRole('region', { name, exact: true });
+  }
+
+  /** By keyboard: go there and press a key, or write. */
+  async press(locator, key) {
+    await this.tabTo(locator);
+    await this.page.keyboard.press(key);
+  }
+
+  async write(locator, text) {
+    await this.tabTo(locator);
+    await this.page.keyboard.press('Control+A');
+    await this.page.keyboard.insertText(text);
+  }
+
+  /** Choose in a select: its options are found by the letters that are typed. */
+  async choose(locator, text) {
+    await this.tabTo(locator);
+    await this.page.keyboard.type(text);
+    const value = await locator.inputValue();
+    if (value !== text) throw new Error(`the select has ${value}`);
   }
 
   /** Press Tab until this has the focus. */
